@@ -1,0 +1,5 @@
+//! Nouns with units: ids, money, time, the wire and journal messages, and why a thing was refused.
+//!
+//! Floor 0: imports nothing of the crate; no clock, dice, I/O or lock.
+
+pub mod ids;
