@@ -3,3 +3,4 @@
 //! Floor 0: imports nothing of the crate; no clock, dice, I/O or lock.
 
 pub mod ids;
+pub mod token;
