@@ -8,3 +8,4 @@ pub mod proto;
 pub mod refusal;
 pub mod request;
 pub mod time;
+pub mod token;
