@@ -1,4 +1,5 @@
 #![doc = include_str!("README.md")]
 
 pub mod journal;
+pub mod node;
 pub mod types;
