@@ -1,5 +1,7 @@
 #![doc = include_str!("README.md")]
 
+pub mod decide;
 pub mod journal;
 pub mod node;
+pub mod state;
 pub mod types;
