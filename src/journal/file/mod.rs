@@ -1,0 +1,436 @@
+//! The journal of one node: all shards interleaved in one stream of pre-zeroed segment files.
+
+mod disk;
+mod scan;
+mod segment;
+mod spare;
+#[cfg(test)]
+mod torn;
+mod writer;
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crate::journal::file::disk::Disk;
+use crate::journal::file::scan::{Frame, Survey};
+use crate::journal::file::segment::{HEADER_BYTES, Header, Spare, failed};
+use crate::journal::file::spare::Spares;
+use crate::journal::file::writer::{Job, Shared, State, Stop, Writer};
+use crate::journal::{
+    BLOCK_BYTES_MAX, Block, Completed, DamagedAt, LogError, ShardLog, Tail, Tails, Ticket, Wake,
+    check_start, nexts,
+};
+use crate::types::ids::{BatchNo, JournalId, SHARDS_ALL, SeqVector, Shard};
+
+pub use crate::journal::file::scan::Torn;
+
+/// Bytes of a segment unless the options say otherwise.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// How long nothing is submitted before the log seals itself.
+pub const IDLE_BEFORE_SEAL: Duration = Duration::from_secs(1);
+
+/// How a file journal is kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The size of new segments; a longer block than fits one is refused.
+    pub segment_bytes: u64,
+    /// How long nothing is submitted before the log seals itself.
+    pub idle_before_seal: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: SEGMENT_BYTES,
+            idle_before_seal: IDLE_BEFORE_SEAL,
+        }
+    }
+}
+
+/// What a directory of segments holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Scanned {
+    /// The journal's name.
+    pub journal: JournalId,
+    /// How many segment files.
+    pub segments: usize,
+    /// How many sound blocks.
+    pub blocks: u64,
+    /// How many facts in them.
+    pub facts: u64,
+    /// The first sequence each shard can be read from.
+    pub start: SeqVector,
+    /// The sequence each shard's next fact will have.
+    pub next: SeqVector,
+    /// The highest batch of a sound block.
+    pub last_batch: BatchNo,
+    /// What a cut-short write left at the end. [`FileLog::open`] cuts it off.
+    pub torn: Option<Torn>,
+}
+
+/// Reads a directory's journal without locking or writing, and visits every sound block in log order.
+///
+/// While a log writes there, the group under way may look torn.
+pub fn scan(dir: &Path, mut visit: impl FnMut(&Block)) -> Result<Scanned, LogError> {
+    scan::survey(dir, &mut visit).map(|survey| scanned(&survey))
+}
+
+/// The file backend. Dropping it finishes what was submitted; [`ShardLog::close`] also seals.
+pub struct FileLog {
+    dir: PathBuf,
+    journal: JournalId,
+    segment_bytes: u64,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    /// Behind everything accepted: what the next blocks are checked against.
+    tails: Box<Tails>,
+    batch: BatchNo,
+    last_ticket: Ticket,
+    /// Held until the log is gone.
+    _lock: File,
+}
+
+impl FileLog {
+    /// Creates an empty journal in a directory, which may exist but must hold none.
+    pub fn create(dir: &Path, journal: JournalId, options: &Options) -> Result<Self, LogError> {
+        fs::create_dir_all(dir).map_err(failed("create", dir))?;
+        let lock = lock(dir)?;
+        let (numbers, _) = segment::list(dir)?;
+        if !numbers.is_empty() {
+            return Err(LogError::Exists(dir.to_owned()));
+        }
+        let header = Header {
+            journal,
+            number: 1,
+            bytes: options.segment_bytes,
+            first_batch: BatchNo(1),
+            last_batch_before: BatchNo(0),
+            tails: Box::new([Tail::START; SHARDS_ALL]),
+        };
+        Spare::create(dir, 0, options.segment_bytes, || true)
+            .and_then(|spare| {
+                spare
+                    .expect("nothing stops it early")
+                    .into_segment(dir, &header)
+                    .map(drop)
+            })
+            .map_err(failed("create a segment in", dir))?;
+        Self::open_locked(dir, options, Disk::default(), lock).map(|(log, _)| log)
+    }
+
+    /// Opens a directory's journal: refuses damage, cuts off what a cut-short write left, and tells
+    /// what was found.
+    pub fn open(dir: &Path, options: &Options) -> Result<(Self, Scanned), LogError> {
+        let lock = lock(dir)?;
+        Self::open_locked(dir, options, Disk::default(), lock)
+    }
+
+    fn open_locked(
+        dir: &Path,
+        options: &Options,
+        disk: Disk,
+        lock: File,
+    ) -> Result<(Self, Scanned), LogError> {
+        let survey = scan::survey(dir, &mut |_| {})?;
+        let writer = prepare(dir, options, disk, &survey)?;
+        let log = Self {
+            dir: dir.to_owned(),
+            journal: survey.journal,
+            segment_bytes: options.segment_bytes,
+            shared: Arc::clone(&writer.shared),
+            tails: survey.tails.clone(),
+            batch: survey.last_batch,
+            last_ticket: Ticket(0),
+            thread: Some(
+                Builder::new()
+                    .name("journal-sync".into())
+                    .spawn(|| writer.run())
+                    .map_err(failed("start the sync thread of", dir))?,
+            ),
+            _lock: lock,
+        };
+        Ok((log, scanned(&survey)))
+    }
+
+    fn accepts(&self, block: &Block, state: &State) -> bool {
+        let bytes = block.bytes.len() as u64;
+        block.journal() == self.journal
+            && bytes <= BLOCK_BYTES_MAX as u64
+            && bytes <= writer::block_bytes_max(self.segment_bytes)
+            && block.batch >= self.batch
+            && block.durable() <= state.durable
+            && self.tails[block.shard.index()].precedes(block)
+            && !state.failed
+    }
+
+    fn stop(&mut self, stop: Stop) -> Result<(), LogError> {
+        self.shared.stop(stop);
+        let joined = self
+            .thread
+            .take()
+            .is_none_or(|thread| thread.join().is_ok());
+        if joined && !self.shared.state().failed {
+            Ok(())
+        } else {
+            Err(LogError::Stopped)
+        }
+    }
+}
+
+impl Drop for FileLog {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            let _ = self.stop(Stop::Bare);
+        }
+    }
+}
+
+impl ShardLog for FileLog {
+    fn journal_id(&self) -> JournalId {
+        self.journal
+    }
+
+    fn submit(&mut self, block: Block) -> Ticket {
+        self.submit_all(vec![block])
+    }
+
+    fn submit_all(&mut self, blocks: Vec<Block>) -> Ticket {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.state();
+        for block in blocks {
+            let accepted = self.accepts(&block, &state);
+            if accepted {
+                self.tails[block.shard.index()] = Tail::after(&block);
+                self.batch = block.batch;
+            }
+            self.last_ticket.0 += 1;
+            let block = accepted.then_some(block);
+            state.queue.push_back(Job {
+                ticket: self.last_ticket,
+                block,
+            });
+        }
+        drop(state);
+        shared.notify();
+        self.last_ticket
+    }
+
+    fn completed(&mut self) -> Option<Completed> {
+        self.shared.state().finished.pop_front()
+    }
+
+    fn read_from(
+        &self,
+        from: &SeqVector,
+        visit: &mut dyn FnMut(&Block) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        let (segments, durable_end) = {
+            let state = self.shared.state();
+            (state.segments.clone(), state.durable_end)
+        };
+        check_start(from, &nexts(&segments[0].tails))?;
+        for (at, header) in segments.iter().enumerate() {
+            let behind = segments.get(at + 1);
+            if behind.is_some_and(|next| all_at_or_below(&nexts(&next.tails), from)) {
+                continue;
+            }
+            let path = segment::path_of(&self.dir, header.number);
+            let end = behind.map_or(Some(durable_end), |_| None);
+            if read_segment(&path, end, header, from, visit)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self) -> SeqVector {
+        nexts(&self.shared.state().segments[0].tails)
+    }
+
+    fn tail(&self, shard: Shard) -> Result<Tail, LogError> {
+        if self.shared.state().failed {
+            return Err(LogError::Stopped);
+        }
+        Ok(self.tails[shard.index()])
+    }
+
+    fn last_batch(&self) -> BatchNo {
+        self.shared.state().durable
+    }
+
+    fn trim(&mut self, below: &SeqVector) -> Result<u64, LogError> {
+        let mut bytes = 0;
+        loop {
+            let oldest = {
+                let state = self.shared.state();
+                match state.segments.as_slice() {
+                    [oldest, next, ..] if all_at_or_below(&nexts(&next.tails), below) => {
+                        (oldest.number, oldest.bytes)
+                    }
+                    _ => break,
+                }
+            };
+            // Oldest first, one durable step at a time: a crash leaves a shorter journal, no hole.
+            let path = segment::path_of(&self.dir, oldest.0);
+            fs::remove_file(&path).map_err(failed("remove", &path))?;
+            segment::sync_dir(&self.dir).map_err(failed("sync", &self.dir))?;
+            self.shared.state().segments.remove(0);
+            bytes += oldest.1;
+        }
+        Ok(bytes)
+    }
+
+    fn on_completion(&mut self, wake: Wake) {
+        self.shared.state().wake = Some(wake);
+    }
+
+    fn close(mut self: Box<Self>) -> Result<(), LogError> {
+        self.stop(Stop::Sealed)
+    }
+}
+
+/// Locks a directory against every other process.
+fn lock(dir: &Path) -> Result<File, LogError> {
+    let path = dir.join("lock");
+    if !dir.is_dir() {
+        return Err(LogError::Absent(dir.to_owned()));
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LogError::Locked(dir.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    }
+}
+
+/// Makes a surveyed directory ready to be appended to and returns what will do it.
+fn prepare(dir: &Path, options: &Options, disk: Disk, survey: &Survey) -> Result<Writer, LogError> {
+    for spare in segment::list(dir)?.1 {
+        fs::remove_file(&spare).map_err(failed("remove", &spare))?;
+    }
+    let last = survey
+        .segments
+        .last()
+        .expect("a survey without segments is an error");
+    let path = segment::path_of(dir, last.number);
+    let file = mend(&path, survey, last.bytes).map_err(failed("mend the end of", &path))?;
+    segment::sync_dir(dir).map_err(failed("sync", dir))?;
+    let shared = Shared::new(State {
+        queue: VecDeque::new(),
+        finished: VecDeque::new(),
+        segments: survey.segments.clone(),
+        durable_end: survey.end,
+        durable: survey.last_batch,
+        wake: None,
+        stop: None,
+        failed: false,
+    });
+    Ok(Writer {
+        dir: dir.to_owned(),
+        shared,
+        disk,
+        spares: Spares::start(dir, options.segment_bytes)
+            .map_err(failed("start the spare thread of", dir))?,
+        idle: options.idle_before_seal,
+        journal: survey.journal,
+        file,
+        number: last.number,
+        // The size of the segment it goes on in; the next ones are made to the options.
+        segment_bytes: last.bytes,
+        at: survey.end,
+        tails: survey.tails.clone(),
+        batch: survey.last_batch,
+        sealed: survey.sealed,
+        buffer: Vec::new(),
+    })
+}
+
+/// Makes the last segment what the survey says it is, durably, and returns it.
+///
+/// What lies between mark and end may be known to the page cache alone, even marked clean by a sync
+/// that failed: it is written again. What lies behind the end is zeroed if anything is there.
+fn mend(path: &Path, survey: &Survey, segment_bytes: u64) -> std::io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut unmarked = vec![0; (survey.end - survey.mark) as usize];
+    file.read_exact_at(&mut unmarked, survey.mark)?;
+    file.write_all_at(&unmarked, survey.mark)?;
+    if survey.torn.is_some() || survey.file_bytes < segment_bytes {
+        segment::zero(&file, survey.end, segment_bytes)?;
+    }
+    file.sync_all()?;
+    Ok(file)
+}
+
+/// Visits the blocks of one segment below `end`, or all of them, that hold a fact at or after `from`.
+fn read_segment(
+    path: &Path,
+    end: Option<u64>,
+    header: &Header,
+    from: &SeqVector,
+    visit: &mut dyn FnMut(&Block) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, LogError> {
+    let file = File::open(path).map_err(failed("open", path))?;
+    let mut bytes = vec![0; end.unwrap_or(header.bytes) as usize];
+    file.read_exact_at(&mut bytes, 0)
+        .map_err(failed("read", path))?;
+    let (mut at, mut after) = (HEADER_BYTES, header.last_batch_before);
+    while at < bytes.len() {
+        let frame = match Frame::decode(&bytes[at..]) {
+            Ok(frame) => frame,
+            Err(_) if end.is_none() && bytes[at..].iter().all(|byte| *byte == 0) => break,
+            Err(damage) => {
+                let (segment, offset) = (path.to_owned(), at as u64);
+                let fact = Block::peek(&bytes[at..], header.journal);
+                let place = DamagedAt {
+                    segment,
+                    offset,
+                    fact,
+                    after,
+                    damage,
+                };
+                return Err(LogError::Damaged(Box::new(place)));
+            }
+        };
+        at += frame.len();
+        if let Frame::Block(block) = frame {
+            after = block.batch;
+            if block.next() > from.0[block.shard.index()] && visit(&block).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+fn all_at_or_below(these: &SeqVector, those: &SeqVector) -> bool {
+    these
+        .0
+        .iter()
+        .zip(&those.0)
+        .all(|(this, that)| this <= that)
+}
+
+fn scanned(survey: &Survey) -> Scanned {
+    Scanned {
+        journal: survey.journal,
+        segments: survey.segments.len(),
+        blocks: survey.blocks,
+        facts: survey.facts,
+        start: nexts(&survey.segments[0].tails),
+        next: nexts(&survey.tails),
+        last_batch: survey.last_batch,
+        torn: survey.torn.clone(),
+    }
+}
