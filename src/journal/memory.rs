@@ -180,3 +180,37 @@ impl ShardLog for MemoryLog {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::conformance::{JOURNAL, append, block_after, conformance, finish, read};
+
+    #[test]
+    fn a_memory_log_does_what_every_log_must() {
+        conformance(|| Box::new(MemoryLog::new(JOURNAL)));
+    }
+
+    #[test]
+    fn a_killed_log_keeps_what_was_reported_and_nothing_else() {
+        let mut log = MemoryLog::new(JOURNAL);
+        let kept = append(&mut log, 1, 1, 2);
+        log.submit(block_after(&log, 1, 2, 2));
+        let disk = log.disk();
+        drop(log);
+        let log = MemoryLog::open(&disk);
+        assert_eq!(log.tail(kept.shard).unwrap(), Tail::after(&kept));
+        assert_eq!(read(&log, &SeqVector::default()).unwrap(), [kept]);
+    }
+
+    #[test]
+    fn an_old_owner_is_fenced_off() {
+        let mut old = MemoryLog::new(JOURNAL);
+        append(&mut old, 1, 1, 1);
+        let mut new = MemoryLog::open(&old.disk());
+        let late = block_after(&old, 1, 2, 1);
+        append(&mut new, 1, 2, 3);
+        old.submit(late);
+        assert_eq!(finish(&mut old, 1)[0].outcome, Outcome::Refused);
+    }
+}

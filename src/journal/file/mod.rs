@@ -434,3 +434,102 @@ fn scanned(survey: &Survey) -> Scanned {
         torn: survey.torn.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::conformance::{JOURNAL, append, conformance, read, shard};
+    use std::cell::RefCell;
+
+    fn small() -> Options {
+        Options {
+            segment_bytes: 16 << 10,
+            ..Options::default()
+        }
+    }
+
+    #[test]
+    fn a_file_log_does_what_every_log_must() {
+        let dirs = RefCell::new(Vec::new());
+        conformance(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let log = FileLog::create(dir.path(), JOURNAL, &small()).unwrap();
+            dirs.borrow_mut().push(dir);
+            Box::new(log)
+        });
+    }
+
+    #[test]
+    fn a_reopened_log_goes_on_where_it_was_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = FileLog::create(dir.path(), JOURNAL, &small()).unwrap();
+        let mut written = Vec::new();
+        for batch in 1..=50 {
+            written.push(append(&mut log, (batch % 65) as u8, batch, 10));
+            if batch % 9 == 0 {
+                Box::new(log).close().unwrap();
+                let (reopened, found) = FileLog::open(dir.path(), &small()).unwrap();
+                assert_eq!((found.blocks, found.facts), (batch, batch * 10));
+                assert_eq!((found.last_batch, found.torn), (BatchNo(batch), None));
+                log = reopened;
+            }
+        }
+        assert_eq!(read(&log, &SeqVector::default()).unwrap(), written);
+        assert_eq!(log.tail(shard(50)).unwrap(), Tail::after(&written[49]));
+        let mut scanned = Vec::new();
+        let found = scan(dir.path(), |block| scanned.push(block.clone())).unwrap();
+        assert_eq!(scanned, written);
+        assert!(found.segments > 1, "the test must cross segments");
+    }
+
+    #[test]
+    fn a_trimmed_log_reopens_and_still_checks_its_chain() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = FileLog::create(dir.path(), JOURNAL, &small()).unwrap();
+        for batch in 1..=80 {
+            append(&mut log, 1, batch, 20);
+        }
+        let end = log.tail(shard(1)).unwrap();
+        let mut below = SeqVector::default();
+        below.0.fill(end.next);
+        assert_eq!(log.trim(&below).unwrap() % (16 << 10), 0);
+        let start = log.start();
+        drop(log);
+        let (log, found) = FileLog::open(dir.path(), &small()).unwrap();
+        assert_eq!((found.start, log.start()), (start.clone(), start));
+        assert_eq!(log.tail(shard(1)).unwrap(), end);
+    }
+
+    #[test]
+    fn one_process_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = FileLog::create(dir.path(), JOURNAL, &small()).unwrap();
+        assert!(matches!(
+            FileLog::open(dir.path(), &small()),
+            Err(LogError::Locked(_))
+        ));
+        assert!(scan(dir.path(), |_| ()).is_ok(), "reading needs no lock");
+        drop(log);
+        assert!(FileLog::open(dir.path(), &small()).is_ok());
+    }
+
+    #[test]
+    fn a_journal_is_neither_invented_nor_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            FileLog::open(dir.path(), &small()),
+            Err(LogError::Absent(_))
+        ));
+        let nowhere = dir.path().join("nowhere");
+        assert!(matches!(
+            FileLog::open(&nowhere, &small()),
+            Err(LogError::Absent(_))
+        ));
+        assert!(!nowhere.exists());
+        drop(FileLog::create(dir.path(), JOURNAL, &small()).unwrap());
+        assert!(matches!(
+            FileLog::create(dir.path(), JOURNAL, &small()),
+            Err(LogError::Exists(_))
+        ));
+    }
+}
