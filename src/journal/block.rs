@@ -19,6 +19,7 @@
 
 use std::sync::Arc;
 
+use crate::journal::Tail;
 use crate::journal::frame::{self, Damage, array_at, u32_at, u64_at};
 use crate::types::ids::{BatchNo, JournalId, Seq, Shard};
 
@@ -108,13 +109,14 @@ impl Block {
         JournalId(array_at(&self.bytes, 12))
     }
 
-    /// Returns whose block these bytes would be if they were whole, for naming what is damaged.
-    pub(super) fn peek(bytes: &[u8], journal: JournalId) -> Option<(Shard, Seq)> {
+    /// Returns whose block these bytes claim to be and what it continues, for naming what is damaged.
+    pub(super) fn peek(bytes: &[u8], journal: JournalId) -> Option<(Shard, Tail)> {
         let header = bytes.get(..HEADER_BYTES)?;
         if header[..4] != BLOCK_MAGIC || header[12..28] != journal.0 {
             return None;
         }
-        Some((Shard::new(header[72])?, Seq(u64_at(header, 44))))
+        let (next, hash) = (Seq(u64_at(header, 44)), BlockHash(array_at(header, 56)));
+        Some((Shard::new(header[72])?, Tail { next, hash }))
     }
 }
 

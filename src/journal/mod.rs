@@ -8,6 +8,7 @@
 pub mod block;
 pub mod file;
 mod frame;
+pub mod fsck;
 pub mod memory;
 
 #[cfg(test)]

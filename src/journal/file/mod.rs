@@ -1,6 +1,7 @@
 //! The journal of one node: all shards interleaved in one stream of pre-zeroed segment files.
 
 mod disk;
+mod opening;
 mod scan;
 mod segment;
 mod spare;
@@ -8,8 +9,7 @@ mod spare;
 mod torn;
 mod writer;
 
-use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -18,16 +18,17 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crate::journal::file::disk::Disk;
+use crate::journal::file::opening::{lock, prepare};
 use crate::journal::file::scan::{Frame, Survey};
 use crate::journal::file::segment::{HEADER_BYTES, Header, Spare, failed};
-use crate::journal::file::spare::Spares;
-use crate::journal::file::writer::{Job, Shared, State, Stop, Writer};
+use crate::journal::file::writer::{Job, Shared, State, Stop};
 use crate::journal::{
     BLOCK_BYTES_MAX, Block, Completed, DamagedAt, LogError, ShardLog, Tail, Tails, Ticket, Wake,
     check_start, nexts,
 };
 use crate::types::ids::{BatchNo, JournalId, SHARDS_ALL, SeqVector, Shard};
 
+pub use crate::journal::file::opening::cut;
 pub use crate::journal::file::scan::Torn;
 
 /// Bytes of a segment unless the options say otherwise.
@@ -296,83 +297,6 @@ impl ShardLog for FileLog {
     }
 }
 
-/// Locks a directory against every other process.
-fn lock(dir: &Path) -> Result<File, LogError> {
-    let path = dir.join("lock");
-    if !dir.is_dir() {
-        return Err(LogError::Absent(dir.to_owned()));
-    }
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(failed("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LogError::Locked(dir.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
-    }
-}
-
-/// Makes a surveyed directory ready to be appended to and returns what will do it.
-fn prepare(dir: &Path, options: &Options, disk: Disk, survey: &Survey) -> Result<Writer, LogError> {
-    for spare in segment::list(dir)?.1 {
-        fs::remove_file(&spare).map_err(failed("remove", &spare))?;
-    }
-    let last = survey
-        .segments
-        .last()
-        .expect("a survey without segments is an error");
-    let path = segment::path_of(dir, last.number);
-    let file = mend(&path, survey, last.bytes).map_err(failed("mend the end of", &path))?;
-    segment::sync_dir(dir).map_err(failed("sync", dir))?;
-    let shared = Shared::new(State {
-        queue: VecDeque::new(),
-        finished: VecDeque::new(),
-        segments: survey.segments.clone(),
-        durable_end: survey.end,
-        durable: survey.last_batch,
-        wake: None,
-        stop: None,
-        failed: false,
-    });
-    Ok(Writer {
-        dir: dir.to_owned(),
-        shared,
-        disk,
-        spares: Spares::start(dir, options.segment_bytes)
-            .map_err(failed("start the spare thread of", dir))?,
-        idle: options.idle_before_seal,
-        journal: survey.journal,
-        file,
-        number: last.number,
-        // The size of the segment it goes on in; the next ones are made to the options.
-        segment_bytes: last.bytes,
-        at: survey.end,
-        tails: survey.tails.clone(),
-        batch: survey.last_batch,
-        sealed: survey.sealed,
-        buffer: Vec::new(),
-    })
-}
-
-/// Makes the last segment what the survey says it is, durably, and returns it.
-///
-/// What lies between mark and end may be known to the page cache alone, even marked clean by a sync
-/// that failed: it is written again. What lies behind the end is zeroed if anything is there.
-fn mend(path: &Path, survey: &Survey, segment_bytes: u64) -> std::io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let mut unmarked = vec![0; (survey.end - survey.mark) as usize];
-    file.read_exact_at(&mut unmarked, survey.mark)?;
-    file.write_all_at(&unmarked, survey.mark)?;
-    if survey.torn.is_some() || survey.file_bytes < segment_bytes {
-        segment::zero(&file, survey.end, segment_bytes)?;
-    }
-    file.sync_all()?;
-    Ok(file)
-}
-
 /// Visits the blocks of one segment below `end`, or all of them, that hold a fact at or after `from`.
 fn read_segment(
     path: &Path,
@@ -392,7 +316,8 @@ fn read_segment(
             Err(_) if end.is_none() && bytes[at..].iter().all(|byte| *byte == 0) => break,
             Err(damage) => {
                 let (segment, offset) = (path.to_owned(), at as u64);
-                let fact = Block::peek(&bytes[at..], header.journal);
+                let claim = Block::peek(&bytes[at..], header.journal);
+                let fact = claim.map(|(shard, tail)| (shard, tail.next));
                 let place = DamagedAt {
                     segment,
                     offset,

@@ -55,6 +55,15 @@ pub(super) struct Survey {
     pub(super) torn: Option<Torn>,
 }
 
+impl Survey {
+    /// Returns the segment that is appended to.
+    pub(super) fn last_segment(&self) -> &Header {
+        self.segments
+            .last()
+            .expect("a survey without segments is an error")
+    }
+}
+
 /// What a cut-short write left behind the last sound frame. None of it was acknowledged.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Torn {
@@ -151,17 +160,17 @@ impl Walk {
             .segments
             .last()
             .map_or(number, |last| last.number + 1);
+        let gap = header.gap_behind(&survey.tails);
         let damage = if header.journal != survey.journal {
             Some(Damage::Foreign)
-        } else if header.number != number || header.last_batch_before != survey.last_batch {
+        } else if header.number != number {
             Some(Damage::Chain)
-        } else if number != expected {
+        } else if number != expected || gap.is_some() {
             Some(Damage::Missing)
         } else {
-            header.gap_behind(&survey.tails).map(|_| Damage::Missing)
+            (header.last_batch_before != survey.last_batch).then_some(Damage::Chain)
         };
         if let Some(damage) = damage {
-            let gap = header.gap_behind(&survey.tails);
             return Err(self.damaged(0, damage, gap));
         }
         survey.segments.push(Arc::new(header));
@@ -297,25 +306,34 @@ impl Walk {
         }
     }
 
-    /// Returns the first fact that is lost at `at`: by the damaged block's own header if it fits
-    /// here, else by the first later block of a shard that does not continue its tail.
+    /// Returns the first fact that is lost at `at`, as far as it can be told.
+    ///
+    /// The damaged block's own header is believed when it names its shard's last block. A shard's
+    /// first block has none to name, so there the first later block that leaves a gap is asked first.
     fn suspect(&self, bytes: &[u8]) -> Option<(Shard, Seq)> {
         let rest = bytes.get(self.at..)?;
-        let ends_at = |shard: Shard| self.survey.tails[shard.index()].next;
-        let here = Block::peek(rest, self.survey.journal);
-        if let Some((shard, seq)) = here
-            && seq == ends_at(shard)
-        {
-            return here;
+        let here = Block::peek(rest, self.survey.journal)
+            .filter(|(shard, tail)| self.survey.tails[shard.index()] == *tail)
+            .map(|(shard, tail)| ((shard, tail.next), tail != Tail::START));
+        match here {
+            Some((fact, true)) => Some(fact),
+            Some((fact, false)) => self.first_gap(rest).or(Some(fact)),
+            None => self.first_gap(rest),
         }
+    }
+
+    /// Returns where the first later block that does not continue its shard leaves a gap.
+    fn first_gap(&self, rest: &[u8]) -> Option<(Shard, Seq)> {
         let mut at = 0;
         while at < rest.len() {
-            match later_frame(&rest[at..], self.survey.journal) {
-                Some(Frame::Block(block)) if block.first > ends_at(block.shard) => {
-                    return Some((block.shard, ends_at(block.shard)));
+            let frame = later_frame(&rest[at..], self.survey.journal);
+            if let Some(Frame::Block(block)) = &frame {
+                let end = self.survey.tails[block.shard.index()].next;
+                if block.first > end {
+                    return Some((block.shard, end));
                 }
-                frame => at += frame.map_or(1, |frame| frame.len()),
             }
+            at += frame.map_or(1, |frame| frame.len());
         }
         None
     }

@@ -241,7 +241,7 @@ impl Writer {
     }
 
     /// Says on disk that everything so far is durable. Failing stops the log like any failed write.
-    fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         self.sealed = true;
         if self.at + SEAL_BYTES as u64 > self.segment_bytes {
             return; // The next segment's header will say so.
