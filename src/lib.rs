@@ -1,4 +1,6 @@
 #![doc = include_str!("README.md")]
 
+pub mod channels;
 pub mod journal;
+pub mod tokens;
 pub mod types;
