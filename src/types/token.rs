@@ -313,7 +313,12 @@ mod tests {
         assert_eq!(pack_region("ABCD"), None);
         assert_eq!(pack_region("A-1"), None);
         assert_eq!(unpack_region(37), "", "a zero digit inside is not a region");
-        assert_eq!(unpack_region(u16::MAX), "", "four letters are not a region");
+        assert_eq!(
+            unpack_region(REGION_END + 37 * 37 + 37 + 1),
+            "",
+            "`0000` is not a region"
+        );
+        assert_eq!(unpack_region(u16::MAX), "");
     }
 
     #[test]
