@@ -1,1 +1,28 @@
-fn main(){}
+//! Compiles the protobuf files with protox: no protoc is needed on the machine.
+
+use std::path::PathBuf;
+
+use prost::Message;
+
+const FILES: [&str; 8] = [
+    "munadi/v1/common.proto",
+    "munadi/v1/campaign_service.proto",
+    "munadi/v1/ad_service.proto",
+    "munadi/v1/event_service.proto",
+    "munadi/v1/conversation_service.proto",
+    "munadi/v1/report_service.proto",
+    "munadi/v1/attribution_service.proto",
+    "munadi/journal/v1/facts.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(FILES, ["proto"])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".munadi.v1.PlacedAd.view_token")
+        .bytes(".munadi.v1.AdEvent.view_token")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -2,5 +2,6 @@
 
 pub mod channels;
 pub mod journal;
+pub mod node;
 pub mod tokens;
 pub mod types;

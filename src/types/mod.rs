@@ -3,4 +3,9 @@
 //! Floor 0: imports nothing of the crate; no clock, dice, I/O or lock.
 
 pub mod ids;
+pub mod money;
+pub mod proto;
+pub mod refusal;
+pub mod request;
+pub mod time;
 pub mod token;

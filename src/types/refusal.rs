@@ -1,0 +1,116 @@
+//! Why something was refused: a stable reason, the field at fault, and what to do.
+
+use std::borrow::Cow;
+
+/// Stable names of refusals. Callers' programs read them: add, never change.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Reason {
+    /// A field has a value that is not allowed.
+    FieldInvalid,
+    /// A field that is needed is empty.
+    FieldMissing,
+    /// A list or text is over its limit.
+    TooLarge,
+    /// An amount is negative, zero where that makes no sense, or over the limit.
+    MoneyInvalid,
+    /// The currency is not in ISO 4217, or not the account's.
+    CurrencyInvalid,
+    /// The end is not after the start.
+    EndBeforeStart,
+    /// There is no such thing, or it belongs to another tenant.
+    NotFound,
+    /// The same `request_id` came with another body.
+    RequestIdReused,
+    /// The etag is not that of the newest version.
+    EtagMismatch,
+    /// The thing is archived and can't be changed.
+    Archived,
+    /// The token is not one of this engine's, or was changed on the way.
+    TokenForged,
+    /// The token is past its end.
+    TokenExpired,
+    /// The token is of another kind than was asked for, or cannot be read at all.
+    TokenMalformed,
+    /// The token was given to another feed.
+    TokenForeign,
+    /// The click was used by another conversation.
+    ClickReplayed,
+    /// A tap, quartile or feedback came for an ad that was never seen.
+    ViewMissing,
+    /// The event's time is more than five minutes ahead of the server.
+    EventFromFuture,
+    /// The event's time is before its token was made.
+    EventBeforeToken,
+    /// The event is too old to be counted.
+    EventTooOld,
+    /// The business does not own the channel endpoint.
+    EndpointForeign,
+    /// The conversation is not known: report its opening first.
+    ConversationUnknown,
+    /// The viewer's record is full.
+    ViewerFull,
+    /// The cursor or page token is of another journal or list.
+    CursorForeign,
+    /// The same id came with other content.
+    IdReused,
+    /// The node's queue is full.
+    Busy,
+    /// The node is stopping, or its journal can't be written.
+    Unavailable,
+}
+
+impl Reason {
+    /// Returns the stable name for programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FieldInvalid => "FIELD_INVALID",
+            Self::FieldMissing => "FIELD_MISSING",
+            Self::TooLarge => "TOO_LARGE",
+            Self::MoneyInvalid => "MONEY_INVALID",
+            Self::CurrencyInvalid => "CURRENCY_INVALID",
+            Self::EndBeforeStart => "END_BEFORE_START",
+            Self::NotFound => "NOT_FOUND",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::EtagMismatch => "ETAG_MISMATCH",
+            Self::Archived => "ARCHIVED",
+            Self::TokenForged => "TOKEN_FORGED",
+            Self::TokenExpired => "TOKEN_EXPIRED",
+            Self::TokenMalformed => "TOKEN_MALFORMED",
+            Self::TokenForeign => "TOKEN_FOREIGN",
+            Self::ClickReplayed => "CLICK_REPLAYED",
+            Self::ViewMissing => "VIEW_MISSING",
+            Self::EventFromFuture => "EVENT_FROM_FUTURE",
+            Self::EventBeforeToken => "EVENT_BEFORE_TOKEN",
+            Self::EventTooOld => "EVENT_TOO_OLD",
+            Self::EndpointForeign => "ENDPOINT_FOREIGN",
+            Self::ConversationUnknown => "CONVERSATION_UNKNOWN",
+            Self::ViewerFull => "VIEWER_FULL",
+            Self::CursorForeign => "CURSOR_FOREIGN",
+            Self::IdReused => "ID_REUSED",
+            Self::Busy => "BUSY",
+            Self::Unavailable => "UNAVAILABLE",
+        }
+    }
+}
+
+/// One refusal. Nothing was changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// What kind of fault it is.
+    pub reason: Reason,
+    /// Path of the field at fault: `campaign.budget.daily`. Empty: no single one.
+    pub field: Cow<'static, str>,
+    /// What was wrong and what to do.
+    pub message: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// Returns a refusal of one field.
+    pub fn new(
+        reason: Reason,
+        field: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { reason, field: field.into(), message: message.into() }
+    }
+}

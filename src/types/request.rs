@@ -1,0 +1,217 @@
+//! What the doors hand to the engine, parsed: ad requests, events, and writes to the catalog.
+
+use crate::types::proto::v1;
+use crate::types::time::Moment;
+use crate::types::token::{ClickToken, PrefillCode, ViewToken};
+
+/// What is known of the viewer, in codes. Zero and empty mean "not told".
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Profile {
+    /// Two letters as a big-endian number, see [`crate::types::iso::country_code`].
+    pub country: u16,
+    /// The packed suffix of ISO 3166-2 within the country.
+    pub region: u16,
+    /// Two letters each as a big-endian number.
+    pub languages: Vec<u16>,
+    /// A [`v1::AgeBand`], 0 to 7.
+    pub age_band: u8,
+    /// A [`v1::Gender`], 0 to 3.
+    pub gender: u8,
+    /// A [`v1::Os`], 0 to 4.
+    pub os: u8,
+    /// Numbers of the taxonomy, ascending.
+    pub interests: Vec<u16>,
+}
+
+/// One tray's request, parsed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AdRequest {
+    /// Where the ads will stand.
+    pub placement: v1::Placement,
+    /// The viewer's number; `None`: unknown viewer.
+    pub viewer: Option<u64>,
+    /// What is known of the viewer.
+    pub profile: Profile,
+    /// Posts in the tray.
+    pub posts: u16,
+    /// Exact positions, ascending; empty: by the feed's policy.
+    pub positions: Vec<u16>,
+}
+
+/// What one feed allows; see `FeedPolicy` in ad_service.proto.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Policy {
+    /// No ad before this post.
+    pub first_position: u16,
+    /// At least this many posts between two ads.
+    pub min_gap: u16,
+    /// Most ads in one tray.
+    pub most_per_tray: u8,
+    /// The same advertiser not again to one viewer for this long, milliseconds.
+    pub advertiser_distance_ms: i64,
+    /// Least price of 1,000 impressions, micros.
+    pub floor_cpm_micros: i64,
+    /// How long an ad may wait to be seen and still be charged, seconds.
+    pub show_by_s: u16,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            first_position: 2,
+            min_gap: 4,
+            most_per_tray: 3,
+            advertiser_distance_ms: 5 * crate::types::time::MINUTE_MS,
+            floor_cpm_micros: 0,
+            show_by_s: 600,
+        }
+    }
+}
+
+/// One event to be judged and counted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Incoming {
+    /// Something happened to an ad that was served. The token is opened already.
+    Ad {
+        /// The opened token; its feed is the caller's.
+        token: ViewToken,
+        /// What happened.
+        kind: v1::EventKind,
+        /// When, by the device; `None`: now.
+        at: Option<Moment>,
+    },
+    /// A conversation was opened.
+    Opened {
+        /// Which one.
+        chat: Chat,
+        /// How it came about.
+        entry_point: v1::EntryPoint,
+        /// What says which ad it came from.
+        proof: Option<Claim>,
+    },
+    /// A message went over a conversation.
+    Message {
+        /// Which one.
+        chat: Chat,
+        /// Keyed hash of the channel's message id.
+        message: u64,
+        /// From whom to whom.
+        direction: v1::Direction,
+        /// As the channel counts it.
+        category: v1::MessageCategory,
+    },
+    /// A sale or lead.
+    Converted(Box<Conversion>),
+}
+
+/// A conversation as the caller names it, hashed at the door.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Chat {
+    /// The caller's tenant; 0: the platform, which may speak for every business.
+    pub tenant: u32,
+    /// The business that the caller speaks for.
+    pub business: u64,
+    /// The endpoint written to.
+    pub endpoint: u64,
+    /// The conversation's id: the business's shard and a keyed hash of endpoint and contact.
+    pub id: u64,
+    /// When it happened; `None`: now.
+    pub at: Option<Moment>,
+}
+
+/// What says which click an opening or conversion came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Claim {
+    /// The opened click token.
+    Click(ClickToken),
+    /// The code of the first message.
+    Code(PrefillCode),
+}
+
+/// A sale, lead or other conversion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conversion {
+    /// The caller's tenant; 0: the platform.
+    pub tenant: u32,
+    /// The caller's id of it.
+    pub event_id: String,
+    /// What happened.
+    pub name: String,
+    /// What it was worth.
+    pub value: Option<v1::Money>,
+    /// When; `None`: now.
+    pub at: Option<Moment>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Where a conversion came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// A click, by its opened token.
+    Click(ClickToken),
+    /// A conversation: its endpoint and id.
+    Conversation {
+        /// The endpoint written to.
+        endpoint: u64,
+        /// The conversation's id.
+        id: u64,
+    },
+}
+
+/// How an incoming event ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// New: it counts, and this was charged, micros.
+    Recorded {
+        /// Micros of the account's currency.
+        charged: i64,
+    },
+    /// It was counted before.
+    Already,
+    /// Nothing was counted.
+    Refused(crate::types::refusal::Refusal),
+}
+
+/// One write to the catalog.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mutation {
+    /// The caller's tenant.
+    pub tenant: u32,
+    /// Whether the caller may touch every tenant's things (operator).
+    pub any_tenant: bool,
+    /// The caller's id of the write.
+    pub request_id: String,
+    /// First 16 bytes of BLAKE3 over method and body.
+    pub body_hash: [u8; 16],
+    /// Judge, but change nothing.
+    pub validate_only: bool,
+    /// What to write.
+    pub change: Change,
+}
+
+/// A validated resource to create, or an id with the fields to change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Creates it; id, times, etag and effective status are given by the engine.
+    Create(Resource),
+    /// Takes the named top-level fields from the resource, which carries the id and maybe an etag.
+    Update(Resource, Vec<String>),
+}
+
+/// One of the catalog's six kinds of things.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resource {
+    /// Who pays.
+    Account(v1::Account),
+    /// Who advertises.
+    Business(v1::Business),
+    /// Where it is written to.
+    Endpoint(v1::ChannelEndpoint),
+    /// What for.
+    Campaign(v1::Campaign),
+    /// To whom, and for how much.
+    AdSet(v1::AdSet),
+    /// What they see.
+    Ad(v1::Ad),
+}

@@ -1,0 +1,54 @@
+//! Time as the engine counts it: milliseconds since the Unix epoch, always an argument.
+
+/// Milliseconds in a second.
+pub const SECOND_MS: i64 = 1_000;
+/// Milliseconds in a minute.
+pub const MINUTE_MS: i64 = 60 * SECOND_MS;
+/// Milliseconds in an hour.
+pub const HOUR_MS: i64 = 60 * MINUTE_MS;
+/// Milliseconds in a day of 24 hours.
+pub const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// A moment: milliseconds since 1970-01-01T00:00Z. Moments from outside lie between 1970 and 2105,
+/// so that their seconds fit the 32 bits of a token.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Moment(pub i64);
+
+impl Moment {
+    /// Returns the moment that many milliseconds later.
+    pub const fn plus_ms(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Returns the whole seconds since the epoch.
+    pub const fn seconds(self) -> u32 {
+        self.0.div_euclid(SECOND_MS) as u32
+    }
+
+    /// Returns the whole minutes since the epoch.
+    pub const fn minute(self) -> u32 {
+        self.0.div_euclid(MINUTE_MS) as u32
+    }
+
+    /// Returns the whole hours since the epoch.
+    pub const fn hour(self) -> u32 {
+        self.0.div_euclid(HOUR_MS) as u32
+    }
+
+    /// Returns the moment of a second since the epoch.
+    pub const fn from_seconds(seconds: u32) -> Self {
+        Self(seconds as i64 * SECOND_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_falls_into_its_minute_and_hour() {
+        let moment = Moment(3 * HOUR_MS - 1);
+        assert_eq!((moment.hour(), moment.minute(), moment.seconds()), (2, 179, 10_799));
+        assert_eq!(moment.plus_ms(1).hour(), 3);
+    }
+}
