@@ -28,8 +28,7 @@ pub fn find_code(text: &str) -> Option<PrefillCode> {
 
 /// Tells whether a word outside brackets looks like a code as it is printed.
 fn is_plain(word: &str) -> bool {
-    word.bytes()
-        .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+    word.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
         && word.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
@@ -63,11 +62,7 @@ mod tests {
             ("[7ZK4M0Q9XU]", None),
             ("[ ]", None),
         ] {
-            assert_eq!(
-                find_code(text).map(|code| code.to_string()).as_deref(),
-                code,
-                "{text}"
-            );
+            assert_eq!(find_code(text).map(|code| code.to_string()).as_deref(), code, "{text}");
         }
     }
 

@@ -90,11 +90,7 @@ pub fn find_click(channel: Channel, link_or_text: &str) -> Option<FoundClick<'_>
     }
     let token = match link_or_text.strip_prefix(head(channel)) {
         Some(rest) => {
-            let name = if channel == Channel::Telegram {
-                "start"
-            } else {
-                "ref"
-            };
+            let name = if channel == Channel::Telegram { "start" } else { "ref" };
             parameter(rest.split_once('?')?.1, name)?
         }
         // Telegram reports the referral as the bot's first command.
@@ -137,20 +133,13 @@ fn prefill(channel: Channel, parts: &LinkParts) -> String {
     if channel == Channel::AppleMessages {
         let allowed = text.replace(|c| APPLE_FORBIDDEN.contains(c), " ");
         let words: Vec<_> = allowed.split_whitespace().collect();
-        return format!("{} {}", cut(&words.join(" ")), parts.code)
-            .trim_start()
-            .to_owned();
+        return format!("{} {}", cut(&words.join(" ")), parts.code).trim_start().to_owned();
     }
-    format!("{} [{}]", cut(text), parts.code)
-        .trim_start()
-        .to_owned()
+    format!("{} [{}]", cut(text), parts.code).trim_start().to_owned()
 }
 
 fn cut(text: &str) -> &str {
-    let end = text
-        .char_indices()
-        .nth(PREFILL_TEXT_CHARS_MAX)
-        .map_or(text.len(), |(end, _)| end);
+    let end = text.char_indices().nth(PREFILL_TEXT_CHARS_MAX).map_or(text.len(), |(end, _)| end);
     text[..end].trim_end()
 }
 
@@ -164,9 +153,7 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
 /// Tells whether a text can be a click token: its length is the room that Telegram gives.
 fn is_token(text: &str) -> bool {
     text.len() == 64
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 #[cfg(test)]
@@ -178,11 +165,7 @@ mod tests {
     const CODE: &str = "7ZK4M0Q9XA";
     const TEXT: &str = "¿50 % off (today) & more?";
     const ENCODED: &str = "%C2%BF50%20%25%20off%20%28today%29%20%26%20more%3F%20%5B7ZK4M0Q9XA%5D";
-    const PARTS: LinkParts = LinkParts {
-        token: TOKEN,
-        code: CODE,
-        text: TEXT,
-    };
+    const PARTS: LinkParts = LinkParts { token: TOKEN, code: CODE, text: TEXT };
     const APPLE: &str = "urn:biz:22a3ccf1-a757-4a7b-a1a2-d7f5b9ab21a6";
 
     const ADDRESSES: [(Channel, &str); 8] = [
@@ -255,32 +238,15 @@ mod tests {
 
     #[test]
     fn a_long_text_loses_its_end_and_never_its_code() {
-        for (channel, address) in ADDRESSES
-            .into_iter()
-            .filter(|(channel, _)| !returns_token(*channel))
+        for (channel, address) in
+            ADDRESSES.into_iter().filter(|(channel, _)| !returns_token(*channel))
         {
-            for length in [
-                0,
-                1,
-                PREFILL_TEXT_CHARS_MAX,
-                PREFILL_TEXT_CHARS_MAX + 1,
-                500,
-            ] {
+            for length in [0, 1, PREFILL_TEXT_CHARS_MAX, PREFILL_TEXT_CHARS_MAX + 1, 500] {
                 let text = "ñ".repeat(length);
-                let link = chat_link(
-                    channel,
-                    address,
-                    &LinkParts {
-                        text: &text,
-                        ..PARTS
-                    },
-                );
+                let link = chat_link(channel, address, &LinkParts { text: &text, ..PARTS });
                 let sent = prefilled_text(channel, &link).unwrap();
                 assert!(sent.chars().count() <= PREFILL_CHARS_MAX);
-                assert_eq!(
-                    sent.matches('ñ').count(),
-                    length.min(PREFILL_TEXT_CHARS_MAX)
-                );
+                assert_eq!(sent.matches('ñ').count(), length.min(PREFILL_TEXT_CHARS_MAX));
                 assert_eq!(find_code(&sent), CODE.parse().ok());
                 assert!(!sent.starts_with(' '));
             }

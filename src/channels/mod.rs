@@ -50,9 +50,7 @@ impl Channel {
 
     /// Returns the channel with the interface's number.
     pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|channel| channel.number() == number)
+        Self::ALL.into_iter().find(|channel| channel.number() == number)
     }
 
     /// Returns the interface's number.

@@ -7,9 +7,7 @@ pub(crate) fn push_encoded(link: &mut String, value: &str) {
             link.push(char::from(byte));
         } else {
             link.push('%');
-            [byte >> 4, byte & 15]
-                .into_iter()
-                .for_each(|digit| link.push(hex(digit)));
+            [byte >> 4, byte & 15].into_iter().for_each(|digit| link.push(hex(digit)));
         }
     }
 }
@@ -55,10 +53,7 @@ mod tests {
             ("", ""),
             ("aZ09-._~", "aZ09-._~"),
             ("a b\n", "a%20b%0A"),
-            (
-                "&#[](){}/?=+%@:\"<>",
-                "%26%23%5B%5D%28%29%7B%7D%2F%3F%3D%2B%25%40%3A%22%3C%3E",
-            ),
+            ("&#[](){}/?=+%@:\"<>", "%26%23%5B%5D%28%29%7B%7D%2F%3F%3D%2B%25%40%3A%22%3C%3E"),
             ("¿Qué?", "%C2%BFQu%C3%A9%3F"),
         ] {
             assert_eq!(encode(value), encoded);
@@ -68,13 +63,9 @@ mod tests {
 
     #[test]
     fn a_broken_escape_stands_for_itself() {
-        for (value, decoded) in [
-            ("%", "%"),
-            ("%4", "%4"),
-            ("%G0", "%G0"),
-            ("%%41", "%A"),
-            ("%ff", "\u{FFFD}"),
-        ] {
+        for (value, decoded) in
+            [("%", "%"), ("%4", "%4"), ("%G0", "%G0"), ("%%41", "%A"), ("%ff", "\u{FFFD}")]
+        {
             assert_eq!(decode(value), decoded);
         }
     }

@@ -16,9 +16,7 @@ pub fn viewer_number(link: &Secret, pseudonym: &str) -> u64 {
 /// Returns the number of a contact (a phone number or a channel's user id) at one channel endpoint.
 pub fn contact_number(secret: &Secret, endpoint: u64, contact: &str) -> u64 {
     let mut hasher = blake3::Hasher::new_keyed(secret.bytes());
-    hasher
-        .update(&endpoint.to_be_bytes())
-        .update(contact.as_bytes());
+    hasher.update(&endpoint.to_be_bytes()).update(contact.as_bytes());
     from_hash(hasher.finalize().as_bytes())
 }
 
@@ -26,9 +24,7 @@ pub fn contact_number(secret: &Secret, endpoint: u64, contact: &str) -> u64 {
 /// shard.
 pub fn conversation_id(business: u64, endpoint: u64, contact: u64) -> u64 {
     let mut hasher = blake3::Hasher::new_derive_key(CONVERSATION_CONTEXT);
-    hasher
-        .update(&endpoint.to_be_bytes())
-        .update(&contact.to_be_bytes());
+    hasher.update(&endpoint.to_be_bytes()).update(&contact.to_be_bytes());
     let number = number_of(from_hash(hasher.finalize().as_bytes()));
     (business & !NUMBER_MAX) | number
 }
@@ -101,9 +97,6 @@ mod tests {
         for viewer in 0..64_000 {
             counts[shard_of(viewer_number(&SECRET, &format!("v{viewer}"))).index()] += 1;
         }
-        assert!(
-            counts.iter().all(|count| (800..1_200).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
     }
 }

@@ -79,9 +79,7 @@ impl<'de> Deserialize<'de> for Secret {
         // The text is a secret, so an error must not repeat it.
         let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
         let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        bytes
-            .map(Self)
-            .ok_or_else(|| de::Error::custom("a secret is 64 hexadecimal digits"))
+        bytes.map(Self).ok_or_else(|| de::Error::custom("a secret is 64 hexadecimal digits"))
     }
 }
 
@@ -162,12 +160,7 @@ impl KeyRing {
         let id = self.free_id().ok_or(RingFull)?;
         let secret = Secret::draw(random);
         // After this point the rotation must succeed.
-        let next = SealKey {
-            id,
-            secret,
-            made_at: now_s,
-            ends_at: None,
-        };
+        let next = SealKey { id, secret, made_at: now_s, ends_at: None };
         let mut last = std::mem::replace(&mut self.current, next);
         // The clock may have gone back since the key was made.
         let sealed_until = now_s.max(last.made_at).saturating_add(KEY_SLACK_S);
@@ -178,16 +171,13 @@ impl KeyRing {
 
     /// Drops the keys whose last token has ended.
     pub fn prune(&mut self, now_s: u32) {
-        self.old
-            .retain(|key| key.ends_at.is_none_or(|end| now_s < end));
+        self.old.retain(|key| key.ends_at.is_none_or(|end| now_s < end));
     }
 
     /// Returns a feed's link secret, making it if the feed is new. A known feed keeps its secret, or
     /// each of its viewers would become a stranger.
     pub fn add_feed(&mut self, feed: u32, random: &mut impl FnMut(&mut [u8])) -> &Secret {
-        self.links
-            .entry(feed)
-            .or_insert_with(|| Secret::draw(random))
+        self.links.entry(feed).or_insert_with(|| Secret::draw(random))
     }
 
     /// Returns a feed's link secret, if the feed is known.
@@ -244,10 +234,7 @@ mod tests {
         for byte in 1..=6 {
             let decimal = format!("{byte}, {byte}, {byte}");
             let hex = format!("{byte:02x}").repeat(3);
-            assert!(
-                !shown.contains(&decimal) && !shown.contains(&hex),
-                "{shown}"
-            );
+            assert!(!shown.contains(&decimal) && !shown.contains(&hex), "{shown}");
         }
     }
 
@@ -263,13 +250,8 @@ mod tests {
             ("\"cursor\"", "\"newer\":1,\"cursor\""),
         ] {
             let broken = file.replacen(from, to, 1);
-            let error = serde_json::from_str::<KeyRing>(&broken)
-                .unwrap_err()
-                .to_string();
-            assert!(
-                !error.contains("0101") && !error.contains("0g0g"),
-                "{error}"
-            );
+            let error = serde_json::from_str::<KeyRing>(&broken).unwrap_err().to_string();
+            assert!(!error.contains("0101") && !error.contains("0g0g"), "{error}");
         }
     }
 
@@ -293,10 +275,7 @@ mod tests {
         let mut random = counting();
         let mut ring = KeyRing::generate(&mut random, 5 * DAY_S);
         ring.rotate(&mut random, DAY_S).unwrap();
-        assert_eq!(
-            ring.old[0].ends_at,
-            Some(5 * DAY_S + KEY_SLACK_S + TOKEN_LIFE_MAX_S)
-        );
+        assert_eq!(ring.old[0].ends_at, Some(5 * DAY_S + KEY_SLACK_S + TOKEN_LIFE_MAX_S));
     }
 
     #[test]
@@ -319,8 +298,7 @@ mod tests {
         let current = ring.current.id;
         assert_eq!(ring.rotate(&mut random, 0), Err(RingFull));
         assert_eq!((ring.old.len(), ring.current.id), (254, current));
-        ring.rotate(&mut random, TOKEN_LIFE_MAX_S + KEY_SLACK_S)
-            .unwrap();
+        ring.rotate(&mut random, TOKEN_LIFE_MAX_S + KEY_SLACK_S).unwrap();
         assert_eq!(ring.old.len(), 1);
     }
 

@@ -82,10 +82,7 @@ struct Writer<const N: usize> {
 
 impl<const N: usize> Writer<N> {
     fn new() -> Self {
-        Self {
-            bytes: [0; N],
-            len: 0,
-        }
+        Self { bytes: [0; N], len: 0 }
     }
 
     fn put<const M: usize>(&mut self, field: [u8; M]) {
@@ -103,10 +100,7 @@ struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
     fn take<const M: usize>(&mut self) -> [u8; M] {
-        let (field, rest) = self
-            .0
-            .split_first_chunk()
-            .expect("the payload holds every field");
+        let (field, rest) = self.0.split_first_chunk().expect("the payload holds every field");
         self.0 = rest;
         *field
     }

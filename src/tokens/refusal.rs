@@ -87,28 +87,13 @@ mod tests {
 
     #[test]
     fn a_refusal_has_a_stable_reason_and_says_what_to_do() {
-        let wrong = TokenRefusal::WrongKind {
-            wanted: Kind::View,
-            found: Kind::Click,
-        };
+        let wrong = TokenRefusal::WrongKind { wanted: Kind::View, found: Kind::Click };
         for (refusal, reason, text) in [
             (TokenRefusal::Malformed, "TOKEN_MALFORMED", "send it whole"),
-            (
-                TokenRefusal::Forged,
-                "TOKEN_FORGED",
-                "send it as it was handed out",
-            ),
+            (TokenRefusal::Forged, "TOKEN_FORGED", "send it as it was handed out"),
             (TokenRefusal::UnknownKey(9), "TOKEN_KEY_UNKNOWN", "drop it"),
-            (
-                wrong,
-                "TOKEN_WRONG_KIND",
-                "this is a click token, not a view token",
-            ),
-            (
-                TokenRefusal::Expired { ended_at: 5 },
-                "TOKEN_EXPIRED",
-                "ended at 5 s",
-            ),
+            (wrong, "TOKEN_WRONG_KIND", "this is a click token, not a view token"),
+            (TokenRefusal::Expired { ended_at: 5 }, "TOKEN_EXPIRED", "ended at 5 s"),
         ] {
             assert_eq!(refusal.reason(), reason);
             assert!(refusal.to_string().contains(text), "{refusal}");

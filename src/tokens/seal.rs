@@ -141,10 +141,7 @@ impl Sealer {
     }
 
     fn seal_place(&self, kind: Kind, payload: &[u8]) -> Vec<u8> {
-        assert!(
-            payload.len() <= PLACE_BYTES_MAX - OVERHEAD,
-            "a place fits PLACE_BYTES_MAX"
-        );
+        assert!(payload.len() <= PLACE_BYTES_MAX - OVERHEAD, "a place fits PLACE_BYTES_MAX");
         let mut out = vec![0; OVERHEAD + payload.len()];
         self.seal(kind, payload, &mut out);
         out
@@ -195,10 +192,7 @@ impl Sealer {
                 return Ok(());
             }
             if let Some(found) = recognise(secret, kind, id, sealed) {
-                return Err(TokenRefusal::WrongKind {
-                    wanted: kind,
-                    found,
-                });
+                return Err(TokenRefusal::WrongKind { wanted: kind, found });
             }
         }
         Err(match secret {
@@ -228,11 +222,7 @@ fn recognise(secret: &Secret, wanted: Kind, id: u8, sealed: &[u8]) -> Option<Kin
 }
 
 fn refuse_past(ended_at: u32, now_s: u32) -> Result<(), TokenRefusal> {
-    if now_s < ended_at {
-        Ok(())
-    } else {
-        Err(TokenRefusal::Expired { ended_at })
-    }
+    if now_s < ended_at { Ok(()) } else { Err(TokenRefusal::Expired { ended_at }) }
 }
 
 #[cfg(test)]
@@ -245,15 +235,9 @@ mod tests {
     fn what_was_sealed_opens_as_it_was() {
         let sealer = sealer(1);
         assert_eq!(sealer.open_view(&sealer.seal_view(&VIEW), NOW), Ok(VIEW));
-        assert_eq!(
-            sealer.open_click(&sealer.seal_click(&CLICK), NOW),
-            Ok(CLICK)
-        );
+        assert_eq!(sealer.open_click(&sealer.seal_click(&CLICK), NOW), Ok(CLICK));
         for place in [&b""[..], b"here", &[7; PLACE_BYTES_MAX - OVERHEAD]] {
-            assert_eq!(
-                sealer.open_cursor(&sealer.seal_cursor(place)).unwrap(),
-                place
-            );
+            assert_eq!(sealer.open_cursor(&sealer.seal_cursor(place)).unwrap(), place);
             assert_eq!(sealer.open_page(&sealer.seal_page(place)).unwrap(), place);
         }
     }
@@ -265,43 +249,23 @@ mod tests {
             let text = sealer.seal_click_text(&ClickToken { view, ..CLICK });
             assert_eq!(text.len(), CLICK_TOKEN_CHARS);
             assert!(
-                text.bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)),
+                text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)),
                 "{text}"
             );
             assert_eq!(sealer.open_click_text(&text, NOW).unwrap().view, view);
         }
-        for bad in [
-            "",
-            "A",
-            &"A".repeat(63),
-            &"A".repeat(65),
-            &"=".repeat(64),
-            &"+".repeat(64),
-        ] {
-            assert_eq!(
-                sealer.open_click_text(bad, NOW),
-                Err(TokenRefusal::Malformed),
-                "{bad}"
-            );
+        for bad in ["", "A", &"A".repeat(63), &"A".repeat(65), &"=".repeat(64), &"+".repeat(64)] {
+            assert_eq!(sealer.open_click_text(bad, NOW), Err(TokenRefusal::Malformed), "{bad}");
         }
     }
 
     #[test]
     fn no_token_opens_with_any_bit_flipped() {
         let sealer = sealer(1);
-        each_bit_flipped(&sealer.seal_view(&VIEW), |bytes| {
-            sealer.open_view(bytes, NOW).err()
-        });
-        each_bit_flipped(&sealer.seal_click(&CLICK), |bytes| {
-            sealer.open_click(bytes, NOW).err()
-        });
-        each_bit_flipped(&sealer.seal_cursor(b"here"), |bytes| {
-            sealer.open_cursor(bytes).err()
-        });
-        each_bit_flipped(&sealer.seal_page(b"here"), |bytes| {
-            sealer.open_page(bytes).err()
-        });
+        each_bit_flipped(&sealer.seal_view(&VIEW), |bytes| sealer.open_view(bytes, NOW).err());
+        each_bit_flipped(&sealer.seal_click(&CLICK), |bytes| sealer.open_click(bytes, NOW).err());
+        each_bit_flipped(&sealer.seal_cursor(b"here"), |bytes| sealer.open_cursor(bytes).err());
+        each_bit_flipped(&sealer.seal_page(b"here"), |bytes| sealer.open_page(bytes).err());
     }
 
     #[test]
@@ -309,10 +273,7 @@ mod tests {
         let sealer = sealer(1);
         let sealed = sealer.seal_view(&VIEW);
         for len in 0..sealed.len() {
-            assert_eq!(
-                sealer.open_view(&sealed[..len], NOW),
-                Err(TokenRefusal::Malformed)
-            );
+            assert_eq!(sealer.open_view(&sealed[..len], NOW), Err(TokenRefusal::Malformed));
             assert!(sealer.open_cursor(&sealed[..len]).is_err());
         }
         let longer = [&sealed[..], &[0]].concat();
@@ -349,10 +310,7 @@ mod tests {
         assert_eq!(ours.open_view(&sealed, NOW), Err(TokenRefusal::Forged));
         let sealed = foreign.seal_click(&CLICK);
         assert_eq!(ours.open_click(&sealed, NOW), Err(TokenRefusal::Forged));
-        assert_eq!(
-            ours.open_cursor(&foreign.seal_cursor(b"")),
-            Err(TokenRefusal::Forged)
-        );
+        assert_eq!(ours.open_cursor(&foreign.seal_cursor(b"")), Err(TokenRefusal::Forged));
     }
 
     #[test]
@@ -365,15 +323,9 @@ mod tests {
         let expired = Err(TokenRefusal::Expired { ended_at: view_end });
         assert_eq!(sealer.open_view(&view, view_end), expired);
         assert_eq!(sealer.open_click(&click, click_end - 1), Ok(CLICK));
-        let expired = Err(TokenRefusal::Expired {
-            ended_at: click_end,
-        });
+        let expired = Err(TokenRefusal::Expired { ended_at: click_end });
         assert_eq!(sealer.open_click(&click, click_end), expired);
-        assert_eq!(
-            sealer.open_view(&view, 0),
-            Ok(VIEW),
-            "a clock behind ours refuses nothing"
-        );
+        assert_eq!(sealer.open_view(&view, 0), Ok(VIEW), "a clock behind ours refuses nothing");
     }
 
     #[test]
@@ -388,14 +340,8 @@ mod tests {
         assert_ne!(rotated.seal_click(&CLICK)[0], sealed[0]);
         ring.prune(u32::MAX);
         let pruned = Sealer::new(ring);
-        assert_eq!(
-            pruned.open_click(&sealed, NOW),
-            Err(TokenRefusal::UnknownKey(1))
-        );
-        assert_eq!(
-            pruned.open_cursor(&rotated.seal_cursor(b"kept")).unwrap(),
-            b"kept"
-        );
+        assert_eq!(pruned.open_click(&sealed, NOW), Err(TokenRefusal::UnknownKey(1)));
+        assert_eq!(pruned.open_cursor(&rotated.seal_cursor(b"kept")).unwrap(), b"kept");
     }
 
     #[test]
@@ -403,38 +349,20 @@ mod tests {
         let sealer = sealer(1);
         let wrong = |wanted, found| TokenRefusal::WrongKind { wanted, found };
         let click = sealer.seal_click(&CLICK);
-        assert_eq!(
-            sealer.open_view(&click, NOW),
-            Err(wrong(Kind::View, Kind::Click))
-        );
+        assert_eq!(sealer.open_view(&click, NOW), Err(wrong(Kind::View, Kind::Click)));
         let view = sealer.seal_view(&VIEW);
-        assert_eq!(
-            sealer.open_click(&view, NOW),
-            Err(wrong(Kind::Click, Kind::View))
-        );
-        assert_eq!(
-            sealer.open_cursor(&view),
-            Err(wrong(Kind::Cursor, Kind::View))
-        );
+        assert_eq!(sealer.open_click(&view, NOW), Err(wrong(Kind::Click, Kind::View)));
+        assert_eq!(sealer.open_cursor(&view), Err(wrong(Kind::Cursor, Kind::View)));
         // As long as a click token, so only the associated data tells them apart.
         let page = sealer.seal_page(&[0; CLICK_PAYLOAD]);
-        assert_eq!(
-            sealer.open_click(&page, NOW),
-            Err(wrong(Kind::Click, Kind::Page))
-        );
-        assert_eq!(
-            sealer.open_cursor(&page),
-            Err(wrong(Kind::Cursor, Kind::Page))
-        );
+        assert_eq!(sealer.open_click(&page, NOW), Err(wrong(Kind::Click, Kind::Page)));
+        assert_eq!(sealer.open_cursor(&page), Err(wrong(Kind::Cursor, Kind::Page)));
     }
 
     #[test]
     fn a_sealer_shows_no_secret() {
         let shown = format!("{:?}", sealer(1));
-        assert!(
-            !shown.contains("1, 1, 1") && !shown.contains("010101"),
-            "{shown}"
-        );
+        assert!(!shown.contains("1, 1, 1") && !shown.contains("010101"), "{shown}");
     }
 
     #[test]

@@ -77,11 +77,7 @@ struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}: {:?}: {}",
-            self.path, self.line, self.rule, self.what
-        )
+        write!(f, "{}:{}: {:?}: {}", self.path, self.line, self.rule, self.what)
     }
 }
 
@@ -89,29 +85,18 @@ impl fmt::Display for Finding {
 fn the_house_is_tidy() {
     let findings = house();
     let excused = |finding: &&Finding| {
-        !EXCEPTIONS
-            .iter()
-            .any(|(rule, path, _)| *rule == finding.rule && *path == finding.path)
+        !EXCEPTIONS.iter().any(|(rule, path, _)| *rule == finding.rule && *path == finding.path)
     };
-    let left: Vec<_> = findings
-        .iter()
-        .filter(excused)
-        .map(Finding::to_string)
-        .collect();
+    let left: Vec<_> = findings.iter().filter(excused).map(Finding::to_string).collect();
     assert!(left.is_empty(), "\n{}\n", left.join("\n"));
 }
 
 #[test]
 fn exceptions_are_few_have_reasons_and_are_still_needed() {
     let findings = house();
-    assert!(
-        EXCEPTIONS.len() <= EXCEPTIONS_MAX,
-        "mend an exception before adding another"
-    );
+    assert!(EXCEPTIONS.len() <= EXCEPTIONS_MAX, "mend an exception before adding another");
     for (rule, path, reason) in EXCEPTIONS {
-        let needed = findings
-            .iter()
-            .any(|found| found.rule == *rule && found.path == *path);
+        let needed = findings.iter().any(|found| found.rule == *rule && found.path == *path);
         assert!(needed, "{path} keeps {rule:?} now: strike its exception");
         assert!(reason.len() > 20, "{path}: say why it may break {rule:?}");
     }
@@ -121,41 +106,22 @@ fn exceptions_are_few_have_reasons_and_are_still_needed() {
 fn each_rule_catches_its_sample() {
     use Rule::*;
     let long_file = "//! x\n".repeat(FILE_LINES_MAX + 1);
-    let long_function = format!(
-        "//! x\nfn f() {{\n{}}}\n",
-        "();\n".repeat(FUNCTION_LINES_MAX - 1)
-    );
+    let long_function = format!("//! x\nfn f() {{\n{}}}\n", "();\n".repeat(FUNCTION_LINES_MAX - 1));
     let samples = [
         (Floors, "src/state/a.rs", "use crate::node::Live;"),
         (Floors, "src/state/a.rs", "use crate::tokens::Kind;"),
-        (
-            Floors,
-            "src/state/a.rs",
-            "use crate::{\n    types::ids, decide};",
-        ),
+        (Floors, "src/state/a.rs", "use crate::{\n    types::ids, decide};"),
         (Floors, "src/state/mod.rs", "use super::journal::Log;"),
         (Floors, "src/types/a.rs", "fn f() { crate::state::f() }"),
         (Floors, "src/rpc/a.rs", "mod tests { use crate::web; }"),
         (Floors, "src/attic/a.rs", ""),
-        (
-            PureRooms,
-            "src/decide/a.rs",
-            "fn f(at: std::time::Instant) {}",
-        ),
-        (
-            PureRooms,
-            "src/decide/a.rs",
-            "use std::{collections::BTreeMap, fs};",
-        ),
+        (PureRooms, "src/decide/a.rs", "fn f(at: std::time::Instant) {}"),
+        (PureRooms, "src/decide/a.rs", "use std::{collections::BTreeMap, fs};"),
         (PureRooms, "src/types/a.rs", "use std::io::Read;"),
         (PureRooms, "src/tokens/a.rs", "fn f() { rand::rng(); }"),
         (PureRooms, "src/report/a.rs", "use std::sync::Mutex;"),
         (PureRooms, "src/channels/a.rs", "async fn f() {}"),
-        (
-            PureRooms,
-            "src/decide/a.rs",
-            "static A: AtomicU64 = AtomicU64::new(0);",
-        ),
+        (PureRooms, "src/decide/a.rs", "static A: AtomicU64 = AtomicU64::new(0);"),
         (NoFloats, "src/state/a.rs", "fn f(a: f64) {}"),
         (NoFloats, "src/state/a.rs", "const A: u8 = (2.5 * x) as u8;"),
         (NoFloats, "src/state/a.rs", "const A: u8 = 1e3 as u8;"),
@@ -170,15 +136,8 @@ fn each_rule_catches_its_sample() {
         (BannedWords, "src/node/a.rs", "fn f() { unimplemented!() }"),
     ];
     for (rule, path, text) in samples {
-        let text = if rule == FirstLine {
-            text.to_owned()
-        } else {
-            format!("//! x\n{text}")
-        };
-        assert!(
-            inspect(path, &text).iter().any(|found| found.rule == rule),
-            "{path}: {text}"
-        );
+        let text = if rule == FirstLine { text.to_owned() } else { format!("//! x\n{text}") };
+        assert!(inspect(path, &text).iter().any(|found| found.rule == rule), "{path}: {text}");
     }
     let has_sample = |rule: &Rule| samples.iter().any(|(sample, ..)| sample == rule);
     assert!(Rule::ALL.iter().all(has_sample));
@@ -191,7 +150,7 @@ use crate::state::{self, purses};
 use crate::types::{ids, money};
 /* use crate::node; /* Mutex */ f64 */
 pub(crate) fn f<'a>(a: &'a (u8, (u8, u8)), instant: u8) -> &'a str {
-    let (_, _, _) = ('"', '\'', b'\\'); // use crate::node;
+    let (_, _, _) = ('"', '\'','"', b'\\'); // use crate::node;
     let _ = "use crate::node; \" todo!()";
     let _ = (r#"std::fs "f64"#, br"tokio", a.1.0, 0..5, 1.max(2), 0x1e5, 1_000);
     let r#type: fn(u8) -> u8 = g;
@@ -203,10 +162,7 @@ pub(crate) fn f<'a>(a: &'a (u8, (u8, u8)), instant: u8) -> &'a str {
         assert_eq!(found, Vec::<String>::new());
     }
     assert!(inspect(BOARD, "//! x\nuse std::sync::atomic::AtomicU64;").is_empty());
-    let longest = format!(
-        "//! x\nfn f() {{\n{}}}\n",
-        "();\n".repeat(FUNCTION_LINES_MAX - 2)
-    );
+    let longest = format!("//! x\nfn f() {{\n{}}}\n", "();\n".repeat(FUNCTION_LINES_MAX - 2));
     assert!(inspect("src/node/a.rs", &longest).is_empty());
 }
 
@@ -216,14 +172,8 @@ fn house() -> Vec<Finding> {
     for folder in ["src", "tests", "benches", "examples", "proto", ".ci"] {
         collect(root, &root.join(folder), &mut files);
     }
-    assert!(
-        files.iter().any(|(path, _)| path == "src/lib.rs"),
-        "the walk finds the crate"
-    );
-    files
-        .iter()
-        .flat_map(|(path, text)| inspect(path, text))
-        .collect()
+    assert!(files.iter().any(|(path, _)| path == "src/lib.rs"), "the walk finds the crate");
+    files.iter().flat_map(|(path, text)| inspect(path, text)).collect()
 }
 
 /// Adds each Rust, protobuf and shell file below `folder`, named as seen from `root`.
@@ -239,10 +189,7 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, String)>) {
         } else if matches!(extension, Some("rs" | "proto" | "sh")) || path.ends_with(".ci/run") {
             let name = path.strip_prefix(root).expect("it lies below the root");
             let name = name.to_string_lossy().replace('\\', "/");
-            files.push((
-                name,
-                fs::read_to_string(&path).expect("a source file is UTF-8"),
-            ));
+            files.push((name, fs::read_to_string(&path).expect("a source file is UTF-8")));
         }
     }
 }
@@ -250,12 +197,7 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, String)>) {
 fn inspect(path: &str, text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut find = |rule, line, what: String| {
-        found.push(Finding {
-            rule,
-            path: path.to_owned(),
-            line,
-            what,
-        });
+        found.push(Finding { rule, path: path.to_owned(), line, what });
     };
     check_first_line(path, text, &mut find);
     if path.ends_with(".rs") {
@@ -286,22 +228,14 @@ fn check_first_line(path: &str, text: &str, find: &mut impl FnMut(Rule, usize, S
         first.starts_with('#')
     };
     if !told {
-        find(
-            Rule::FirstLine,
-            1,
-            "the first line says what lives here".to_owned(),
-        );
+        find(Rule::FirstLine, 1, "the first line says what lives here".to_owned());
     }
 }
 
 fn check_lengths(text: &str, code: &str, find: &mut impl FnMut(Rule, usize, String)) {
     let lines = text.lines().count();
     if lines > FILE_LINES_MAX {
-        find(
-            Rule::FileLength,
-            lines,
-            format!("{lines} lines, at most {FILE_LINES_MAX}"),
-        );
+        find(Rule::FileLength, lines, format!("{lines} lines, at most {FILE_LINES_MAX}"));
     }
     for at in words(code, "fn") {
         let rest = code[at + 2..].trim_start();
@@ -311,10 +245,7 @@ fn check_lengths(text: &str, code: &str, find: &mut impl FnMut(Rule, usize, Stri
         }
         let length = function_lines(&code[at..]);
         if length > FUNCTION_LINES_MAX {
-            let name = rest
-                .split(|c: char| !is_ident(c))
-                .next()
-                .unwrap_or_default();
+            let name = rest.split(|c: char| !is_ident(c)).next().unwrap_or_default();
             let what = format!("`{name}` has {length} lines, at most {FUNCTION_LINES_MAX}");
             find(Rule::FunctionLength, line_of(code, at), what);
         }
@@ -350,11 +281,7 @@ fn check_banned_words(code: &str, find: &mut impl FnMut(Rule, usize, String)) {
 
 fn check_floors(path: &str, room: &str, code: &str, find: &mut impl FnMut(Rule, usize, String)) {
     let Some(floor) = floor_of(room) else {
-        find(
-            Rule::Floors,
-            1,
-            format!("the room `{room}` is on no floor: give it one here"),
-        );
+        find(Rule::Floors, 1, format!("the room `{room}` is on no floor: give it one here"));
         return;
     };
     let mut imports = names_under(code, "crate");
@@ -375,37 +302,21 @@ fn check_purity(path: &str, code: &str, find: &mut impl FnMut(Rule, usize, Strin
     let named = IMPURE_WORDS.split(' ').filter(|word| !word.is_empty());
     let named = named.flat_map(|word| words(code, word).map(move |at| (at, word)));
     for (at, word) in named {
-        find(
-            Rule::PureRooms,
-            line_of(code, at),
-            format!("`{word}` in a pure room"),
-        );
+        find(Rule::PureRooms, line_of(code, at), format!("`{word}` in a pure room"));
     }
     for (at, name) in names_under(code, "std") {
         if IMPURE_STD.contains(&name.as_str()) {
-            find(
-                Rule::PureRooms,
-                line_of(code, at),
-                format!("`std::{name}` in a pure room"),
-            );
+            find(Rule::PureRooms, line_of(code, at), format!("`std::{name}` in a pure room"));
         }
     }
     for (at, name) in names_under(code, "rand") {
         if matches!(name.as_str(), "rng" | "random" | "rngs") {
-            find(
-                Rule::PureRooms,
-                line_of(code, at),
-                format!("`rand::{name}`: dice are arguments"),
-            );
+            find(Rule::PureRooms, line_of(code, at), format!("`rand::{name}`: dice are arguments"));
         }
     }
     for (at, _) in code.match_indices("Atomic").filter(|_| path != BOARD) {
         if !code[..at].ends_with(is_ident) {
-            find(
-                Rule::PureRooms,
-                line_of(code, at),
-                format!("an atomic outside {BOARD}"),
-            );
+            find(Rule::PureRooms, line_of(code, at), format!("an atomic outside {BOARD}"));
         }
     }
 }
@@ -417,13 +328,9 @@ fn check_floats(code: &str, find: &mut impl FnMut(Rule, usize, String)) {
         // A number, not the end of a name and not a field of a tuple.
         if character.is_ascii_digit() && !is_ident(last) && last != '.' {
             let number = code[at..].trim_start_matches(|c: char| c.is_ascii_digit() || c == '_');
-            let after = number
-                .strip_prefix('.')
-                .is_some_and(|rest| !rest.starts_with(['.', '_']))
+            let after = number.strip_prefix('.').is_some_and(|rest| !rest.starts_with(['.', '_']))
                 && !number[1..].starts_with(|c: char| c.is_alphabetic());
-            let suffix = ["f32", "f64", "e", "E"]
-                .iter()
-                .any(|suffix| number.starts_with(suffix));
+            let suffix = ["f32", "f64", "e", "E"].iter().any(|suffix| number.starts_with(suffix));
             if after || suffix {
                 found.push(at);
             }
@@ -431,11 +338,7 @@ fn check_floats(code: &str, find: &mut impl FnMut(Rule, usize, String)) {
         last = character;
     }
     for at in found {
-        find(
-            Rule::NoFloats,
-            line_of(code, at),
-            "a float in the state".to_owned(),
-        );
+        find(Rule::NoFloats, line_of(code, at), "a float in the state".to_owned());
     }
 }
 

@@ -16,10 +16,7 @@ pub(crate) fn names_under(code: &str, root: &str) -> Vec<(usize, String)> {
                 ',' if depth == 1 => begins = true,
                 _ if character.is_whitespace() => {}
                 _ if begins => {
-                    let name = rest[offset..]
-                        .split(|c| !is_ident(c))
-                        .next()
-                        .unwrap_or_default();
+                    let name = rest[offset..].split(|c| !is_ident(c)).next().unwrap_or_default();
                     names.push((at, name.to_owned()));
                     begins = false;
                 }
@@ -35,12 +32,10 @@ pub(crate) fn names_under(code: &str, root: &str) -> Vec<(usize, String)> {
 
 /// Returns where `word` stands as a whole word.
 pub(crate) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
-    code.match_indices(word)
-        .map(|(at, _)| at)
-        .filter(move |&at| {
-            let apart = !word.starts_with(is_ident) || !code[..at].ends_with(is_ident);
-            apart && (!word.ends_with(is_ident) || !code[at + word.len()..].starts_with(is_ident))
-        })
+    code.match_indices(word).map(|(at, _)| at).filter(move |&at| {
+        let apart = !word.starts_with(is_ident) || !code[..at].ends_with(is_ident);
+        apart && (!word.ends_with(is_ident) || !code[at + word.len()..].starts_with(is_ident))
+    })
 }
 
 pub(crate) fn is_ident(character: char) -> bool {
@@ -112,9 +107,7 @@ fn raw_string(text: &str) -> usize {
     }
     let end = format!("\"{}", "#".repeat(hashes));
     let body = hashes + 2;
-    text[body..]
-        .find(&end)
-        .map_or(text.len(), |at| body + at + end.len())
+    text[body..].find(&end).map_or(text.len(), |at| body + at + end.len())
 }
 
 /// Returns the length of the character that `text` begins with; 0 when it begins with a lifetime.
