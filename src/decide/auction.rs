@@ -26,11 +26,7 @@ pub fn value_of(billing: BillingEvent, bid: i64, rates: Rates) -> i64 {
 pub fn price_of(billing: BillingEvent, bid: i64, rates: Rates, cpm: i64) -> i64 {
     let (tap, chat) = (i128::from(rates.tap.max(1)), i128::from(rates.chat.max(1)));
     let cpm = i128::from(cpm.max(0));
-    let bid_event = if billing == BillingEvent::Impressions {
-        bid / 1_000
-    } else {
-        bid
-    };
+    let bid_event = if billing == BillingEvent::Impressions { bid / 1_000 } else { bid };
     let price = match billing {
         BillingEvent::Impressions => cpm / 1_000,
         BillingEvent::LinkClicks => cpm * RATE_ONE / (1_000 * tap),
@@ -62,31 +58,19 @@ pub fn hold_of(billing: BillingEvent, price: i64, rates: Rates) -> i64 {
 mod tests {
     use super::*;
 
-    const RATES: Rates = Rates {
-        tap: 655,
-        chat: 26_214,
-    };
+    const RATES: Rates = Rates { tap: 655, chat: 26_214 };
 
     #[test]
     fn the_price_at_ones_own_value_is_not_above_the_bid_and_close_to_it() {
-        for billing in [
-            BillingEvent::Impressions,
-            BillingEvent::LinkClicks,
-            BillingEvent::Conversations,
-        ] {
+        for billing in
+            [BillingEvent::Impressions, BillingEvent::LinkClicks, BillingEvent::Conversations]
+        {
             for bid in [1_000, 50_000, 1_234_000, 80_000_000, 9_000_000_000] {
                 let value = value_of(billing, bid, RATES);
                 let price = price_of(billing, bid, RATES, value);
-                let event = if billing == BillingEvent::Impressions {
-                    bid / 1_000
-                } else {
-                    bid
-                };
+                let event = if billing == BillingEvent::Impressions { bid / 1_000 } else { bid };
                 assert!(price <= event, "{billing:?} {bid}");
-                assert!(
-                    price + event / 500 + 1 >= event * 9 / 10,
-                    "{billing:?} {bid}: {price}"
-                );
+                assert!(price + event / 500 + 1 >= event * 9 / 10, "{billing:?} {bid}: {price}");
             }
         }
     }

@@ -42,11 +42,7 @@ impl Line {
         if left == i64::MAX {
             return left;
         }
-        if now.0 >= self.until_ms.load(Relaxed) {
-            0
-        } else {
-            left - self.held(now)
-        }
+        if now.0 >= self.until_ms.load(Relaxed) { 0 } else { left - self.held(now) }
     }
 
     /// Returns what is held for ads not seen yet, micros.
@@ -55,11 +51,7 @@ impl Line {
         let young = |cell: &AtomicU64| {
             let (cell_minute, amount) = unpack(cell.load(Relaxed));
             let age = (minute & MINUTE_MASK).wrapping_sub(cell_minute) & MINUTE_MASK;
-            if age < u64::from(HOLD_MINUTES) {
-                amount as i64
-            } else {
-                0
-            }
+            if age < u64::from(HOLD_MINUTES) { amount as i64 } else { 0 }
         };
         self.held.iter().map(young).sum()
     }
@@ -97,21 +89,13 @@ struct Cells<T>(Box<[OnceLock<Box<[T]>>]>);
 
 impl<T: Default> Default for Cells<T> {
     fn default() -> Self {
-        Self(
-            std::iter::repeat_with(OnceLock::new)
-                .take(CHUNKS_MAX)
-                .collect(),
-        )
+        Self(std::iter::repeat_with(OnceLock::new).take(CHUNKS_MAX).collect())
     }
 }
 
 impl<T: Default> Cells<T> {
     fn at(&self, id: u64) -> &T {
-        let make = || {
-            std::iter::repeat_with(T::default)
-                .take(PER_CHUNK as usize)
-                .collect()
-        };
+        let make = || std::iter::repeat_with(T::default).take(PER_CHUNK as usize).collect();
         let chunk = self.0[chunk_of(id)].get_or_init(make);
         &chunk[(number_of(id) % PER_CHUNK) as usize]
     }
@@ -144,37 +128,24 @@ impl Board {
 
     /// Returns the lines that a charge for this row draws on.
     pub fn lines(&self, row: &Row) -> [&Line; 3] {
-        [
-            self.account(row.account),
-            self.campaign(row.campaign),
-            self.ad_set(row.ad_set),
-        ]
+        [self.account(row.account), self.campaign(row.campaign), self.ad_set(row.ad_set)]
     }
 
     /// Returns what all lines of a row have free, micros.
     pub fn free(&self, row: &Row, now: Moment) -> i64 {
-        self.lines(row)
-            .iter()
-            .map(|line| line.free(now))
-            .min()
-            .unwrap_or_default()
+        self.lines(row).iter().map(|line| line.free(now)).min().unwrap_or_default()
     }
 
     /// Stores an ad's predicted rates.
     pub fn set_rates(&self, ad: u64, rates: Rates) {
-        self.rates
-            .at(ad)
-            .store(u32::from(rates.tap) << 16 | u32::from(rates.chat), Relaxed);
+        self.rates.at(ad).store(u32::from(rates.tap) << 16 | u32::from(rates.chat), Relaxed);
     }
 
     /// Returns an ad's predicted rates.
     pub fn rates(&self, ad: u64) -> Rates {
         match self.rates.at(ad).load(Relaxed) {
             0 => Rates::learned([0; 3]),
-            packed => Rates {
-                tap: (packed >> 16) as u16,
-                chat: packed as u16,
-            },
+            packed => Rates { tap: (packed >> 16) as u16, chat: packed as u16 },
         }
     }
 }
@@ -203,10 +174,7 @@ impl Rates {
     pub fn learned([impressions, taps, conversations]: [u64; 3]) -> Self {
         Self {
             tap: rate(taps + PRIOR_TAPS, impressions + PRIOR_IMPRESSIONS),
-            chat: rate(
-                conversations + PRIOR_CONVERSATIONS,
-                taps + PRIOR_OPENED_TAPS,
-            ),
+            chat: rate(conversations + PRIOR_CONVERSATIONS, taps + PRIOR_OPENED_TAPS),
         }
     }
 }
@@ -238,11 +206,7 @@ mod tests {
         line.release(5, 50);
         line.hold(6, 10);
         line.release(22, 10);
-        assert_eq!(
-            line.held(Moment(7 * MINUTE_MS)),
-            0,
-            "minute 22 shares the cell of minute 6"
-        );
+        assert_eq!(line.held(Moment(7 * MINUTE_MS)), 0, "minute 22 shares the cell of minute 6");
     }
 
     #[test]

@@ -112,9 +112,7 @@ pub fn message(
 pub fn conversion_outcome(catalog: &Catalog, conversion: &Conversion) -> Option<u64> {
     let account = account_of(catalog, conversion)?;
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(b"munadi conversion")
-        .update(&account.to_be_bytes());
+    hasher.update(b"munadi conversion").update(&account.to_be_bytes());
     hasher.update(conversion.event_id.as_bytes());
     Some(from_hash(hasher.finalize().as_bytes()))
 }
@@ -161,12 +159,7 @@ pub fn converted(
         let declined = proof
             .is_none()
             .then(|| Kind::OutcomeDeclined(declined(&fact, DeclineReason::AttributeToOtherSource)));
-        Ok(Some(
-            [Kind::Converted(fact)]
-                .into_iter()
-                .chain(declined)
-                .collect(),
-        ))
+        Ok(Some([Kind::Converted(fact)].into_iter().chain(declined).collect()))
     };
     finish(judged())
 }
@@ -198,12 +191,8 @@ fn finish(judged: Result<Option<Vec<Kind>>, Refusal>) -> Decided {
 fn opening_outcome(conversation: u64, proof: Option<&Proof>) -> u64 {
     let (view, code) = proof.map_or((0, 0), |proof| (proof.view, proof.code));
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(b"munadi opening")
-        .update(&conversation.to_be_bytes());
-    hasher
-        .update(&view.to_be_bytes())
-        .update(&code.to_be_bytes());
+    hasher.update(b"munadi opening").update(&conversation.to_be_bytes());
+    hasher.update(&view.to_be_bytes()).update(&code.to_be_bytes());
     let hash = from_hash(hasher.finalize().as_bytes());
     let place = u64::MAX << (u64::BITS - PLACE_BITS);
     (conversation & place) | (hash & !place)
@@ -243,16 +232,9 @@ fn same_endpoint(
         Some(family) if family.endpoint.id == endpoint => Ok(()),
         Some(_) => {
             let message = "the click token is for a chat with another endpoint";
-            Err(Refusal::new(
-                Reason::EndpointForeign,
-                "opened.click_token",
-                message,
-            ))
+            Err(Refusal::new(Reason::EndpointForeign, "opened.click_token", message))
         }
-        None => Err(not_found(
-            "opened.click_token",
-            "the token's ad is not known here",
-        )),
+        None => Err(not_found("opened.click_token", "the token's ad is not known here")),
     }
 }
 
@@ -265,11 +247,7 @@ fn owner(catalog: &Catalog, chat: &Chat) -> Result<u64, Refusal> {
     let endpoint = catalog.endpoints.get(chat.endpoint);
     if endpoint.is_none_or(|endpoint| endpoint.business_id != chat.business) {
         let message = "the business does not own this channel endpoint; name the one it owns";
-        return Err(Refusal::new(
-            Reason::EndpointForeign,
-            "conversation.endpoint_id",
-            message,
-        ));
+        return Err(Refusal::new(Reason::EndpointForeign, "conversation.endpoint_id", message));
     }
     Ok(business.account_id)
 }

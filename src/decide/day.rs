@@ -30,16 +30,10 @@ pub fn day_of(zone: &str, now: Moment) -> Day {
 
 fn day_in(zone: &str, now: Moment) -> Option<Day> {
     let zone = TimeZone::get(zone).ok()?;
-    let local = Timestamp::from_millisecond(now.0)
-        .ok()?
-        .to_zoned_datetime(zone.clone());
+    let local = Timestamp::from_millisecond(now.0).ok()?.to_zoned_datetime(zone.clone());
     let date = local.date();
     let start = date.to_zoned_datetime(zone.clone()).ok()?;
-    let until = date
-        .checked_add(1.day())
-        .ok()?
-        .to_zoned_datetime(zone)
-        .ok()?;
+    let until = date.checked_add(1.day()).ok()?.to_zoned_datetime(zone).ok()?;
     let epoch = jiff::civil::date(1970, 1, 1);
     let number = date.since(epoch).ok()?.get_days();
     Some(Day {
@@ -80,9 +74,6 @@ mod tests {
     fn days_are_numbered_since_the_epoch() {
         assert_eq!(day_of("UTC", Moment(0)).number, 0);
         assert_eq!(day_of("UTC", Moment(-1)).number, -1);
-        assert_eq!(
-            day_of("Asia/Kolkata", at("2026-11-22T18:30:00Z")).number,
-            20_780
-        );
+        assert_eq!(day_of("Asia/Kolkata", at("2026-11-22T18:30:00Z")).number, 20_780);
     }
 }

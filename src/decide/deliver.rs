@@ -70,10 +70,7 @@ impl Outgoing {
     pub fn click(&self, by_code: impl Fn(u64) -> Option<CodeEntry>) -> Option<Click> {
         let proof = self.proof();
         if proof.code == 0 {
-            return Some(Click {
-                view: proof.view,
-                viewer: proof.viewer,
-            });
+            return Some(Click { view: proof.view, viewer: proof.viewer });
         }
         let entry = by_code(proof.code)?;
         let good = match self {
@@ -81,10 +78,7 @@ impl Outgoing {
             // The code was checked when its conversation opened.
             Self::Converted(_) => true,
         };
-        good.then_some(Click {
-            view: entry.view,
-            viewer: entry.viewer,
-        })
+        good.then_some(Click { view: entry.view, viewer: entry.viewer })
     }
 }
 
@@ -129,25 +123,16 @@ fn match_opening(
     let (showing, touch_ms, price) = match touch {
         Some(touch) if touch.conversation == fact.conversation => return Ok(None),
         Some(touch) if touch.conversation != 0 => return Err(DeclineReason::Duplicated),
-        Some(touch) => (
-            touch.showing(click.viewer),
-            touch.tap_ms,
-            touch.conversation_price,
-        ),
+        Some(touch) => (touch.showing(click.viewer), touch.tap_ms, touch.conversation_price),
         None => {
             let (showing, touch_ms) = implied(proof, click, there)?;
             // A tap that was never reported is charged only if its view was recorded.
-            let seen = there
-                .viewer
-                .is_some_and(|viewer| viewer.view(click.view).is_some());
+            let seen = there.viewer.is_some_and(|viewer| viewer.view(click.view).is_some());
             (showing, touch_ms, if seen { proof.price } else { 0 })
         }
     };
     inside_window(fact.event_ms, touch_ms)?;
-    let family = there
-        .catalog
-        .family(showing.ad)
-        .ok_or(DeclineReason::NoTouch)?;
+    let family = there.catalog.family(showing.ad).ok_or(DeclineReason::NoTouch)?;
     let charge = (price > 0).then(|| charge(&family, there.purse, price, there.now));
     Ok(Some(ClickMatched {
         outcome: fact.outcome,
@@ -203,21 +188,14 @@ fn implied(proof: Proof, click: Click, there: &There<'_>) -> Result<(Showing, i6
     if proof.code != 0 {
         return Err(DeclineReason::NoTouch);
     }
-    let family = there
-        .catalog
-        .family(proof.ad)
-        .ok_or(DeclineReason::NoTouch)?;
+    let family = there.catalog.family(proof.ad).ok_or(DeclineReason::NoTouch)?;
     let showing = showing_of(&family, click.view, click.viewer, 0, proof.issued_s);
     Ok((showing, Moment::from_seconds(proof.issued_s).0))
 }
 
 fn inside_window(event_ms: i64, touch_ms: i64) -> Result<(), DeclineReason> {
     let inside = event_ms - touch_ms <= CLICK_WINDOW_MS;
-    if inside {
-        Ok(())
-    } else {
-        Err(DeclineReason::OutOfLookbackWindow)
-    }
+    if inside { Ok(()) } else { Err(DeclineReason::OutOfLookbackWindow) }
 }
 
 fn settled_opening(
@@ -250,11 +228,7 @@ fn settled_opening(
 }
 
 fn unsettled(outcome: u64, conversation: u64) -> OutboxSettled {
-    OutboxSettled {
-        outcome,
-        conversation,
-        ..OutboxSettled::default()
-    }
+    OutboxSettled { outcome, conversation, ..OutboxSettled::default() }
 }
 
 fn declined_opening(fact: &ConversationOpened, reason: DeclineReason) -> OutcomeDeclined {

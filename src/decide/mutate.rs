@@ -35,25 +35,16 @@ pub fn mutate(catalog: &Catalog, mutation: &Mutation, now: Moment) -> Result<Wri
             let message = "this request_id was used with another body; choose a new one";
             return Err(Refusal::new(Reason::RequestIdReused, "request_id", message));
         }
-        return remembered(&mutation.change, &known.answer).map(|answer| Written {
-            facts: Vec::new(),
-            answer,
-        });
+        return remembered(&mutation.change, &known.answer)
+            .map(|answer| Written { facts: Vec::new(), answer });
     }
-    let desk = Desk {
-        catalog,
-        mutation,
-        now,
-    };
+    let desk = Desk { catalog, mutation, now };
     let answer = match &mutation.change {
         Change::Create(resource) => desk.create(resource.clone())?,
         Change::Update(resource, mask) => desk.update(resource, mask)?,
     };
     if mutation.validate_only {
-        return Ok(Written {
-            facts: Vec::new(),
-            answer,
-        });
+        return Ok(Written { facts: Vec::new(), answer });
     }
     let answered = RequestAnswered {
         tenant: mutation.tenant,
@@ -100,11 +91,9 @@ impl Desk<'_> {
                 create_time: time,
                 ..row
             }),
-            Resource::Ad(row) => Resource::Ad(Ad {
-                id: self.catalog.ads.next_id(),
-                create_time: time,
-                ..row
-            }),
+            Resource::Ad(row) => {
+                Resource::Ad(Ad { id: self.catalog.ads.next_id(), create_time: time, ..row })
+            }
         };
         let stamped = merge::stamp(created, 1, self.now);
         self.judge(&stamped)?;
@@ -120,11 +109,7 @@ impl Desk<'_> {
             return Err(Refusal::new(Reason::EtagMismatch, "etag", message));
         }
         if status == ConfiguredStatus::Archived {
-            return Err(Refusal::new(
-                Reason::Archived,
-                "id",
-                "archived things can't be changed",
-            ));
+            return Err(Refusal::new(Reason::Archived, "id", "archived things can't be changed"));
         }
         let merged = merge::merge(current, wanted, mask)?;
         let stamped = merge::stamp(merged, revision + 1, self.now);
@@ -138,34 +123,22 @@ impl Desk<'_> {
         let (found, account) = match wanted {
             Resource::Account(row) => {
                 let row = catalog.accounts.get(row.id);
-                (
-                    row.map(|row| Resource::Account(Account::clone(row))),
-                    row.map(|row| row.id),
-                )
+                (row.map(|row| Resource::Account(Account::clone(row))), row.map(|row| row.id))
             }
             Resource::Business(row) => {
                 let row = catalog.businesses.get(row.id);
                 let account = row.map(|row| row.account_id);
-                (
-                    row.map(|row| Resource::Business(Business::clone(row))),
-                    account,
-                )
+                (row.map(|row| Resource::Business(Business::clone(row))), account)
             }
             Resource::Endpoint(row) => {
                 let row = catalog.endpoints.get(row.id);
                 let account = row.and_then(|row| self.account_of_business(row.business_id).ok());
-                (
-                    row.map(|row| Resource::Endpoint(ChannelEndpoint::clone(row))),
-                    account,
-                )
+                (row.map(|row| Resource::Endpoint(ChannelEndpoint::clone(row))), account)
             }
             Resource::Campaign(row) => {
                 let row = catalog.campaigns.get(row.id);
                 let account = row.map(|row| row.account_id);
-                (
-                    row.map(|row| Resource::Campaign(Campaign::clone(row))),
-                    account,
-                )
+                (row.map(|row| Resource::Campaign(Campaign::clone(row))), account)
             }
             Resource::AdSet(row) => {
                 let row = catalog.ad_sets.get(row.id);
@@ -188,11 +161,9 @@ impl Desk<'_> {
     /// Checks a new version against what stands above it.
     fn judge(&self, resource: &Resource) -> Result<(), Refusal> {
         match resource {
-            Resource::Account(row) => in_currency(
-                row.spend_limit.as_ref(),
-                &row.currency,
-                "account.spend_limit",
-            ),
+            Resource::Account(row) => {
+                in_currency(row.spend_limit.as_ref(), &row.currency, "account.spend_limit")
+            }
             Resource::Business(row) => self.own(row.account_id, "business.account_id").map(drop),
             Resource::Endpoint(row) => {
                 let account = self.account_of_business(row.business_id)?;
@@ -225,11 +196,7 @@ impl Desk<'_> {
         match (seconds(&row.start_time), seconds(&row.end_time)) {
             (Some(start), Some(end)) if end <= start => {
                 let message = "the end must come after the start";
-                Err(Refusal::new(
-                    Reason::EndBeforeStart,
-                    "ad_set.end_time",
-                    message,
-                ))
+                Err(Refusal::new(Reason::EndBeforeStart, "ad_set.end_time", message))
             }
             _ => Ok(()),
         }
@@ -239,19 +206,11 @@ impl Desk<'_> {
         let field = "ad.ad_set_id";
         let account = self.account_of_ad_set(row.ad_set_id)?;
         self.own(account, field)?;
-        let ad_set = self
-            .catalog
-            .ad_sets
-            .get(row.ad_set_id)
-            .ok_or_else(|| not_found(field))?;
+        let ad_set = self.catalog.ad_sets.get(row.ad_set_id).ok_or_else(|| not_found(field))?;
         unarchived(ad_set.configured_status(), field)?;
         let field = "ad.destination.endpoint_id";
         let endpoint = row.destination.as_ref().map_or(0, |chat| chat.endpoint_id);
-        let endpoint = self
-            .catalog
-            .endpoints
-            .get(endpoint)
-            .ok_or_else(|| not_found(field))?;
+        let endpoint = self.catalog.endpoints.get(endpoint).ok_or_else(|| not_found(field))?;
         if self.account_of_business(endpoint.business_id)? != account {
             let message =
                 "the endpoint belongs to another account's business; name one of this account";
@@ -271,46 +230,28 @@ impl Desk<'_> {
 
     fn account_of_business(&self, business: u64) -> Result<u64, Refusal> {
         let row = self.catalog.businesses.get(business);
-        row.map(|row| row.account_id)
-            .ok_or_else(|| not_found("channel_endpoint.business_id"))
+        row.map(|row| row.account_id).ok_or_else(|| not_found("channel_endpoint.business_id"))
     }
 
     fn account_of_campaign(&self, campaign: u64) -> Result<u64, Refusal> {
         let row = self.catalog.campaigns.get(campaign);
-        row.map(|row| row.account_id)
-            .ok_or_else(|| not_found("ad_set.campaign_id"))
+        row.map(|row| row.account_id).ok_or_else(|| not_found("ad_set.campaign_id"))
     }
 
     fn account_of_ad_set(&self, ad_set: u64) -> Result<u64, Refusal> {
-        let row = self
-            .catalog
-            .ad_sets
-            .get(ad_set)
-            .ok_or_else(|| not_found("ad.ad_set_id"))?;
+        let row = self.catalog.ad_sets.get(ad_set).ok_or_else(|| not_found("ad.ad_set_id"))?;
         self.account_of_campaign(row.campaign_id)
     }
 
     fn put(&self, resource: &Resource) -> Kind {
         match resource.clone() {
             Resource::Account(row) => {
-                let tenant = self
-                    .catalog
-                    .tenant_of(row.id)
-                    .unwrap_or(self.mutation.tenant);
-                Kind::AccountPut(AccountPut {
-                    tenant,
-                    account: Some(row),
-                })
+                let tenant = self.catalog.tenant_of(row.id).unwrap_or(self.mutation.tenant);
+                Kind::AccountPut(AccountPut { tenant, account: Some(row) })
             }
-            Resource::Business(row) => Kind::BusinessPut(BusinessPut {
-                business: Some(row),
-            }),
-            Resource::Endpoint(row) => Kind::EndpointPut(EndpointPut {
-                endpoint: Some(row),
-            }),
-            Resource::Campaign(row) => Kind::CampaignPut(CampaignPut {
-                campaign: Some(row),
-            }),
+            Resource::Business(row) => Kind::BusinessPut(BusinessPut { business: Some(row) }),
+            Resource::Endpoint(row) => Kind::EndpointPut(EndpointPut { endpoint: Some(row) }),
+            Resource::Campaign(row) => Kind::CampaignPut(CampaignPut { campaign: Some(row) }),
             Resource::AdSet(row) => Kind::AdSetPut(AdSetPut { ad_set: Some(row) }),
             Resource::Ad(row) => Kind::AdPut(AdPut { ad: Some(row) }),
         }
@@ -323,11 +264,9 @@ fn not_found(field: &'static str) -> Refusal {
 
 fn unarchived(status: ConfiguredStatus, field: &'static str) -> Result<(), Refusal> {
     match status {
-        ConfiguredStatus::Archived => Err(Refusal::new(
-            Reason::Archived,
-            field,
-            "nothing can be put under an archived one",
-        )),
+        ConfiguredStatus::Archived => {
+            Err(Refusal::new(Reason::Archived, field, "nothing can be put under an archived one"))
+        }
         _ => Ok(()),
     }
 }
@@ -339,22 +278,14 @@ fn has_budget(budget: Option<&Budget>) -> bool {
 fn budget_in(budget: Option<&Budget>, currency: &str, field: &str) -> Result<(), Refusal> {
     let Some(budget) = budget else { return Ok(()) };
     in_currency(budget.daily.as_ref(), currency, &format!("{field}.daily"))?;
-    in_currency(
-        budget.lifetime.as_ref(),
-        currency,
-        &format!("{field}.lifetime"),
-    )
+    in_currency(budget.lifetime.as_ref(), currency, &format!("{field}.lifetime"))
 }
 
 fn in_currency(money: Option<&Money>, currency: &str, field: &str) -> Result<(), Refusal> {
     match money {
         Some(money) if money.currency != currency => {
             let message = format!("must be in the account's currency, {currency}");
-            Err(Refusal::new(
-                Reason::CurrencyInvalid,
-                format!("{field}.currency"),
-                message,
-            ))
+            Err(Refusal::new(Reason::CurrencyInvalid, format!("{field}.currency"), message))
         }
         _ => Ok(()),
     }
@@ -384,10 +315,6 @@ fn remembered(change: &Change, answer: &[u8]) -> Result<Resource, Refusal> {
         Resource::Ad(_) => Ad::decode(answer).map(Resource::Ad),
     };
     decoded.map_err(|_| {
-        Refusal::new(
-            Reason::RequestIdReused,
-            "request_id",
-            "this id was used for another method",
-        )
+        Refusal::new(Reason::RequestIdReused, "request_id", "this id was used for another method")
     })
 }

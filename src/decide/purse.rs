@@ -19,10 +19,7 @@ pub struct Terms {
 impl Terms {
     /// Returns an account's terms: its spend limit.
     pub fn of_account(account: &Account) -> Self {
-        Self {
-            daily: None,
-            lifetime: micros(account.spend_limit.as_ref()),
-        }
+        Self { daily: None, lifetime: micros(account.spend_limit.as_ref()) }
     }
 
     /// Returns a campaign's terms.
@@ -39,10 +36,7 @@ impl Terms {
         let Some(budget) = budget else {
             return Self::default();
         };
-        Self {
-            daily: micros(budget.daily.as_ref()),
-            lifetime: micros(budget.lifetime.as_ref()),
-        }
+        Self { daily: micros(budget.daily.as_ref()), lifetime: micros(budget.lifetime.as_ref()) }
     }
 
     /// Tells whether the line has a budget at all.
@@ -53,10 +47,7 @@ impl Terms {
     /// Returns what may still be charged on a day, micros.
     fn left(self, line: Option<&Line>, day: i32) -> i64 {
         let life = line.map_or(0, |line| line.life);
-        let today = line
-            .and_then(|line| line.days.get(&day))
-            .copied()
-            .unwrap_or_default();
+        let today = line.and_then(|line| line.days.get(&day)).copied().unwrap_or_default();
         let of_day = self.daily.map_or(i64::MAX, |daily| daily - today);
         let of_life = self.lifetime.map_or(i64::MAX, |lifetime| lifetime - life);
         of_day.min(of_life).max(0)
@@ -107,18 +98,9 @@ pub fn lines_of(family: &Family<'_>) -> [(LineId, Terms); 3] {
     let account = family.account.id;
     let line = |kind, id| LineId { kind, id, account };
     [
-        (
-            line(LineKind::Account, account),
-            Terms::of_account(family.account),
-        ),
-        (
-            line(LineKind::Campaign, family.campaign.id),
-            Terms::of_campaign(family.campaign),
-        ),
-        (
-            line(LineKind::AdSet, family.ad_set.id),
-            Terms::of_ad_set(family.ad_set),
-        ),
+        (line(LineKind::Account, account), Terms::of_account(family.account)),
+        (line(LineKind::Campaign, family.campaign.id), Terms::of_campaign(family.campaign)),
+        (line(LineKind::AdSet, family.ad_set.id), Terms::of_ad_set(family.ad_set)),
     ]
 }
 
@@ -159,55 +141,30 @@ mod tests {
     use crate::types::proto::journal::v1::fact::Kind;
     use crate::types::proto::journal::v1::{ImpressionSeen, Showing};
 
-    const LINE: LineId = LineId {
-        kind: LineKind::Campaign,
-        id: 5,
-        account: 1,
-    };
+    const LINE: LineId = LineId { kind: LineKind::Campaign, id: 5, account: 1 };
 
     fn day(number: i32) -> Day {
         let start = i64::from(number) * 100;
-        Day {
-            number,
-            start: Moment(start),
-            until: Moment(start + 100),
-        }
+        Day { number, start: Moment(start), until: Moment(start + 100) }
     }
 
     /// Spends on the line by a fact, as the journal would.
     fn spend(chunk: &mut PurseChunk, seq: u64, grant: u64, day: i32, amount: i64) {
-        let showing = Showing {
-            account: 1,
-            campaign: 5,
-            ad_set: 9,
-            ..Showing::default()
-        };
-        let charge = Charge {
-            amount,
-            campaign_grant: grant,
-            day,
-            ..Charge::default()
-        };
+        let showing = Showing { account: 1, campaign: 5, ad_set: 9, ..Showing::default() };
+        let charge = Charge { amount, campaign_grant: grant, day, ..Charge::default() };
         let fact = ImpressionSeen {
             showing: Some(showing),
             charge: Some(charge),
             ..ImpressionSeen::default()
         };
         let shard = Shard::new(0).expect("a shard");
-        let stamp = Stamp {
-            shard,
-            seq: Seq(seq),
-            at: Moment(0),
-        };
+        let stamp = Stamp { shard, seq: Seq(seq), at: Moment(0) };
         chunk.apply(stamp, &Kind::ImpressionSeen(fact));
     }
 
     #[test]
     fn a_new_day_grants_the_daily_budget_until_the_lifetime_is_spent() {
-        let terms = Terms {
-            daily: Some(100),
-            lifetime: Some(150),
-        };
+        let terms = Terms { daily: Some(100), lifetime: Some(150) };
         let mut chunk = PurseChunk::default();
         let amount = |chunk: &PurseChunk, number| {
             let purse = chunk.purses.get(&1);

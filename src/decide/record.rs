@@ -77,45 +77,24 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         | EventKind::Video25
         | EventKind::Video50
         | EventKind::Video75
-        | EventKind::Video100 => Ok(Some(Kind::Watched(Watched {
-            showing,
-            event_ms,
-            event_kind,
-        }))),
+        | EventKind::Video100 => Ok(Some(Kind::Watched(Watched { showing, event_ms, event_kind }))),
         EventKind::Tap => Ok(Some(tap(known, event, event_ms))),
         EventKind::HideAd | EventKind::HideBusiness | EventKind::Report => {
-            if known
-                .viewer
-                .is_some_and(|viewer| viewer.hidden.len() >= HIDDEN_MAX)
-            {
+            if known.viewer.is_some_and(|viewer| viewer.hidden.len() >= HIDDEN_MAX) {
                 let message = "the viewer has hidden as many ads as are remembered";
                 return Err(Refusal::new(Reason::ViewerFull, "view_token", message));
             }
-            Ok(Some(Kind::FeedbackGiven(FeedbackGiven {
-                showing,
-                event_ms,
-                event_kind,
-            })))
+            Ok(Some(Kind::FeedbackGiven(FeedbackGiven { showing, event_ms, event_kind })))
         }
         EventKind::Undo => {
-            let hides = [
-                EventKind::HideAd,
-                EventKind::HideBusiness,
-                EventKind::Report,
-            ];
+            let hides = [EventKind::HideAd, EventKind::HideBusiness, EventKind::Report];
             let hidden = hides.iter().any(|kind| view.flags.has(*kind));
-            let fact = FeedbackGiven {
-                showing,
-                event_ms,
-                event_kind,
-            };
+            let fact = FeedbackGiven { showing, event_ms, event_kind };
             Ok(hidden.then_some(Kind::FeedbackGiven(fact)))
         }
-        EventKind::Unspecified | EventKind::Impression => Err(Refusal::new(
-            Reason::FieldInvalid,
-            "kind",
-            "name what happened",
-        )),
+        EventKind::Unspecified | EventKind::Impression => {
+            Err(Refusal::new(Reason::FieldInvalid, "kind", "name what happened"))
+        }
     }
 }
 
@@ -139,10 +118,7 @@ fn see(
     if view.is_some() {
         return Ok(None);
     }
-    if known
-        .viewer
-        .is_some_and(|viewer| viewer.views.len() >= VIEWS_MAX)
-    {
+    if known.viewer.is_some_and(|viewer| viewer.views.len() >= VIEWS_MAX) {
         let message = "the viewer has seen as many ads in 25 hours as are remembered";
         return Err(Refusal::new(Reason::ViewerFull, "view_token", message));
     }
@@ -169,11 +145,7 @@ fn tap(known: &Known<'_>, event: &Event<'_>, event_ms: i64) -> Kind {
     Kind::Tapped(Tapped {
         showing: Some(showing(known, token)),
         event_ms,
-        charge: charge_if(
-            known,
-            token,
-            token.billing == BillingEvent::LinkClicks as u8,
-        ),
+        charge: charge_if(known, token, token.billing == BillingEvent::LinkClicks as u8),
         code: event.code.number(),
         endpoint: known.family.endpoint.id,
         conversation_price: if conversation { token.price_micros } else { 0 },
@@ -185,13 +157,7 @@ fn charge_if(known: &Known<'_>, token: &ViewToken, billed: bool) -> Option<Charg
 }
 
 fn showing(known: &Known<'_>, token: &ViewToken) -> Showing {
-    showing_of(
-        &known.family,
-        token.view,
-        token.viewer,
-        token.feed,
-        token.issued,
-    )
+    showing_of(&known.family, token.view, token.viewer, token.feed, token.issued)
 }
 
 /// Returns which ad was shown to whom, with everything above the ad.

@@ -114,16 +114,9 @@ pub struct Onlooker {
 impl Onlooker {
     /// Returns the copy of a viewer with the promises made to it.
     pub fn of(viewer: Option<&Viewer>, promised: &[Promise], now: Moment) -> Self {
-        let promised = promised
-            .iter()
-            .filter(|promise| promise.until_ms > now.0)
-            .copied()
-            .collect();
-        let mut onlooker = Self {
-            known: true,
-            promised,
-            ..Self::default()
-        };
+        let promised =
+            promised.iter().filter(|promise| promise.until_ms > now.0).copied().collect();
+        let mut onlooker = Self { known: true, promised, ..Self::default() };
         if let Some(viewer) = viewer {
             onlooker.caps.clone_from(&viewer.caps);
             onlooker.hidden.clone_from(&viewer.hidden);
@@ -136,14 +129,7 @@ impl Onlooker {
     }
 
     fn hides(&self, row: &Row) -> bool {
-        let is = |hidden: &Hidden| {
-            hidden.id
-                == if hidden.business {
-                    row.business
-                } else {
-                    row.ad
-                }
-        };
+        let is = |hidden: &Hidden| hidden.id == if hidden.business { row.business } else { row.ad };
         self.hidden.iter().any(is)
     }
 
@@ -154,11 +140,7 @@ impl Onlooker {
         if !self.known {
             return Err(Skip::FrequencyCapped);
         }
-        let promised = self
-            .promised
-            .iter()
-            .filter(|promise| promise.ad_set == row.ad_set)
-            .count();
+        let promised = self.promised.iter().filter(|promise| promise.ad_set == row.ad_set).count();
         let counted = self.caps.iter().find(|cap| cap.ad_set == row.ad_set);
         let seen = counted.map_or(0, |cap| cap.within(row.cap_hours, now));
         if seen + promised as u32 >= row.cap_max {
@@ -173,10 +155,7 @@ impl Onlooker {
     }
 
     fn saw_business_since(&self, business: u64, since_ms: i64) -> bool {
-        let promised = self
-            .promised
-            .iter()
-            .map(|promise| (promise.business, promise.at_ms));
+        let promised = self.promised.iter().map(|promise| (promise.business, promise.at_ms));
         let mut shown = self.recent.iter().copied().chain(promised);
         shown.any(|(of, at_ms)| of == business && at_ms > since_ms)
     }
@@ -217,10 +196,7 @@ struct Bid {
 }
 
 /// Fills a tray.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "everything a pure decision depends on is named here"
-)]
+#[allow(clippy::too_many_arguments, reason = "everything a pure decision depends on is named here")]
 pub fn select(
     shelf: &Shelf,
     board: &Board,
@@ -236,21 +212,14 @@ pub fn select(
     if wanted == 0 {
         let refused =
             |place: &crate::decide::slots::Place| (place.position, Err(NoAdReason::FeedPolicy));
-        return Tray {
-            slots: places.iter().map(refused).collect(),
-        };
+        return Tray { slots: places.iter().map(refused).collect() };
     }
     let mut bids = Vec::new();
     let mut furthest = Skip::NotTargeted;
     for index in shelf.in_country(request.profile.country) {
         let row = &shelf.rows[index as usize];
         match offer(row, board, onlooker, policy, request, now) {
-            Ok((value, rates)) => bids.push(Bid {
-                row: index,
-                value,
-                lot: dice.roll(),
-                rates,
-            }),
+            Ok((value, rates)) => bids.push(Bid { row: index, value, lot: dice.roll(), rates }),
             Err(skip) => {
                 if skip.stage() > furthest.stage() {
                     furthest = skip;
@@ -263,11 +232,7 @@ pub fn select(
     if winners.len() < bids.len() && winners.len() <= wanted {
         furthest = Skip::Separation;
     }
-    let empty = if shelf.rows.is_empty() {
-        NoAdReason::NoLiveAds
-    } else {
-        furthest.of_slot()
-    };
+    let empty = if shelf.rows.is_empty() { NoAdReason::NoLiveAds } else { furthest.of_slot() };
     let mut placed = (0..wanted).map(|slot| place(shelf, policy, &winners, slot));
     let fill = |place: &crate::decide::slots::Place| {
         let filling = if place.allowed {
@@ -277,9 +242,7 @@ pub fn select(
         };
         (place.position, filling)
     };
-    Tray {
-        slots: places.iter().map(fill).collect(),
-    }
+    Tray { slots: places.iter().map(fill).collect() }
 }
 
 /// Returns what a row is worth for this viewer now, or why it stays out.
@@ -306,11 +269,7 @@ fn offer(
     }
     let rates = board.rates(row.ad);
     let value = value_of(row.billing, row.bid, rates);
-    let hold = hold_of(
-        row.billing,
-        price_of(row.billing, row.bid, rates, value),
-        rates,
-    );
+    let hold = hold_of(row.billing, price_of(row.billing, row.bid, rates, value), rates);
     if board.free(row, now) < hold.max(1) {
         return Err(Skip::BudgetSpent);
     }
@@ -350,17 +309,10 @@ fn separate(shelf: &Shelf, bids: &mut [Bid], wanted: usize, passes: &mut impl Pa
 /// Returns the winner of a slot at the price that the next one sets.
 fn place(shelf: &Shelf, policy: &Policy, winners: &[Bid], slot: usize) -> Option<Placed> {
     let bid = winners.get(slot)?;
-    let next = winners
-        .get(slot + 1)
-        .map_or(policy.floor_cpm_micros, |next| next.value);
+    let next = winners.get(slot + 1).map_or(policy.floor_cpm_micros, |next| next.value);
     let row = &shelf.rows[bid.row as usize];
     let cpm = next.max(policy.floor_cpm_micros);
     let price = price_of(row.billing, row.bid, bid.rates, cpm);
     let hold = hold_of(row.billing, price, bid.rates);
-    Some(Placed {
-        row: bid.row,
-        price,
-        rates: bid.rates,
-        hold,
-    })
+    Some(Placed { row: bid.row, price, rates: bid.rates, hold })
 }

@@ -80,29 +80,14 @@ impl Target {
     /// Returns validated targeting in codes.
     pub fn of(targeting: &Targeting) -> Self {
         let all_or = |mask: u8| if mask == 0 { u8::MAX } else { mask };
-        let bits = |values: &[i32]| {
-            values
-                .iter()
-                .fold(0, |mask, value| mask | 1u8 << (value & 7))
-        };
-        let mut excluded: Vec<_> = targeting
-            .excluded_interests
-            .iter()
-            .map(|interest| *interest as u16)
-            .collect();
+        let bits = |values: &[i32]| values.iter().fold(0, |mask, value| mask | 1u8 << (value & 7));
+        let mut excluded: Vec<_> =
+            targeting.excluded_interests.iter().map(|interest| *interest as u16).collect();
         excluded.sort_unstable();
         Self {
-            countries: targeting
-                .countries
-                .iter()
-                .map(|text| letters(text))
-                .collect(),
+            countries: targeting.countries.iter().map(|text| letters(text)).collect(),
             regions: targeting.regions.iter().map(|text| region(text)).collect(),
-            languages: targeting
-                .languages
-                .iter()
-                .map(|text| letters(text))
-                .collect(),
+            languages: targeting.languages.iter().map(|text| letters(text)).collect(),
             ages: ages(targeting.age_min, targeting.age_max),
             genders: all_or(bits(&targeting.genders)),
             systems: all_or(bits(&targeting.os)),
@@ -110,13 +95,7 @@ impl Target {
             interests: targeting
                 .interests
                 .iter()
-                .map(|group| {
-                    group
-                        .any_of
-                        .iter()
-                        .map(|interest| *interest as u16)
-                        .collect()
-                })
+                .map(|group| group.any_of.iter().map(|interest| *interest as u16).collect())
                 .collect(),
             excluded,
         }
@@ -134,10 +113,7 @@ impl Target {
             && (self.countries.is_empty() || self.countries.contains(&profile.country))
             && (self.regions.is_empty() || self.regions.contains(&region))
             && (self.languages.is_empty() || any(&self.languages, &profile.languages))
-            && self
-                .interests
-                .iter()
-                .all(|group| any(group, &profile.interests))
+            && self.interests.iter().all(|group| any(group, &profile.interests))
             && !any(&self.excluded, &profile.interests)
     }
 
@@ -150,23 +126,15 @@ impl Target {
             ("age", self.ages != u8::MAX),
             ("gender", self.genders != u8::MAX),
             ("os", self.systems != u8::MAX),
-            (
-                "interests",
-                !self.interests.is_empty() || !self.excluded.is_empty(),
-            ),
+            ("interests", !self.interests.is_empty() || !self.excluded.is_empty()),
         ];
-        uses.iter()
-            .filter(|(_, used)| *used)
-            .map(|(name, _)| (*name).to_owned())
-            .collect()
+        uses.iter().filter(|(_, used)| *used).map(|(name, _)| (*name).to_owned()).collect()
     }
 }
 
 /// Returns two ASCII letters as a big-endian number.
 fn letters(text: &str) -> u16 {
-    text.bytes()
-        .take(2)
-        .fold(0, |code, byte| code << 8 | u16::from(byte))
+    text.bytes().take(2).fold(0, |code, byte| code << 8 | u16::from(byte))
 }
 
 fn region(text: &str) -> u32 {
@@ -190,29 +158,18 @@ fn ages(min: u32, max: u32) -> u8 {
         return u8::MAX;
     }
     let max = if max == 0 { u32::MAX } else { max };
-    let inside = BANDS
-        .iter()
-        .filter(|(_, from, to)| *from >= min && *to <= max);
+    let inside = BANDS.iter().filter(|(_, from, to)| *from >= min && *to <= max);
     inside.fold(0, |mask, (band, ..)| mask | 1u8 << (*band as u8))
 }
 
 impl Row {
     /// Returns the row of a live ad.
     fn of(family: Family<'_>) -> Self {
-        let Family {
-            ad,
-            ad_set,
-            campaign,
-            account,
-            endpoint,
-            business,
-        } = family;
+        let Family { ad, ad_set, campaign, account, endpoint, business } = family;
         let target = Target::of(&ad_set.targeting.clone().unwrap_or_default());
         let cap = ad_set.frequency_cap.unwrap_or_default();
         let ms = |time: &prost_types::Timestamp| {
-            time.seconds
-                .saturating_mul(1_000)
-                .saturating_add(i64::from(time.nanos) / 1_000_000)
+            time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000)
         };
         Self {
             ad: ad.id,
@@ -340,105 +297,20 @@ mod tests {
         let texts = |values: &[&str]| values.iter().map(|text| (*text).to_owned()).collect();
         let base = Targeting::default;
         let cases = [
-            (
-                Targeting {
-                    countries: texts(&["IN", "MX"]),
-                    ..base()
-                },
-                true,
-            ),
-            (
-                Targeting {
-                    countries: texts(&["IN"]),
-                    ..base()
-                },
-                false,
-            ),
-            (
-                Targeting {
-                    regions: texts(&["MX-CMX"]),
-                    ..base()
-                },
-                true,
-            ),
-            (
-                Targeting {
-                    regions: texts(&["MX-JAL"]),
-                    ..base()
-                },
-                false,
-            ),
-            (
-                Targeting {
-                    languages: texts(&["en"]),
-                    ..base()
-                },
-                true,
-            ),
-            (
-                Targeting {
-                    languages: texts(&["pt"]),
-                    ..base()
-                },
-                false,
-            ),
-            (
-                Targeting {
-                    age_min: 25,
-                    age_max: 34,
-                    ..base()
-                },
-                true,
-            ),
-            (
-                Targeting {
-                    age_min: 35,
-                    ..base()
-                },
-                false,
-            ),
-            (
-                Targeting {
-                    age_max: 24,
-                    ..base()
-                },
-                false,
-            ),
-            (
-                Targeting {
-                    genders: vec![Gender::Female.into()],
-                    ..base()
-                },
-                true,
-            ),
-            (
-                Targeting {
-                    genders: vec![Gender::Male.into()],
-                    ..base()
-                },
-                false,
-            ),
-            (
-                Targeting {
-                    placements: vec![Placement::Feed.into()],
-                    ..base()
-                },
-                false,
-            ),
-            (
-                Targeting {
-                    excluded_interests: vec![4, 9],
-                    ..base()
-                },
-                false,
-            ),
-            (
-                Targeting {
-                    excluded_interests: vec![4],
-                    ..base()
-                },
-                true,
-            ),
+            (Targeting { countries: texts(&["IN", "MX"]), ..base() }, true),
+            (Targeting { countries: texts(&["IN"]), ..base() }, false),
+            (Targeting { regions: texts(&["MX-CMX"]), ..base() }, true),
+            (Targeting { regions: texts(&["MX-JAL"]), ..base() }, false),
+            (Targeting { languages: texts(&["en"]), ..base() }, true),
+            (Targeting { languages: texts(&["pt"]), ..base() }, false),
+            (Targeting { age_min: 25, age_max: 34, ..base() }, true),
+            (Targeting { age_min: 35, ..base() }, false),
+            (Targeting { age_max: 24, ..base() }, false),
+            (Targeting { genders: vec![Gender::Female.into()], ..base() }, true),
+            (Targeting { genders: vec![Gender::Male.into()], ..base() }, false),
+            (Targeting { placements: vec![Placement::Feed.into()], ..base() }, false),
+            (Targeting { excluded_interests: vec![4, 9], ..base() }, false),
+            (Targeting { excluded_interests: vec![4], ..base() }, true),
         ];
         for (targeting, expected) in cases {
             assert_eq!(matches(targeting.clone()), expected, "{targeting:?}");
@@ -447,27 +319,16 @@ mod tests {
 
     #[test]
     fn interest_groups_are_an_and_of_ors() {
-        let group = |any_of: &[u32]| InterestGroup {
-            any_of: any_of.to_vec(),
-        };
+        let group = |any_of: &[u32]| InterestGroup { any_of: any_of.to_vec() };
         let both = vec![group(&[1, 3]), group(&[9])];
-        assert!(matches(Targeting {
-            interests: both,
-            ..Targeting::default()
-        }));
+        assert!(matches(Targeting { interests: both, ..Targeting::default() }));
         let one = vec![group(&[1, 3]), group(&[8])];
-        assert!(!matches(Targeting {
-            interests: one,
-            ..Targeting::default()
-        }));
+        assert!(!matches(Targeting { interests: one, ..Targeting::default() }));
     }
 
     #[test]
     fn a_named_value_never_matches_what_the_request_does_not_tell() {
-        let targeting = Targeting {
-            age_min: 18,
-            ..Targeting::default()
-        };
+        let targeting = Targeting { age_min: 18, ..Targeting::default() };
         assert!(!Target::of(&targeting).matches(&Profile::default(), Placement::Status));
     }
 }

@@ -18,13 +18,7 @@ pub fn places(policy: &Policy, request: &AdRequest) -> Vec<Place> {
         let gap = usize::from(policy.min_gap.max(1));
         let positions = (policy.first_position..request.posts).step_by(gap);
         let most = usize::from(policy.most_per_tray);
-        return positions
-            .take(most)
-            .map(|position| Place {
-                position,
-                allowed: true,
-            })
-            .collect();
+        return positions.take(most).map(|position| Place { position, allowed: true }).collect();
     }
     let (mut last, mut given) = (None, 0);
     let judge = |position: &u16| {
@@ -35,10 +29,7 @@ pub fn places(policy: &Policy, request: &AdRequest) -> Vec<Place> {
             last = Some(*position);
             given += 1;
         }
-        Place {
-            position: *position,
-            allowed,
-        }
+        Place { position: *position, allowed }
     };
     request.positions.iter().map(judge).collect()
 }
@@ -59,10 +50,7 @@ mod tests {
         };
         let mark =
             |place: &Place| format!("{}{}", place.position, if place.allowed { "" } else { "!" });
-        let given: Vec<_> = places(&Policy::default(), &request)
-            .iter()
-            .map(mark)
-            .collect();
+        let given: Vec<_> = places(&Policy::default(), &request).iter().map(mark).collect();
         assert_eq!(given.join(" "), expected);
     }
 

@@ -150,12 +150,7 @@ pub struct BlockBuilder {
 impl BlockBuilder {
     /// Returns an empty builder whose first fact will have this sequence.
     pub fn new(shard: Shard, first: Seq) -> Self {
-        Self {
-            shard,
-            first,
-            count: 0,
-            bytes: vec![0; HEADER_BYTES],
-        }
+        Self { shard, first, count: 0, bytes: vec![0; HEADER_BYTES] }
     }
 
     /// Adds an encoded decision of `facts` facts and returns the sequence of its first fact.
@@ -219,10 +214,7 @@ impl BlockBuilder {
         durable: BatchNo,
         previous: BlockHash,
     ) -> Block {
-        assert!(
-            self.count > 0,
-            "an empty block would be a block without sequences"
-        );
+        assert!(self.count > 0, "an empty block would be a block without sequences");
         let header = &mut self.bytes[..HEADER_BYTES];
         header[12..28].copy_from_slice(&journal.0);
         header[28..36].copy_from_slice(&batch.0.to_le_bytes());
@@ -265,15 +257,9 @@ mod tests {
     fn a_block_gives_back_what_was_sealed() {
         let block = sealed();
         assert_eq!(Block::decode(&block.bytes), Ok(block.clone()));
-        assert_eq!(
-            (block.first, block.count, block.next()),
-            (Seq(5), 4, Seq(9))
-        );
+        assert_eq!((block.first, block.count, block.next()), (Seq(5), 4, Seq(9)));
         assert_eq!((block.batch, block.durable()), (BatchNo(3), BatchNo(2)));
-        assert_eq!(
-            (block.previous(), block.journal()),
-            (BlockHash([9; 16]), JOURNAL)
-        );
+        assert_eq!((block.previous(), block.journal()), (BlockHash([9; 16]), JOURNAL));
         let decisions: Vec<_> = block.decisions().collect();
         assert_eq!(decisions, [&b"one fact"[..], &[7; 200], b""]);
     }
@@ -281,11 +267,7 @@ mod tests {
     #[test]
     fn the_layout_is_the_one_in_the_golden_file() {
         let golden = include_bytes!("../../tests/golden/block_v1.bin");
-        assert_eq!(
-            &sealed().bytes[..],
-            golden,
-            "blocks on disk can no longer be read"
-        );
+        assert_eq!(&sealed().bytes[..], golden, "blocks on disk can no longer be read");
     }
 
     #[test]

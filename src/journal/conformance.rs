@@ -65,13 +65,7 @@ pub(super) fn finish(log: &mut dyn ShardLog, count: usize) -> Vec<Completed> {
 pub(super) fn append(log: &mut dyn ShardLog, number: u8, batch: u64, facts: u32) -> Block {
     let block = block_after(log, number, batch, facts);
     let ticket = log.submit(block.clone());
-    assert_eq!(
-        finish(log, 1),
-        [Completed {
-            ticket,
-            outcome: Outcome::Done
-        }]
-    );
+    assert_eq!(finish(log, 1), [Completed { ticket, outcome: Outcome::Done }]);
     block
 }
 
@@ -92,9 +86,7 @@ fn outcome(log: &mut dyn ShardLog, block: Block) -> Outcome {
 
 fn from_where(places: &[(u8, u64)]) -> SeqVector {
     let mut from = SeqVector::default();
-    places
-        .iter()
-        .for_each(|(number, seq)| from.0[shard(*number).index()] = Seq(*seq));
+    places.iter().for_each(|(number, seq)| from.0[shard(*number).index()] = Seq(*seq));
     from
 }
 
@@ -106,13 +98,7 @@ fn sequences_are_dense_and_chained(mut log: Box<dyn ShardLog>) {
     let two = append(&mut *log, 7, 2, 1);
     assert_eq!((one.first, two.first), (Seq(1), Seq(4)));
     assert_eq!(two.previous(), one.hash);
-    assert_eq!(
-        log.tail(shard(7)).unwrap(),
-        Tail {
-            next: Seq(5),
-            hash: two.hash
-        }
-    );
+    assert_eq!(log.tail(shard(7)).unwrap(), Tail { next: Seq(5), hash: two.hash });
     assert_eq!(log.tail(shard(8)).unwrap(), Tail::START);
     assert_eq!(log.last_batch(), BatchNo(2));
     log.close().unwrap();
@@ -121,47 +107,23 @@ fn sequences_are_dense_and_chained(mut log: Box<dyn ShardLog>) {
 fn what_does_not_continue_is_refused(mut log: Box<dyn ShardLog>) {
     let first = append(&mut *log, 1, 1, 2);
     let tail = Tail::after(&first);
-    let gap = Tail {
-        next: Seq(4),
-        ..tail
-    };
-    let again = Tail {
-        next: Seq(2),
-        ..tail
-    };
-    let wrong_chain = Tail {
-        hash: BlockHash([1; 16]),
-        ..tail
-    };
+    let gap = Tail { next: Seq(4), ..tail };
+    let again = Tail { next: Seq(2), ..tail };
+    let wrong_chain = Tail { hash: BlockHash([1; 16]), ..tail };
     for wrong in [gap, again, wrong_chain, Tail::START] {
         let block = sealed(1, wrong, 2, BatchNo(1), 1);
         assert_eq!(outcome(&mut *log, block), Outcome::Refused, "{wrong:?}");
     }
-    assert_eq!(
-        outcome(&mut *log, first),
-        Outcome::Refused,
-        "the same block again"
-    );
+    assert_eq!(outcome(&mut *log, first), Outcome::Refused, "the same block again");
     let too_sure = sealed(1, tail, 2, BatchNo(2), 1);
-    assert_eq!(
-        outcome(&mut *log, too_sure),
-        Outcome::Refused,
-        "claims its own batch is durable"
-    );
+    assert_eq!(outcome(&mut *log, too_sure), Outcome::Refused, "claims its own batch is durable");
     let mut builder = BlockBuilder::new(shard(1), tail.next);
     builder.push(b"fact", 1);
     let foreign = builder.seal(JournalId([0; 16]), BatchNo(2), BatchNo(1), tail.hash);
-    assert_eq!(
-        outcome(&mut *log, foreign),
-        Outcome::Refused,
-        "another journal"
-    );
+    assert_eq!(outcome(&mut *log, foreign), Outcome::Refused, "another journal");
     assert_eq!(log.tail(shard(1)).unwrap(), tail);
     assert_eq!(read(&*log, &SeqVector::default()).unwrap().len(), 1);
-    assert_eq!(
-        outcome(&mut *log, sealed(1, tail, 2, BatchNo(1), 1)),
-        Outcome::Done
-    );
+    assert_eq!(outcome(&mut *log, sealed(1, tail, 2, BatchNo(1), 1)), Outcome::Done);
 }
 
 fn a_refused_block_stops_its_followers(mut log: Box<dyn ShardLog>) {
@@ -170,14 +132,8 @@ fn a_refused_block_stops_its_followers(mut log: Box<dyn ShardLog>) {
     let follower = sealed(1, Tail::after(&refused), 2, BatchNo(0), 1);
     let stranger = sealed(2, Tail::START, 2, BatchNo(0), 1);
     log.submit_all(vec![refused, follower, stranger]);
-    let outcomes: Vec<_> = finish(&mut *log, 3)
-        .iter()
-        .map(|done| done.outcome)
-        .collect();
-    assert_eq!(
-        outcomes,
-        [Outcome::Refused, Outcome::Refused, Outcome::Done]
-    );
+    let outcomes: Vec<_> = finish(&mut *log, 3).iter().map(|done| done.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Refused, Outcome::Refused, Outcome::Done]);
 }
 
 fn tickets_finish_in_order(mut log: Box<dyn ShardLog>) {
@@ -190,10 +146,7 @@ fn tickets_finish_in_order(mut log: Box<dyn ShardLog>) {
         }
         tickets.push(log.submit(block));
     }
-    let finished: Vec<_> = finish(&mut *log, tickets.len())
-        .iter()
-        .map(|c| c.ticket)
-        .collect();
+    let finished: Vec<_> = finish(&mut *log, tickets.len()).iter().map(|c| c.ticket).collect();
     assert_eq!(finished, tickets);
     assert!(tickets.is_sorted());
     assert_eq!(log.completed(), None);
@@ -226,11 +179,7 @@ fn interleaved_shards_are_read_in_log_order(mut log: Box<dyn ShardLog>) {
     let mut visited = 0;
     log.read_from(&SeqVector::default(), &mut |_| {
         visited += 1;
-        if visited == 4 {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if visited == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
     .unwrap();
     assert_eq!(visited, 4);
@@ -243,11 +192,7 @@ fn only_durable_blocks_are_read(mut log: Box<dyn ShardLog>) {
     // A backend may have finished it already; then it says so.
     let early = read(&*log, &SeqVector::default()).unwrap();
     assert!(early.is_empty() || log.last_batch() == BatchNo(1));
-    assert_eq!(
-        log.tail(shard(3)).unwrap().next,
-        Seq(2),
-        "an accepted block counts in the tail"
-    );
+    assert_eq!(log.tail(shard(3)).unwrap().next, Seq(2), "an accepted block counts in the tail");
     assert_eq!(finish(&mut *log, 1)[0].outcome, Outcome::Done);
     assert_eq!(read(&*log, &SeqVector::default()).unwrap().len(), 1);
 }
@@ -255,9 +200,7 @@ fn only_durable_blocks_are_read(mut log: Box<dyn ShardLog>) {
 fn trimmed_facts_are_gone_and_missed(mut log: Box<dyn ShardLog>) {
     let start = fill(&mut *log);
     assert_eq!(start, log.start(), "nothing is trimmed yet");
-    let ends = SeqVector(std::array::from_fn(|at| {
-        log.tail(shard(at as u8)).unwrap().next
-    }));
+    let ends = SeqVector(std::array::from_fn(|at| log.tail(shard(at as u8)).unwrap().next));
     assert_eq!(log.trim(&SeqVector::default()).unwrap(), 0);
     assert!(log.trim(&ends).unwrap() > 0);
     let start = log.start();

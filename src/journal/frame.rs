@@ -80,7 +80,5 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 /// Returns the `N` bytes at `at`.
 pub(super) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes[at..at + N]
-        .try_into()
-        .expect("the slice is as long as the array")
+    bytes[at..at + N].try_into().expect("the slice is as long as the array")
 }

@@ -72,16 +72,8 @@ impl fmt::Display for FsckReport {
         if let Some(torn) = &self.torn {
             let did = if self.cut { "cut off" } else { "to be cut off" };
             let (at, segment) = (torn.offset, torn.segment.display());
-            write!(
-                f,
-                "torn        {} bytes {did} from byte {at} of {segment}: ",
-                torn.bytes
-            )?;
-            writeln!(
-                f,
-                "written but never acknowledged, {} whole blocks",
-                torn.blocks
-            )?;
+            write!(f, "torn        {} bytes {did} from byte {at} of {segment}: ", torn.bytes)?;
+            writeln!(f, "written but never acknowledged, {} whole blocks", torn.blocks)?;
         }
         match &self.damage {
             Some(damage) => write!(f, "DAMAGED     {damage}"),

@@ -37,9 +37,7 @@ impl MemoryDisk {
     }
 
     fn stored(&self) -> MutexGuard<'_, Stored> {
-        self.0
-            .lock()
-            .expect("no thread panics while it holds the disk")
+        self.0.lock().expect("no thread panics while it holds the disk")
     }
 }
 
@@ -113,10 +111,7 @@ impl ShardLog for MemoryLog {
 
     fn completed(&mut self) -> Option<Completed> {
         let (ticket, block) = self.queue.pop_front()?;
-        Some(Completed {
-            ticket,
-            outcome: self.disk.stored().store(block),
-        })
+        Some(Completed { ticket, outcome: self.disk.stored().store(block) })
     }
 
     fn read_from(
@@ -128,10 +123,7 @@ impl ShardLog for MemoryLog {
         check_start(from, &start)?;
         // Copied, so that the visitor may use the log; blocks share their bytes.
         let blocks = self.disk.stored().blocks.clone();
-        for block in blocks
-            .iter()
-            .filter(|block| block.next() > from.0[block.shard.index()])
-        {
+        for block in blocks.iter().filter(|block| block.next() > from.0[block.shard.index()]) {
             if visit(block).is_break() {
                 break;
             }

@@ -59,17 +59,11 @@ pub struct Tail {
 
 impl Tail {
     /// The tail of a shard without facts.
-    pub const START: Self = Self {
-        next: Seq(1),
-        hash: BlockHash::NONE,
-    };
+    pub const START: Self = Self { next: Seq(1), hash: BlockHash::NONE };
 
     /// Returns the tail behind a block.
     pub fn after(block: &Block) -> Self {
-        Self {
-            next: block.next(),
-            hash: block.hash,
-        }
+        Self { next: block.next(), hash: block.hash }
     }
 
     /// Tells whether a block continues here.
@@ -208,12 +202,7 @@ impl std::error::Error for DamagedAt {}
 
 impl fmt::Display for DamagedAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is damaged at byte {}",
-            self.segment.display(),
-            self.offset
-        )?;
+        write!(f, "{} is damaged at byte {}", self.segment.display(), self.offset)?;
         write!(f, ", after batch {}: {}", self.after, self.damage)?;
         match self.fact {
             Some((shard, seq)) => write!(f, "; shard {shard} is unreadable from sequence {seq}"),

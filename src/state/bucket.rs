@@ -96,29 +96,19 @@ impl Bucket {
                 }
             }
             Kind::ConversationOpened(fact) => {
-                self.chats
-                    .entry(fact.conversation)
-                    .or_default()
-                    .open(fact, stamp.at);
+                self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
                 if fact.proof.is_some() {
                     self.outbox.insert(fact.outcome, Outgoing::Opened(*fact));
                 }
             }
             Kind::MessageRecorded(fact) => {
-                self.chats
-                    .entry(fact.conversation)
-                    .or_default()
-                    .hear(fact, stamp.at);
+                self.chats.entry(fact.conversation).or_default().hear(fact, stamp.at);
             }
             Kind::Converted(fact) => {
-                let known = KnownConversion {
-                    content: content_of(fact),
-                    at_ms: stamp.at.0,
-                };
+                let known = KnownConversion { content: content_of(fact), at_ms: stamp.at.0 };
                 self.conversions.insert(fact.outcome, known);
                 if fact.proof.is_some() {
-                    self.outbox
-                        .insert(fact.outcome, Outgoing::Converted(fact.clone()));
+                    self.outbox.insert(fact.outcome, Outgoing::Converted(fact.clone()));
                 }
             }
             Kind::OutboxSettled(fact) => {
@@ -164,16 +154,9 @@ impl Bucket {
 /// Returns a number that differs, but for chance, when a conversion's content does. FNV-1a, 64 bits:
 /// it tells a caller's mistake from a repeat, and guards nothing.
 pub fn content_of(fact: &Converted) -> u64 {
-    let (micros, currency) = fact
-        .value
-        .as_ref()
-        .map_or((0, ""), |value| (value.micros, value.currency.as_str()));
-    let bytes = fact
-        .name
-        .bytes()
-        .chain([0])
-        .chain(currency.bytes())
-        .chain(micros.to_le_bytes());
+    let (micros, currency) =
+        fact.value.as_ref().map_or((0, ""), |value| (value.micros, value.currency.as_str()));
+    let bytes = fact.name.bytes().chain([0]).chain(currency.bytes()).chain(micros.to_le_bytes());
     bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
     })

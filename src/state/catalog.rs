@@ -134,14 +134,7 @@ impl Catalog {
         let account = self.accounts.get(campaign.account_id)?;
         let endpoint = self.endpoints.get(ad.destination.as_ref()?.endpoint_id)?;
         let business = self.businesses.get(endpoint.business_id)?;
-        Some(Family {
-            ad,
-            ad_set,
-            campaign,
-            account,
-            endpoint,
-            business,
-        })
+        Some(Family { ad, ad_set, campaign, account, endpoint, business })
     }
 
     /// Returns what holds for an account now.
@@ -155,10 +148,7 @@ impl Catalog {
             .accounts
             .get(campaign.account_id)
             .map(|account| own_status(account.configured_status(), EffectiveStatus::AccountPaused));
-        above(
-            account,
-            own_status(campaign.configured_status(), EffectiveStatus::Paused),
-        )
+        above(account, own_status(campaign.configured_status(), EffectiveStatus::Paused))
     }
 
     /// Returns what holds for an ad set now.
@@ -169,25 +159,17 @@ impl Catalog {
                 status => status,
             }
         });
-        above(
-            campaign,
-            own_status(ad_set.configured_status(), EffectiveStatus::Paused),
-        )
+        above(campaign, own_status(ad_set.configured_status(), EffectiveStatus::Paused))
     }
 
     /// Returns what holds for an ad now.
     pub fn ad_status(&self, ad: &Ad) -> EffectiveStatus {
         let ad_set =
-            self.ad_sets
-                .get(ad.ad_set_id)
-                .map(|ad_set| match self.ad_set_status(ad_set) {
-                    EffectiveStatus::Paused => EffectiveStatus::AdsetPaused,
-                    status => status,
-                });
-        above(
-            ad_set,
-            own_status(ad.configured_status(), EffectiveStatus::Paused),
-        )
+            self.ad_sets.get(ad.ad_set_id).map(|ad_set| match self.ad_set_status(ad_set) {
+                EffectiveStatus::Paused => EffectiveStatus::AdsetPaused,
+                status => status,
+            });
+        above(ad_set, own_status(ad.configured_status(), EffectiveStatus::Paused))
     }
 
     /// Applies a fact that touches the catalog, once.
@@ -209,12 +191,9 @@ impl Catalog {
             Kind::AdSetPut(fact) => put(&mut self.ad_sets, &fact.ad_set, |row| row.id),
             Kind::AdPut(fact) => put(&mut self.ads, &fact.ad, |row| row.id),
             Kind::RequestAnswered(fact) => {
-                let answered = Answered {
-                    body_hash: fact.body_hash.clone(),
-                    answer: fact.answer.clone(),
-                };
-                self.answers
-                    .insert((fact.tenant, fact.request_id.clone()), answered);
+                let answered =
+                    Answered { body_hash: fact.body_hash.clone(), answer: fact.answer.clone() };
+                self.answers.insert((fact.tenant, fact.request_id.clone()), answered);
                 let aged = (stamp.at.0, fact.tenant, fact.request_id.clone());
                 self.answers_by_age.push_back(aged);
                 self.forget_answers(stamp.at.0 - REQUEST_MEMORY_MS);
@@ -236,9 +215,8 @@ impl Catalog {
     }
 
     fn forget_answers(&mut self, from_ms: i64) {
-        while let Some((_, tenant, id)) = self
-            .answers_by_age
-            .pop_front_if(|(answered_ms, ..)| *answered_ms < from_ms)
+        while let Some((_, tenant, id)) =
+            self.answers_by_age.pop_front_if(|(answered_ms, ..)| *answered_ms < from_ms)
         {
             self.answers.remove(&(tenant, id));
         }

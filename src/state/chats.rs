@@ -107,8 +107,7 @@ impl Chat {
 
     pub(in crate::state) fn hear(&mut self, fact: &MessageRecorded, at: Moment) {
         self.touched_ms = at.0;
-        self.messages
-            .retain(|(_, heard_ms)| *heard_ms >= at.plus_ms(-2 * MESSAGE_MEMORY_MS).0);
+        self.messages.retain(|(_, heard_ms)| *heard_ms >= at.plus_ms(-2 * MESSAGE_MEMORY_MS).0);
         self.messages.push((fact.message, at.0));
         if fact.direction() == Direction::Inbound {
             self.inbound += 1;

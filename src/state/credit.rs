@@ -69,11 +69,7 @@ impl ShardPart {
             Kind::Tapped(fact) => {
                 let Some(showing) = &fact.showing else { return };
                 let (view, viewer) = (showing.view, showing.viewer);
-                let entry = CodeEntry {
-                    view,
-                    viewer,
-                    endpoint: fact.endpoint,
-                };
+                let entry = CodeEntry { view, viewer, endpoint: fact.endpoint };
                 self.codes.insert(fact.code, entry);
                 self.by_age.push_back((stamp.at.0, fact.code));
             }
@@ -102,37 +98,23 @@ impl ShardPart {
     fn credit(&mut self, stamp: Stamp, mut row: AttributionRow) {
         row.revision = 1;
         row.journal_minute = Some(timestamp(stamp.at.0 - stamp.at.0.rem_euclid(MINUTE_MS)));
-        self.credits.push_back(Credit {
-            seq: stamp.seq.0,
-            at_ms: stamp.at.0,
-            row,
-        });
+        self.credits.push_back(Credit { seq: stamp.seq.0, at_ms: stamp.at.0, row });
     }
 
     fn forget(&mut self, at: Moment) {
         let codes_from = at.plus_ms(-TOUCH_MEMORY_MS).0;
-        while let Some((_, code)) = self
-            .by_age
-            .pop_front_if(|(made_ms, _)| *made_ms < codes_from)
-        {
+        while let Some((_, code)) = self.by_age.pop_front_if(|(made_ms, _)| *made_ms < codes_from) {
             self.codes.remove(&code);
         }
         let credits_from = at.plus_ms(-CREDIT_MEMORY_MS).0;
-        while self
-            .credits
-            .pop_front_if(|credit| credit.at_ms < credits_from)
-            .is_some()
-        {}
+        while self.credits.pop_front_if(|credit| credit.at_ms < credits_from).is_some() {}
     }
 }
 
 /// Returns the wire form of a moment.
 pub fn timestamp(ms: i64) -> prost_types::Timestamp {
     let nanos = (ms.rem_euclid(1_000) * 1_000_000) as i32;
-    prost_types::Timestamp {
-        seconds: ms.div_euclid(1_000),
-        nanos,
-    }
+    prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }
 }
 
 fn credited(showing: Option<&Showing>, row: AttributionRow) -> AttributionRow {

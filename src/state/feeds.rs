@@ -39,17 +39,12 @@ impl Feeds {
             return;
         }
         if let Kind::ServedMinute(fact) = fact {
-            fact.feeds
-                .iter()
-                .for_each(|row| self.count(row, fact.minute / 60));
+            fact.feeds.iter().for_each(|row| self.count(row, fact.minute / 60));
         }
     }
 
     fn count(&mut self, row: &FeedRow, hour: u32) {
-        let known = self
-            .hours
-            .entry((row.feed, row.placement, hour))
-            .or_default();
+        let known = self.hours.entry((row.feed, row.placement, hour)).or_default();
         known.requests += u64::from(row.requests);
         known.served += u64::from(row.served);
         for empty in &row.empty {

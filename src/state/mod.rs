@@ -94,12 +94,8 @@ pub struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
-            buckets: std::iter::repeat_with(Bucket::default)
-                .take(BUCKETS)
-                .collect(),
-            shards: std::iter::repeat_with(ShardPart::default)
-                .take(SHARDS)
-                .collect(),
+            buckets: std::iter::repeat_with(Bucket::default).take(BUCKETS).collect(),
+            shards: std::iter::repeat_with(ShardPart::default).take(SHARDS).collect(),
             purses: Vec::new(),
             tallies: Vec::new(),
             feeds: Feeds::default(),

@@ -34,11 +34,7 @@ pub struct Grant {
 impl Grant {
     /// Returns what may still be charged, micros.
     pub fn left(&self, now: Moment) -> i64 {
-        if now.0 < self.until_ms {
-            (self.amount - self.spent).max(0)
-        } else {
-            0
-        }
+        if now.0 < self.until_ms { (self.amount - self.spent).max(0) } else { 0 }
     }
 }
 
@@ -57,10 +53,7 @@ pub struct Line {
 impl Line {
     /// Returns the grant that charges draw on now; `None` before the first.
     pub fn current(&self) -> Option<&Grant> {
-        self.grants
-            .iter()
-            .rev()
-            .find(|grant| grant.id == self.current)
+        self.grants.iter().rev().find(|grant| grant.id == self.current)
     }
 
     fn grant(&mut self, fact: &Granted) {
@@ -84,20 +77,13 @@ impl Line {
 
     /// Returns the grant, new if a charge came before its giving (another shard's fact may).
     fn known(&mut self, id: u64) -> &mut Grant {
-        let index = self
-            .grants
-            .iter()
-            .position(|grant| grant.id == id)
-            .unwrap_or_else(|| {
-                if self.grants.len() == GRANTS_KEPT {
-                    self.grants.remove(0);
-                }
-                self.grants.push(Grant {
-                    id,
-                    ..Grant::default()
-                });
-                self.grants.len() - 1
-            });
+        let index = self.grants.iter().position(|grant| grant.id == id).unwrap_or_else(|| {
+            if self.grants.len() == GRANTS_KEPT {
+                self.grants.remove(0);
+            }
+            self.grants.push(Grant { id, ..Grant::default() });
+            self.grants.len() - 1
+        });
         &mut self.grants[index]
     }
 }
@@ -129,8 +115,7 @@ impl Purse {
             (LineKind::AdSet, showing.ad_set, charge.ad_set_grant),
         ];
         for (kind, id, grant) in lines {
-            self.line_mut(kind, id)
-                .charge(grant, charge.day, charge.amount);
+            self.line_mut(kind, id).charge(grant, charge.day, charge.amount);
         }
         if charge.amount != 0 {
             *self.invoices.entry(charge.day).or_default() += charge.amount;
@@ -187,10 +172,7 @@ impl PurseChunk {
 
     fn charge(&mut self, showing: &Option<Showing>, charge: &Option<Charge>) {
         if let (Some(showing), Some(charge)) = (showing, charge) {
-            self.purses
-                .entry(showing.account)
-                .or_default()
-                .charge(showing, charge);
+            self.purses.entry(showing.account).or_default().charge(showing, charge);
         }
     }
 }
@@ -200,12 +182,7 @@ mod tests {
     use super::*;
 
     fn granted(grant: u64, amount: i64) -> Granted {
-        Granted {
-            grant,
-            amount,
-            until_ms: 100,
-            ..Granted::default()
-        }
+        Granted { grant, amount, until_ms: 100, ..Granted::default() }
     }
 
     #[test]

@@ -77,11 +77,7 @@ const NOWHERE: Route = Route {
 /// Returns the parts that a fact touches.
 pub fn route(fact: &Kind) -> Route {
     let tally = |ad: u64| {
-        if ad == 0 {
-            Chunks::None
-        } else {
-            Chunks::One(chunk_of(ad))
-        }
+        if ad == 0 { Chunks::None } else { Chunks::One(chunk_of(ad)) }
     };
     match fact {
         Kind::AccountPut(_)
@@ -90,23 +86,13 @@ pub fn route(fact: &Kind) -> Route {
         | Kind::CampaignPut(_)
         | Kind::AdSetPut(_)
         | Kind::AdPut(_)
-        | Kind::RequestAnswered(_) => Route {
-            catalog: true,
-            ..NOWHERE
-        },
-        Kind::Granted(fact) => Route {
-            purse: Some(chunk_of(fact.account)),
-            ..NOWHERE
-        },
+        | Kind::RequestAnswered(_) => Route { catalog: true, ..NOWHERE },
+        Kind::Granted(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
         Kind::ServedMinute(fact) => {
             let mut chunks: Vec<_> = fact.rows.iter().map(|row| chunk_of(row.ad)).collect();
             chunks.sort_unstable();
             chunks.dedup();
-            Route {
-                tallies: Chunks::Many(chunks),
-                feeds: !fact.feeds.is_empty(),
-                ..NOWHERE
-            }
+            Route { tallies: Chunks::Many(chunks), feeds: !fact.feeds.is_empty(), ..NOWHERE }
         }
         Kind::ImpressionSeen(fact) => of_showing(&fact.showing, fact.charge.is_some(), false),
         Kind::Watched(fact) => of_showing(&fact.showing, false, false),
@@ -114,28 +100,21 @@ pub fn route(fact: &Kind) -> Route {
         Kind::Tapped(fact) => of_showing(&fact.showing, fact.charge.is_some(), true),
         Kind::ClickMatched(fact) => of_showing(&fact.showing, fact.charge.is_some(), true),
         Kind::ConversionCredited(fact) => of_showing(&fact.showing, false, true),
-        Kind::ConversationOpened(fact) => Route {
-            bucket: Some(bucket_of(fact.conversation)),
-            ..NOWHERE
-        },
+        Kind::ConversationOpened(fact) => {
+            Route { bucket: Some(bucket_of(fact.conversation)), ..NOWHERE }
+        }
         Kind::MessageRecorded(fact) => Route {
             bucket: Some(bucket_of(fact.conversation)),
             tallies: tally(fact.first_reply_ad),
             ..NOWHERE
         },
-        Kind::Converted(fact) => Route {
-            bucket: Some(bucket_of(fact.outcome)),
-            ..NOWHERE
-        },
+        Kind::Converted(fact) => Route { bucket: Some(bucket_of(fact.outcome)), ..NOWHERE },
         Kind::OutboxSettled(fact) => Route {
             bucket: Some(bucket_of(fact.outcome)),
             tallies: tally(fact.first_reply_ad),
             ..NOWHERE
         },
-        Kind::OutcomeDeclined(_) => Route {
-            shard: true,
-            ..NOWHERE
-        },
+        Kind::OutcomeDeclined(_) => Route { shard: true, ..NOWHERE },
     }
 }
 

@@ -153,9 +153,7 @@ impl TallyChunk {
     }
 
     fn of(&mut self, showing: &Option<Showing>) -> &mut AdTally {
-        self.ads
-            .entry(showing.as_ref().map_or(0, |showing| showing.ad))
-            .or_default()
+        self.ads.entry(showing.as_ref().map_or(0, |showing| showing.ad)).or_default()
     }
 
     fn serve(&mut self, row: &ServedRow, minute: u32) {

@@ -191,18 +191,10 @@ impl Viewer {
     }
 
     fn count_cap(&mut self, ad_set: u64, interval_hours: u16, at: Moment) {
-        let index = self
-            .caps
-            .iter()
-            .position(|cap| cap.ad_set == ad_set)
-            .unwrap_or_else(|| {
-                self.caps.push(CapCount {
-                    ad_set,
-                    interval_hours,
-                    hours: Vec::new(),
-                });
-                self.caps.len() - 1
-            });
+        let index = self.caps.iter().position(|cap| cap.ad_set == ad_set).unwrap_or_else(|| {
+            self.caps.push(CapCount { ad_set, interval_hours, hours: Vec::new() });
+            self.caps.len() - 1
+        });
         let cap = &mut self.caps[index];
         cap.interval_hours = interval_hours;
         let from = at.hour().saturating_sub(u32::from(interval_hours));
@@ -221,36 +213,20 @@ impl Viewer {
 
     pub(in crate::state) fn tap(&mut self, fact: &Tapped, showing: &Showing) {
         self.mark(showing.view, EventKind::Tap);
-        self.touches.push(touch_of(
-            showing,
-            fact.endpoint,
-            fact.event_ms,
-            fact.conversation_price,
-        ));
+        self.touches.push(touch_of(showing, fact.endpoint, fact.event_ms, fact.conversation_price));
     }
 
     pub(in crate::state) fn give_feedback(&mut self, fact: &FeedbackGiven, showing: &Showing) {
-        let hide = |id, business| Hidden {
-            id,
-            business,
-            view: showing.view,
-        };
+        let hide = |id, business| Hidden { id, business, view: showing.view };
         let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
         match kind {
             EventKind::HideBusiness => self.hidden.push(hide(showing.business, true)),
             EventKind::HideAd | EventKind::Report => self.hidden.push(hide(showing.ad, false)),
             EventKind::Undo => {
                 self.hidden.retain(|hidden| hidden.view != showing.view);
-                if let Some(known) = self
-                    .views
-                    .iter_mut()
-                    .find(|known| known.view == showing.view)
+                if let Some(known) = self.views.iter_mut().find(|known| known.view == showing.view)
                 {
-                    for undone in [
-                        EventKind::HideAd,
-                        EventKind::HideBusiness,
-                        EventKind::Report,
-                    ] {
+                    for undone in [EventKind::HideAd, EventKind::HideBusiness, EventKind::Report] {
                         known.flags.clear(undone);
                     }
                 }
@@ -271,14 +247,9 @@ impl Viewer {
     pub(in crate::state) fn open(&mut self, fact: &ClickMatched, showing: &Showing) {
         if fact.implied_tap {
             self.mark(showing.view, EventKind::Tap);
-            self.touches
-                .push(touch_of(showing, fact.endpoint, fact.touch_ms, 0));
+            self.touches.push(touch_of(showing, fact.endpoint, fact.touch_ms, 0));
         }
-        if let Some(touch) = self
-            .touches
-            .iter_mut()
-            .find(|touch| touch.view == showing.view)
-        {
+        if let Some(touch) = self.touches.iter_mut().find(|touch| touch.view == showing.view) {
             touch.conversation = fact.conversation;
         }
     }
@@ -286,12 +257,10 @@ impl Viewer {
     /// Forgets what is past its memory; tells whether anything is left.
     pub(in crate::state) fn sweep(&mut self, at: Moment) -> bool {
         let views_from = at.plus_ms(-VIEW_MEMORY_MS).0;
-        self.views
-            .retain(|view| Moment::from_seconds(view.issued_s).0 >= views_from);
+        self.views.retain(|view| Moment::from_seconds(view.issued_s).0 >= views_from);
         let touches_from = at.plus_ms(-TOUCH_MEMORY_MS).0;
         self.touches.retain(|touch| touch.tap_ms >= touches_from);
-        self.credited
-            .retain(|(_, credited_ms)| *credited_ms >= touches_from);
+        self.credited.retain(|(_, credited_ms)| *credited_ms >= touches_from);
         self.caps.retain(|cap| !cap.is_over(at));
         let rest = self.caps.len() + self.hidden.len() + self.credited.len();
         self.views.len() + self.touches.len() + rest > 0
@@ -333,10 +302,7 @@ mod tests {
 
     #[test]
     fn a_sweep_forgets_a_showing_only_when_its_token_has_ended() {
-        let showing = Showing {
-            view: 1,
-            ..Showing::default()
-        };
+        let showing = Showing { view: 1, ..Showing::default() };
         let mut viewer = Viewer::default();
         viewer.see(&ImpressionSeen::default(), &showing, Moment(0));
         assert!(viewer.sweep(Moment(VIEW_MEMORY_MS)));
@@ -345,19 +311,11 @@ mod tests {
 
     #[test]
     fn an_undo_takes_back_what_was_hidden_from_the_same_showing() {
-        let showing = Showing {
-            view: 1,
-            ad: 5,
-            business: 6,
-            ..Showing::default()
-        };
+        let showing = Showing { view: 1, ad: 5, business: 6, ..Showing::default() };
         let mut viewer = Viewer::default();
         viewer.see(&ImpressionSeen::default(), &showing, Moment(0));
         let mut give = |kind: EventKind| {
-            let fact = FeedbackGiven {
-                event_kind: kind as u32,
-                ..FeedbackGiven::default()
-            };
+            let fact = FeedbackGiven { event_kind: kind as u32, ..FeedbackGiven::default() };
             viewer.give_feedback(&fact, &showing);
             viewer.hidden.len()
         };

@@ -31,9 +31,7 @@ pub(in crate::state) mod rows {
         rows: &[Option<Arc<M>>],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let encoded = rows
-            .iter()
-            .map(|row| row.as_ref().map(|row| row.encode_to_vec()));
+        let encoded = rows.iter().map(|row| row.as_ref().map(|row| row.encode_to_vec()));
         encoded.collect::<Vec<_>>().serialize(serializer)
     }
 
@@ -41,14 +39,7 @@ pub(in crate::state) mod rows {
         deserializer: D,
     ) -> Result<Vec<Option<Arc<M>>>, D::Error> {
         let encoded = Vec::<Option<Vec<u8>>>::deserialize(deserializer)?;
-        let decode = |bytes: Vec<u8>| {
-            M::decode(&bytes[..])
-                .map(Arc::new)
-                .map_err(D::Error::custom)
-        };
-        encoded
-            .into_iter()
-            .map(|row| row.map(decode).transpose())
-            .collect()
+        let decode = |bytes: Vec<u8>| M::decode(&bytes[..]).map(Arc::new).map_err(D::Error::custom);
+        encoded.into_iter().map(|row| row.map(decode).transpose()).collect()
     }
 }

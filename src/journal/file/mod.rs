@@ -48,10 +48,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            segment_bytes: SEGMENT_BYTES,
-            idle_before_seal: IDLE_BEFORE_SEAL,
-        }
+        Self { segment_bytes: SEGMENT_BYTES, idle_before_seal: IDLE_BEFORE_SEAL }
     }
 }
 
@@ -117,10 +114,7 @@ impl FileLog {
         };
         Spare::create(dir, 0, options.segment_bytes, || true)
             .and_then(|spare| {
-                spare
-                    .expect("nothing stops it early")
-                    .into_segment(dir, &header)
-                    .map(drop)
+                spare.expect("nothing stops it early").into_segment(dir, &header).map(drop)
             })
             .map_err(failed("create a segment in", dir))?;
         Self::open_locked(dir, options, Disk::default(), lock).map(|(log, _)| log)
@@ -173,15 +167,8 @@ impl FileLog {
 
     fn stop(&mut self, stop: Stop) -> Result<(), LogError> {
         self.shared.stop(stop);
-        let joined = self
-            .thread
-            .take()
-            .is_none_or(|thread| thread.join().is_ok());
-        if joined && !self.shared.state().failed {
-            Ok(())
-        } else {
-            Err(LogError::Stopped)
-        }
+        let joined = self.thread.take().is_none_or(|thread| thread.join().is_ok());
+        if joined && !self.shared.state().failed { Ok(()) } else { Err(LogError::Stopped) }
     }
 }
 
@@ -213,10 +200,7 @@ impl ShardLog for FileLog {
             }
             self.last_ticket.0 += 1;
             let block = accepted.then_some(block);
-            state.queue.push_back(Job {
-                ticket: self.last_ticket,
-                block,
-            });
+            state.queue.push_back(Job { ticket: self.last_ticket, block });
         }
         drop(state);
         shared.notify();
@@ -307,8 +291,7 @@ fn read_segment(
 ) -> Result<ControlFlow<()>, LogError> {
     let file = File::open(path).map_err(failed("open", path))?;
     let mut bytes = vec![0; end.unwrap_or(header.bytes) as usize];
-    file.read_exact_at(&mut bytes, 0)
-        .map_err(failed("read", path))?;
+    file.read_exact_at(&mut bytes, 0).map_err(failed("read", path))?;
     let (mut at, mut after) = (HEADER_BYTES, header.last_batch_before);
     while at < bytes.len() {
         let frame = match Frame::decode(&bytes[at..]) {
@@ -318,13 +301,7 @@ fn read_segment(
                 let (segment, offset) = (path.to_owned(), at as u64);
                 let claim = Block::peek(&bytes[at..], header.journal);
                 let fact = claim.map(|(shard, tail)| (shard, tail.next));
-                let place = DamagedAt {
-                    segment,
-                    offset,
-                    fact,
-                    after,
-                    damage,
-                };
+                let place = DamagedAt { segment, offset, fact, after, damage };
                 return Err(LogError::Damaged(Box::new(place)));
             }
         };
@@ -340,11 +317,7 @@ fn read_segment(
 }
 
 fn all_at_or_below(these: &SeqVector, those: &SeqVector) -> bool {
-    these
-        .0
-        .iter()
-        .zip(&those.0)
-        .all(|(this, that)| this <= that)
+    these.0.iter().zip(&those.0).all(|(this, that)| this <= that)
 }
 
 fn scanned(survey: &Survey) -> Scanned {
@@ -367,10 +340,7 @@ mod tests {
     use std::cell::RefCell;
 
     fn small() -> Options {
-        Options {
-            segment_bytes: 16 << 10,
-            ..Options::default()
-        }
+        Options { segment_bytes: 16 << 10, ..Options::default() }
     }
 
     #[test]
@@ -429,10 +399,7 @@ mod tests {
     fn one_process_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let log = FileLog::create(dir.path(), JOURNAL, &small()).unwrap();
-        assert!(matches!(
-            FileLog::open(dir.path(), &small()),
-            Err(LogError::Locked(_))
-        ));
+        assert!(matches!(FileLog::open(dir.path(), &small()), Err(LogError::Locked(_))));
         assert!(scan(dir.path(), |_| ()).is_ok(), "reading needs no lock");
         drop(log);
         assert!(FileLog::open(dir.path(), &small()).is_ok());
@@ -441,20 +408,11 @@ mod tests {
     #[test]
     fn a_journal_is_neither_invented_nor_overwritten() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            FileLog::open(dir.path(), &small()),
-            Err(LogError::Absent(_))
-        ));
+        assert!(matches!(FileLog::open(dir.path(), &small()), Err(LogError::Absent(_))));
         let nowhere = dir.path().join("nowhere");
-        assert!(matches!(
-            FileLog::open(&nowhere, &small()),
-            Err(LogError::Absent(_))
-        ));
+        assert!(matches!(FileLog::open(&nowhere, &small()), Err(LogError::Absent(_))));
         assert!(!nowhere.exists());
         drop(FileLog::create(dir.path(), JOURNAL, &small()).unwrap());
-        assert!(matches!(
-            FileLog::create(dir.path(), JOURNAL, &small()),
-            Err(LogError::Exists(_))
-        ));
+        assert!(matches!(FileLog::create(dir.path(), JOURNAL, &small()), Err(LogError::Exists(_))));
     }
 }

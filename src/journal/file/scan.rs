@@ -58,9 +58,7 @@ pub(super) struct Survey {
 impl Survey {
     /// Returns the segment that is appended to.
     pub(super) fn last_segment(&self) -> &Header {
-        self.segments
-            .last()
-            .expect("a survey without segments is an error")
+        self.segments.last().expect("a survey without segments is an error")
     }
 }
 
@@ -86,8 +84,7 @@ pub(super) fn survey(dir: &Path, visit: &mut dyn FnMut(&Block)) -> Result<Survey
         let path = segment::path_of(dir, *number);
         let mut file = File::open(&path).map_err(failed("open", &path))?;
         bytes.clear();
-        file.read_to_end(&mut bytes)
-            .map_err(failed("read", &path))?;
+        file.read_to_end(&mut bytes).map_err(failed("read", &path))?;
         let walk = match &mut walk {
             Some(walk) => {
                 walk.enter(path, &bytes, *number)?;
@@ -133,12 +130,7 @@ impl Walk {
             file_bytes: 0,
             torn: None,
         };
-        let mut walk = Self {
-            survey: nothing,
-            path,
-            at: 0,
-            damage: Damage::Missing,
-        };
+        let mut walk = Self { survey: nothing, path, at: 0, damage: Damage::Missing };
         let header = Header::decode(bytes).map_err(|damage| walk.damaged(0, damage, None))?;
         walk.survey.journal = header.journal;
         walk.survey.tails = header.tails.clone();
@@ -156,10 +148,7 @@ impl Walk {
 
     fn accept_header(&mut self, header: Header, number: u64) -> Result<(), LogError> {
         let survey = &mut self.survey;
-        let expected = survey
-            .segments
-            .last()
-            .map_or(number, |last| last.number + 1);
+        let expected = survey.segments.last().map_or(number, |last| last.number + 1);
         let gap = header.gap_behind(&survey.tails);
         let damage = if header.journal != survey.journal {
             Some(Damage::Foreign)
@@ -361,10 +350,7 @@ fn later_frame(bytes: &[u8], journal: JournalId) -> Option<Frame> {
 
 /// Returns the length of `bytes` without the zeroes at their end.
 fn written(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .map_or(0, |last| last + 1)
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 fn read_header(path: &Path) -> Option<Header> {

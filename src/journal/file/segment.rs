@@ -78,10 +78,7 @@ impl Header {
         }
         let mut tails = Box::new([Tail::START; _]);
         for (at, tail) in (TAILS_AT..).step_by(TAIL_BYTES).zip(tails.iter_mut()) {
-            *tail = Tail {
-                next: Seq(u64_at(bytes, at)),
-                hash: BlockHash(array_at(bytes, at + 8)),
-            };
+            *tail = Tail { next: Seq(u64_at(bytes, at)), hash: BlockHash(array_at(bytes, at + 8)) };
         }
         Ok(Self {
             journal: JournalId(array_at(bytes, 16)),
@@ -142,15 +139,11 @@ pub(super) fn list(dir: &Path) -> Result<(Vec<u64>, Vec<PathBuf>), LogError> {
     let mut spares = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed("read", dir))? {
         let path = entry.map_err(failed("read", dir))?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if name.starts_with("spare-") {
             spares.push(path);
-        } else if let Some(hex) = name
-            .strip_prefix("journal-")
-            .and_then(|name| name.strip_suffix(".seg"))
+        } else if let Some(hex) =
+            name.strip_prefix("journal-").and_then(|name| name.strip_suffix(".seg"))
         {
             numbers.extend(u64::from_str_radix(hex, 16));
         }
@@ -176,12 +169,8 @@ impl Spare {
         go_on: impl Fn() -> bool,
     ) -> io::Result<Option<Self>> {
         let path = dir.join(format!("spare-{nonce}"));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
         let mut at = 0;
         while at < bytes && go_on() {
             let end = bytes.min(at + ZEROES_BYTES as u64);
@@ -224,11 +213,7 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
 /// Returns what turns an `io::Error` on `path` into ours.
 pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogError {
     let path = path.to_owned();
-    move |source| LogError::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| LogError::Io { action, path, source }
 }
 
 #[cfg(test)]
@@ -238,10 +223,7 @@ mod tests {
 
     fn header() -> Header {
         let mut tails = Box::new([Tail::START; SHARDS_ALL]);
-        tails[3] = Tail {
-            next: Seq(77),
-            hash: BlockHash([3; 16]),
-        };
+        tails[3] = Tail { next: Seq(77), hash: BlockHash([3; 16]) };
         Header {
             journal: JournalId(*b"a journal's name"),
             number: 2,
@@ -253,28 +235,16 @@ mod tests {
     }
 
     fn seal() -> Seal {
-        Seal {
-            journal: JournalId(*b"a journal's name"),
-            batch: BatchNo(9),
-            durable_end: 5000,
-        }
+        Seal { journal: JournalId(*b"a journal's name"), batch: BatchNo(9), durable_end: 5000 }
     }
 
     #[test]
     fn the_layouts_are_those_in_the_golden_files() {
         let golden = include_bytes!("../../../tests/golden/segment_header_v1.bin");
-        assert_eq!(
-            header().encode(),
-            golden,
-            "segments on disk can no longer be read"
-        );
+        assert_eq!(header().encode(), golden, "segments on disk can no longer be read");
         assert_eq!(Header::decode(golden), Ok(header()));
         let golden = include_bytes!("../../../tests/golden/seal_v1.bin");
-        assert_eq!(
-            &seal().encode(),
-            golden,
-            "seals on disk can no longer be read"
-        );
+        assert_eq!(&seal().encode(), golden, "seals on disk can no longer be read");
         assert_eq!(Seal::decode(golden), Ok(seal()));
     }
 

@@ -37,22 +37,13 @@ impl Spares {
                 }
             }
         })?;
-        Ok(Self {
-            ready: Some(ready),
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { ready: Some(ready), stop, thread: Some(thread) })
     }
 
     /// Returns a spare, waiting for its zeroes if need be.
     pub(super) fn take(&self) -> io::Result<Spare> {
-        let ready = self
-            .ready
-            .as_ref()
-            .expect("spares are taken only before the drop");
-        ready
-            .recv()
-            .unwrap_or_else(|_| Err(io::Error::other("no more segments can be made")))
+        let ready = self.ready.as_ref().expect("spares are taken only before the drop");
+        ready.recv().unwrap_or_else(|_| Err(io::Error::other("no more segments can be made")))
     }
 }
 

@@ -40,22 +40,12 @@ struct Journal {
 impl Journal {
     fn new(segment_bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options {
-            segment_bytes,
-            ..Options::default()
-        };
+        let options = Options { segment_bytes, ..Options::default() };
         drop(FileLog::create(dir.path(), JOURNAL, &options).unwrap());
         let survey = survey(dir.path(), &mut |_| {}).unwrap();
         let writer = prepare(dir.path(), &options, Disk::default(), &survey).unwrap();
         let (tails, blocks) = ([Tail::START; SHARDS_ALL], Vec::new());
-        Self {
-            dir,
-            options,
-            writer,
-            tails,
-            blocks,
-            batch: 0,
-        }
+        Self { dir, options, writer, tails, blocks, batch: 0 }
     }
 
     /// Writes one group: so many batches, each a block of `facts` facts in shards 1, 2 and 64.
@@ -69,10 +59,7 @@ impl Journal {
                 let block = sealed(number, *tail, self.batch, durable, facts);
                 *tail = Tail::after(&block);
                 self.blocks.push(block.clone());
-                jobs.push_back(Job {
-                    ticket: Ticket(0),
-                    block: Some(block),
-                });
+                jobs.push_back(Job { ticket: Ticket(0), block: Some(block) });
             }
         }
         self.writer.commit(jobs);
@@ -104,13 +91,8 @@ impl Journal {
     /// Checks that an image opens to a prefix of the blocks, at least `durable` of them, and that the
     /// scan tells how much is cut. Returns how many are left.
     fn check_torn(&self, image: &[u8], durable: usize, what: &str) -> u64 {
-        let (blocks, found) = self
-            .after(image)
-            .unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert!(
-            blocks.len() >= durable,
-            "{what}: acknowledged blocks are gone"
-        );
+        let (blocks, found) = self.after(image).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(blocks.len() >= durable, "{what}: acknowledged blocks are gone");
         assert_eq!(blocks, self.blocks[..blocks.len()], "{what}");
         let written = image.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
         let torn = found.torn.map_or(0, |torn| torn.bytes);
@@ -169,11 +151,7 @@ fn a_group_may_lose_any_of_its_pages() {
     assert!((6..=9).contains(&pages.len()), "{} pages", pages.len());
     for lost in 0..1_u32 << pages.len() {
         let mut torn = image.clone();
-        for (_, page) in pages
-            .iter()
-            .enumerate()
-            .filter(|(bit, _)| lost >> bit & 1 == 1)
-        {
+        for (_, page) in pages.iter().enumerate().filter(|(bit, _)| lost >> bit & 1 == 1) {
             // What was durable before the group keeps its bytes whichever version of the page won.
             torn[(page * PAGE_BYTES).max(durable)..(page + 1) * PAGE_BYTES].fill(0);
         }
@@ -212,16 +190,10 @@ fn every_flipped_byte_at_or_below_the_mark_is_refused_and_named() {
         let damage = journal.damage_in(&flipped, &what);
         assert_eq!(damage.segment, journal.path(), "{what}");
         assert!(damage.offset as usize <= at, "{what}: {damage}");
-        let hit = starts
-            .iter()
-            .find(|(start, b)| (*start..start + b.bytes.len()).contains(&at));
+        let hit = starts.iter().find(|(start, b)| (*start..start + b.bytes.len()).contains(&at));
         if let Some((start, block)) = hit {
             assert_eq!(damage.offset as usize, *start, "{what}");
-            assert_eq!(
-                damage.fact,
-                Some((block.shard, block.first)),
-                "{what}: {damage}"
-            );
+            assert_eq!(damage.fact, Some((block.shard, block.first)), "{what}: {damage}");
         }
     }
 }
@@ -238,10 +210,7 @@ fn every_page_at_or_below_the_mark_that_is_lost_is_refused() {
             let mut lost = image.clone();
             lost[page * PAGE_BYTES..(page + 1) * PAGE_BYTES].fill(byte);
             let damage = journal.damage_in(&lost, &format!("page {page} of {byte:#x}"));
-            assert!(
-                (damage.offset as usize) < (page + 1) * PAGE_BYTES,
-                "{damage}"
-            );
+            assert!((damage.offset as usize) < (page + 1) * PAGE_BYTES, "{damage}");
         }
     }
 }
@@ -257,11 +226,7 @@ fn one_seal_of_the_next_group_is_enough_to_condemn_damage() {
     // The last block of the first group, and the seal before the second.
     image[first_end - SEAL_BYTES - 20..first_end + SEAL_BYTES].fill(0);
     let damage = journal.damage_in(&image, "the seal behind the second group is left");
-    assert_eq!(
-        damage.fact.map(|(shard, _)| shard),
-        Some(shard(64)),
-        "{damage}"
-    );
+    assert_eq!(damage.fact.map(|(shard, _)| shard), Some(shard(64)), "{damage}");
     // Then the seal behind it as well, and all of the first group: the blocks' own marks are left.
     image[second_end - SEAL_BYTES..second_end].fill(0);
     image[HEADER_BYTES..first_end].fill(0);
@@ -276,19 +241,13 @@ fn a_whole_block_where_it_does_not_belong_is_no_torn_write() {
     let (mut image, end) = (journal.image(), journal.end());
     let again = journal.blocks[0].bytes.clone();
     image[end..end + again.len()].copy_from_slice(&again);
-    assert_eq!(
-        journal.damage_in(&image, "a block twice").damage,
-        Damage::Chain
-    );
+    assert_eq!(journal.damage_in(&image, "a block twice").damage, Damage::Chain);
 }
 
 #[test]
 fn a_closed_journal_refuses_damage_in_its_last_block() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options {
-        segment_bytes: 16 << 10,
-        ..Options::default()
-    };
+    let options = Options { segment_bytes: 16 << 10, ..Options::default() };
     let mut log = FileLog::create(dir.path(), JOURNAL, &options).unwrap();
     let block = append(&mut log, 3, 1, 1);
     Box::new(log).close().unwrap();
@@ -304,16 +263,8 @@ fn a_closed_journal_refuses_damage_in_its_last_block() {
         Err(LogError::Damaged(damage)) if damage.fact == Some((shard(3), block.first))
     ));
     let report = fsck(dir.path(), true).unwrap();
-    assert!(
-        !report.cut && report.damage.is_some(),
-        "fsck never cuts damage"
-    );
-    assert!(
-        report
-            .to_string()
-            .contains("shard 3 is unreadable from sequence 1"),
-        "{report}"
-    );
+    assert!(!report.cut && report.damage.is_some(), "fsck never cuts damage");
+    assert!(report.to_string().contains("shard 3 is unreadable from sequence 1"), "{report}");
     assert_eq!(fs::read(&path).unwrap(), image, "and writes nothing");
 }
 
@@ -365,37 +316,23 @@ fn a_missing_segment_and_the_missing_end_of_one_are_refused() {
 fn a_failed_sync_stops_the_log_for_good() {
     for fail_write in [true, false] {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options {
-            segment_bytes: 16 << 10,
-            ..Options::default()
-        };
+        let options = Options { segment_bytes: 16 << 10, ..Options::default() };
         drop(FileLog::create(dir.path(), JOURNAL, &options).unwrap());
         let disk = Disk::default();
         let lock = lock(dir.path()).unwrap();
         let (mut log, _) = FileLog::open_locked(dir.path(), &options, disk.clone(), lock).unwrap();
         let kept = append(&mut log, 1, 1, 1);
-        let fault = if fail_write {
-            &disk.faults.write
-        } else {
-            &disk.faults.sync
-        };
+        let fault = if fail_write { &disk.faults.write } else { &disk.faults.sync };
         fault.store(true, Ordering::SeqCst);
         log.submit(block_after(&log, 1, 2, 1));
         assert_eq!(finish(&mut log, 1)[0].outcome, Outcome::Unknown);
         fault.store(false, Ordering::SeqCst);
         let next = sealed(2, Tail::START, 3, BatchNo(1), 1);
         log.submit(next);
-        assert_eq!(
-            finish(&mut log, 1)[0].outcome,
-            Outcome::Refused,
-            "a disk that works again"
-        );
+        assert_eq!(finish(&mut log, 1)[0].outcome, Outcome::Refused, "a disk that works again");
         assert!(matches!(log.tail(shard(1)), Err(LogError::Stopped)));
         assert_eq!(log.last_batch(), BatchNo(1));
-        assert_eq!(
-            read(&log, &SeqVector::default()).unwrap(),
-            slice::from_ref(&kept)
-        );
+        assert_eq!(read(&log, &SeqVector::default()).unwrap(), slice::from_ref(&kept));
         assert!(matches!(Box::new(log).close(), Err(LogError::Stopped)));
         // The block whose sync failed is whole in the page cache; the one never written is not.
         let (log, found) = FileLog::open(dir.path(), &options).unwrap();
@@ -408,10 +345,7 @@ fn a_failed_sync_stops_the_log_for_good() {
 fn an_idle_log_seals_itself() {
     let dir = tempfile::tempdir().unwrap();
     let idle_before_seal = Duration::from_millis(5);
-    let options = Options {
-        segment_bytes: 16 << 10,
-        idle_before_seal,
-    };
+    let options = Options { segment_bytes: 16 << 10, idle_before_seal };
     let mut log = FileLog::create(dir.path(), JOURNAL, &options).unwrap();
     append(&mut log, 1, 1, 1);
     let (sender, wakes) = channel();
@@ -423,11 +357,7 @@ fn an_idle_log_seals_itself() {
     }
     let end = survey(dir.path(), &mut |_| {}).unwrap().end;
     drop(log);
-    assert_eq!(
-        survey(dir.path(), &mut |_| {}).unwrap().end,
-        end,
-        "one seal is enough"
-    );
+    assert_eq!(survey(dir.path(), &mut |_| {}).unwrap().end, end, "one seal is enough");
 }
 
 #[test]
@@ -438,13 +368,7 @@ fn a_full_segment_takes_no_seal_beyond_its_end() {
     builder.push(&vec![7; room - builder.len_bytes() - 2], 1);
     let block = builder.seal(JOURNAL, BatchNo(1), BatchNo(0), Tail::START.hash);
     assert_eq!(block.bytes.len(), room);
-    journal.writer.commit(
-        [Job {
-            ticket: Ticket(1),
-            block: Some(block),
-        }]
-        .into(),
-    );
+    journal.writer.commit([Job { ticket: Ticket(1), block: Some(block) }].into());
     let path = journal.path();
     let seals: Vec<_> = (0..3)
         .map(|_| {
@@ -452,10 +376,6 @@ fn a_full_segment_takes_no_seal_beyond_its_end() {
             (journal.end(), fs::metadata(&path).unwrap().len())
         })
         .collect();
-    assert_eq!(
-        seals,
-        [(16 << 10, 16 << 10); 3],
-        "room for one, and no byte more"
-    );
+    assert_eq!(seals, [(16 << 10, 16 << 10); 3], "room for one, and no byte more");
     assert_eq!(scan(journal.dir.path(), |_| ()).unwrap().blocks, 1);
 }

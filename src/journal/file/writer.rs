@@ -63,16 +63,11 @@ pub(super) enum Stop {
 
 impl Shared {
     pub(super) fn new(state: State) -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::new(state),
-            work: Condvar::new(),
-        })
+        Arc::new(Self { state: Mutex::new(state), work: Condvar::new() })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("no thread panics while it holds the state")
+        self.state.lock().expect("no thread panics while it holds the state")
     }
 
     /// Lets the sync thread look at the queue.
@@ -135,18 +130,10 @@ impl Writer {
             }
             let may_seal = !self.sealed && !state.failed;
             if let Some(stop) = state.stop {
-                return if may_seal && stop == Stop::Sealed {
-                    Next::Seal
-                } else {
-                    Next::Stop
-                };
+                return if may_seal && stop == Stop::Sealed { Next::Seal } else { Next::Stop };
             }
             if !may_seal {
-                state = self
-                    .shared
-                    .work
-                    .wait(state)
-                    .expect("no thread panics while it holds it");
+                state = self.shared.work.wait(state).expect("no thread panics while it holds it");
                 continue;
             }
             let (woken, waited) = self
@@ -165,19 +152,15 @@ impl Writer {
     pub(super) fn commit(&mut self, mut jobs: VecDeque<Job>) {
         while !jobs.is_empty() {
             if self.shared.state().failed {
-                let refused = |job: Job| Completed {
-                    ticket: job.ticket,
-                    outcome: Outcome::Refused,
-                };
+                let refused =
+                    |job: Job| Completed { ticket: job.ticket, outcome: Outcome::Refused };
                 self.report(jobs.drain(..).map(refused).collect(), Ok(()));
                 return;
             }
             let (completed, blocks) = self.gather(&mut jobs);
             if completed.is_empty() {
-                let first = jobs
-                    .front()
-                    .and_then(|job| job.block.as_ref())
-                    .map(|block| block.batch);
+                let first =
+                    jobs.front().and_then(|job| job.block.as_ref()).map(|block| block.batch);
                 // Refused, not unknown: none of the waiting blocks was written.
                 let rolled = self.roll(first.unwrap_or(self.batch));
                 self.report(Vec::new(), rolled);
@@ -195,39 +178,26 @@ impl Writer {
     /// side. Returns the outcomes to report once it is durable, and how many blocks it holds.
     fn gather(&mut self, jobs: &mut VecDeque<Job>) -> (Vec<Completed>, usize) {
         let room = (self.segment_bytes - self.at) as usize;
-        let seal = Seal {
-            journal: self.journal,
-            batch: self.batch,
-            durable_end: self.at,
-        };
+        let seal = Seal { journal: self.journal, batch: self.batch, durable_end: self.at };
         self.buffer.clear();
         self.buffer.extend_from_slice(&seal.encode());
         let mut completed = Vec::new();
         let mut blocks = 0;
         while let Some(Job { ticket, block }) = jobs.pop_front() {
             let Some(block) = block else {
-                completed.push(Completed {
-                    ticket,
-                    outcome: Outcome::Refused,
-                });
+                completed.push(Completed { ticket, outcome: Outcome::Refused });
                 continue;
             };
             let fits = self.buffer.len() + block.bytes.len() + 2 * SEAL_BYTES <= room;
             if !fits || self.buffer.len() > GROUP_BYTES_MAX {
-                jobs.push_front(Job {
-                    ticket,
-                    block: Some(block),
-                });
+                jobs.push_front(Job { ticket, block: Some(block) });
                 break;
             }
             self.buffer.extend_from_slice(&block.bytes);
             self.tails[block.shard.index()] = Tail::after(&block);
             self.batch = block.batch;
             blocks += 1;
-            completed.push(Completed {
-                ticket,
-                outcome: Outcome::Done,
-            });
+            completed.push(Completed { ticket, outcome: Outcome::Done });
         }
         self.buffer.extend_from_slice(&seal.encode());
         (completed, blocks)
@@ -246,11 +216,7 @@ impl Writer {
         if self.at + SEAL_BYTES as u64 > self.segment_bytes {
             return; // The next segment's header will say so.
         }
-        let seal = Seal {
-            journal: self.journal,
-            batch: self.batch,
-            durable_end: self.at,
-        };
+        let seal = Seal { journal: self.journal, batch: self.batch, durable_end: self.at };
         self.buffer.clear();
         self.buffer.extend_from_slice(&seal.encode());
         let written = self.write();
