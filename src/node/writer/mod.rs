@@ -7,6 +7,7 @@ mod outbox;
 mod tick;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use prost::Message;
@@ -16,7 +17,7 @@ use crate::journal::{Block, BlockBuilder, BlockHash, LogError, Outcome, ShardLog
 use crate::node::dice::SeededDice;
 use crate::node::live::Live;
 use crate::state::Stamp;
-use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, Shard};
+use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Incoming, Mutation, Resource, Verdict};
@@ -265,7 +266,9 @@ impl Writer {
     /// was put in its place: submit the same bytes; else the writer was fenced off.
     fn resolve(&mut self, block: Block) {
         match self.log.tail(block.shard) {
-            Ok(tail) if tail.next >= block.next() => self.note_durable(&block),
+            Ok(tail) if tail.next >= block.next() && self.holds(&block) => {
+                self.note_durable(&block);
+            }
             Ok(tail) if tail.precedes(&block) && self.in_flight.is_empty() => {
                 let ticket = self.log.submit(block.clone());
                 self.in_flight.push_back(InFlight { ticket, block });
@@ -273,6 +276,18 @@ impl Writer {
             // What was submitted behind it can't stand any more: reopen from the log.
             Ok(_) | Err(_) => self.stop(),
         }
+    }
+
+    /// Tells whether the log holds this very block, and not another owner's in its place.
+    fn holds(&self, block: &Block) -> bool {
+        let mut from = SeqVector([Seq(u64::MAX); SHARDS_ALL]);
+        from.0[block.shard.index()] = block.first;
+        let mut held = false;
+        let read = self.log.read_from(&from, &mut |found| {
+            held = found.hash == block.hash;
+            ControlFlow::Break(())
+        });
+        read.is_ok() && held
     }
 
     /// Tells whoever waits for a durable batch; everybody, when nothing will be durable any more.
