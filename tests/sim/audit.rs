@@ -436,7 +436,27 @@ fn known(showing: &Option<Showing>) -> Result<&Showing, String> {
     showing.as_ref().ok_or_else(|| "a fact of no showing".to_owned())
 }
 
-fn name_of(kind: &Kind) -> String {
-    let text = format!("{kind:?}");
-    text.split('(').next().unwrap_or_default().to_owned()
+fn name_of(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::AccountPut(_) => "AccountPut",
+        Kind::BusinessPut(_) => "BusinessPut",
+        Kind::EndpointPut(_) => "EndpointPut",
+        Kind::CampaignPut(_) => "CampaignPut",
+        Kind::AdSetPut(_) => "AdSetPut",
+        Kind::AdPut(_) => "AdPut",
+        Kind::RequestAnswered(_) => "RequestAnswered",
+        Kind::Granted(_) => "Granted",
+        Kind::ServedMinute(_) => "ServedMinute",
+        Kind::ImpressionSeen(_) => "ImpressionSeen",
+        Kind::Watched(_) => "Watched",
+        Kind::Tapped(_) => "Tapped",
+        Kind::FeedbackGiven(_) => "FeedbackGiven",
+        Kind::ClickMatched(_) => "ClickMatched",
+        Kind::ConversionCredited(_) => "ConversionCredited",
+        Kind::ConversationOpened(_) => "ConversationOpened",
+        Kind::MessageRecorded(_) => "MessageRecorded",
+        Kind::Converted(_) => "Converted",
+        Kind::OutboxSettled(_) => "OutboxSettled",
+        Kind::OutcomeDeclined(_) => "OutcomeDeclined",
+    }
 }

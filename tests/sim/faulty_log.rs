@@ -84,7 +84,7 @@ impl FaultyLog {
 
     fn fault(&mut self) -> Option<&'static str> {
         let mut fate = locked(&self.fate);
-        if fate.calm || !fate.luck.chance(8) {
+        if fate.calm || !fate.luck.chance(2) {
             return None;
         }
         let faults =
@@ -116,7 +116,7 @@ impl ShardLog for FaultyLog {
         self.queue.front()?;
         {
             let mut fate = locked(&self.fate);
-            if self.slow == 0 && !fate.calm && fate.luck.chance(60) {
+            if self.slow == 0 && !fate.calm && fate.luck.chance(30) {
                 self.slow = fate.luck.below(8) + 1;
                 fate.coverage.note("fault", "slow");
             }

@@ -15,7 +15,7 @@ use coverage::Coverage;
 use world::World;
 
 /// Things that happen in one run of the push.
-const STEPS: u64 = 5_000;
+const STEPS: u64 = 3_000;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -47,11 +47,23 @@ fn run(seed: u64, steps: u64) -> World {
 }
 
 fn run_all(seeds: impl IntoIterator<Item = u64>) {
+    let seeds: Vec<_> = seeds.into_iter().collect();
     let mut coverage = Coverage::default();
-    for seed in seeds {
-        let world = run(seed, steps());
-        println!("{}", summary(seed, &world));
-        coverage.add(&world.coverage);
+    // Each world has its thread; nothing is shared.
+    for few in seeds.chunks(4) {
+        let worlds = std::thread::scope(|scope| {
+            let run = |seed: &u64| {
+                let seed = *seed;
+                scope.spawn(move || {
+                    let world = run(seed, steps());
+                    println!("{}", summary(seed, &world));
+                    world.coverage
+                })
+            };
+            let worlds: Vec<_> = few.iter().map(run).collect();
+            worlds.into_iter().map(|world| world.join().expect("printed above")).collect::<Vec<_>>()
+        });
+        worlds.iter().for_each(|world| coverage.add(world));
     }
     println!("{coverage}");
     let missing = coverage.missing();

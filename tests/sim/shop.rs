@@ -249,7 +249,7 @@ impl World {
 
     /// Writes one thing to the catalog, right or wrong, sometimes twice.
     pub(crate) fn change_something(&mut self) {
-        let after_ms = self.luck.between(60_000, 2 * HOUR);
+        let after_ms = self.luck.between(60_000, HOUR);
         self.schedule(after_ms, Task::Write);
         let campaigns: Vec<_> = self.ledger.rows.campaigns.values().cloned().collect();
         let campaign = self.luck.pick(&campaigns).clone();
@@ -281,10 +281,11 @@ impl World {
             self.schedule(after_ms, Task::Resend(Sent::Write(Box::new(again))));
         }
         self.send(Sent::Write(Box::new(mutation)));
+        (0..3).for_each(|second| self.schedule(second * 100, Task::Visit));
     }
 
     fn random_status(&mut self) -> i32 {
-        let status = if self.luck.chance(30) {
+        let status = if self.luck.chance(80) {
             ConfiguredStatus::Archived
         } else if self.luck.chance(350) {
             ConfiguredStatus::Paused
@@ -334,7 +335,7 @@ impl World {
             }
             5 => {
                 row.start_time = at(self.now_ms);
-                row.end_time = at(self.now_ms + self.luck.between(-HOUR, 3 * DAY));
+                row.end_time = at(self.now_ms + self.luck.between(-DAY, 3 * DAY));
                 let mask = vec!["start_time".into(), "end_time".into()];
                 return (account.id, Change::Update(Resource::AdSet(row), mask));
             }

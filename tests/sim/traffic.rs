@@ -26,6 +26,8 @@ pub(crate) const DAY: i64 = 24 * HOUR;
 pub(crate) enum Task {
     /// Somebody opens a feed, and later somebody else does.
     Session,
+    /// Somebody opens a feed once.
+    Visit,
     /// Something happened to an ad; `at_ms` says when, by the device.
     Event {
         view: u64,
@@ -133,7 +135,16 @@ impl Town {
 impl World {
     pub(crate) fn perform(&mut self, task: Task) -> Finding {
         match task {
-            Task::Session => return self.session(),
+            Task::Session => {
+                let gap = if self.luck.chance(5) {
+                    self.luck.between(HOUR, 20 * HOUR)
+                } else {
+                    self.luck.between(1_000, 8 * MINUTE)
+                };
+                self.schedule(gap, Task::Session);
+                return self.visit();
+            }
+            Task::Visit => return self.visit(),
             Task::Event { view, kind, at_ms } => return self.event(view, kind, at_ms),
             Task::Open { view, contact, at_ms } => return self.open_chat(view, contact, at_ms),
             Task::Message { chat, message, direction } => self.message(chat, message, direction),
@@ -151,10 +162,16 @@ impl World {
                 return self.take_checkpoint();
             }
             Task::Kill => {
-                let after_ms = self.chaos.between(HOUR, 8 * HOUR);
+                let after_ms = self.chaos.between(HOUR, 12 * HOUR);
                 self.schedule(after_ms, Task::Kill);
                 let orderly = self.chaos.chance(300);
-                return self.restart(orderly);
+                self.restart(orderly)?;
+                if self.chaos.chance(200) {
+                    // Again, before anything was journaled, by a clock that went back.
+                    self.take_checkpoint()?;
+                    self.behind_ms += 10 * MINUTE;
+                    return self.restart(false);
+                }
             }
             Task::Clock => {
                 let after_ms = self.chaos.between(2 * HOUR, 12 * HOUR);
@@ -183,19 +200,21 @@ impl World {
         Ok(())
     }
 
-    fn session(&mut self) -> Finding {
-        let gap = if self.luck.chance(5) {
-            self.luck.between(HOUR, 20 * HOUR)
+    fn visit(&mut self) -> Finding {
+        let person = if self.luck.chance(350) {
+            *self.luck.pick(&[18, 19, 20, 21, 22, 22, 22, 22, 23])
         } else {
-            self.luck.between(1_000, 8 * MINUTE)
+            self.luck.below(18)
         };
-        self.schedule(gap, Task::Session);
-        let person =
-            if self.luck.chance(300) { 18 + self.luck.below(6) } else { self.luck.below(18) };
-        let feed = 1 + self.luck.below(2) as u32;
+        // The one whose caps run full is known to one feed only.
+        let feed = if person == 22 { 1 } else { 1 + self.luck.below(2) as u32 };
         let placements = [Placement::Status, Placement::Feed, Placement::Feed, Placement::Stories];
-        let placement =
-            if self.luck.chance(30) { Placement::ChatList } else { *self.luck.pick(&placements) };
+        let placement = match person {
+            // First all caps of one placement fill up, then comes another.
+            22 => [Placement::Feed, Placement::Stories][usize::from(self.steps > 1_500)],
+            _ if self.luck.chance(30) => Placement::ChatList,
+            _ => *self.luck.pick(&placements),
+        };
         let posts = self.luck.below(30) as u16;
         let positions = if self.luck.chance(100) { vec![1, 4, 20] } else { Vec::new() };
         let person = &self.town.people[person as usize];
@@ -329,7 +348,9 @@ impl World {
             let after_ms = seconds * 1_000 + late + jitter;
             self.schedule(after_ms, Task::Event { view, kind, at_ms });
             if self.luck.chance(100) {
-                let again_ms = self.luck.between(0, 2 * HOUR);
+                let spans = [(0, 2 * HOUR), (0, 2 * HOUR), (24 * HOUR, 28 * HOUR)];
+                let (least, most) = *self.luck.pick(&spans);
+                let again_ms = self.luck.between(least, most);
                 self.schedule(after_ms + again_ms, Task::Event { view, kind, at_ms });
             }
             if kind as i32 >= EventKind::HideAd as i32 && !hides && self.luck.chance(600) {

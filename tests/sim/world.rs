@@ -192,7 +192,7 @@ impl World {
             self.stalled -= 1;
         } else if self.chaos.chance(600) {
             self.round()?;
-        } else if self.chaos.chance(20) {
+        } else if self.chaos.chance(8) {
             self.stalled = self.chaos.below(40);
         }
         Ok(())
@@ -226,7 +226,7 @@ impl World {
         if self.queue.len() >= QUEUE_MAX {
             self.coverage.note("fault", "queue full");
             self.coverage.note("refusal", Reason::Busy.name());
-            self.schedule(1_000, Task::Resend(sent));
+            self.schedule(30_000, Task::Resend(sent));
             return;
         }
         self.last_id += 1;
