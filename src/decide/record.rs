@@ -4,7 +4,7 @@ use crate::decide::Decided;
 use crate::decide::purse::charge;
 use crate::state::catalog::Family;
 use crate::state::purses::Purse;
-use crate::state::viewers::{HIDDEN_MAX, VIEWS_MAX, View, Viewer};
+use crate::state::viewers::{HIDDEN_MAX, VIEW_MEMORY_MS, VIEWS_MAX, View, Viewer};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     Charge, FeedbackGiven, ImpressionSeen, Showing, Tapped, Watched,
@@ -58,6 +58,11 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
     if event_ms < Moment::from_seconds(token.issued).0 {
         let message = "the event is older than its token; send the time at which it happened";
         return Err(Refusal::new(Reason::EventBeforeToken, "time", message));
+    }
+    // The door opens tokens by the wall clock, which may go back; views are forgotten by the journal's.
+    if Moment::from_seconds(token.issued).0 < known.now.0 - VIEW_MEMORY_MS {
+        let message = "the view token has ended: drop it, a retry cannot help";
+        return Err(Refusal::new(Reason::TokenExpired, "view_token", message));
     }
     let view = known.viewer.and_then(|viewer| viewer.view(token.view));
     if event.kind == EventKind::Impression {
