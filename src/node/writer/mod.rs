@@ -13,6 +13,7 @@ use std::sync::Arc;
 use prost::Message;
 
 use crate::decide::purse::LineId;
+use crate::decide::shelf::Shelf;
 use crate::journal::{Block, BlockBuilder, BlockHash, LogError, Outcome, ShardLog, Ticket, Wake};
 use crate::node::dice::SeededDice;
 use crate::node::live::Live;
@@ -78,6 +79,9 @@ pub struct Writer {
     outbox: VecDeque<u64>,
     minute: u32,
     shelf_is_old: bool,
+    /// The next shelf and the batch that must be durable before serving may see it: the ids of writes
+    /// that a crash undoes are given again, to others.
+    next_shelf: Option<(BatchNo, Arc<Shelf>)>,
     dice: SeededDice,
     stopped: bool,
 }
@@ -116,6 +120,7 @@ impl Writer {
             outbox: resume.outbox.into(),
             minute: 0,
             shelf_is_old: false,
+            next_shelf: None,
             dice,
             stopped: false,
         };
@@ -135,9 +140,9 @@ impl Writer {
             self.take(work, now);
         }
         self.cut();
-        if self.shelf_is_old {
+        if self.shelf_is_old && self.next_shelf.is_none() {
             self.shelf_is_old = false;
-            self.live.rebuild_shelf();
+            self.next_shelf = Some((self.head, Arc::new(Shelf::of(&self.live.catalog()))));
         }
         self.complete();
     }
@@ -249,6 +254,9 @@ impl Writer {
                 Outcome::Refused => self.stop(),
                 Outcome::Unknown => self.resolve(sent.block),
             }
+        }
+        if let Some((_, shelf)) = self.next_shelf.take_if(|(batch, _)| *batch <= self.durable) {
+            self.live.shelf.store(shelf);
         }
         self.tell();
     }
