@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use munadi::journal::Block;
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{
-    ClickMatched, ConversionCredited, Decision, ImpressionSeen, OutboxSettled, OutcomeDeclined,
-    Proof, ServedMinute, Showing, Tapped, Watched,
+    ClickMatched, ConversionCredited, Decision, FeedbackGiven, ImpressionSeen, OutboxSettled,
+    OutcomeDeclined, Proof, ServedMinute, Showing, Tapped, Watched,
 };
 use munadi::types::proto::v1::{DeclineReason, Direction, EventKind, Outcome};
 use munadi::types::token::ViewToken;
@@ -107,6 +107,9 @@ impl Ledger {
         ensure(block.first.0 == *next, || format!("shard {shard} skips to {}", block.first))?;
         *next += u64::from(block.count);
         ensure(block.batch.0 >= self.batch, || format!("batch {} goes back", block.batch))?;
+        if block.batch.0 > self.batch {
+            self.books.check_clipped()?;
+        }
         self.batch = block.batch.0;
         let mut seq = block.first.0;
         for bytes in block.decisions() {
@@ -135,19 +138,7 @@ impl Ledger {
             Kind::ImpressionSeen(fact) => self.seen(fact, at),
             Kind::Watched(fact) => self.watched(fact),
             Kind::Tapped(fact) => self.tapped(fact, at),
-            Kind::FeedbackGiven(fact) => {
-                let showing = known(&fact.showing)?;
-                let event = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
-                self.find(Key::Ad(showing.view, event), 0);
-                ensure(self.view(showing)?.seen, || "feedback on an unseen ad".into())?;
-                let column = match event {
-                    EventKind::HideAd | EventKind::HideBusiness => 9,
-                    EventKind::Report => 10,
-                    _ => return Ok(()),
-                };
-                self.count(showing.ad, fact.event_ms, column, 1);
-                Ok(())
-            }
+            Kind::FeedbackGiven(fact) => self.feedback(fact),
             Kind::ClickMatched(fact) => self.matched(fact, at),
             Kind::ConversionCredited(fact) => self.credited(fact),
             Kind::ConversationOpened(fact) => {
@@ -277,6 +268,20 @@ impl Ledger {
             self.count(showing.ad, fact.event_ms, 1, 1);
         }
         self.find(Key::Ad(showing.view, event), 0);
+        Ok(())
+    }
+
+    fn feedback(&mut self, fact: &FeedbackGiven) -> Finding {
+        let showing = known(&fact.showing)?;
+        let event = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
+        self.find(Key::Ad(showing.view, event), 0);
+        ensure(self.view(showing)?.seen, || "feedback on an unseen ad".into())?;
+        let column = match event {
+            EventKind::HideAd | EventKind::HideBusiness => 9,
+            EventKind::Report => 10,
+            _ => return Ok(()),
+        };
+        self.count(showing.ad, fact.event_ms, column, 1);
         Ok(())
     }
 

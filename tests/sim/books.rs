@@ -24,6 +24,8 @@ pub(crate) struct Books {
     grants: BTreeMap<u64, GrantBook>,
     life: BTreeMap<(i32, u64), i64>,
     days: BTreeMap<(i32, u64, i32), i64>,
+    /// Grants of charges that were clipped in this batch, and by how much.
+    clipped: Vec<([u64; 3], i64)>,
     pub(crate) charged: i64,
     pub(crate) over_delivered: i64,
 }
@@ -57,6 +59,22 @@ impl Books {
         };
         let known = self.grants.insert(fact.grant, grant);
         ensure(known.is_none() && fact.grant != 0, || "a grant's id came twice".into())
+    }
+
+    /// Returns the amounts of all grants of a line, in no order.
+    pub(crate) fn granted(&self, kind: LineKind, id: u64) -> Vec<i64> {
+        let of = |grant: &&GrantBook| grant.line == (kind.into(), id);
+        self.grants.values().filter(of).map(|grant| grant.amount).collect()
+    }
+
+    /// Checks, between two batches, that whatever was clipped has met the end of a grant.
+    pub(crate) fn check_clipped(&mut self) -> Finding {
+        for (grants, over) in std::mem::take(&mut self.clipped) {
+            let mut known = grants.iter().filter_map(|grant| self.grants.get(grant));
+            let exhausted = known.any(|grant| grant.spent == grant.amount);
+            ensure(exhausted, || format!("clipped {over} though money was left: {grants:?}"))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn charge(
@@ -109,7 +127,11 @@ impl Books {
         self.over_delivered += charge.over_delivered;
         if charge.over_delivered > 0 {
             coverage.note("money", if amount > 0 { "clipped" } else { "nothing left" });
-            ensure(exhausted, || "clipped though there was money left".into())?;
+            // Another charge of the same batch may stand behind it: its shard comes later.
+            let grants = [charge.account_grant, charge.campaign_grant, charge.ad_set_grant];
+            if !exhausted {
+                self.clipped.push((grants, charge.over_delivered));
+            }
         }
         Ok(())
     }

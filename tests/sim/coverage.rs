@@ -11,6 +11,11 @@ impl Coverage {
         *self.0.entry(family).or_default().entry(name.into()).or_default() += 1;
     }
 
+    /// Returns how often a thing happened.
+    pub(crate) fn count(&self, family: &str, name: &str) -> u64 {
+        self.0.get(family).and_then(|names| names.get(name)).copied().unwrap_or_default()
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         for (family, names) in &other.0 {
             for (name, count) in names {

@@ -20,6 +20,10 @@ pub(crate) struct Fate {
     pub(crate) luck: Luck,
     /// No fault while this holds.
     pub(crate) calm: bool,
+    /// While this is set, the disk says nothing; when power goes, so many of the waiting blocks are kept.
+    pub(crate) silent: Option<u64>,
+    /// Whether another owner writes the next block.
+    pub(crate) usurped: bool,
     pub(crate) written: Vec<Block>,
     pub(crate) coverage: Coverage,
 }
@@ -84,6 +88,9 @@ impl FaultyLog {
 
     fn fault(&mut self) -> Option<&'static str> {
         let mut fate = locked(&self.fate);
+        if std::mem::take(&mut fate.usurped) {
+            return Some("fenced off");
+        }
         if fate.calm || !fate.luck.chance(2) {
             return None;
         }
@@ -116,6 +123,9 @@ impl ShardLog for FaultyLog {
         self.queue.front()?;
         {
             let mut fate = locked(&self.fate);
+            if fate.silent.is_some() && !self.closed {
+                return None;
+            }
             if self.slow == 0 && !fate.calm && fate.luck.chance(30) {
                 self.slow = fate.luck.below(8) + 1;
                 fate.coverage.note("fault", "slow");
@@ -206,7 +216,10 @@ impl Drop for FaultyLog {
             return;
         }
         let total = self.queue.len() as u64;
-        let kept = locked(&self.fate).luck.below(total + 1);
+        let mut fate = locked(&self.fate);
+        let kept = fate.luck.below(total + 1);
+        let kept = fate.silent.take().unwrap_or(kept);
+        drop(fate);
         for _ in 0..kept {
             let Some((_, block)) = self.queue.pop_front() else { break };
             self.store(block);

@@ -20,7 +20,7 @@ const ZONES: [(&str, &str); 5] = [
     ("Pacific/Auckland", "NZD"),
 ];
 
-fn money(micros: i64, currency: &str) -> Option<Money> {
+pub(crate) fn money(micros: i64, currency: &str) -> Option<Money> {
     Some(Money { micros, currency: currency.to_owned() })
 }
 
@@ -238,7 +238,7 @@ impl World {
         })
     }
 
-    fn mutation(&mut self, tenant: u32, change: Change) -> Mutation {
+    pub(crate) fn mutation(&mut self, tenant: u32, change: Change) -> Mutation {
         self.town.writes += 1;
         let request_id = format!("write {}", self.town.writes);
         let hash = blake3::hash(format!("{change:?}").as_bytes());

@@ -2,18 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use munadi::channels::{Channel, FoundClick, find_click};
-use munadi::tokens::{KeyRing, TokenRefusal, contact_number, conversation_id, viewer_number};
+use munadi::tokens::{KeyRing, TokenRefusal, viewer_number};
 use munadi::types::proto::v1::{
-    Direction, EntryPoint, EventKind, MessageCategory, Money, NoAdReason, PlacedAd, Placement,
-    slot::Filling,
+    Direction, EventKind, NoAdReason, PlacedAd, Placement, slot::Filling,
 };
 use munadi::types::refusal::Reason;
-use munadi::types::request::{
-    AdRequest, Chat, Claim, Conversion, Incoming, Origin, Policy, Profile,
-};
+use munadi::types::request::{AdRequest, Chat, Incoming, Origin, Policy, Profile};
 use munadi::types::time::Moment;
-use munadi::types::token::PrefillCode;
 
 use crate::audit::{Finding, Handed, Key, ensure};
 use crate::world::{Sent, World};
@@ -421,141 +416,6 @@ impl World {
         }
         self.send(Sent::Items(items));
         Ok(())
-    }
-
-    fn open_chat(&mut self, view: u64, contact: u64, at_ms: Option<i64>) -> Finding {
-        let kept = self.town.kept[&view].clone();
-        let endpoint = self.ledger.rows.ads.get(&kept.ad).and_then(|ad| ad.destination.clone());
-        let Some(mut endpoint) = endpoint.map(|chat| chat.endpoint_id) else { return Ok(()) };
-        if self.luck.chance(30) {
-            let all: Vec<_> = self.ledger.rows.endpoints.keys().copied().collect();
-            endpoint = *self.luck.pick(&all);
-        }
-        let row = self.ledger.rows.endpoints[&endpoint].clone();
-        let account = self.ledger.rows.account_of_endpoint(endpoint).unwrap_or_default();
-        let now_s = self.clock().seconds();
-        let channel = Channel::from_number(row.channel as u8).ok_or("a channel")?;
-        let found = find_click(channel, &kept.link);
-        let proof = match (self.luck.below(40), found) {
-            (0, _) => PrefillCode::from_number(self.luck.below(1 << 50)).map(Claim::Code),
-            (1, _) => None,
-            (2, _) => {
-                // Another ad's link, altered.
-                let refused = self.front().sealer().open_click_text(&"A".repeat(64), now_s);
-                let refusal = refused.err().ok_or("a made-up click token opens")?;
-                self.coverage.note("refusal", reason_of(refusal).name());
-                return Ok(());
-            }
-            (3, _) => Some(Claim::Code(munadi::tokens::prefill_code(
-                &self.ring.code,
-                view,
-                self.ledger.handed[&view].token.viewer,
-            ))),
-            (_, Some(FoundClick::Code(code))) => Some(Claim::Code(code)),
-            (_, Some(FoundClick::Token(text))) => {
-                match self.front().sealer().open_click_text(text, now_s) {
-                    Ok(token) => Some(Claim::Click(token)),
-                    Err(refusal) => {
-                        self.coverage.note("refusal", reason_of(refusal).name());
-                        return Ok(());
-                    }
-                }
-            }
-            (_, None) => None,
-        };
-        let owner = self.ledger.rows.tenants.get(&account).copied().unwrap_or_default();
-        let tenant = match self.luck.below(40) {
-            0 => owner + 1,
-            1..20 => 0,
-            _ => owner,
-        };
-        let hashed = contact_number(&self.ring.contact, endpoint, &format!("contact {contact}"));
-        let id = conversation_id(row.business_id, endpoint, hashed);
-        let business = row.business_id;
-        let chat = Chat { tenant, business, endpoint, id, at: at_ms.map(Moment) };
-        let (view_claim, code) = match proof {
-            Some(Claim::Click(token)) => (token.view, 0),
-            Some(Claim::Code(code)) => (0, code.number()),
-            None => (0, 0),
-        };
-        let entry_point = if proof.is_some() { EntryPoint::Ad } else { EntryPoint::Organic };
-        let item = Incoming::Opened { chat, entry_point, proof };
-        self.send(Sent::Items(vec![(Key::Opened(id, view_claim, code), item)]));
-        self.town.chats.push(chat);
-        self.plan_talk(Chat { at: None, tenant: 0, ..chat }, proof);
-        Ok(())
-    }
-
-    fn plan_talk(&mut self, chat: Chat, proof: Option<Claim>) {
-        for _ in 0..self.luck.below(4) {
-            let (message, after_ms) = (self.luck.roll(), self.luck.between(500, 3 * HOUR));
-            let sides = [Direction::Inbound, Direction::Outbound];
-            let direction = *self.luck.pick(&sides);
-            let chat = if self.luck.chance(20) { Chat { id: chat.id ^ 1, ..chat } } else { chat };
-            self.schedule(after_ms, Task::Message { chat, message, direction });
-            if self.luck.chance(100) {
-                self.schedule(after_ms + 9_000, Task::Message { chat, message, direction });
-            }
-        }
-        if !self.luck.chance(400) {
-            return;
-        }
-        let by_chat = Origin::Conversation { endpoint: chat.endpoint, id: chat.id };
-        let origin = match proof {
-            Some(Claim::Click(token)) if self.luck.chance(500) => Origin::Click(token),
-            _ => by_chat,
-        };
-        self.town.sales += 1;
-        let (id, worth) = (self.town.sales, self.luck.between(0, 9_000_000));
-        let after_ms = match self.luck.below(20) {
-            0 => 9 * DAY,
-            _ => self.luck.between(1_000, 20 * HOUR),
-        };
-        let at_ms = match self.luck.below(40) {
-            0 => Some(self.now_ms - 70 * DAY),
-            1..8 => Some(self.now_ms - self.luck.between(0, 3 * DAY)),
-            8..20 => Some(self.now_ms - self.behind_ms + after_ms),
-            _ => None,
-        };
-        let tenant = if self.luck.chance(20) { 99 } else { 0 };
-        self.schedule(after_ms, Task::Convert { origin, tenant, id, worth, at_ms });
-        if self.luck.chance(150) {
-            let again = Task::Convert { origin: by_chat, tenant: 0, id, worth, at_ms: None };
-            self.schedule(after_ms + HOUR, again);
-        }
-        if self.luck.chance(80) {
-            let other = Task::Convert { origin, tenant: 0, id, worth: worth + 1, at_ms: None };
-            self.schedule(after_ms + HOUR, other);
-        }
-    }
-
-    fn message(&mut self, chat: Chat, message: u64, direction: Direction) {
-        let category = MessageCategory::Service;
-        let item = Incoming::Message { chat, message, direction, category };
-        self.send(Sent::Items(vec![(Key::Message(chat.id, message), item)]));
-    }
-
-    fn convert(&mut self, origin: Origin, tenant: u32, id: u64, worth: i64, at_ms: Option<i64>) {
-        let rows = &self.ledger.rows;
-        let account = match origin {
-            Origin::Click(token) => {
-                let ad = rows.ads.get(&token.ad);
-                ad.and_then(|ad| rows.above(ad.ad_set_id)).map(|(_, _, account)| account.id)
-            }
-            Origin::Conversation { endpoint, .. } => rows.account_of_endpoint(endpoint),
-        };
-        let account = account.unwrap_or_default();
-        let currency = if id.is_multiple_of(7) {
-            "EUR".to_owned()
-        } else {
-            rows.accounts.get(&account).map(|row| row.currency.clone()).unwrap_or_default()
-        };
-        let event_id = format!("sale {id}");
-        let value = (worth > 0).then_some(Money { micros: worth, currency });
-        let key = Key::Converted(account, event_id.clone());
-        let (name, at) = ("Purchase".to_owned(), at_ms.map(Moment));
-        let conversion = Conversion { tenant, event_id, name, value, at, origin };
-        self.send(Sent::Items(vec![(key, Incoming::Converted(Box::new(conversion)))]));
     }
 }
 

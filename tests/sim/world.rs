@@ -2,26 +2,26 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::io::{Cursor, Read, Write};
+use std::io::{Cursor, Read};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
+use munadi::journal::Block;
 use munadi::journal::memory::MemoryDisk;
 use munadi::node::writer::{Work, Writer};
 use munadi::node::{Front, fold, open};
-use munadi::report::query::Query;
 use munadi::state::State;
 use munadi::tokens::KeyRing;
 use munadi::types::ids::{BatchNo, JournalId};
-use munadi::types::proto::v1::Dimension;
 use munadi::types::refusal::{Reason, Refusal};
-use munadi::types::request::{Incoming, Mutation, Resource, Scope, Verdict};
+use munadi::types::request::{Incoming, Mutation, Resource, Verdict};
 use munadi::types::time::Moment;
 
-use crate::audit::{Counts, Finding, Key, Ledger, ensure};
+use crate::audit::{Finding, Key, Ledger, ensure};
 use crate::coverage::Coverage;
 use crate::faulty_log::{Fate, FaultyLog, SharedFate};
 use crate::luck::Luck;
+use crate::pen::Pen;
 use crate::traffic::{Task, Town};
 
 pub(crate) const JOURNAL: JournalId = JournalId(*b"simulated ledger");
@@ -41,19 +41,19 @@ pub(crate) enum Sent {
 
 enum Answer {
     Items(Result<Vec<Verdict>, Refusal>),
-    Write(Result<Resource, Refusal>),
+    Write(Result<Box<Resource>, Refusal>),
 }
 
 /// What callers were told of one thing they sent.
 #[derive(Clone, Debug, Default)]
-struct Told {
-    recorded: u64,
-    charged: i64,
-    already: u64,
+pub(crate) struct Told {
+    pub(crate) recorded: u64,
+    pub(crate) charged: i64,
+    pub(crate) already: u64,
     /// Sent, and nobody knows what became of it.
-    lost: u64,
+    pub(crate) lost: u64,
     /// Sent and not answered yet.
-    open: u64,
+    pub(crate) open: u64,
 }
 
 pub(crate) struct World {
@@ -77,7 +77,7 @@ pub(crate) struct World {
     pending: BTreeMap<u64, Sent>,
     sender: Sender<(u64, Answer)>,
     receiver: Receiver<(u64, Answer)>,
-    told: BTreeMap<Key, Told>,
+    pub(crate) told: BTreeMap<Key, Told>,
     /// The first answer to each write.
     pub(crate) written: BTreeMap<(u32, String), Resource>,
     last_id: u64,
@@ -92,6 +92,8 @@ pub(crate) struct World {
     pub(crate) requests: u64,
     pub(crate) served: u64,
     stalled: u64,
+    /// Whether every start is offered what checkpoints there are.
+    pub(crate) offers: bool,
 }
 
 impl World {
@@ -110,6 +112,8 @@ impl World {
         let fate = Fate {
             luck: fault_luck,
             calm: true,
+            silent: None,
+            usurped: false,
             written: Vec::new(),
             coverage: Coverage::default(),
         };
@@ -145,6 +149,7 @@ impl World {
             requests: 0,
             served: 0,
             stalled: 0,
+            offers: false,
         };
         world.reopen().expect("an empty journal opens");
         world
@@ -152,6 +157,21 @@ impl World {
 
     pub(crate) fn set_calm(&mut self, calm: bool) {
         self.fate.lock().expect("one thread").calm = calm;
+    }
+
+    /// Lets the disk say nothing, and keep so many blocks when power goes.
+    pub(crate) fn silence(&mut self, keep: u64) {
+        self.fate.lock().expect("one thread").silent = Some(keep);
+    }
+
+    /// Lets another owner write where the next block was meant to stand.
+    pub(crate) fn usurp(&mut self) {
+        self.fate.lock().expect("one thread").usurped = true;
+    }
+
+    /// Returns how often a thing was said to be recorded, and to be known already.
+    pub(crate) fn told_of(&self, key: &Key) -> (u64, u64) {
+        self.told.get(key).map_or((0, 0), |told| (told.recorded, told.already))
     }
 
     /// Returns what the node's clock says.
@@ -169,10 +189,9 @@ impl World {
         &mut self.engine.as_mut().expect("open").1
     }
 
-    /// Returns the bytes of every block that reached the disk.
-    pub(crate) fn journal(&self) -> Vec<u8> {
-        let fate = self.fate.lock().expect("one thread");
-        fate.written.iter().flat_map(|block| block.bytes.to_vec()).collect()
+    /// Returns every block that reached the disk.
+    pub(crate) fn blocks(&self) -> Vec<Block> {
+        self.fate.lock().expect("one thread").written.clone()
     }
 
     pub(crate) fn schedule(&mut self, after_ms: i64, task: Task) {
@@ -238,7 +257,9 @@ impl World {
                 Work::Record(items, Box::new(reply))
             }
             Sent::Write(mutation) => {
-                let reply = move |answer| drop(sender.send((id, Answer::Write(answer))));
+                let reply = move |answer: Result<Resource, Refusal>| {
+                    drop(sender.send((id, Answer::Write(answer.map(Box::new)))));
+                };
                 Work::Mutate(mutation.clone(), Box::new(reply))
             }
         };
@@ -278,7 +299,7 @@ impl World {
                     }
                 }
                 (Answer::Write(Ok(answer)), Sent::Write(mutation)) => {
-                    self.hear_written(&mutation, answer)?;
+                    self.hear_written(&mutation, *answer)?;
                 }
                 (Answer::Items(Err(refusal)) | Answer::Write(Err(refusal)), sent) => {
                     self.coverage.note("refusal", refusal.reason.name());
@@ -363,11 +384,11 @@ impl World {
     fn reopen(&mut self) -> Finding {
         let mut offered: Vec<Vec<u8>> = Vec::new();
         if let Some((_, bytes)) = self.hasty.take()
-            && self.chaos.chance(700)
+            && (self.offers || self.chaos.chance(700))
         {
             offered.push(bytes);
         }
-        if self.chaos.chance(600) {
+        if self.offers || self.chaos.chance(600) {
             offered.extend(self.checkpoint.clone());
         }
         let mut readers: Vec<Box<dyn Read>> = Vec::new();
@@ -445,63 +466,6 @@ impl World {
         ensure(self.ledger.served <= self.served, || "more served than handed out".into())
     }
 
-    fn check_told(&self) -> Finding {
-        for (key, told) in &self.told {
-            let (found, charged) = self.ledger.found.get(key).copied().unwrap_or_default();
-            let most = told.recorded + told.lost + told.open;
-            let again = matches!(key, Key::Ad(_, kind) if *kind as i32 >= 8);
-            let once = again || found <= 1;
-            let heard = found >= told.recorded || matches!(key, Key::Write(..)) && found == 1;
-            let fits = once && heard && found <= most;
-            ensure(fits, || format!("{key:?} stands {found} times in the journal: {told:?}"))?;
-            let exact = told.lost + told.open > 0 || charged == told.charged;
-            ensure(exact && told.charged <= charged || matches!(key, Key::Write(..)), || {
-                format!("{key:?} was charged {charged}: {told:?}")
-            })?;
-        }
-        let stranger = self.ledger.found.keys().find(|key| !self.told.contains_key(key));
-        ensure(stranger.is_none(), || format!("nobody sent {stranger:?}"))
-    }
-
-    fn check_report(&mut self) -> Finding {
-        let query = Query {
-            end_hour: u32::MAX,
-            dimensions: vec![Dimension::Ad, Dimension::Hour],
-            limit: usize::MAX,
-            ..Query::default()
-        };
-        let now = self.clock();
-        let (report, _) = self.front().report(Scope { tenant: 0, any: true }, &query, now);
-        let mut reported = BTreeMap::<(u64, i64), Counts>::new();
-        for row in &report.rows {
-            let hour = row.period.as_ref().map_or(0, |time| time.seconds / 3_600);
-            let counts = [
-                row.impressions as i64,
-                row.viewable as i64,
-                row.taps as i64,
-                row.conversations as i64,
-                row.first_replies as i64,
-                row.conversions as i64,
-                row.conversion_value_micros,
-                row.spend_micros,
-                row.over_delivered_micros,
-                row.hides as i64,
-                row.reports as i64,
-            ];
-            reported.insert((row.ad_id, hour), counts);
-        }
-        let some = |counts: &&Counts| counts.iter().any(|count| *count != 0);
-        for (key, counts) in &self.ledger.tallies {
-            let told = reported.get(key).copied().unwrap_or_default();
-            ensure(told == *counts, || format!("report {key:?}: {told:?}, counted {counts:?}"))?;
-        }
-        for (key, _) in reported.iter().filter(|(_, counts)| some(counts)) {
-            let known = self.ledger.tallies.contains_key(key);
-            ensure(known, || format!("the report invents {key:?}"))?;
-        }
-        ensure(report.requests == self.ledger.requests, || "requests of the feeds".into())
-    }
-
     /// Lets the world go quiet and checks what must hold then.
     pub(crate) fn finish(&mut self) -> Finding {
         self.clear_agenda();
@@ -524,27 +488,4 @@ fn keys_of(sent: &Sent) -> impl Iterator<Item = Key> {
         Sent::Write(mutation) => vec![Key::Write(mutation.tenant, mutation.request_id.clone())],
     };
     keys.into_iter()
-}
-
-/// Writes a checkpoint's bytes while the world goes on between them.
-struct Pen<'a> {
-    world: &'a mut World,
-    bytes: Vec<u8>,
-    writes: u64,
-    finding: Finding,
-}
-
-impl Write for Pen<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        self.writes += 1;
-        if self.writes.is_multiple_of(61) && self.finding.is_ok() {
-            self.finding = self.world.advance();
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
