@@ -3,6 +3,7 @@
 //! Floor 0: imports nothing of the crate; no clock, dice, I/O or lock.
 
 pub mod ids;
+pub mod iso;
 pub mod money;
 pub mod proto;
 pub mod refusal;
