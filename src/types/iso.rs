@@ -94,10 +94,7 @@ mod tests {
 
     #[test]
     fn the_tables_are_sorted_and_whole() {
-        assert_eq!(
-            (COUNTRIES.len(), LANGUAGES.len(), CURRENCIES.len()),
-            (249, 184, 155)
-        );
+        assert_eq!((COUNTRIES.len(), LANGUAGES.len(), CURRENCIES.len()), (249, 184, 155));
         assert!(COUNTRIES.is_sorted_by(|a, b| a < b));
         assert!(LANGUAGES.is_sorted_by(|a, b| a < b));
         assert!(CURRENCIES.is_sorted_by(|a, b| a < b));
