@@ -68,6 +68,15 @@ impl Default for Policy {
     }
 }
 
+/// Whose things a caller may see and change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Scope {
+    /// The caller's tenant.
+    pub tenant: u32,
+    /// Every tenant's things.
+    pub any: bool,
+}
+
 /// One event to be judged and counted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
