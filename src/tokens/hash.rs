@@ -68,7 +68,7 @@ mod tests {
     const GOLDEN_CONTACT: u64 = 10_236_385_513_168_602_402;
     const GOLDEN_CONVERSATION: u64 = 934_929_020_041_497_429;
     const GOLDEN_CODE: &str = "ZHV4HNG4TP";
-    const GOLDEN_MESSAGE: u64 = 0;
+    const GOLDEN_MESSAGE: u64 = 9_324_041_744_518_880_285;
 
     #[test]
     fn another_key_endpoint_or_view_gives_another_number() {
