@@ -5,6 +5,7 @@ pub mod decide;
 pub mod guard;
 pub mod journal;
 pub mod node;
+pub mod report;
 pub mod rpc;
 pub mod state;
 pub mod tokens;

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::types::request::Scope;
+
 mod keys;
 mod layer;
 mod table;
@@ -69,4 +71,26 @@ pub struct Caller {
     pub role: Role,
     /// Which key it used, for logs. Never the secret.
     pub key_id: Arc<str>,
+}
+
+impl Caller {
+    /// Returns whose things the caller may see: an operator and the platform itself everyone's.
+    pub const fn scope(&self) -> Scope {
+        let is_platform = self.tenant == 0 && self.role.may_be_platform();
+        Scope { tenant: self.tenant, any: is_platform || matches!(self.role, Role::Operator) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_operators_and_the_platform_see_everyones_things() {
+        let any = |role, tenant| Caller { tenant, role, key_id: "a".into() }.scope().any;
+        for role in Role::ALL {
+            assert_eq!(any(role, 7), role == Role::Operator, "{role}");
+            assert_eq!(any(role, 0), role.may_be_platform(), "{role}");
+        }
+    }
 }

@@ -28,6 +28,18 @@ pub fn status(refusal: &Refusal) -> Status {
     Status::with_error_details(code(refusal.reason), message, details)
 }
 
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        status(&refusal)
+    }
+}
+
+/// Returns the status of a call that was not answered in time, which says nothing of what it did.
+pub fn deadline() -> Status {
+    let message = "no answer in time: the outcome is unknown; send the same again, it counts once";
+    Status::deadline_exceeded(message)
+}
+
 /// Returns an item's result.
 pub fn item(verdict: &Verdict) -> v1::ItemResult {
     match verdict {

@@ -8,5 +8,7 @@ pub mod errors;
 pub mod limits;
 mod parse;
 mod server;
+mod services;
 
-pub use server::{Patience, Running, ServerConfig, serve_routes};
+pub use server::{Patience, Running, ServerConfig, serve, serve_routes};
+pub use services::Policies;

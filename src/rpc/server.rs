@@ -20,8 +20,10 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::guard::{GuardLayer, Keys};
+use crate::node::Node;
 use crate::rpc::connection::Connection;
 use crate::rpc::limits;
+use crate::rpc::services::{Policies, routes};
 use crate::types::proto::DESCRIPTORS;
 
 /// Connections that wait to be accepted, of one core.
@@ -88,6 +90,14 @@ impl Running {
             }
         }
     }
+}
+
+/// Starts a server of every service of the interface over a node.
+///
+/// # Errors
+/// As [`serve_routes`].
+pub fn serve(node: &Arc<Node>, policies: &Policies, config: ServerConfig) -> io::Result<Running> {
+    serve_routes(routes(node, policies), config)
 }
 
 /// Starts a server of these services, with health and reflection beside them, all behind the guard.

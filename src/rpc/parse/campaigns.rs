@@ -27,6 +27,12 @@ const BUSINESS: Shape = Shape {
     fixed: &["account_id"],
 };
 
+const ENDPOINT: Shape = Shape {
+    name: "channel_endpoint",
+    mutable: &[],
+    fixed: &["business_id", "channel", "address"],
+};
+
 const CAMPAIGN: Shape = Shape {
     name: "campaign",
     mutable: &["name", "objective", "configured_status", "budget"],
@@ -75,9 +81,14 @@ pub(in crate::rpc) fn business(wire: Option<v1::Business>, verb: Verb) -> Result
 }
 
 /// Returns a checked new channel endpoint. Its address becomes part of links, so its form is checked.
-pub(in crate::rpc) fn endpoint(wire: Option<v1::ChannelEndpoint>) -> Result<Change, Refusal> {
-    let path = Path::root("channel_endpoint");
+/// It has one version, so nothing of it is ever updated.
+pub(in crate::rpc) fn endpoint(
+    wire: Option<v1::ChannelEndpoint>,
+    verb: Verb,
+) -> Result<Change, Refusal> {
+    let path = Path::root(ENDPOINT.name);
     let row = required(wire, path)?;
+    let fields = Fields::new(verb, &ENDPOINT, row.id)?;
     id(row.business_id, path.field("business_id"))?;
     let number: v1::Channel = variant(row.channel, path.field("channel"))?;
     let channel = Channel::from_number(number as u8).expect("every channel of the wire is known");
@@ -85,7 +96,7 @@ pub(in crate::rpc) fn endpoint(wire: Option<v1::ChannelEndpoint>) -> Result<Chan
     required((!row.address.is_empty()).then_some(()), address)?;
     validate_address(channel, &row.address)
         .map_err(|error| address.refuse(Reason::FieldInvalid, error.to_string()))?;
-    Ok(Change::Create(Resource::Endpoint(row)))
+    Ok(fields.change(Resource::Endpoint(row)))
 }
 
 /// Returns a checked write of a campaign.
@@ -243,7 +254,7 @@ mod tests {
         let parse = |channel, business_id, address: &str| {
             let address = address.to_owned();
             let row = v1::ChannelEndpoint { channel, business_id, address, ..Default::default() };
-            endpoint(Some(row)).map(|_| ()).map_err(|refusal| refusal.field.into_owned())
+            endpoint(Some(row), Verb::Create).map(|_| ()).map_err(|refusal| refusal.field.into_owned())
         };
         assert_eq!(parse(1, 5, "5215512345678"), Ok(()));
         assert_eq!(parse(1, 5, "https://x"), Err("channel_endpoint.address".into()));

@@ -10,6 +10,7 @@ pub(super) mod events;
 mod field;
 pub(super) mod mutations;
 pub(super) mod places;
+pub(super) mod reports;
 #[cfg(test)]
 mod samples;
 mod targeting;
