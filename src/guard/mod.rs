@@ -3,7 +3,11 @@
 //! The tenant comes from the credential only. What is not in the table is denied.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
+
+use serde::Deserialize;
+use thiserror::Error;
 
 use crate::types::request::Scope;
 
@@ -19,7 +23,8 @@ pub use table::{Access, access};
 pub const ERROR_DOMAIN: &str = "munadi";
 
 /// What a caller is. One key has one role.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Runs the node: sees and changes every tenant's things.
     Operator,
@@ -58,6 +63,19 @@ impl Role {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// A text that names no role.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("say operator, advertiser, feed, chat or analytics")]
+pub struct UnknownRole;
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        Self::ALL.into_iter().find(|role| role.name() == text).ok_or(UnknownRole)
     }
 }
 

@@ -27,11 +27,8 @@ const BUSINESS: Shape = Shape {
     fixed: &["account_id"],
 };
 
-const ENDPOINT: Shape = Shape {
-    name: "channel_endpoint",
-    mutable: &[],
-    fixed: &["business_id", "channel", "address"],
-};
+const ENDPOINT: Shape =
+    Shape { name: "channel_endpoint", mutable: &[], fixed: &["business_id", "channel", "address"] };
 
 const CAMPAIGN: Shape = Shape {
     name: "campaign",
@@ -254,7 +251,9 @@ mod tests {
         let parse = |channel, business_id, address: &str| {
             let address = address.to_owned();
             let row = v1::ChannelEndpoint { channel, business_id, address, ..Default::default() };
-            endpoint(Some(row), Verb::Create).map(|_| ()).map_err(|refusal| refusal.field.into_owned())
+            endpoint(Some(row), Verb::Create)
+                .map(|_| ())
+                .map_err(|refusal| refusal.field.into_owned())
         };
         assert_eq!(parse(1, 5, "5215512345678"), Ok(()));
         assert_eq!(parse(1, 5, "https://x"), Err("channel_endpoint.address".into()));

@@ -1,9 +1,9 @@
 //! What an analyst asks of the tallies.
 
+use crate::report::query::Query;
 use crate::rpc::limits::{REPORT_PAGE_DEFAULT, REPORT_PAGE_MAX};
 use crate::rpc::parse::field::{Path, at_most, moment, variant};
 use crate::rpc::parse::places::{List, page_size_within};
-use crate::report::query::Query;
 use crate::tokens::Sealer;
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
@@ -32,8 +32,9 @@ pub(in crate::rpc) fn query(
     let path = Path::root("dimensions");
     at_most(wire.dimensions.len(), DIMENSIONS_MAX, path)?;
     let dimensions = wire.dimensions.iter().enumerate();
-    let dimensions: Vec<v1::Dimension> =
-        dimensions.map(|(index, &value)| variant(value, path.at(index))).collect::<Result<_, _>>()?;
+    let dimensions: Vec<v1::Dimension> = dimensions
+        .map(|(index, &value)| variant(value, path.at(index)))
+        .collect::<Result<_, _>>()?;
     if dimensions.contains(&v1::Dimension::Hour) && dimensions.contains(&v1::Dimension::Day) {
         let message = "has both HOUR and DAY: a row has one period, ask for one of them";
         return Err(path.refuse(Reason::FieldInvalid, message));
