@@ -121,7 +121,7 @@ fn all_cores_share_one_port_and_nobody_else_does() {
 /// Reads until the health service says SERVING.
 fn serving(peer: &mut Peer) -> bool {
     loop {
-        let frame = peer.receive().unwrap();
+        let frame = peer.receive().expect("a frame");
         if frame.kind == h2::DATA && frame.stream == 1 {
             // One message of two bytes: field 1 is 1.
             return frame.payload == [0, 0, 0, 0, 2, 8, 1];
@@ -130,9 +130,11 @@ fn serving(peer: &mut Peer) -> bool {
 }
 
 fn server(patience: Patience) -> Running {
-    let anywhere = "127.0.0.1:0".parse().unwrap();
-    serve_routes(Routes::default(), config(anywhere, patience)).unwrap()
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    serve_routes(Routes::default(), config(anywhere, patience)).expect("a free port")
 }
+
+const CORES: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
 
 fn config(listen: SocketAddr, patience: Patience) -> ServerConfig {
     let key = Key {
@@ -141,6 +143,6 @@ fn config(listen: SocketAddr, patience: Patience) -> ServerConfig {
         tenant: 0,
         secret_blake3: secret_blake3("secret"),
     };
-    let keys = Arc::new(Keys::new([key]).unwrap());
-    ServerConfig { listen, cores: NonZeroUsize::new(2).unwrap(), keys, patience }
+    let keys = Arc::new(Keys::new([key]).expect("a good key"));
+    ServerConfig { listen, cores: CORES, keys, patience }
 }
