@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod channels;
+pub mod cli;
 pub mod decide;
 pub mod journal;
 pub mod node;

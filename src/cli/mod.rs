@@ -1,0 +1,5 @@
+//! The commands. Each is one file: its arguments, and `run`.
+
+pub mod audit;
+pub mod fsck;
+pub mod report;
