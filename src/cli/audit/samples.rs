@@ -30,7 +30,7 @@ fn money(micros: i64) -> Option<Money> {
 fn campaign(daily: i64) -> Kind {
     let budget = Some(Budget { daily: money(daily), lifetime: money(1_000) });
     let campaign = Campaign { id: mint(1), account_id: mint(1), budget, ..Campaign::default() };
-    Kind::CampaignPut(CampaignPut { campaign: Some(campaign) })
+    Kind::CampaignPut(Box::new(CampaignPut { campaign: Some(campaign) }))
 }
 
 fn granted(grant: u64, amount: i64) -> Kind {
@@ -72,7 +72,7 @@ fn matched(outcome: u64, view: u64) -> Kind {
 /// An account, a campaign of 100 micros a day, its grant, and an impression of 60.
 fn honest() -> Vec<(u8, Kind)> {
     let account = Account { id: mint(1), currency: "MXN".into(), ..Account::default() };
-    let put = Kind::AccountPut(AccountPut { tenant: 1, account: Some(account) });
+    let put = Kind::AccountPut(Box::new(AccountPut { tenant: 1, account: Some(account) }));
     vec![
         (64, put),
         (64, campaign(100)),
@@ -159,7 +159,8 @@ fn a_charge_without_its_grant_is_found() {
 fn an_outcome_that_is_credited_twice_is_found() {
     let twice = vec![(VIEWER_SHARD, matched(5, 1)), (VIEWER_SHARD, matched(5, 2))];
     finds(twice, "this outcome was credited before");
-    let declined = Kind::OutcomeDeclined(OutcomeDeclined { outcome: 6, ..Default::default() });
+    let declined = OutcomeDeclined { outcome: 6, ..OutcomeDeclined::default() };
+    let declined = Kind::OutcomeDeclined(Box::new(declined));
     let equal = audited(&[honest(), vec![(VIEWER_SHARD, matched(5, 1)), (9, declined)]].concat());
     assert!(equal.equal, "{equal}");
     assert_eq!((equal.credits, equal.conversations, equal.taps), (2, 1, 1));
