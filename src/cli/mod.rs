@@ -1,7 +1,10 @@
 //! Commands: each reads its arguments, wires the rooms together, and says how it went.
 
+pub mod audit;
 mod config;
+pub mod fsck;
 mod keys;
+pub mod report;
 mod serve;
 
 use std::error::Error;
@@ -28,16 +31,23 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Make API keys.
     Keys(keys::KeysArguments),
+    // These say themselves what they are for, at length.
+    Audit(audit::AuditArgs),
+    Fsck(fsck::FsckArgs),
+    Report(report::ReportArgs),
 }
 
 /// Runs the command of the process's arguments.
 pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Keys(arguments) => keys::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Audit(arguments) => audit::run(&arguments).map_err(Failure::from),
+        Command::Fsck(arguments) => fsck::run(&arguments).map_err(Failure::from),
+        Command::Report(arguments) => report::run(&arguments).map_err(Failure::from),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             tell(std::io::stderr(), format_args!("munadi: {failure}"));
             ExitCode::FAILURE
