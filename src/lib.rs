@@ -2,4 +2,5 @@
 
 pub mod journal;
 pub mod node;
+pub mod town;
 pub mod types;
