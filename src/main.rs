@@ -1,1 +1,3 @@
+//! The `munadi` binary.
+
 fn main() {}

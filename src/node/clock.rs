@@ -22,18 +22,14 @@ pub struct SystemClock {
 impl Default for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "this is where the time is read")]
     fn default() -> Self {
-        Self {
-            started: Instant::now(),
-        }
+        Self { started: Instant::now() }
     }
 }
 
 impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "this is where the time is read")]
     fn now(&self) -> Moment {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Moment(since.as_millis() as i64)
     }
 
@@ -52,10 +48,7 @@ pub struct MovedClock {
 impl MovedClock {
     /// Returns a clock that stands at this moment.
     pub fn at(now: Moment) -> Self {
-        Self {
-            now_ms: AtomicI64::new(now.0),
-            machine: SystemClock::default(),
-        }
+        Self { now_ms: AtomicI64::new(now.0), machine: SystemClock::default() }
     }
 
     /// Moves the clock, forwards or back.

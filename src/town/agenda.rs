@@ -39,9 +39,7 @@ impl Agenda {
     /// Takes out what is due by now, in order.
     pub(crate) fn take_due(&mut self, now: Moment) -> Vec<Deed> {
         let later = self.due.split_off(&(now.plus_ms(1), 0));
-        std::mem::replace(&mut self.due, later)
-            .into_values()
-            .collect()
+        std::mem::replace(&mut self.due, later).into_values().collect()
     }
 
     /// Returns when the next deed is due.
@@ -55,10 +53,7 @@ mod tests {
     use super::*;
 
     fn deed(name: &str) -> Deed {
-        Deed::Sale(v1::Conversion {
-            event_id: name.to_owned(),
-            ..Default::default()
-        })
+        Deed::Sale(v1::Conversion { event_id: name.to_owned(), ..Default::default() })
     }
 
     #[test]

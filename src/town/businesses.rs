@@ -66,14 +66,8 @@ const MARKETS: [Market; 4] = [
 
 /// Returns everything that is advertised in the town on the day from `start`.
 pub(crate) fn plan(seed: u64, viewers: usize, start: Moment) -> Vec<Line> {
-    let mut plan = Plan {
-        seed,
-        viewers: viewers as i64,
-        start,
-        lines: Vec::new(),
-        ad_sets: 0,
-        endpoints: 0,
-    };
+    let mut plan =
+        Plan { seed, viewers: viewers as i64, start, lines: Vec::new(), ad_sets: 0, endpoints: 0 };
     for (tenant, market) in MARKETS.iter().enumerate() {
         let account = plan.account(tenant, market);
         for number in 0..market.businesses {
@@ -97,13 +91,7 @@ impl Plan {
     fn add(&mut self, tenant: usize, parent: &str, name: String, resource: Resource) -> String {
         let reference = name.clone();
         let (parent, endpoint) = (parent.to_owned(), String::new());
-        self.lines.push(Line {
-            reference: name,
-            tenant,
-            parent,
-            endpoint,
-            resource,
-        });
+        self.lines.push(Line { reference: name, tenant, parent, endpoint, resource });
         reference
     }
 
@@ -116,21 +104,13 @@ impl Plan {
             spend_limit: (tenant == 2).then(|| self.impressions(market, 16_000)),
             ..Default::default()
         };
-        self.add(
-            tenant,
-            "",
-            format!("account-{tenant}"),
-            Resource::Account(account),
-        )
+        self.add(tenant, "", format!("account-{tenant}"), Resource::Account(account))
     }
 
     /// Returns what that many impressions in the usual town are worth, scaled to this one.
     fn impressions(&self, market: &Market, count: i64) -> v1::Money {
         let micros = market.cpm_micros / 1_000 * count * self.viewers / VIEWERS_USUAL;
-        v1::Money {
-            micros: micros.max(market.cpm_micros / 100),
-            currency: market.currency.into(),
-        }
+        v1::Money { micros: micros.max(market.cpm_micros / 100), currency: market.currency.into() }
     }
 
     fn business(&mut self, tenant: usize, market: &Market, account: &str, number: u64) {
@@ -144,9 +124,8 @@ impl Plan {
         };
         let reference = format!("business-{tenant}-{number}");
         let business = self.add(tenant, account, reference, Resource::Business(business));
-        let endpoints: Vec<String> = (0..1 + number % 2)
-            .map(|_| self.endpoint(tenant, &business))
-            .collect();
+        let endpoints: Vec<String> =
+            (0..1 + number % 2).map(|_| self.endpoint(tenant, &business)).collect();
         for campaign in 0..1 + (number + 1) % 2 {
             let subject = Subject {
                 tenant,
@@ -169,12 +148,7 @@ impl Plan {
             address: address(channel, tenant, number),
             ..Default::default()
         };
-        self.add(
-            tenant,
-            business,
-            format!("endpoint-{number}"),
-            Resource::Endpoint(endpoint),
-        )
+        self.add(tenant, business, format!("endpoint-{number}"), Resource::Endpoint(endpoint))
     }
 
     fn campaign(&mut self, dice: &mut Dice, account: &str, subject: &Subject<'_>) {
@@ -194,12 +168,7 @@ impl Plan {
             ..Default::default()
         };
         let reference = subject.reference.clone();
-        let campaign = self.add(
-            subject.tenant,
-            account,
-            reference,
-            Resource::Campaign(campaign),
-        );
+        let campaign = self.add(subject.tenant, account, reference, Resource::Campaign(campaign));
         for number in 0..1 + dice.below(2) {
             let own = of_ad_sets || dice.chance(CERTAIN / 8);
             let budget = own.then(|| self.budget(dice, subject.market, 800..=4_000));
@@ -215,24 +184,12 @@ impl Plan {
     ) -> v1::Budget {
         let amount = self.impressions(market, dice.between(impressions));
         match dice.weighted(&[55, 20, 25]) {
-            0 => v1::Budget {
-                daily: Some(amount),
-                lifetime: None,
-            },
-            1 => v1::Budget {
-                daily: None,
-                lifetime: Some(amount),
-            },
+            0 => v1::Budget { daily: Some(amount), lifetime: None },
+            1 => v1::Budget { daily: None, lifetime: Some(amount) },
             // The town lives in two days of most accounts: a lifetime of one and a half days binds.
             _ => {
-                let lifetime = v1::Money {
-                    micros: amount.micros / 2 * 3,
-                    ..amount.clone()
-                };
-                v1::Budget {
-                    daily: Some(amount),
-                    lifetime: Some(lifetime),
-                }
+                let lifetime = v1::Money { micros: amount.micros / 2 * 3, ..amount.clone() };
+                v1::Budget { daily: Some(amount), lifetime: Some(lifetime) }
             }
         }
     }
@@ -290,7 +247,8 @@ struct Subject<'a> {
 /// Returns an address as the channel spells it. The numbers are of ranges that nobody is given.
 fn address(channel: v1::Channel, tenant: usize, number: usize) -> String {
     match channel {
-        v1::Channel::Whatsapp | v1::Channel::Rcs => format!("+1555{tenant}{number:06}"),
+        v1::Channel::Whatsapp => format!("1555{tenant}{number:06}"),
+        v1::Channel::Rcs => format!("1555{tenant}{number:06}/town_agent_{number}"),
         v1::Channel::Messenger => format!("town.page.{number}"),
         v1::Channel::InstagramDirect => format!("town_shop_{number}"),
         v1::Channel::AppleMessages => format!("urn:biz:00000000-0000-4000-8000-{number:012}"),
@@ -310,13 +268,7 @@ fn billing(dice: &mut Dice, shape: u64, market: &Market) -> (v1::BillingEvent, v
     };
     let micros = market.cpm_micros / 1_000 * per_cpm * dice.between(60..=150) / 100;
     let micros = micros / CPM_STEP_MICROS * CPM_STEP_MICROS;
-    (
-        event,
-        v1::Money {
-            micros,
-            currency: market.currency.to_owned(),
-        },
-    )
+    (event, v1::Money { micros, currency: market.currency.to_owned() })
 }
 
 /// Returns the span of an ad set: most have none, some begin or end during the town's day.
@@ -332,53 +284,30 @@ fn schedule(dice: &mut Dice, shape: u64, start: Moment) -> (Option<Timestamp>, O
 
 fn targeting(dice: &mut Dice, shape: u64, subject: &Subject<'_>) -> v1::Targeting {
     let countries = subject.market.countries;
-    let place = PLACES
-        .iter()
-        .find(|place| place.country == countries[dice.below(countries.len() as u64) as usize])
-        .expect("every market sells where people live");
+    let country = *dice.pick(countries);
+    let place = PLACES.iter().find(|place| place.country == country);
+    let place = place.expect("every market sells where people live");
     let one_in = |dice: &mut Dice, n: u32| dice.chance(CERTAIN / n);
     let interest = subject.category as u32 + 1;
     v1::Targeting {
         countries: countries.iter().map(ToString::to_string).collect(),
-        regions: if one_in(dice, 8) {
-            vec![place.regions[0].into()]
-        } else {
-            Vec::new()
-        },
-        languages: if one_in(dice, 6) {
-            vec![place.languages[0].into()]
-        } else {
-            Vec::new()
-        },
+        regions: if one_in(dice, 8) { vec![place.regions[0].into()] } else { Vec::new() },
+        languages: if one_in(dice, 6) { vec![place.languages[0].into()] } else { Vec::new() },
         age_min: *dice.pick(&[0, 0, 18, 18, 25]),
         age_max: *dice.pick(&[0, 0, 0, 44, 64]),
-        genders: if one_in(dice, 8) {
-            vec![v1::Gender::Female.into()]
-        } else {
-            Vec::new()
-        },
-        os: if one_in(dice, 10) {
-            vec![v1::Os::Android.into()]
-        } else {
-            Vec::new()
-        },
+        genders: if one_in(dice, 8) { vec![v1::Gender::Female.into()] } else { Vec::new() },
+        os: if one_in(dice, 10) { vec![v1::Os::Android.into()] } else { Vec::new() },
         placements: match shape % 6 {
             1 => vec![v1::Placement::Status.into()],
             4 => vec![v1::Placement::Status.into(), v1::Placement::Stories.into()],
             _ => Vec::new(),
         },
         interests: if one_in(dice, 7) {
-            vec![v1::InterestGroup {
-                any_of: vec![interest, interest % 12 + 1],
-            }]
+            vec![v1::InterestGroup { any_of: vec![interest, interest % 12 + 1] }]
         } else {
             Vec::new()
         },
-        excluded_interests: if one_in(dice, 10) {
-            vec![interest + 20]
-        } else {
-            Vec::new()
-        },
+        excluded_interests: if one_in(dice, 10) { vec![interest + 20] } else { Vec::new() },
     }
 }
 
@@ -399,11 +328,7 @@ fn ad(dice: &mut Dice, number: u64, subject: &Subject<'_>) -> v1::Ad {
         }),
         destination: Some(v1::ChatDestination {
             endpoint_id: 0,
-            prefilled_text: if dice.chance(CERTAIN / 2) {
-                "Hola!".into()
-            } else {
-                String::new()
-            },
+            prefilled_text: if dice.chance(CERTAIN / 2) { "Hola!".into() } else { String::new() },
         }),
         ..Default::default()
     }
@@ -433,10 +358,7 @@ mod tests {
                 assert!(known.contains(&(parent, line.parent.clone())), "{line:?}");
             }
             if kind == Kind::Ad {
-                assert!(
-                    known.contains(&(Kind::Endpoint, line.endpoint.clone())),
-                    "{line:?}"
-                );
+                assert!(known.contains(&(Kind::Endpoint, line.endpoint.clone())), "{line:?}");
             }
             assert!(line.reference.len() <= 40 && known.insert((kind, line.reference)));
         }

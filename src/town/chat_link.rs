@@ -1,80 +1,32 @@
 //! What a chat app hands to the business when somebody comes by an ad's link.
 
+use crate::channels::{Channel, FoundClick, find_click};
 use crate::types::proto::v1::opened::Proof;
-use crate::types::token::PrefillCode;
 
-/// Characters of a click token in a link.
-const CLICK_TOKEN_CHARS: usize = 64;
-
-/// Returns the token or code in a chat link: a token where the channel has a place of its own for it,
-/// else the code in the text that the person sends.
-pub(crate) fn proof_in(link: &str) -> Option<Proof> {
-    let query = link.split_once('?')?.1;
-    let values = || {
-        query
-            .split('&')
-            .map(|pair| pair.split_once('=').map_or(pair, |pair| pair.1))
-    };
-    let is_token = |value: &&str| {
-        value.len() == CLICK_TOKEN_CHARS
-            && value
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    if let Some(token) = values().find(is_token) {
-        return Some(Proof::ClickToken(token.to_owned()));
-    }
-    values()
-        .find_map(code_in)
-        .map(|code| Proof::PrefillCode(code.to_string()))
-}
-
-/// Returns the last word of an encoded text that is a code.
-fn code_in(encoded: &str) -> Option<PrefillCode> {
-    let plain = ["%20", "%5B", "%5D", "+"]
-        .iter()
-        .fold(encoded.to_owned(), |text, separator| {
-            text.replace(separator, " ")
-        });
-    plain
-        .split_whitespace()
-        .rev()
-        .find_map(|word| word.parse().ok())
+/// Returns the token or code in a chat link, as the channel (its number in the interface) gives it back.
+pub(crate) fn proof_in(channel: i32, link: &str) -> Option<Proof> {
+    let channel = u8::try_from(channel).ok().and_then(Channel::from_number)?;
+    find_click(channel, link).map(|found| match found {
+        FoundClick::Token(token) => Proof::ClickToken(token.to_owned()),
+        FoundClick::Code(code) => Proof::PrefillCode(code.to_string()),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::proto::v1;
 
     #[test]
-    fn a_token_or_code_is_found_in_every_kind_of_link() {
+    fn a_token_or_code_comes_back_by_its_own_channel() {
         let token = "A-_z".repeat(16);
-        let code = "0G00000001";
-        for (link, proof) in [
-            (
-                format!("https://m.me/page?ref={token}"),
-                Proof::ClickToken(token.clone()),
-            ),
-            (
-                format!("https://t.me/bot?start={token}"),
-                Proof::ClickToken(token),
-            ),
-            (
-                format!("https://wa.me/15?text=Hola%21%20%5B{code}%5D"),
-                Proof::PrefillCode(code.into()),
-            ),
-            (
-                format!("sms:+15?service_id=a&body={code}"),
-                Proof::PrefillCode(code.into()),
-            ),
-            (
-                format!("https://line.me/R/oaMessage/x/?{code}"),
-                Proof::PrefillCode(code.into()),
-            ),
-        ] {
-            assert_eq!(proof_in(&link), Some(proof), "{link}");
-        }
-        assert_eq!(proof_in("https://wa.me/15"), None);
-        assert_eq!(proof_in("https://wa.me/15?text=Hola"), None);
+        let by = |channel: v1::Channel, link: &str| proof_in(channel.into(), link);
+        let link = format!("https://m.me/page?ref={token}");
+        assert_eq!(by(v1::Channel::Messenger, &link), Some(Proof::ClickToken(token)));
+        assert_eq!(by(v1::Channel::Telegram, &link), None);
+        let link = "https://wa.me/15551234567?text=Hola%20%5B0G00000001%5D";
+        let code = Proof::PrefillCode("0G00000001".to_owned());
+        assert_eq!(by(v1::Channel::Whatsapp, link), Some(code));
+        assert_eq!(proof_in(99, link), None);
     }
 }

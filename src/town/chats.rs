@@ -59,10 +59,7 @@ impl<'a> Chat<'a> {
         Self {
             shopper,
             business,
-            key: v1::ConversationKey {
-                endpoint_id: endpoint,
-                contact: format!("c{name:016x}"),
-            },
+            key: v1::ConversationKey { endpoint_id: endpoint, contact: format!("c{name:016x}") },
             thread: dice.number(),
             diligence: Diligence {
                 answers: habit.between(450_000..=980_000) as u32,
@@ -87,16 +84,9 @@ impl<'a> Chat<'a> {
         dice: &mut Dice,
         agenda: &mut Agenda,
     ) {
-        let opened = v1::Opened {
-            entry_point: entry_point.into(),
-            proof: proof.clone(),
-        };
+        let opened = v1::Opened { entry_point: entry_point.into(), proof: proof.clone() };
         for again in 0..1 + i64::from(dice.chance(habits.twice)) {
-            self.tell(
-                Event::Opened(opened.clone()),
-                opens.plus_ms(again * SECOND_MS),
-                agenda,
-            );
+            self.tell(Event::Opened(opened.clone()), opens.plus_ms(again * SECOND_MS), agenda);
         }
         let mut said = 0;
         self.say(Direction::Inbound, opens, &mut said, agenda);
@@ -180,9 +170,6 @@ impl<'a> Chat<'a> {
             .iter()
             .find_map(|(currency, units)| (*currency == self.shopper.currency).then_some(*units));
         let micros = usual.unwrap_or(25) * dice.between(200_000..=4_000_000);
-        v1::Money {
-            micros,
-            currency: self.shopper.currency.to_owned(),
-        }
+        v1::Money { micros, currency: self.shopper.currency.to_owned() }
     }
 }

@@ -111,8 +111,7 @@ impl Town {
             declined,
             ..DayReport::default()
         };
-        rows.iter()
-            .for_each(|row| report.add(row, self.campaign_row(row)));
+        rows.iter().for_each(|row| report.add(row, self.campaign_row(row)));
         report.differences = self.differences(&rows, &served);
         Ok(report)
     }
@@ -162,13 +161,7 @@ impl Town {
             rows.extend(page.rows);
             if page.next_page_token.is_empty() {
                 let (requests, ads_served) = (page.requests, page.ads_served);
-                return Ok((
-                    rows,
-                    Served {
-                        requests,
-                        ads_served,
-                    },
-                ));
+                return Ok((rows, Served { requests, ads_served }));
             }
             request.page_token = page.next_page_token;
         }
@@ -200,44 +193,17 @@ impl Town {
             }
         };
         let sum = |of: fn(&v1::ReportRow) -> u64| rows.iter().map(|row| i128::from(of(row))).sum();
-        let recorded = |kind| {
-            self.tally
-                .recorded
-                .get(&kind)
-                .map_or(0, |&count| i128::from(count))
-        };
-        hold(
-            "requests".into(),
-            served.requests.into(),
-            self.tally.requests.into(),
-        );
-        hold(
-            "ads served".into(),
-            served.ads_served.into(),
-            self.tally.ads_served.into(),
-        );
-        hold(
-            "impressions".into(),
-            sum(|row| row.impressions),
-            recorded(EventKind::Impression),
-        );
-        hold(
-            "viewable".into(),
-            sum(|row| row.viewable),
-            recorded(EventKind::Viewable),
-        );
-        let reported: BTreeMap<u64, i64> = rows
-            .iter()
-            .map(|row| (row.campaign_id, row.spend_micros))
-            .collect();
+        let recorded = |kind| self.tally.recorded.get(&kind).map_or(0, |&count| i128::from(count));
+        hold("requests".into(), served.requests.into(), self.tally.requests.into());
+        hold("ads served".into(), served.ads_served.into(), self.tally.ads_served.into());
+        hold("impressions".into(), sum(|row| row.impressions), recorded(EventKind::Impression));
+        hold("viewable".into(), sum(|row| row.viewable), recorded(EventKind::Viewable));
+        let reported: BTreeMap<u64, i64> =
+            rows.iter().map(|row| (row.campaign_id, row.spend_micros)).collect();
         for &campaign in self.founded.campaigns.keys() {
             let spend = reported.get(&campaign).copied().unwrap_or_default();
             let counted = self.tally.charged(Kind::Campaign, campaign);
-            hold(
-                format!("spend of campaign {campaign}"),
-                spend.into(),
-                counted.into(),
-            );
+            hold(format!("spend of campaign {campaign}"), spend.into(), counted.into());
         }
         differences
     }
@@ -252,14 +218,9 @@ impl DayReport {
         self.first_replies += row.first_replies;
         self.conversions += row.conversions;
         self.spend_micros += row.spend_micros;
-        *self
-            .spend_by_currency
-            .entry(row.currency.clone())
-            .or_default() += row.spend_micros;
-        *self
-            .over_delivered_by_currency
-            .entry(row.currency.clone())
-            .or_default() += row.over_delivered_micros;
+        *self.spend_by_currency.entry(row.currency.clone()).or_default() += row.spend_micros;
+        *self.over_delivered_by_currency.entry(row.currency.clone()).or_default() +=
+            row.over_delivered_micros;
         self.campaigns.push(campaign);
     }
 }

@@ -81,11 +81,7 @@ impl Day {
 
     fn look(&self, ask: &Ask, tick: usize) -> Look {
         let person = &self.people[ask.person];
-        let viewer = if ask.known {
-            person.viewer.clone()
-        } else {
-            v1::ViewerContext::default()
-        };
+        let viewer = if ask.known { person.viewer.clone() } else { v1::ViewerContext::default() };
         Look {
             request: v1::AdRequest {
                 placement: ask.placement.into(),
@@ -135,16 +131,10 @@ mod tests {
 
     #[test]
     fn nobody_tells_who_an_unknown_viewer_is() {
-        let day = Day::new(TownOptions {
-            seed: 7,
-            viewers: 500,
-        });
+        let day = Day::new(TownOptions { seed: 7, viewers: 500 });
         let mut unknown = 0;
         for ask in day.script.iter().flatten().filter(|ask| !ask.known) {
-            assert_eq!(
-                day.look(ask, 0).request.viewer,
-                Some(v1::ViewerContext::default())
-            );
+            assert_eq!(day.look(ask, 0).request.viewer, Some(v1::ViewerContext::default()));
             unknown += 1;
         }
         assert!(unknown > 20, "{unknown}");

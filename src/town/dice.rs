@@ -33,9 +33,7 @@ impl Dice {
     /// place shares.
     pub(crate) fn new(seed: u64, concern: Concern, place: &[u64]) -> Self {
         let start = mix(seed ^ mix(concern as u64));
-        let mixed = place
-            .iter()
-            .fold(start, |mixed, &part| mix(mixed ^ mix(part)));
+        let mixed = place.iter().fold(start, |mixed, &part| mix(mixed ^ mix(part)));
         Self(Xoshiro256PlusPlus::seed_from_u64(mixed))
     }
 
@@ -105,26 +103,11 @@ mod tests {
 
     #[test]
     fn one_seed_gives_one_stream_and_every_place_its_own() {
-        assert_eq!(
-            draws(1, Concern::People, &[3]),
-            draws(1, Concern::People, &[3])
-        );
-        assert_ne!(
-            draws(1, Concern::People, &[3]),
-            draws(2, Concern::People, &[3])
-        );
-        assert_ne!(
-            draws(1, Concern::People, &[3]),
-            draws(1, Concern::Rhythm, &[3])
-        );
-        assert_ne!(
-            draws(1, Concern::People, &[3]),
-            draws(1, Concern::People, &[4])
-        );
-        assert_ne!(
-            draws(1, Concern::People, &[3, 4]),
-            draws(1, Concern::People, &[4, 3])
-        );
+        assert_eq!(draws(1, Concern::People, &[3]), draws(1, Concern::People, &[3]));
+        assert_ne!(draws(1, Concern::People, &[3]), draws(2, Concern::People, &[3]));
+        assert_ne!(draws(1, Concern::People, &[3]), draws(1, Concern::Rhythm, &[3]));
+        assert_ne!(draws(1, Concern::People, &[3]), draws(1, Concern::People, &[4]));
+        assert_ne!(draws(1, Concern::People, &[3, 4]), draws(1, Concern::People, &[4, 3]));
     }
 
     #[test]

@@ -38,9 +38,7 @@ pub(crate) struct Bearer(MetadataValue<Ascii>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request
-            .metadata_mut()
-            .insert("authorization", self.0.clone());
+        request.metadata_mut().insert("authorization", self.0.clone());
         Ok(request)
     }
 }
@@ -75,9 +73,7 @@ impl Doors {
     /// When a key can't be sent.
     pub fn over(channel: Channel, keys: &Keys) -> Result<Self, TownError> {
         let door = |role, key: &str| {
-            let bearer = format!("Bearer {key}")
-                .parse()
-                .map_err(|_| TownError::Key(role))?;
+            let bearer = format!("Bearer {key}").parse().map_err(|_| TownError::Key(role))?;
             Ok::<_, TownError>(InterceptedService::new(channel.clone(), Bearer(bearer)))
         };
         let campaigns = keys

@@ -61,12 +61,7 @@ impl Encounter<'_> {
         let tapped = u64::from(habits.tapped) * u64::from(self.liking) / u64::from(CERTAIN);
         let tapped = (tapped * self.appeal() / 100).min(u64::from(CERTAIN)) as u32;
         if dice.chance(tapped) {
-            self.tap(
-                habits,
-                seen.plus_ms(dice.skewed(4 * SECOND_MS)),
-                dice,
-                agenda,
-            );
+            self.tap(habits, seen.plus_ms(dice.skewed(4 * SECOND_MS)), dice, agenda);
         }
     }
 
@@ -85,11 +80,7 @@ impl Encounter<'_> {
     }
 
     fn dislike(&self, habits: &Habits, seen: Moment, dice: &mut Dice, agenda: &mut Agenda) {
-        let kinds = [
-            EventKind::HideAd,
-            EventKind::HideBusiness,
-            EventKind::Report,
-        ];
+        let kinds = [EventKind::HideAd, EventKind::HideBusiness, EventKind::Report];
         let kind = kinds[dice.weighted(&[70, 25, 5])];
         let at = seen.plus_ms(dice.between(2 * SECOND_MS..=9 * SECOND_MS));
         self.report(kind, at, agenda);
@@ -106,18 +97,11 @@ impl Encounter<'_> {
         if !dice.chance(habits.opened) {
             return;
         }
-        let proof = proof_in(&self.ad.chat_link);
+        let proof = proof_in(self.home.channel, &self.ad.chat_link);
         let opens = at.plus_ms(dice.between(3 * SECOND_MS..=40 * SECOND_MS));
         let (business, endpoint) = (self.home.business, self.home.endpoint);
         let chat = Chat::new(&self.shopper, business, endpoint, dice);
-        chat.plan(
-            habits,
-            opens,
-            v1::EntryPoint::Ad,
-            proof.clone(),
-            dice,
-            agenda,
-        );
+        chat.plan(habits, opens, v1::EntryPoint::Ad, proof.clone(), dice, agenda);
         if dice.chance(habits.shared) {
             let friend = Chat::new(&self.shopper, business, endpoint, dice).of_a_friend();
             let opens = opens.plus_ms(dice.skewed(20 * MINUTE_MS));
@@ -138,18 +122,8 @@ impl Encounter<'_> {
     }
 
     fn send(&self, view_token: Bytes, kind: EventKind, at: Moment, agenda: &mut Agenda) {
-        let event = v1::AdEvent {
-            view_token,
-            kind: kind.into(),
-            time: Some(timestamp(at)),
-        };
-        agenda.plan(
-            at,
-            Deed::Ad {
-                event,
-                home: self.home,
-            },
-        );
+        let event = v1::AdEvent { view_token, kind: kind.into(), time: Some(timestamp(at)) };
+        agenda.plan(at, Deed::Ad { event, home: self.home });
     }
 }
 
@@ -171,31 +145,12 @@ mod tests {
             show_by: Some(timestamp(AT.plus_ms(10 * MINUTE_MS))),
             ..Default::default()
         };
-        let home = AdHome {
-            business: 5,
-            endpoint: 6,
-            ..AdHome::default()
-        };
+        let home = AdHome { business: 5, endpoint: 6, ..AdHome::default() };
         let mut agenda = Agenda::default();
         for time in 0..times {
-            let shopper = Shopper {
-                seed: 7,
-                name: "v1",
-                country: "MX",
-                currency: "MXN",
-            };
-            let one = Encounter {
-                ad: &ad,
-                home,
-                shopper,
-                liking: CERTAIN,
-                at: AT,
-            };
-            one.plan(
-                habits,
-                &mut Dice::new(7, Concern::Behaviour, &[time]),
-                &mut agenda,
-            );
+            let shopper = Shopper { seed: 7, name: "v1", country: "MX", currency: "MXN" };
+            let one = Encounter { ad: &ad, home, shopper, liking: CERTAIN, at: AT };
+            one.plan(habits, &mut Dice::new(7, Concern::Behaviour, &[time]), &mut agenda);
         }
         agenda.take_due(Moment(i64::MAX - 1))
     }
@@ -240,9 +195,6 @@ mod tests {
             matches!(deed, Deed::Chat(event)
             if matches!(event.event, Some(v1::conversation_event::Event::Opened(_))))
         };
-        assert_eq!(
-            deeds.iter().filter(opened).count(),
-            count(&deeds, EventKind::Tap)
-        );
+        assert_eq!(deeds.iter().filter(opened).count(), count(&deeds, EventKind::Tap));
     }
 }

@@ -57,9 +57,6 @@ pub enum TownError {
 impl TownError {
     /// Returns a function that names the call which a status refused.
     pub(crate) fn refused(call: &'static str) -> impl Fn(tonic::Status) -> Self {
-        move |status| Self::Refused {
-            call,
-            status: Box::new(status),
-        }
+        move |status| Self::Refused { call, status: Box::new(status) }
     }
 }

@@ -74,30 +74,19 @@ pub(crate) async fn found(
     name: &str,
     lines: &[Line],
 ) -> Result<Founded, TownError> {
-    let mut founder = Founder {
-        name,
-        ids: BTreeMap::new(),
-        parents: BTreeMap::new(),
-    };
+    let mut founder = Founder { name, ids: BTreeMap::new(), parents: BTreeMap::new() };
     let mut founded = Founded::default();
     for (number, line) in lines.iter().enumerate() {
         let resource = founder.with_parents(line)?;
         let label = format!("{} {}", Kind::of(&resource).name(), line.reference);
-        let door = doors
-            .campaigns
-            .get_mut(line.tenant)
-            .ok_or_else(|| TownError::Missing {
-                reference: label.clone(),
-                missing: format!("advertiser {}", line.tenant),
-            })?;
+        let door = doors.campaigns.get_mut(line.tenant).ok_or_else(|| TownError::Missing {
+            reference: label.clone(),
+            missing: format!("advertiser {}", line.tenant),
+        })?;
         let request_id = format!("{}-{number}", founder.name);
-        let created =
-            create(door, request_id, resource)
-                .await
-                .map_err(|status| TownError::Line {
-                    reference: label,
-                    status: Box::new(status),
-                })?;
+        let created = create(door, request_id, resource)
+            .await
+            .map_err(|status| TownError::Line { reference: label, status: Box::new(status) })?;
         founder.remember(line, &created);
         founded.remember(&founder, created);
     }
@@ -114,13 +103,10 @@ struct Founder<'a> {
 
 impl Founder<'_> {
     fn id(&self, line: &Line, kind: Kind, reference: &str) -> Result<u64, TownError> {
-        self.ids
-            .get(&(kind, reference.to_owned()))
-            .copied()
-            .ok_or_else(|| TownError::Missing {
-                reference: format!("{} {}", Kind::of(&line.resource).name(), line.reference),
-                missing: format!("{} {reference:?}", kind.name()),
-            })
+        self.ids.get(&(kind, reference.to_owned())).copied().ok_or_else(|| TownError::Missing {
+            reference: format!("{} {}", Kind::of(&line.resource).name(), line.reference),
+            missing: format!("{} {reference:?}", kind.name()),
+        })
     }
 
     /// Returns the line's resource with the engine's ids of its parent and endpoint.
@@ -169,23 +155,15 @@ impl Founded {
         match created {
             Resource::Account(account) => {
                 let lifetime = account.spend_limit.map(|money| Micros(money.micros));
-                let line = BudgetLine {
-                    account: account.id,
-                    daily: None,
-                    lifetime,
-                };
+                let line = BudgetLine { account: account.id, daily: None, lifetime };
                 self.budgets.insert((Kind::Account, account.id), line);
-                let purse = Purse {
-                    currency: account.currency,
-                    time_zone: account.time_zone,
-                };
+                let purse = Purse { currency: account.currency, time_zone: account.time_zone };
                 self.accounts.insert(account.id, purse);
             }
             Resource::Campaign(campaign) => {
                 let line = budget_line(campaign.account_id, campaign.budget.as_ref());
                 self.budgets.insert((Kind::Campaign, campaign.id), line);
-                self.campaigns
-                    .insert(campaign.id, (campaign.account_id, campaign.name));
+                self.campaigns.insert(campaign.id, (campaign.account_id, campaign.name));
             }
             Resource::AdSet(ad_set) => {
                 let account = founder.parent(Kind::Campaign, ad_set.campaign_id);
@@ -202,46 +180,26 @@ impl Founded {
     }
 
     fn remember_ad(&mut self, founder: &Founder<'_>, ad: &v1::Ad) {
-        let endpoint = ad
-            .destination
-            .as_ref()
-            .map_or(0, |destination| destination.endpoint_id);
+        let endpoint = ad.destination.as_ref().map_or(0, |destination| destination.endpoint_id);
         let campaign = founder.parent(Kind::AdSet, ad.ad_set_id);
         let business = founder.parent(Kind::Endpoint, endpoint);
         let account = founder.parent(Kind::Campaign, campaign);
         let channel = self.channels.get(&endpoint).copied().unwrap_or_default();
-        let home = AdHome {
-            account,
-            campaign,
-            ad_set: ad.ad_set_id,
-            business,
-            endpoint,
-            channel,
-        };
+        let home = AdHome { account, campaign, ad_set: ad.ad_set_id, business, endpoint, channel };
         self.ads.insert(ad.id, home);
         let purse = self.accounts.get(&account);
-        let currency = purse
-            .map(|purse| purse.currency.clone())
-            .unwrap_or_default();
+        let currency = purse.map(|purse| purse.currency.clone()).unwrap_or_default();
         for country in self.countries.get(&ad.ad_set_id).into_iter().flatten() {
             let shops = self.shops.entry(country.clone()).or_default();
             if !shops.iter().any(|shop| shop.endpoint == endpoint) {
-                shops.push(Shop {
-                    business,
-                    endpoint,
-                    currency: currency.clone(),
-                });
+                shops.push(Shop { business, endpoint, currency: currency.clone() });
             }
         }
     }
 }
 
 fn countries(ad_set: &v1::AdSet) -> Vec<String> {
-    ad_set
-        .targeting
-        .as_ref()
-        .map(|targeting| targeting.countries.clone())
-        .unwrap_or_default()
+    ad_set.targeting.as_ref().map(|targeting| targeting.countries.clone()).unwrap_or_default()
 }
 
 fn budget_line(account: u64, budget: Option<&v1::Budget>) -> BudgetLine {
@@ -263,11 +221,7 @@ async fn create(
     macro_rules! call {
         ($method:ident, $request:ident, $field:ident, $kind:ident, $value:expr) => {{
             let $field = Some($value);
-            let request = v1::$request {
-                request_id,
-                $field,
-                validate_only: false,
-            };
+            let request = v1::$request { request_id, $field, validate_only: false };
             let answer = door.$method(request).await?.into_inner();
             answer.$field.map(Resource::$kind)
         }};
@@ -275,13 +229,7 @@ async fn create(
     let created = match resource {
         Resource::Account(it) => call!(create_account, CreateAccountRequest, account, Account, it),
         Resource::Business(it) => {
-            call!(
-                create_business,
-                CreateBusinessRequest,
-                business,
-                Business,
-                it
-            )
+            call!(create_business, CreateBusinessRequest, business, Business, it)
         }
         Resource::Endpoint(it) => call!(
             create_channel_endpoint,
@@ -291,13 +239,7 @@ async fn create(
             it
         ),
         Resource::Campaign(it) => {
-            call!(
-                create_campaign,
-                CreateCampaignRequest,
-                campaign,
-                Campaign,
-                it
-            )
+            call!(create_campaign, CreateCampaignRequest, campaign, Campaign, it)
         }
         Resource::AdSet(it) => call!(create_ad_set, CreateAdSetRequest, ad_set, AdSet, it),
         Resource::Ad(it) => call!(create_ad, CreateAdRequest, ad, Ad, it),

@@ -72,16 +72,7 @@ impl Town {
     ) -> Result<Self, TownError> {
         let founded = found(&mut doors, &format!("town-{seed}"), lines).await?;
         let tally = Tally::new(&founded);
-        Ok(Self {
-            doors,
-            clock,
-            wake,
-            seed,
-            habits,
-            agenda: Agenda::default(),
-            founded,
-            tally,
-        })
+        Ok(Self { doors, clock, wake, seed, habits, agenda: Agenda::default(), founded, tally })
     }
 
     /// Returns the doors, for the questions at the day's end.
@@ -130,15 +121,9 @@ impl Town {
     ) -> Result<(), TownError> {
         const CALL: &str = "RecordEvents";
         let events = batch.iter().map(|(event, _)| event.clone()).collect();
-        let request = v1::RecordEventsRequest {
-            request_id: self.request_id(now),
-            events,
-        };
+        let request = v1::RecordEventsRequest { request_id: self.request_id(now), events };
         let answer = self.doors.events.record_events(request).await;
-        let results = answer
-            .map_err(TownError::refused(CALL))?
-            .into_inner()
-            .results;
+        let results = answer.map_err(TownError::refused(CALL))?.into_inner().results;
         same_length(CALL, batch.len(), results.len())?;
         for ((event, home), result) in batch.iter().zip(&results) {
             if self.tally.count(result) {
@@ -156,15 +141,9 @@ impl Town {
     ) -> Result<(), TownError> {
         const CALL: &str = "RecordConversationEvents";
         let request_id = self.request_id(now);
-        let request = v1::RecordConversationEventsRequest {
-            request_id,
-            events: batch.to_vec(),
-        };
+        let request = v1::RecordConversationEventsRequest { request_id, events: batch.to_vec() };
         let answer = self.doors.chats.record_conversation_events(request).await;
-        let results = answer
-            .map_err(TownError::refused(CALL))?
-            .into_inner()
-            .results;
+        let results = answer.map_err(TownError::refused(CALL))?.into_inner().results;
         same_length(CALL, batch.len(), results.len())?;
         // What a conversation costs is decided where its viewer lives; the attributions tell it.
         for result in &results {
@@ -180,15 +159,9 @@ impl Town {
     ) -> Result<(), TownError> {
         const CALL: &str = "RecordConversions";
         let request_id = self.request_id(now);
-        let request = v1::RecordConversionsRequest {
-            request_id,
-            conversions: batch.to_vec(),
-        };
+        let request = v1::RecordConversionsRequest { request_id, conversions: batch.to_vec() };
         let answer = self.doors.chats.record_conversions(request).await;
-        let results = answer
-            .map_err(TownError::refused(CALL))?
-            .into_inner()
-            .results;
+        let results = answer.map_err(TownError::refused(CALL))?.into_inner().results;
         same_length(CALL, batch.len(), results.len())?;
         for result in &results {
             self.tally.count(result);
@@ -224,22 +197,13 @@ impl Town {
             for (sequence, look) in (0..).zip(looks) {
                 let ad_request = Some(look.request.clone());
                 // A closed stream shows as a missing answer.
-                let _ = sender
-                    .send(v1::StreamAdsRequest {
-                        sequence,
-                        ad_request,
-                    })
-                    .await;
+                let _ = sender.send(v1::StreamAdsRequest { sequence, ad_request }).await;
             }
             drop(sender);
             Ok(())
         };
         let receive = async {
-            let stream = self
-                .doors
-                .ads
-                .stream_ads(ReceiverStream::new(receiver))
-                .await;
+            let stream = self.doors.ads.stream_ads(ReceiverStream::new(receiver)).await;
             let mut stream = stream.map_err(TownError::refused(CALL))?.into_inner();
             let mut answers = Vec::with_capacity(looks.len());
             while let Some(answer) = stream.message().await.map_err(TownError::refused(CALL))? {
@@ -265,11 +229,7 @@ impl Town {
                     self.encounter(look, number, ad, now);
                 }
                 Some(Filling::NoAdReason(reason)) => {
-                    *self
-                        .tally
-                        .empty_slots
-                        .entry(reason_name(*reason))
-                        .or_default() += 1;
+                    *self.tally.empty_slots.entry(reason_name(*reason)).or_default() += 1;
                 }
                 None => *self.tally.empty_slots.entry(reason_name(0)).or_default() += 1,
             }
@@ -279,11 +239,7 @@ impl Town {
 
     fn encounter(&mut self, look: &Look, number: u64, ad: &v1::PlacedAd, now: Moment) {
         let home = self.founded.ads.get(&ad.ad_id).copied().unwrap_or_default();
-        let currency = self
-            .founded
-            .accounts
-            .get(&home.account)
-            .map(|purse| &*purse.currency);
+        let currency = self.founded.accounts.get(&home.account).map(|purse| &*purse.currency);
         let shopper = Shopper {
             seed: self.seed,
             name: &look.name,
@@ -292,13 +248,7 @@ impl Town {
         };
         let place = [look.place[0], look.place[1], number];
         let mut dice = Dice::new(self.seed, Concern::Behaviour, &place);
-        let encounter = Encounter {
-            ad,
-            home,
-            shopper,
-            liking: look.liking,
-            at: now,
-        };
+        let encounter = Encounter { ad, home, shopper, liking: look.liking, at: now };
         encounter.plan(&self.habits, &mut dice, &mut self.agenda);
     }
 
@@ -321,22 +271,10 @@ impl Town {
         ];
         let entry_point = entries[dice.weighted(&[50, 20, 20, 10])];
         let (seed, name, country) = (self.seed, &*look.name, &*look.country);
-        let shopper = Shopper {
-            seed,
-            name,
-            country,
-            currency: &shop.currency,
-        };
+        let shopper = Shopper { seed, name, country, currency: &shop.currency };
         let chat = Chat::new(&shopper, shop.business, shop.endpoint, &mut dice);
         let opens = now.plus_ms(dice.between(1..=i64::from(CERTAIN / 10)));
-        chat.plan(
-            &self.habits,
-            opens,
-            entry_point,
-            None,
-            &mut dice,
-            &mut self.agenda,
-        );
+        chat.plan(&self.habits, opens, entry_point, None, &mut dice, &mut self.agenda);
     }
 }
 

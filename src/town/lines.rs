@@ -39,14 +39,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
-        Self::Account,
-        Self::Business,
-        Self::Endpoint,
-        Self::Campaign,
-        Self::AdSet,
-        Self::Ad,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Account, Self::Business, Self::Endpoint, Self::Campaign, Self::AdSet, Self::Ad];
 
     /// Returns the kind of a resource.
     pub const fn of(resource: &Resource) -> Self {

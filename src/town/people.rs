@@ -29,9 +29,7 @@ pub(crate) struct Person {
 /// Returns the people of the town, always the same for one seed; the first ones are the same in a
 /// smaller town.
 pub(crate) fn settle(seed: u64, count: usize) -> Vec<Person> {
-    (0..count as u64)
-        .map(|number| person(seed, number))
-        .collect()
+    (0..count as u64).map(|number| person(seed, number)).collect()
 }
 
 fn person(seed: u64, number: u64) -> Person {
@@ -49,11 +47,7 @@ fn person(seed: u64, number: u64) -> Person {
         languages: languages(&mut dice, home.languages),
         age_band,
         // One above the last gender of the list stands for "not told".
-        gender: if gender > Gender::Other as i32 {
-            0
-        } else {
-            gender
-        },
+        gender: if gender > Gender::Other as i32 { 0 } else { gender },
         os,
         interests: interests(&mut dice),
     };
@@ -71,16 +65,12 @@ fn region(dice: &mut Dice, regions: &[&str]) -> String {
         return String::new();
     }
     // The first regions of a place are the larger ones.
-    let index = dice
-        .below(regions.len() as u64)
-        .min(dice.below(regions.len() as u64));
+    let index = dice.below(regions.len() as u64).min(dice.below(regions.len() as u64));
     regions[index as usize].to_owned()
 }
 
 fn languages(dice: &mut Dice, spoken: &[&str]) -> Vec<String> {
-    let index = dice
-        .below(spoken.len() as u64)
-        .min(dice.below(spoken.len() as u64)) as usize;
+    let index = dice.below(spoken.len() as u64).min(dice.below(spoken.len() as u64)) as usize;
     let mut languages = vec![spoken[index].to_owned()];
     if index > 0 && dice.chance(CERTAIN / 2) {
         languages.push(spoken[0].to_owned());
@@ -90,9 +80,8 @@ fn languages(dice: &mut Dice, spoken: &[&str]) -> Vec<String> {
 
 fn interests(dice: &mut Dice) -> Vec<u32> {
     let known = CATEGORIES.len() as u64 + OTHER_INTERESTS;
-    let mut interests: Vec<u32> = (0..dice.below(9))
-        .map(|_| 1 + dice.below(known).min(dice.below(known)) as u32)
-        .collect();
+    let mut interests: Vec<u32> =
+        (0..dice.below(9)).map(|_| 1 + dice.below(known).min(dice.below(known)) as u32).collect();
     interests.sort_unstable();
     interests.dedup();
     interests
@@ -113,12 +102,7 @@ mod tests {
     #[test]
     fn the_pilots_come_first_and_everyone_has_a_name_of_their_own() {
         let people = settle(7, 5_000);
-        let from = |country| {
-            people
-                .iter()
-                .filter(|one| one.viewer.country == country)
-                .count()
-        };
+        let from = |country| people.iter().filter(|one| one.viewer.country == country).count();
         assert!((1_300..1_700).contains(&from("MX")), "{}", from("MX"));
         assert!((1_450..1_850).contains(&from("IN")), "{}", from("IN"));
         assert!((850..1_150).contains(&from("BR")), "{}", from("BR"));

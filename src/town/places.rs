@@ -134,12 +134,7 @@ mod tests {
         assert_eq!(PLACES.iter().map(|place| place.share).sum::<u32>(), 1_000);
         for place in &PLACES {
             assert!(!place.languages.is_empty());
-            assert!(
-                place
-                    .regions
-                    .iter()
-                    .all(|region| region.starts_with(place.country))
-            );
+            assert!(place.regions.iter().all(|region| region.starts_with(place.country)));
         }
     }
 }

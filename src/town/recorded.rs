@@ -55,9 +55,7 @@ impl Default for JsonForm {
 
 impl JsonForm {
     fn message(&self, name: &str) -> MessageDescriptor {
-        self.pool
-            .get_message_by_name(name)
-            .expect("the interface has this message")
+        self.pool.get_message_by_name(name).expect("the interface has this message")
     }
 
     /// Reads one message.
@@ -70,9 +68,7 @@ impl JsonForm {
     /// Returns the JSON form of one message.
     fn write<T: Message>(&self, name: &str, message: &T) -> serde_json::Value {
         let mut dynamic = DynamicMessage::new(self.message(name));
-        dynamic
-            .transcode_from(message)
-            .expect("a message is of its own type");
+        dynamic.transcode_from(message).expect("a message is of its own type");
         debug_assert_eq!(dynamic.descriptor().full_name(), name);
         serde_json::to_value(&dynamic).expect("every field has a JSON form")
     }
@@ -136,9 +132,7 @@ impl JsonForm {
 
     fn read_campaign(&self, text: &str, number: usize, before: &[Line]) -> Result<Line, String> {
         let written: Written = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let kind = Kind::ALL
-            .into_iter()
-            .find(|kind| kind.name() == written.kind);
+        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == written.kind);
         let names = Kind::ALL.map(Kind::name).join(", ");
         let kind = kind.ok_or_else(|| format!("kind {:?} is none of {names}", written.kind))?;
         let resource = self.read_resource(kind, written.resource)?;
@@ -146,10 +140,7 @@ impl JsonForm {
             if !named.is_empty() {
                 return Ok(named);
             }
-            let line = before
-                .iter()
-                .rev()
-                .find(|line| Kind::of(&line.resource) == wanted);
+            let line = before.iter().rev().find(|line| Kind::of(&line.resource) == wanted);
             line.map(|line| line.reference.clone())
                 .ok_or_else(|| format!("there is no {} before it", wanted.name()))
         };
@@ -165,13 +156,7 @@ impl JsonForm {
             named if !named.is_empty() => named,
             _ => format!("line {number}"),
         };
-        Ok(Line {
-            reference,
-            tenant: 0,
-            parent,
-            endpoint,
-            resource,
-        })
+        Ok(Line { reference, tenant: 0, parent, endpoint, resource })
     }
 
     fn read_resource(&self, kind: Kind, json: serde_json::Value) -> Result<Resource, String> {
@@ -202,9 +187,7 @@ pub(crate) fn for_each_line<E: From<BadLine>>(
         text.clear();
         let bad = |what| BadLine { line, what };
         let limited = std::io::Read::take(&mut lines, LINE_BYTES_MAX as u64 + 1);
-        let read = { limited }
-            .read_line(&mut text)
-            .map_err(|error| bad(error.to_string()))?;
+        let read = { limited }.read_line(&mut text).map_err(|error| bad(error.to_string()))?;
         if read == 0 {
             break;
         }
@@ -232,10 +215,7 @@ mod tests {
         let request = form.read_request(line).unwrap();
         assert_eq!(request.posts, 10);
         assert_eq!(request.viewer.as_ref().unwrap().interests, [7, 9]);
-        assert_eq!(
-            form.read_request(&form.request_line(&request)).unwrap(),
-            request
-        );
+        assert_eq!(form.read_request(&form.request_line(&request)).unwrap(), request);
     }
 
     #[test]
@@ -245,10 +225,7 @@ mod tests {
             ("{", "EOF"),
             (r#"{"posts":10}"#, "no time"),
             (r#"{"post":10,"time":"2026-06-01T08:00:00Z"}"#, "post"),
-            (
-                r#"{"placement":"PLACEMENT_MOON","time":"2026-06-01T08:00:00Z"}"#,
-                "PLACEMENT_MOON",
-            ),
+            (r#"{"placement":"PLACEMENT_MOON","time":"2026-06-01T08:00:00Z"}"#, "PLACEMENT_MOON"),
         ] {
             let error = form.read_request(text).unwrap_err();
             assert!(error.contains(what), "{text}: {error}");
@@ -258,15 +235,10 @@ mod tests {
     #[test]
     fn a_whole_town_survives_its_file() {
         let form = JsonForm::default();
-        let lines: Vec<Line> = plan(7, 20_000, Moment(0))
-            .into_iter()
-            .map(|line| Line { tenant: 0, ..line })
-            .collect();
+        let lines: Vec<Line> =
+            plan(7, 20_000, Moment(0)).into_iter().map(|line| Line { tenant: 0, ..line }).collect();
         let text: Vec<String> = lines.iter().map(|line| form.campaign_line(line)).collect();
-        assert_eq!(
-            form.read_campaigns(text.join("\n").as_bytes()).unwrap(),
-            lines
-        );
+        assert_eq!(form.read_campaigns(text.join("\n").as_bytes()).unwrap(), lines);
     }
 
     #[test]
@@ -283,12 +255,7 @@ mod tests {
             {"kind":"ad","resource":{"name":"e"}}"#;
         let lines = form.read_campaigns(text.as_bytes()).unwrap();
         let parents: Vec<&str> = lines.iter().map(|line| &*line.parent).collect();
-        assert_eq!(
-            parents,
-            [
-                "", "line 2", "line 4", "line 2", "line 2", "first", "line 8"
-            ]
-        );
+        assert_eq!(parents, ["", "line 2", "line 4", "line 2", "line 2", "first", "line 8"]);
         assert_eq!(lines[6].endpoint, "chat");
     }
 
@@ -297,10 +264,7 @@ mod tests {
         let form = JsonForm::default();
         let account = r#"{"kind":"account","resource":{"name":"a"}}"#;
         for (line, what) in [
-            (
-                r#"{"kind":"moon","resource":{}}"#,
-                "none of account, business",
-            ),
+            (r#"{"kind":"moon","resource":{}}"#, "none of account, business"),
             (r#"{"kind":"ad","resource":{}}"#, "no ad_set before it"),
             (r#"{"kind":"account","resource":{"nom":"a"}}"#, "nom"),
             (r#"{"kind":"account","color":1,"resource":{}}"#, "color"),

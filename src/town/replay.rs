@@ -91,11 +91,7 @@ fn look(request: v1::AdRequest, line: u64) -> Look {
     let viewer = request.viewer.clone().unwrap_or_default();
     Look {
         // Somebody without a name is nobody else either.
-        name: if viewer.pseudonym.is_empty() {
-            format!("line {line}")
-        } else {
-            viewer.pseudonym
-        },
+        name: if viewer.pseudonym.is_empty() { format!("line {line}") } else { viewer.pseudonym },
         country: viewer.country,
         liking: CERTAIN,
         place: [line, 0],
@@ -120,11 +116,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(recording.start(), Some(Moment(1_780_272_000_000)));
-        let names: Vec<&str> = recording
-            .looks
-            .iter()
-            .map(|(_, look)| &*look.name)
-            .collect();
+        let names: Vec<&str> = recording.looks.iter().map(|(_, look)| &*look.name).collect();
         assert_eq!(names, ["a", "line 2", "line 3"]);
     }
 
@@ -134,10 +126,7 @@ mod tests {
             {"time":"2026-06-01T00:00:00Z"}"#;
         assert!(matches!(read(lines), Err(TownError::Order { line: 2 })));
         let lines = "\n\n{\"time\":1}";
-        assert!(matches!(
-            read(lines),
-            Err(TownError::Recorded(BadLine { line: 3, .. }))
-        ));
+        assert!(matches!(read(lines), Err(TownError::Recorded(BadLine { line: 3, .. }))));
         assert_eq!(read("\n").unwrap().start(), None);
     }
 }

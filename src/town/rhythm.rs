@@ -7,9 +7,8 @@ use crate::types::proto::v1::Placement;
 use crate::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
 
 /// How much people look in each hour of their own day: asleep, on the way, at noon, in the evening.
-const HOURS: [u32; 24] = [
-    12, 6, 3, 2, 3, 8, 25, 52, 60, 48, 42, 45, 62, 66, 50, 44, 46, 55, 68, 84, 96, 98, 70, 32,
-];
+const HOURS: [u32; 24] =
+    [12, 6, 3, 2, 3, 8, 25, 52, 60, 48, 42, 45, 62, 66, 50, 44, 46, 55, 68, 84, 96, 98, 70, 32];
 
 /// A tray that a viewer opens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,12 +58,7 @@ fn session(
     let known = !dice.chance(CERTAIN / 50);
     let trays = 1 + dice.weighted(&[30, 30, 20, 12, 8]);
     for tick in ((into_day / tick_ms) as usize..script.len()).take(trays) {
-        let ask = Ask {
-            person: number,
-            posts: dice.between(10..=40) as u32,
-            placement,
-            known,
-        };
+        let ask = Ask { person: number, posts: dice.between(10..=40) as u32, placement, known };
         // People are written one after the other, so an earlier tray of the same one is the last.
         if script[tick].last().is_none_or(|last| last.person != number) {
             script[tick].push(ask);
@@ -101,18 +95,9 @@ mod tests {
         people.retain(|person| PLACES[person.place].country == "MX");
         let script = script(7, &people, START, TICK_MS);
         let trays: usize = script.iter().map(Vec::len).sum();
-        assert!(
-            (7..11).contains(&(trays / people.len())),
-            "{}",
-            trays / people.len()
-        );
+        assert!((7..11).contains(&(trays / people.len())), "{}", trays / people.len());
         // 3:00 and 20:00 in Mexico City are 9:00 and 2:00 UTC.
         let hour = |utc: usize| script[utc * 12..][..12].iter().map(Vec::len).sum::<usize>();
-        assert!(
-            hour(2) > 5 * hour(9),
-            "evening {} night {}",
-            hour(2),
-            hour(9)
-        );
+        assert!(hour(2) > 5 * hour(9), "evening {} night {}", hour(2), hour(9));
     }
 }

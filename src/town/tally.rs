@@ -33,15 +33,9 @@ impl Tally {
     /// Returns an empty tally that knows the accounts' midnights.
     pub(crate) fn new(founded: &Founded) -> Self {
         let zone = |name: &str| TimeZone::get(name).unwrap_or(TimeZone::UTC);
-        let zones = founded
-            .accounts
-            .iter()
-            .map(|(&id, purse)| (id, zone(&purse.time_zone)))
-            .collect();
-        Self {
-            zones,
-            ..Self::default()
-        }
+        let zones =
+            founded.accounts.iter().map(|(&id, purse)| (id, zone(&purse.time_zone))).collect();
+        Self { zones, ..Self::default() }
     }
 
     /// Counts how one item ended. Returns whether it is new.
@@ -71,20 +65,13 @@ impl Tally {
             (Kind::AdSet, home.ad_set),
         ];
         for line in lines {
-            *self
-                .charges
-                .entry(line)
-                .or_default()
-                .entry(day)
-                .or_default() += micros;
+            *self.charges.entry(line).or_default().entry(day).or_default() += micros;
         }
     }
 
     /// Returns everything that was charged to a line.
     pub(crate) fn charged(&self, kind: Kind, id: u64) -> i64 {
-        self.charges
-            .get(&(kind, id))
-            .map_or(0, |days| days.values().sum())
+        self.charges.get(&(kind, id)).map_or(0, |days| days.values().sum())
     }
 
     /// Returns what was charged above any budget: by each account day, and over the whole life. It
@@ -97,10 +84,7 @@ impl Tally {
             let Some(days) = self.charges.get(line) else {
                 return 0;
             };
-            let of_days: i64 = days
-                .values()
-                .map(|&charged| over(charged, budget.daily))
-                .sum();
+            let of_days: i64 = days.values().map(|&charged| over(charged, budget.daily)).sum();
             of_days + over(days.values().sum(), budget.lifetime)
         };
         founded.budgets.iter().map(of_line).sum()
@@ -114,29 +98,17 @@ mod tests {
     use crate::types::money::Micros;
     use crate::types::time::HOUR_MS;
 
-    const HOME: AdHome = AdHome {
-        account: 1,
-        campaign: 1,
-        ad_set: 1,
-        business: 1,
-        endpoint: 1,
-        channel: 1,
-    };
+    const HOME: AdHome =
+        AdHome { account: 1, campaign: 1, ad_set: 1, business: 1, endpoint: 1, channel: 1 };
     // 2026-06-01T18:30Z is midnight in India.
     const MIDNIGHT: Moment = Moment(1_780_272_000_000 + 18 * HOUR_MS + HOUR_MS / 2);
 
     fn founded(daily: Option<i64>, lifetime: Option<i64>) -> Founded {
         let mut founded = Founded::default();
-        let purse = Purse {
-            currency: "INR".into(),
-            time_zone: "Asia/Kolkata".into(),
-        };
+        let purse = Purse { currency: "INR".into(), time_zone: "Asia/Kolkata".into() };
         founded.accounts.insert(1, purse);
-        let budget = BudgetLine {
-            daily: daily.map(Micros),
-            lifetime: lifetime.map(Micros),
-            account: 1,
-        };
+        let budget =
+            BudgetLine { daily: daily.map(Micros), lifetime: lifetime.map(Micros), account: 1 };
         founded.budgets.insert((Kind::Campaign, 1), budget);
         founded
     }

@@ -23,10 +23,7 @@ pub(crate) fn reason_name(reason: i32) -> String {
     let Ok(known) = NoAdReason::try_from(reason) else {
         return format!("REASON_{reason}");
     };
-    known
-        .as_str_name()
-        .trim_start_matches("NO_AD_REASON_")
-        .to_owned()
+    known.as_str_name().trim_start_matches("NO_AD_REASON_").to_owned()
 }
 
 #[cfg(test)]
@@ -42,10 +39,7 @@ mod tests {
 
     #[test]
     fn a_reason_has_its_short_name_and_an_unknown_one_its_number() {
-        assert_eq!(
-            reason_name(NoAdReason::FrequencyCapped as i32),
-            "FREQUENCY_CAPPED"
-        );
+        assert_eq!(reason_name(NoAdReason::FrequencyCapped as i32), "FREQUENCY_CAPPED");
         assert_eq!(reason_name(99), "REASON_99");
     }
 }

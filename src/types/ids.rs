@@ -29,11 +29,7 @@ impl Shard {
 
     /// Returns the shard with this number, or `None` above 64.
     pub const fn new(number: u8) -> Option<Self> {
-        if (number as usize) < SHARDS_ALL {
-            Some(Self(number))
-        } else {
-            None
-        }
+        if (number as usize) < SHARDS_ALL { Some(Self(number)) } else { None }
     }
 
     /// Returns the shard as an index into an array of [`SHARDS_ALL`].
@@ -151,10 +147,7 @@ mod tests {
     fn consecutive_ids_spread_over_all_shards() {
         let mut counts = [0; SHARDS];
         (0..64_000).for_each(|number| counts[shard_of(mint(number)).index()] += 1);
-        assert!(
-            counts.iter().all(|count| (800..1_200).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
     }
 
     #[test]

@@ -25,11 +25,7 @@ impl Micros {
     /// # Panics
     /// When it leaves the range of an `i64`: amounts are bounded at the door, so that is a fault here.
     pub const fn plus(self, other: Self) -> Self {
-        Self(
-            self.0
-                .checked_add(other.0)
-                .expect("amounts are bounded at the door"),
-        )
+        Self(self.0.checked_add(other.0).expect("amounts are bounded at the door"))
     }
 
     /// Returns what is left above zero after taking `other` away.
@@ -69,10 +65,7 @@ mod tests {
     #[test]
     fn scaling_rounds_down_and_does_not_overflow() {
         assert_eq!(Micros(10).scaled(1, 3), Micros(3));
-        assert_eq!(
-            Micros(AMOUNT_MICROS_MAX).scaled(u32::MAX, u32::MAX),
-            Micros(AMOUNT_MICROS_MAX)
-        );
+        assert_eq!(Micros(AMOUNT_MICROS_MAX).scaled(u32::MAX, u32::MAX), Micros(AMOUNT_MICROS_MAX));
     }
 
     #[test]

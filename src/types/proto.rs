@@ -1,9 +1,5 @@
 //! The generated messages and services: `v1` on the wire, `journal` on disk.
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    reason = "generated; documented in proto/"
-)]
+#![allow(missing_docs, unreachable_pub, reason = "generated; documented in proto/")]
 #![allow(clippy::all, clippy::unwrap_used, reason = "generated")]
 
 /// The public interface, package `munadi.v1`.

@@ -48,10 +48,7 @@ mod tests {
     #[test]
     fn a_moment_falls_into_its_minute_and_hour() {
         let moment = Moment(3 * HOUR_MS - 1);
-        assert_eq!(
-            (moment.hour(), moment.minute(), moment.seconds()),
-            (2, 179, 10_799)
-        );
+        assert_eq!((moment.hour(), moment.minute(), moment.seconds()), (2, 179, 10_799));
         assert_eq!(moment.plus_ms(1).hour(), 3);
     }
 }
