@@ -8,12 +8,16 @@ use serde::Serialize;
 use crate::town::error::TownError;
 use crate::town::life::Town;
 use crate::town::lines::Kind;
-use crate::town::wire::moment;
+use crate::town::wire::{moment, timestamp};
 use crate::types::proto::v1::{self, Dimension, EventKind};
-use crate::types::time::Moment;
+use crate::types::time::{HOUR_MS, MINUTE_MS, Moment};
 
 /// Rows of one page.
 const PAGE: u32 = 10_000;
+
+/// How far past the last deed the clock must stand before the figures are asked for: what was served in
+/// a minute is journaled when it is over, and attributions are told up to the last closed one.
+const CLOSING_MS: i64 = 2 * MINUTE_MS;
 
 /// What one day came to.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
@@ -92,11 +96,12 @@ struct Served {
 }
 
 impl Town {
-    /// Asks for the figures of the day, after the clock has been moved past its last minute.
+    /// Moves the clock past the day's last minute and asks for its figures.
     ///
     /// # Errors
     /// When the server fails.
     pub async fn close(&mut self) -> Result<DayReport, TownError> {
+        self.jump_to(self.now().plus_ms(CLOSING_MS)).await;
         let (attributions, declined) = self.pull_attributions().await?;
         let (rows, served) = self.query_campaigns().await?;
         let mut report = DayReport {
@@ -152,6 +157,8 @@ impl Town {
         let mut rows = Vec::new();
         let mut request = v1::QueryReportRequest {
             dimensions: vec![Dimension::Campaign.into()],
+            // The span is cut to whole hours; the running one belongs to the day too.
+            end_time: Some(timestamp(self.now().plus_ms(HOUR_MS))),
             page_size: PAGE,
             ..Default::default()
         };

@@ -1,6 +1,7 @@
 //! The town at work: moves the clock, lets the feed ask, and tells the doors what was done, each answer
 //! awaited before the next step, so that one seed gives one set of figures.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -41,9 +42,9 @@ pub(crate) struct Look {
     pub(crate) place: [u64; 2],
 }
 
-/// What wakes the node after the clock was moved, and waits until it has done what the new time asks
-/// for. Without it the node notices by itself, some milliseconds later.
-pub type Wake = Arc<dyn Fn() + Send + Sync>;
+/// What wakes the node and waits until it has done all that follows from the time and the events so
+/// far. Without it that would come by itself, some milliseconds later: at another moment in each run.
+pub type Wake = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// A town that has its businesses and is ready to live.
 pub struct Town {
@@ -53,6 +54,7 @@ pub struct Town {
     seed: u64,
     habits: Habits,
     agenda: Agenda,
+    now: Moment,
     pub(crate) founded: Founded,
     pub(crate) tally: Tally,
 }
@@ -72,7 +74,8 @@ impl Town {
     ) -> Result<Self, TownError> {
         let founded = found(&mut doors, &format!("town-{seed}"), lines).await?;
         let tally = Tally::new(&founded);
-        Ok(Self { doors, clock, wake, seed, habits, agenda: Agenda::default(), founded, tally })
+        let (agenda, now) = (Agenda::default(), Moment(0));
+        Ok(Self { doors, clock, wake, seed, habits, agenda, now, founded, tally })
     }
 
     /// Returns the doors, for the questions at the day's end.
@@ -81,14 +84,20 @@ impl Town {
     }
 
     /// Moves the clock, and leaves for later what is due by then.
-    pub(crate) fn jump_to(&self, now: Moment) {
+    pub(crate) async fn jump_to(&mut self, now: Moment) {
+        self.now = now;
         self.clock.set(now);
-        (self.wake)();
+        (self.wake)().await;
+    }
+
+    /// Returns where the clock stands.
+    pub(crate) const fn now(&self) -> Moment {
+        self.now
     }
 
     /// Moves the clock and tells the doors all that is due by then.
     pub(crate) async fn move_to(&mut self, now: Moment) -> Result<(), TownError> {
-        self.jump_to(now);
+        self.jump_to(now).await;
         let (mut seen, mut chats, mut sales) = (Vec::new(), Vec::new(), Vec::new());
         for deed in self.agenda.take_due(now) {
             match deed {
@@ -102,9 +111,12 @@ impl Town {
         }
         for batch in chats.chunks(BATCH) {
             self.record_chats(batch, now).await?;
+            // Credit and charge follow behind; what comes next must find them.
+            (self.wake)().await;
         }
         for batch in sales.chunks(BATCH) {
             self.record_sales(batch, now).await?;
+            (self.wake)().await;
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ async fn live_until(town: &mut Town, end: Moment) -> Result<(), TownError> {
     while let Some(due) = town.next_deed().filter(|due| due.plus_ms(MINUTE_MS) < end) {
         town.move_to(due.plus_ms(MINUTE_MS)).await?;
     }
-    town.jump_to(end);
+    town.jump_to(end).await;
     Ok(())
 }
 
