@@ -112,8 +112,7 @@ impl Stage {
     }
 }
 
-/// Returns the keys of the town's roles, and what the server knows of them. They are for one run on
-/// loopback and its seed's clock, so they need not be unguessable… but they are made anew each time.
+/// Makes keys for the town's roles; returns them, and what the server knows of them.
 fn keys(advertisers: usize) -> (town::Keys, Keys) {
     let mut known = Vec::new();
     let mut key = |id: String, role, tenant| {
