@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::CliError;
+use crate::cli::Failure;
 use crate::cli::figures::Figures;
 use crate::cli::stage::Stage;
 use crate::town::{ADVERTISERS, DAY_START, Day, DayReport, TownOptions, found_town};
@@ -14,9 +14,8 @@ use crate::town::{ADVERTISERS, DAY_START, Day, DayReport, TownOptions, found_tow
 /// The most viewers that a town may have: their day is written down before it begins.
 const VIEWERS_MAX: u64 = 5_000_000;
 
-/// Lets a seeded town live one day in seconds, and prints what it came to.
-#[derive(Args, Clone, Debug)]
-pub struct DemoArgs {
+#[derive(Debug, Args)]
+pub(super) struct DemoArguments {
     /// Print one JSON object instead of the table.
     #[arg(long)]
     json: bool,
@@ -31,11 +30,7 @@ pub struct DemoArgs {
     keep: Option<PathBuf>,
 }
 
-/// Runs the demo.
-///
-/// # Errors
-/// When the node or its server fails.
-pub fn run(args: &DemoArgs) -> Result<(), CliError> {
+pub(super) fn run(args: &DemoArguments) -> Result<(), Failure> {
     let options = TownOptions { seed: args.seed, viewers: args.viewers as usize };
     let day = Day::new(options);
     let stage = Stage::open(args.keep.as_deref(), DAY_START, args.seed, ADVERTISERS)?;
@@ -47,7 +42,7 @@ pub fn run(args: &DemoArgs) -> Result<(), CliError> {
         let bar = progress(day.trays());
         let report = day.live(&mut town, |opened| bar.set_position(opened as u64)).await?;
         bar.finish_and_clear();
-        Ok::<_, CliError>(report)
+        Ok::<_, Failure>(report)
     })?;
     let taken = stage.elapsed().saturating_sub(started);
     // The connection must be gone before the server stops, else its drain would wait for it.
@@ -63,7 +58,7 @@ pub fn run(args: &DemoArgs) -> Result<(), CliError> {
 }
 
 /// Returns a bar on stderr; nothing is drawn where that is no terminal.
-pub(crate) fn progress(trays: usize) -> ProgressBar {
+pub(super) fn progress(trays: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} trays, {eta} left");
     let bar = ProgressBar::new(trays as u64);
     bar.set_style(style.expect("the template is well formed"));
@@ -71,14 +66,18 @@ pub(crate) fn progress(trays: usize) -> ProgressBar {
 }
 
 /// Returns how many requests and events were answered in a second.
-pub(crate) fn per_second(report: &DayReport, taken: std::time::Duration) -> u64 {
+pub(super) fn per_second(report: &DayReport, taken: std::time::Duration) -> u64 {
     let answered = u128::from(report.requests + report.events);
     u64::try_from(answered * 1_000 / taken.as_millis().max(1)).unwrap_or(u64::MAX)
 }
 
 /// Prints the figures on stdout.
-pub(crate) fn print(figures: &Figures, json: bool) -> Result<(), CliError> {
+pub(super) fn print(figures: &Figures, json: bool) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    if json { figures.write_json(&mut out)? } else { figures.write_table(&mut out)? }
+    if json {
+        figures.write_json(&mut out)?
+    } else {
+        figures.write_table(&mut out)?
+    }
     Ok(out.flush()?)
 }

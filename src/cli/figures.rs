@@ -10,28 +10,28 @@ use crate::types::money::Micros;
 
 /// What a run came to, with all that says how it was made.
 #[derive(Debug, Serialize)]
-pub(crate) struct Figures {
+pub(super) struct Figures {
     /// Everything random followed from it.
-    pub(crate) seed: u64,
+    pub(super) seed: u64,
     /// How many people lived in the town; absent in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) viewers: Option<usize>,
+    pub(super) viewers: Option<usize>,
     /// The day's own figures. `spend_micros` is the plain sum over all currencies.
     #[serde(flatten)]
-    pub(crate) day: DayReport,
+    pub(super) day: DayReport,
     /// Requests and events that the node answered in one second of the machine's time.
-    pub(crate) events_per_second: u64,
+    pub(super) events_per_second: u64,
     /// What the separate recount of the journal found.
-    pub(crate) audit: Verdict,
+    pub(super) audit: Option<Verdict>,
 }
 
 /// What the audit found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-pub(crate) struct Verdict {
+pub(super) struct Verdict {
     /// Whether every invoice equals its recount.
-    pub(crate) equal: bool,
+    pub(super) equal: bool,
     /// How many invoices were recounted.
-    pub(crate) invoices: u64,
+    pub(super) invoices: u64,
 }
 
 /// The columns of the table, with their widths.
@@ -50,13 +50,13 @@ const NAME_WIDTH: usize = 36;
 
 impl Figures {
     /// Writes one JSON object and nothing else.
-    pub(crate) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(super) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
         serde_json::to_writer(&mut *out, self)?;
         writeln!(out)
     }
 
     /// Writes the table.
-    pub(crate) fn write_table(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(super) fn write_table(&self, out: &mut impl Write) -> io::Result<()> {
         self.write_campaigns(out)?;
         self.write_slots(out)?;
         self.write_events(out)?;
@@ -95,8 +95,11 @@ impl Figures {
 
     fn write_events(&self, out: &mut impl Write) -> io::Result<()> {
         let day = &self.day;
-        writeln!(out, "seen {}, taps {}, conversations {}, first replies {}, conversions {}",
-            day.impressions, day.taps, day.conversations, day.first_replies, day.conversions)?;
+        writeln!(
+            out,
+            "seen {}, taps {}, conversations {}, first replies {}, conversions {}",
+            day.impressions, day.taps, day.conversations, day.first_replies, day.conversions
+        )?;
         for (currency, &spend) in &day.spend_by_currency {
             let over = day.over_delivered_by_currency.get(currency).copied().unwrap_or_default();
             let (spend, over) = (amount(spend), amount(over));
@@ -104,8 +107,11 @@ impl Figures {
         }
         writeln!(out, "charged above a budget: {}", amount(day.over_budget_micros))?;
         let refused: u64 = day.events_refused.values().sum();
-        writeln!(out, "events {}, of which sent before {}, refused {refused}", day.events,
-            day.events_already)?;
+        writeln!(
+            out,
+            "events {}, of which sent before {}, refused {refused}",
+            day.events, day.events_already
+        )?;
         for (reason, count) in &day.events_refused {
             writeln!(out, "  {reason:<28}{count:>10}")?;
         }
@@ -120,8 +126,9 @@ impl Figures {
         for difference in &self.day.differences {
             writeln!(out, "the town counted otherwise: {difference}")?;
         }
-        let verdict = if self.audit.equal { "equal" } else { "NOT equal" };
-        writeln!(out, "audit: {} invoices recounted from the journal, {verdict}", self.audit.invoices)
+        let Some(audit) = self.audit else { return Ok(()) };
+        let verdict = if audit.equal { "equal" } else { "NOT equal" };
+        writeln!(out, "audit: {} invoices recounted from the journal, {verdict}", audit.invoices)
     }
 }
 
@@ -158,7 +165,7 @@ mod tests {
             campaigns: vec![campaign],
             ..DayReport::default()
         };
-        let audit = Verdict { equal: true, invoices: 1 };
+        let audit = Some(Verdict { equal: true, invoices: 1 });
         Figures { seed: 7, viewers: Some(9), day, events_per_second: 5, audit }
     }
 
@@ -168,8 +175,16 @@ mod tests {
         figures().write_json(&mut out).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
         for key in [
-            "requests", "ads_served", "impressions", "taps", "conversations", "first_replies",
-            "conversions", "spend_micros", "over_budget_micros", "campaigns",
+            "requests",
+            "ads_served",
+            "impressions",
+            "taps",
+            "conversations",
+            "first_replies",
+            "conversions",
+            "spend_micros",
+            "over_budget_micros",
+            "campaigns",
         ] {
             assert!(json.get(key).is_some(), "{key}");
         }

@@ -1,54 +1,90 @@
-//! The commands: they wire everything together and do nothing themselves.
+//! Commands: each reads its arguments, wires the rooms together, and says how it went.
 
-use std::io;
-use std::path::PathBuf;
-
-use thiserror::Error;
-
-use crate::journal::LogError;
-use crate::node::StartError;
-use crate::town::TownError;
-
-pub mod demo;
+mod config;
+mod demo;
 mod figures;
-pub mod replay;
+mod keys;
+mod replay;
+mod serve;
 mod stage;
 
-/// Why a command stopped, and what to do about it.
-#[derive(Debug, Error)]
-pub enum CliError {
-    /// The machine refused something.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// A file of the command line can't be opened.
-    #[error("{path}: {source}", path = path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the machine said.
-        source: io::Error,
-    },
-    /// A file of the command line can't be used.
-    #[error("{path}: {source}", path = path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: TownError,
-    },
-    /// A file of recorded requests holds none.
-    #[error("{path}: it holds no request", path = .0.display())]
-    NoRequests(PathBuf),
-    /// A folder that should be new holds something.
-    #[error("{path}: the folder is not empty: name a new one", path = .0.display())]
-    FolderInUse(PathBuf),
-    /// The node did not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The journal can't be sealed or read.
-    #[error(transparent)]
-    Journal(#[from] LogError),
-    /// The town stopped.
-    #[error(transparent)]
-    Town(#[from] TownError),
+use std::error::Error;
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What can go wrong in a command, for people.
+type Failure = Box<dyn Error>;
+
+/// An ad server and campaign engine for Status-like feeds and click-to-chat ads.
+#[derive(Debug, Parser)]
+#[command(name = "munadi", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node: serve gRPC until SIGINT or SIGTERM, then drain.
+    Serve(serve::ServeArguments),
+    /// Make API keys.
+    Keys(keys::KeysArguments),
+    /// Let a seeded town live one day in seconds, and print what it came to.
+    Demo(demo::DemoArguments),
+    /// Run recorded requests against campaigns, and print what they would have come to.
+    ///
+    /// Every ad is taken as seen and viewable. Taps, messages, answers and sales are drawn by the
+    /// chances given here: they are assumptions, not measurements.
+    Replay(replay::ReplayArguments),
+}
+
+/// Runs the command of the process's arguments.
+pub fn run() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(std::io::stderr(), format_args!("munadi: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes a line for people. A closed pipe is no reason to fail.
+fn tell(mut out: impl Write, line: impl Display) {
+    let _ = writeln!(out, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_argument_has_a_help_text() {
+        let mut command = Arguments::command();
+        command.build();
+        let mut open = vec![&command];
+        while let Some(command) = open.pop() {
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+            open.extend(command.get_subcommands());
+        }
+        command.clone().debug_assert();
+    }
 }

@@ -21,18 +21,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::CliError;
+use crate::cli::Failure;
 use crate::cli::demo::{per_second, print, progress};
 use crate::cli::figures::Figures;
 use crate::cli::stage::Stage;
 use crate::town::{Habits, JsonForm, Recording, Town, TownError};
 
-/// Runs recorded requests against campaigns, and prints what they would have come to.
-///
-/// Every ad is taken as seen and viewable. Taps, messages, answers and sales are drawn by the chances
-/// given here: they are assumptions, not measurements.
-#[derive(Args, Clone, Debug)]
-pub struct ReplayArgs {
+#[derive(Debug, Args)]
+pub(super) struct ReplayArguments {
     /// Recorded requests: one AdRequest a line (protobuf JSON), with its time, in the order of time.
     #[arg(long, value_name = "FILE")]
     requests: PathBuf,
@@ -56,22 +52,20 @@ pub struct ReplayArgs {
     chats_per_million: u32,
 }
 
-/// Runs the dry run.
-///
-/// # Errors
-/// When a file can't be read, or the node or its server fails.
-pub fn run(args: &ReplayArgs) -> Result<(), CliError> {
+pub(super) fn run(args: &ReplayArguments) -> Result<(), Failure> {
     let form = JsonForm::default();
     let in_file = |path: &Path| {
-        let path = path.to_owned();
-        move |source: TownError| CliError::File { path, source }
+        let path = path.display().to_string();
+        move |error: TownError| format!("{path}: {error}")
     };
     let lines = form
         .read_campaigns(open(&args.campaigns)?)
         .map_err(|error| in_file(&args.campaigns)(error.into()))?;
-    let recording = Recording::read(&form, open(&args.requests)?)
-        .map_err(in_file(&args.requests))?;
-    let start = recording.start().ok_or_else(|| CliError::NoRequests(args.requests.clone()))?;
+    let recording =
+        Recording::read(&form, open(&args.requests)?).map_err(in_file(&args.requests))?;
+    let start = recording
+        .start()
+        .ok_or_else(|| format!("{}: it holds no request", args.requests.display()))?;
     let stage = Stage::open(args.keep.as_deref(), start, args.seed, 1)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let started = stage.elapsed();
@@ -84,7 +78,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), CliError> {
         let bar = progress(recording.trays());
         let report = recording.live(&mut town, |made| bar.set_position(made as u64)).await?;
         bar.finish_and_clear();
-        Ok::<_, CliError>(report)
+        Ok::<_, Failure>(report)
     })?;
     let taken = stage.elapsed().saturating_sub(started);
     drop(runtime);
@@ -98,7 +92,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), CliError> {
     print(&figures, args.json)
 }
 
-fn open(path: &Path) -> Result<BufReader<File>, CliError> {
-    let file = File::open(path);
-    Ok(BufReader::new(file.map_err(|source| CliError::Open { path: path.to_owned(), source })?))
+fn open(path: &Path) -> Result<BufReader<File>, Failure> {
+    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(BufReader::new(file))
 }

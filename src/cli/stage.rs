@@ -1,5 +1,6 @@
 //! Where a town lives: a node in a folder of its own, its server on loopback, and the keys of all roles.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli::CliError;
+use crate::cli::Failure;
 use crate::cli::figures::Verdict;
 use crate::guard::{Key, Keys, Role, secret_blake3};
 use crate::node::clock::{Clock, MovedClock};
 use crate::node::{Node, NodeOptions};
 use crate::rpc::{Patience, Running, ServerConfig, serve};
 use crate::town::{self, Doors, Wake};
+use crate::types::request::Policy;
 use crate::types::time::Moment;
 
 /// The number of the town's only feed.
@@ -25,7 +27,7 @@ const FEED: u32 = 1;
 const ROUNDS: usize = 3;
 
 /// A node with its server, and a clock that somebody else moves.
-pub(crate) struct Stage {
+pub(super) struct Stage {
     folder: Folder,
     node: Arc<Node>,
     server: Running,
@@ -38,12 +40,12 @@ impl Stage {
     ///
     /// # Errors
     /// When the folder holds something, or the node or its server can't be started.
-    pub(crate) fn open(
+    pub(super) fn open(
         keep: Option<&Path>,
         start: Moment,
         seed: u64,
         advertisers: usize,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, Failure> {
         let folder = Folder::new(keep)?;
         let clock = Arc::new(MovedClock::at(start));
         let options = NodeOptions {
@@ -63,7 +65,8 @@ impl Stage {
             keys: Arc::new(known),
             patience: Patience::default(),
         };
-        let server = serve(Arc::clone(&node), config)?;
+        let policies = Arc::new(BTreeMap::from([(FEED, Policy::default())]));
+        let server = serve(&node, &policies, config)?;
         Ok(Self { folder, node, server, clock, keys })
     }
 
@@ -71,22 +74,22 @@ impl Stage {
     ///
     /// # Errors
     /// When the server can't be reached.
-    pub(crate) async fn doors(&self) -> Result<Doors, CliError> {
+    pub(super) async fn doors(&self) -> Result<Doors, Failure> {
         Ok(Doors::connect(&format!("http://{}", self.server.addr()), &self.keys).await?)
     }
 
     /// Returns the clock that the town moves.
-    pub(crate) fn clock(&self) -> Arc<MovedClock> {
+    pub(super) fn clock(&self) -> Arc<MovedClock> {
         Arc::clone(&self.clock)
     }
 
     /// Returns the machine's time, for measuring.
-    pub(crate) fn elapsed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         self.clock.monotonic()
     }
 
     /// Returns what waits until the node has done all that follows from time and events.
-    pub(crate) fn wake(&self) -> Wake {
+    pub(super) fn wake(&self) -> Wake {
         let node = Arc::clone(&self.node);
         Box::new(move || {
             let node = Arc::clone(&node);
@@ -103,13 +106,17 @@ impl Stage {
     ///
     /// # Errors
     /// When the journal can't be sealed or read.
-    pub(crate) fn close(self) -> Result<Verdict, CliError> {
+    pub(super) fn close(self) -> Result<Option<Verdict>, Failure> {
         self.server.stop();
         let node = Arc::into_inner(self.node);
-        node.map_or(Ok(()), Node::stop).map_err(CliError::from)?;
-        let report = crate::cli::audit::audit(&self.folder.path)?;
-        Ok(Verdict { equal: report.equal, invoices: report.invoices as u64 })
+        node.map_or(Ok(()), Node::stop)?;
+        recount(&self.folder.path)
     }
+}
+
+/// Lets the audit recount the journal of a folder. There is none yet.
+fn recount(_folder: &Path) -> Result<Option<Verdict>, Failure> {
+    Ok(None)
 }
 
 /// Makes keys for the town's roles; returns them, and what the server knows of them.
@@ -145,7 +152,7 @@ struct Folder {
 }
 
 impl Folder {
-    fn new(keep: Option<&Path>) -> Result<Self, CliError> {
+    fn new(keep: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = keep else {
             let path = std::env::temp_dir().join(format!("munadi-{}", secret()));
             fs::create_dir(&path)?;
@@ -153,7 +160,8 @@ impl Folder {
         };
         fs::create_dir_all(path)?;
         if fs::read_dir(path)?.next().is_some() {
-            return Err(CliError::FolderInUse(path.to_owned()));
+            let path = path.display();
+            return Err(format!("{path}: the folder is not empty: name a new one").into());
         }
         Ok(Self { path: path.to_owned(), kept: true })
     }
@@ -185,6 +193,6 @@ mod tests {
         drop(Folder::new(Some(&kept)).unwrap());
         assert!(kept.exists());
         fs::write(kept.join("something"), "here").unwrap();
-        assert!(matches!(Folder::new(Some(&kept)), Err(CliError::FolderInUse(_))));
+        assert!(Folder::new(Some(&kept)).is_err());
     }
 }
