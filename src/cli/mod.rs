@@ -2,10 +2,14 @@
 
 pub mod audit;
 mod config;
+mod demo;
+mod figures;
 pub mod fsck;
 mod keys;
+mod replay;
 pub mod report;
 mod serve;
+mod stage;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -35,6 +39,13 @@ enum Command {
     Audit(audit::AuditArgs),
     Fsck(fsck::FsckArgs),
     Report(report::ReportArgs),
+    /// Let a seeded town live one day in seconds, and print what it came to.
+    Demo(demo::DemoArguments),
+    /// Run recorded requests against campaigns, and print what they would have come to.
+    ///
+    /// Every ad is taken as seen and viewable. Taps, messages, answers and sales are drawn by the
+    /// chances given here: they are assumptions, not measurements.
+    Replay(replay::ReplayArguments),
 }
 
 /// Runs the command of the process's arguments.
@@ -45,6 +56,8 @@ pub fn run() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments).map_err(Failure::from),
         Command::Fsck(arguments) => fsck::run(&arguments).map_err(Failure::from),
         Command::Report(arguments) => report::run(&arguments).map_err(Failure::from),
+        Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Replay(arguments) => replay::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,
