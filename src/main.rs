@@ -1,1 +1,3 @@
-fn main(){}
+//! The `munadi` binary.
+
+fn main() {}

@@ -137,9 +137,7 @@ pub fn unpack_region(packed: u16) -> String {
     let mut rest = packed;
     let mut letters = Vec::with_capacity(3);
     while rest > 0 {
-        let Some(letter) = (rest % 37)
-            .checked_sub(1)
-            .and_then(|d| char::from_digit(d.into(), 36))
+        let Some(letter) = (rest % 37).checked_sub(1).and_then(|d| char::from_digit(d.into(), 36))
         else {
             return String::new();
         };
@@ -182,11 +180,7 @@ impl PrefillCode {
 
     /// Returns the code with this number, or `None` above 50 bits.
     pub const fn from_number(number: u64) -> Option<Self> {
-        if number >> CODE_BITS == 0 {
-            Some(Self(number))
-        } else {
-            None
-        }
+        if number >> CODE_BITS == 0 { Some(Self(number)) } else { None }
     }
 
     /// Returns the code as a number of 50 bits.
@@ -244,10 +238,7 @@ fn code_digit(character: char) -> Option<u64> {
         'O' => '0',
         letter => letter,
     };
-    CODE_LETTERS
-        .iter()
-        .position(|&known| char::from(known) == letter)
-        .map(|value| value as u64)
+    CODE_LETTERS.iter().position(|&known| char::from(known) == letter).map(|value| value as u64)
 }
 
 #[cfg(test)]
@@ -313,7 +304,8 @@ mod tests {
         assert_eq!(pack_region("ABCD"), None);
         assert_eq!(pack_region("A-1"), None);
         assert_eq!(unpack_region(37), "", "a zero digit inside is not a region");
-        assert_eq!(unpack_region(u16::MAX), "", "four letters are not a region");
+        assert_eq!(unpack_region(REGION_END + 37 * 37 + 37 + 1), "", "`0000` is not a region");
+        assert_eq!(unpack_region(u16::MAX), "");
     }
 
     #[test]
@@ -324,18 +316,9 @@ mod tests {
         assert_eq!(first.to_string(), "0G00000001");
         assert_eq!("oOiIlL0011".parse(), "0011110011".parse::<PrefillCode>());
         assert_eq!("".parse::<PrefillCode>(), Err(BadCode::Length(0)));
-        assert_eq!(
-            "01234567890".parse::<PrefillCode>(),
-            Err(BadCode::Length(11))
-        );
-        assert_eq!(
-            "012345678U".parse::<PrefillCode>(),
-            Err(BadCode::Character('U'))
-        );
-        assert_eq!(
-            "012345678é".parse::<PrefillCode>(),
-            Err(BadCode::Character('é'))
-        );
+        assert_eq!("01234567890".parse::<PrefillCode>(), Err(BadCode::Length(11)));
+        assert_eq!("012345678U".parse::<PrefillCode>(), Err(BadCode::Character('U')));
+        assert_eq!("012345678é".parse::<PrefillCode>(), Err(BadCode::Character('é')));
         assert_eq!(PrefillCode::from_number(1 << 50), None);
     }
 }

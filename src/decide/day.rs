@@ -1,0 +1,79 @@
+//! Days of an account's zone: daily budgets roll at its midnight, daylight-saving days included.
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+use crate::types::time::{DAY_MS, Moment};
+
+/// One day of an account.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Day {
+    /// Days since 1970-01-01 in the account's zone.
+    pub number: i32,
+    /// Its first moment.
+    pub start: Moment,
+    /// The first moment of the next.
+    pub until: Moment,
+}
+
+/// Returns the day that a moment falls into. An unknown zone is UTC; the door lets none in.
+pub fn day_of(zone: &str, now: Moment) -> Day {
+    day_in(zone, now).unwrap_or_else(|| {
+        let number = now.0.div_euclid(DAY_MS);
+        Day {
+            number: number as i32,
+            start: Moment(number * DAY_MS),
+            until: Moment((number + 1) * DAY_MS),
+        }
+    })
+}
+
+fn day_in(zone: &str, now: Moment) -> Option<Day> {
+    let zone = TimeZone::get(zone).ok()?;
+    let local = Timestamp::from_millisecond(now.0).ok()?.to_zoned_datetime(zone.clone());
+    let date = local.date();
+    let start = date.to_zoned_datetime(zone.clone()).ok()?;
+    let until = date.checked_add(1.day()).ok()?.to_zoned_datetime(zone).ok()?;
+    let epoch = jiff::civil::date(1970, 1, 1);
+    let number = date.since(epoch).ok()?.get_days();
+    Some(Day {
+        number,
+        start: Moment(start.timestamp().as_millisecond()),
+        until: Moment(until.timestamp().as_millisecond()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::time::HOUR_MS;
+
+    fn at(text: &str) -> Moment {
+        Moment(text.parse::<Timestamp>().expect("a time").as_millisecond())
+    }
+
+    #[test]
+    fn a_day_ends_at_the_zones_midnight() {
+        let day = day_of("America/Mexico_City", at("2026-11-23T05:59:59Z"));
+        assert_eq!(day.until, at("2026-11-23T06:00:00Z"));
+        let next = day_of("America/Mexico_City", day.until);
+        assert_eq!((next.start, next.number), (day.until, day.number + 1));
+    }
+
+    #[test]
+    fn daylight_saving_days_have_23_and_25_hours() {
+        let length = |text| {
+            let day = day_of("America/New_York", at(text));
+            (day.until.0 - day.start.0) / HOUR_MS
+        };
+        assert_eq!(length("2026-03-08T12:00:00Z"), 23);
+        assert_eq!(length("2026-11-01T12:00:00Z"), 25);
+    }
+
+    #[test]
+    fn days_are_numbered_since_the_epoch() {
+        assert_eq!(day_of("UTC", Moment(0)).number, 0);
+        assert_eq!(day_of("UTC", Moment(-1)).number, -1);
+        assert_eq!(day_of("Asia/Kolkata", at("2026-11-22T18:30:00Z")).number, 20_780);
+    }
+}

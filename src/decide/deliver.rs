@@ -1,0 +1,244 @@
+//! Credit: what becomes of an opening or conversion where the viewer lives.
+//!
+//! Delivery has two steps, each its own decision in its own shard. First the viewer's shard credits and
+//! charges; then, only once that stands before it in the journal, the outcome's shard settles its
+//! outbox. Both may be repeated after a crash: what was done is seen and not done again.
+
+use crate::decide::chats::declined;
+use crate::decide::purse::charge;
+use crate::decide::record::showing_of;
+use crate::state::bucket::Outgoing;
+use crate::state::catalog::Catalog;
+use crate::state::chats::Chat;
+use crate::state::credit::CodeEntry;
+use crate::state::purses::Purse;
+use crate::state::viewers::{Touch, Viewer};
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{
+    ClickMatched, ConversationOpened, ConversationTouch, ConversionCredited, Converted,
+    OutboxSettled, OutcomeDeclined, Proof, Showing,
+};
+use crate::types::proto::v1::{DeclineReason, Outcome};
+use crate::types::time::{DAY_MS, Moment};
+
+/// A tap earns what happens within this span: the `7d_click` window, the field's default (FACTS,
+/// "Attribution windows").
+pub const CLICK_WINDOW_MS: i64 = 7 * DAY_MS;
+
+/// Where an outgoing claim leads: the viewer and click that it names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Click {
+    /// The click's id.
+    pub view: u64,
+    /// Whose it is.
+    pub viewer: u64,
+}
+
+/// What is known where the viewer lives.
+#[derive(Clone, Copy, Debug)]
+pub struct There<'a> {
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// The viewer.
+    pub viewer: Option<&'a Viewer>,
+    /// The purse of the claimed ad's account.
+    pub purse: Option<&'a Purse>,
+    /// The journal's time.
+    pub now: Moment,
+}
+
+/// The next step of a delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Journal this in the viewer's shard, then deliver again.
+    Credit(Kind),
+    /// Journal these in the outcome's shard: the delivery is done.
+    Settle(Vec<Kind>),
+}
+
+impl Outgoing {
+    /// Returns the proof that it carries.
+    pub fn proof(&self) -> Proof {
+        match self {
+            Self::Opened(fact) => fact.proof.unwrap_or_default(),
+            Self::Converted(fact) => fact.proof.unwrap_or_default(),
+        }
+    }
+
+    /// Returns the click that it claims, by its token or by what its code stands for; `None`: the code
+    /// is unknown, or good for another endpoint.
+    pub fn click(&self, by_code: impl Fn(u64) -> Option<CodeEntry>) -> Option<Click> {
+        let proof = self.proof();
+        if proof.code == 0 {
+            return Some(Click { view: proof.view, viewer: proof.viewer });
+        }
+        let entry = by_code(proof.code)?;
+        let good = match self {
+            Self::Opened(fact) => fact.endpoint == entry.endpoint,
+            // The code was checked when its conversation opened.
+            Self::Converted(_) => true,
+        };
+        good.then_some(Click { view: entry.view, viewer: entry.viewer })
+    }
+}
+
+/// Returns the next step for an outgoing claim. `chat` is the conversation of an opening.
+pub fn deliver(
+    outgoing: &Outgoing,
+    click: Option<Click>,
+    there: &There<'_>,
+    chat: Option<&Chat>,
+) -> Step {
+    match outgoing {
+        Outgoing::Opened(fact) => match match_opening(fact, outgoing.proof(), click, there) {
+            Ok(Some(matched)) => Step::Credit(Kind::ClickMatched(matched)),
+            Ok(None) => Step::Settle(vec![settled_opening(fact, outgoing, click, there, chat)]),
+            Err(reason) => Step::Settle(vec![
+                Kind::OutcomeDeclined(declined_opening(fact, reason)),
+                Kind::OutboxSettled(unsettled(fact.outcome, fact.conversation)),
+            ]),
+        },
+        Outgoing::Converted(fact) => {
+            match credit_conversion(fact, outgoing.proof(), click, there) {
+                Ok(Some(credited)) => Step::Credit(Kind::ConversionCredited(credited)),
+                Ok(None) => Step::Settle(vec![Kind::OutboxSettled(unsettled(fact.outcome, 0))]),
+                Err(reason) => Step::Settle(vec![
+                    Kind::OutcomeDeclined(declined(fact, reason)),
+                    Kind::OutboxSettled(unsettled(fact.outcome, 0)),
+                ]),
+            }
+        }
+    }
+}
+
+/// Returns the match of an opening, `None` when it stands already, or why no ad is credited.
+fn match_opening(
+    fact: &ConversationOpened,
+    proof: Proof,
+    click: Option<Click>,
+    there: &There<'_>,
+) -> Result<Option<ClickMatched>, DeclineReason> {
+    let click = click.ok_or(DeclineReason::NoTouch)?;
+    let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
+    let (showing, touch_ms, price) = match touch {
+        Some(touch) if touch.conversation == fact.conversation => return Ok(None),
+        Some(touch) if touch.conversation != 0 => return Err(DeclineReason::Duplicated),
+        Some(touch) => (touch.showing(click.viewer), touch.tap_ms, touch.conversation_price),
+        None => {
+            let (showing, touch_ms) = implied(proof, click, there)?;
+            // A tap that was never reported is charged only if its view was recorded.
+            let seen = there.viewer.is_some_and(|viewer| viewer.view(click.view).is_some());
+            (showing, touch_ms, if seen { proof.price } else { 0 })
+        }
+    };
+    inside_window(fact.event_ms, touch_ms)?;
+    let family = there.catalog.family(showing.ad).ok_or(DeclineReason::NoTouch)?;
+    let charge = (price > 0).then(|| charge(&family, there.purse, price, there.now));
+    Ok(Some(ClickMatched {
+        outcome: fact.outcome,
+        showing: Some(showing),
+        conversation: fact.conversation,
+        event_ms: fact.event_ms,
+        touch_ms,
+        match_kind: proof.match_kind,
+        implied_tap: touch.is_none(),
+        charge,
+        endpoint: fact.endpoint,
+    }))
+}
+
+/// Returns the credit of a conversion, `None` when it stands already, or why no ad is credited.
+fn credit_conversion(
+    fact: &Converted,
+    proof: Proof,
+    click: Option<Click>,
+    there: &There<'_>,
+) -> Result<Option<ConversionCredited>, DeclineReason> {
+    let click = click.ok_or(DeclineReason::NoTouch)?;
+    let known = |viewer: &Viewer| viewer.credited.iter().any(|(id, _)| *id == fact.outcome);
+    if there.viewer.is_some_and(known) {
+        return Ok(None);
+    }
+    let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
+    let used_by_another = |touch: &Touch| {
+        let (used, ours) = (touch.conversation, fact.conversation);
+        used != 0 && ours != 0 && used != ours
+    };
+    let (showing, touch_ms) = match touch {
+        Some(touch) if used_by_another(touch) => return Err(DeclineReason::Duplicated),
+        Some(touch) => (touch.showing(click.viewer), touch.tap_ms),
+        None => implied(proof, click, there)?,
+    };
+    inside_window(fact.event_ms, touch_ms)?;
+    Ok(Some(ConversionCredited {
+        outcome: fact.outcome,
+        showing: Some(showing),
+        conversation: fact.conversation,
+        event_ms: fact.event_ms,
+        touch_ms,
+        match_kind: proof.match_kind,
+        event_id: fact.event_id.clone(),
+        name: fact.name.clone(),
+        value: fact.value.clone(),
+    }))
+}
+
+/// Returns the tap that a genuine click token implies: at the earliest, when its ad was handed out.
+fn implied(proof: Proof, click: Click, there: &There<'_>) -> Result<(Showing, i64), DeclineReason> {
+    if proof.code != 0 {
+        return Err(DeclineReason::NoTouch);
+    }
+    let family = there.catalog.family(proof.ad).ok_or(DeclineReason::NoTouch)?;
+    let showing = showing_of(&family, click.view, click.viewer, 0, proof.issued_s);
+    Ok((showing, Moment::from_seconds(proof.issued_s).0))
+}
+
+fn inside_window(event_ms: i64, touch_ms: i64) -> Result<(), DeclineReason> {
+    let inside = event_ms - touch_ms <= CLICK_WINDOW_MS;
+    if inside { Ok(()) } else { Err(DeclineReason::OutOfLookbackWindow) }
+}
+
+fn settled_opening(
+    fact: &ConversationOpened,
+    outgoing: &Outgoing,
+    click: Option<Click>,
+    there: &There<'_>,
+    chat: Option<&Chat>,
+) -> Kind {
+    let view = click.map_or(0, |click| click.view);
+    let touch = there.viewer.and_then(|viewer| viewer.touch(view));
+    let touch = touch.map(|touch| ConversationTouch {
+        campaign: touch.campaign,
+        ad_set: touch.ad_set,
+        ad: touch.ad,
+        view,
+        match_kind: outgoing.proof().match_kind,
+        event_ms: fact.event_ms,
+    });
+    // An answer that came before the match is counted now.
+    let reply_ms = chat.map_or(0, |chat| chat.reply_ms);
+    let answered = touch.filter(|_| reply_ms > 0);
+    Kind::OutboxSettled(OutboxSettled {
+        outcome: fact.outcome,
+        conversation: fact.conversation,
+        touch,
+        first_reply_ad: answered.map_or(0, |touch| touch.ad),
+        first_reply_ms: if answered.is_some() { reply_ms } else { 0 },
+    })
+}
+
+fn unsettled(outcome: u64, conversation: u64) -> OutboxSettled {
+    OutboxSettled { outcome, conversation, ..OutboxSettled::default() }
+}
+
+fn declined_opening(fact: &ConversationOpened, reason: DeclineReason) -> OutcomeDeclined {
+    OutcomeDeclined {
+        outcome: fact.outcome,
+        kind: Outcome::Conversation.into(),
+        account: fact.account,
+        conversation: fact.conversation,
+        event_ms: fact.event_ms,
+        reason: reason.into(),
+        ..OutcomeDeclined::default()
+    }
+}

@@ -1,0 +1,29 @@
+//! What next: pure decisions. Which ads fill a tray, what an event changes, what a write becomes.
+//!
+//! Time, chance and state are arguments. Nothing here is changed but the counters of `board`.
+
+pub mod auction;
+pub mod board;
+pub mod chats;
+pub mod day;
+pub mod deliver;
+pub mod mutate;
+pub mod purse;
+pub mod record;
+pub mod select;
+pub mod shelf;
+pub mod slots;
+
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::refusal::Refusal;
+
+/// What became of one incoming event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decided {
+    /// New: these facts, together or not at all.
+    Facts(Vec<Kind>),
+    /// Counted before.
+    Already,
+    /// Nothing is counted.
+    Refused(Refusal),
+}

@@ -1,0 +1,320 @@
+//! Writes to the catalog: what a create or update becomes, judged against what stands above it.
+
+mod merge;
+
+use prost::Message;
+
+use crate::state::catalog::Catalog;
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{
+    AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, EndpointPut, RequestAnswered,
+};
+use crate::types::proto::v1::{
+    Account, Ad, AdSet, Budget, Business, Campaign, ChannelEndpoint, ConfiguredStatus, Money,
+};
+use crate::types::refusal::{Reason, Refusal};
+use crate::types::request::{Change, Mutation, Resource};
+use crate::types::time::Moment;
+
+/// What a write becomes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// What to journal; empty when the answer is remembered or only judged.
+    pub facts: Vec<Kind>,
+    /// What to answer.
+    pub answer: Resource,
+}
+
+/// Judges one write.
+///
+/// # Errors
+/// With the field at fault; nothing is changed then.
+pub fn mutate(catalog: &Catalog, mutation: &Mutation, now: Moment) -> Result<Written, Refusal> {
+    if let Some(known) = catalog.answered(mutation.tenant, &mutation.request_id) {
+        if known.body_hash != mutation.body_hash {
+            let message = "this request_id was used with another body; choose a new one";
+            return Err(Refusal::new(Reason::RequestIdReused, "request_id", message));
+        }
+        return remembered(&mutation.change, &known.answer)
+            .map(|answer| Written { facts: Vec::new(), answer });
+    }
+    let desk = Desk { catalog, mutation, now };
+    let answer = match &mutation.change {
+        Change::Create(resource) => desk.create(resource.clone())?,
+        Change::Update(resource, mask) => desk.update(resource, mask)?,
+    };
+    if mutation.validate_only {
+        return Ok(Written { facts: Vec::new(), answer });
+    }
+    let answered = RequestAnswered {
+        tenant: mutation.tenant,
+        request_id: mutation.request_id.clone(),
+        body_hash: mutation.body_hash.to_vec(),
+        answer: encoded(&answer),
+    };
+    let facts = vec![desk.put(&answer), Kind::RequestAnswered(answered)];
+    Ok(Written { facts, answer })
+}
+
+struct Desk<'a> {
+    catalog: &'a Catalog,
+    mutation: &'a Mutation,
+    now: Moment,
+}
+
+impl Desk<'_> {
+    fn create(&self, resource: Resource) -> Result<Resource, Refusal> {
+        let time = Some(crate::state::credit::timestamp(self.now.0));
+        let created = match resource {
+            Resource::Account(row) => Resource::Account(Account {
+                id: self.catalog.accounts.next_id(),
+                create_time: time,
+                ..row
+            }),
+            Resource::Business(row) => Resource::Business(Business {
+                id: self.catalog.businesses.next_id(),
+                create_time: time,
+                ..row
+            }),
+            Resource::Endpoint(row) => Resource::Endpoint(ChannelEndpoint {
+                id: self.catalog.endpoints.next_id(),
+                create_time: time,
+                ..row
+            }),
+            Resource::Campaign(row) => Resource::Campaign(Campaign {
+                id: self.catalog.campaigns.next_id(),
+                create_time: time,
+                ..row
+            }),
+            Resource::AdSet(row) => Resource::AdSet(AdSet {
+                id: self.catalog.ad_sets.next_id(),
+                create_time: time,
+                ..row
+            }),
+            Resource::Ad(row) => {
+                Resource::Ad(Ad { id: self.catalog.ads.next_id(), create_time: time, ..row })
+            }
+        };
+        let stamped = merge::stamp(created, 1, self.now);
+        self.judge(&stamped)?;
+        Ok(stamped)
+    }
+
+    fn update(&self, wanted: &Resource, mask: &[String]) -> Result<Resource, Refusal> {
+        let current = self.current(wanted)?;
+        let (revision, status) = merge::revision_and_status(&current);
+        let etag = merge::etag(wanted);
+        if !etag.is_empty() && etag != revision.to_string() {
+            let message = "somebody changed it since; get it again and repeat the change";
+            return Err(Refusal::new(Reason::EtagMismatch, "etag", message));
+        }
+        if status == ConfiguredStatus::Archived {
+            return Err(Refusal::new(Reason::Archived, "id", "archived things can't be changed"));
+        }
+        let merged = merge::merge(current, wanted, mask)?;
+        let stamped = merge::stamp(merged, revision + 1, self.now);
+        self.judge(&stamped)?;
+        Ok(stamped)
+    }
+
+    /// Returns the newest version of what is to be changed.
+    fn current(&self, wanted: &Resource) -> Result<Resource, Refusal> {
+        let catalog = self.catalog;
+        let (found, account) = match wanted {
+            Resource::Account(row) => {
+                let row = catalog.accounts.get(row.id);
+                (row.map(|row| Resource::Account(Account::clone(row))), row.map(|row| row.id))
+            }
+            Resource::Business(row) => {
+                let row = catalog.businesses.get(row.id);
+                let account = row.map(|row| row.account_id);
+                (row.map(|row| Resource::Business(Business::clone(row))), account)
+            }
+            Resource::Endpoint(row) => {
+                let row = catalog.endpoints.get(row.id);
+                let account = row.and_then(|row| self.account_of_business(row.business_id).ok());
+                (row.map(|row| Resource::Endpoint(ChannelEndpoint::clone(row))), account)
+            }
+            Resource::Campaign(row) => {
+                let row = catalog.campaigns.get(row.id);
+                let account = row.map(|row| row.account_id);
+                (row.map(|row| Resource::Campaign(Campaign::clone(row))), account)
+            }
+            Resource::AdSet(row) => {
+                let row = catalog.ad_sets.get(row.id);
+                let account = row.and_then(|row| self.account_of_campaign(row.campaign_id).ok());
+                (row.map(|row| Resource::AdSet(AdSet::clone(row))), account)
+            }
+            Resource::Ad(row) => {
+                let row = catalog.ads.get(row.id);
+                let account = row.and_then(|row| self.account_of_ad_set(row.ad_set_id).ok());
+                (row.map(|row| Resource::Ad(Ad::clone(row))), account)
+            }
+        };
+        let (Some(found), Some(account)) = (found, account) else {
+            return Err(Refusal::new(Reason::NotFound, "id", "no such id"));
+        };
+        self.own(account, "id")?;
+        Ok(found)
+    }
+
+    /// Checks a new version against what stands above it.
+    fn judge(&self, resource: &Resource) -> Result<(), Refusal> {
+        match resource {
+            Resource::Account(row) => {
+                in_currency(row.spend_limit.as_ref(), &row.currency, "account.spend_limit")
+            }
+            Resource::Business(row) => self.own(row.account_id, "business.account_id").map(drop),
+            Resource::Endpoint(row) => {
+                let account = self.account_of_business(row.business_id)?;
+                self.own(account, "channel_endpoint.business_id").map(drop)
+            }
+            Resource::Campaign(row) => {
+                let account = self.own(row.account_id, "campaign.account_id")?;
+                budget_in(row.budget.as_ref(), &account.currency, "campaign.budget")
+            }
+            Resource::AdSet(row) => self.judge_ad_set(row),
+            Resource::Ad(row) => self.judge_ad(row),
+        }
+    }
+
+    fn judge_ad_set(&self, row: &AdSet) -> Result<(), Refusal> {
+        let field = "ad_set.campaign_id";
+        let account = self.account_of_campaign(row.campaign_id)?;
+        let account = self.own(account, field)?;
+        let campaign = self.catalog.campaigns.get(row.campaign_id);
+        let campaign = campaign.ok_or_else(|| not_found(field))?;
+        unarchived(campaign.configured_status(), field)?;
+        in_currency(row.bid.as_ref(), &account.currency, "ad_set.bid")?;
+        budget_in(row.budget.as_ref(), &account.currency, "ad_set.budget")?;
+        if !has_budget(row.budget.as_ref()) && !has_budget(campaign.budget.as_ref()) {
+            let message = "give the ad set or its campaign a daily or lifetime budget";
+            return Err(Refusal::new(Reason::FieldMissing, "ad_set.budget", message));
+        }
+        let seconds =
+            |time: &Option<prost_types::Timestamp>| time.as_ref().map(|time| time.seconds);
+        match (seconds(&row.start_time), seconds(&row.end_time)) {
+            (Some(start), Some(end)) if end <= start => {
+                let message = "the end must come after the start";
+                Err(Refusal::new(Reason::EndBeforeStart, "ad_set.end_time", message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn judge_ad(&self, row: &Ad) -> Result<(), Refusal> {
+        let field = "ad.ad_set_id";
+        let account = self.account_of_ad_set(row.ad_set_id)?;
+        self.own(account, field)?;
+        let ad_set = self.catalog.ad_sets.get(row.ad_set_id).ok_or_else(|| not_found(field))?;
+        unarchived(ad_set.configured_status(), field)?;
+        let field = "ad.destination.endpoint_id";
+        let endpoint = row.destination.as_ref().map_or(0, |chat| chat.endpoint_id);
+        let endpoint = self.catalog.endpoints.get(endpoint).ok_or_else(|| not_found(field))?;
+        if self.account_of_business(endpoint.business_id)? != account {
+            let message =
+                "the endpoint belongs to another account's business; name one of this account";
+            return Err(Refusal::new(Reason::EndpointForeign, field, message));
+        }
+        Ok(())
+    }
+
+    /// Returns an account of the caller's tenant. Foreign and unknown ids are told apart for nobody.
+    fn own(&self, account: u64, field: &'static str) -> Result<&Account, Refusal> {
+        let owner = self.catalog.tenant_of(account);
+        let ours = self.mutation.any_tenant || owner == Some(self.mutation.tenant);
+        // A new account is nobody's yet.
+        let found = self.catalog.accounts.get(account).filter(|_| ours);
+        found.map(|row| &**row).ok_or_else(|| not_found(field))
+    }
+
+    fn account_of_business(&self, business: u64) -> Result<u64, Refusal> {
+        let row = self.catalog.businesses.get(business);
+        row.map(|row| row.account_id).ok_or_else(|| not_found("channel_endpoint.business_id"))
+    }
+
+    fn account_of_campaign(&self, campaign: u64) -> Result<u64, Refusal> {
+        let row = self.catalog.campaigns.get(campaign);
+        row.map(|row| row.account_id).ok_or_else(|| not_found("ad_set.campaign_id"))
+    }
+
+    fn account_of_ad_set(&self, ad_set: u64) -> Result<u64, Refusal> {
+        let row = self.catalog.ad_sets.get(ad_set).ok_or_else(|| not_found("ad.ad_set_id"))?;
+        self.account_of_campaign(row.campaign_id)
+    }
+
+    fn put(&self, resource: &Resource) -> Kind {
+        match resource.clone() {
+            Resource::Account(row) => {
+                let tenant = self.catalog.tenant_of(row.id).unwrap_or(self.mutation.tenant);
+                Kind::AccountPut(AccountPut { tenant, account: Some(row) })
+            }
+            Resource::Business(row) => Kind::BusinessPut(BusinessPut { business: Some(row) }),
+            Resource::Endpoint(row) => Kind::EndpointPut(EndpointPut { endpoint: Some(row) }),
+            Resource::Campaign(row) => Kind::CampaignPut(CampaignPut { campaign: Some(row) }),
+            Resource::AdSet(row) => Kind::AdSetPut(AdSetPut { ad_set: Some(row) }),
+            Resource::Ad(row) => Kind::AdPut(AdPut { ad: Some(row) }),
+        }
+    }
+}
+
+fn not_found(field: &'static str) -> Refusal {
+    Refusal::new(Reason::NotFound, field, "no such id")
+}
+
+fn unarchived(status: ConfiguredStatus, field: &'static str) -> Result<(), Refusal> {
+    match status {
+        ConfiguredStatus::Archived => {
+            Err(Refusal::new(Reason::Archived, field, "nothing can be put under an archived one"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn has_budget(budget: Option<&Budget>) -> bool {
+    budget.is_some_and(|budget| budget.daily.is_some() || budget.lifetime.is_some())
+}
+
+fn budget_in(budget: Option<&Budget>, currency: &str, field: &str) -> Result<(), Refusal> {
+    let Some(budget) = budget else { return Ok(()) };
+    in_currency(budget.daily.as_ref(), currency, &format!("{field}.daily"))?;
+    in_currency(budget.lifetime.as_ref(), currency, &format!("{field}.lifetime"))
+}
+
+fn in_currency(money: Option<&Money>, currency: &str, field: &str) -> Result<(), Refusal> {
+    match money {
+        Some(money) if money.currency != currency => {
+            let message = format!("must be in the account's currency, {currency}");
+            Err(Refusal::new(Reason::CurrencyInvalid, format!("{field}.currency"), message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn encoded(resource: &Resource) -> Vec<u8> {
+    match resource {
+        Resource::Account(row) => row.encode_to_vec(),
+        Resource::Business(row) => row.encode_to_vec(),
+        Resource::Endpoint(row) => row.encode_to_vec(),
+        Resource::Campaign(row) => row.encode_to_vec(),
+        Resource::AdSet(row) => row.encode_to_vec(),
+        Resource::Ad(row) => row.encode_to_vec(),
+    }
+}
+
+/// Decodes a remembered answer as the kind that was asked for. The body's hash covers the method, so
+/// the kind is the same.
+fn remembered(change: &Change, answer: &[u8]) -> Result<Resource, Refusal> {
+    let (Change::Create(like) | Change::Update(like, _)) = change;
+    let decoded = match like {
+        Resource::Account(_) => Account::decode(answer).map(Resource::Account),
+        Resource::Business(_) => Business::decode(answer).map(Resource::Business),
+        Resource::Endpoint(_) => ChannelEndpoint::decode(answer).map(Resource::Endpoint),
+        Resource::Campaign(_) => Campaign::decode(answer).map(Resource::Campaign),
+        Resource::AdSet(_) => AdSet::decode(answer).map(Resource::AdSet),
+        Resource::Ad(_) => Ad::decode(answer).map(Resource::Ad),
+    };
+    decoded.map_err(|_| {
+        Refusal::new(Reason::RequestIdReused, "request_id", "this id was used for another method")
+    })
+}

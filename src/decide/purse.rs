@@ -1,0 +1,185 @@
+//! Money decisions: slices of budgets that are granted for a day, and charges clipped to them.
+
+use crate::decide::day::Day;
+use crate::state::catalog::Family;
+use crate::state::purses::{Line, Purse};
+use crate::types::proto::journal::v1::{Charge, Granted, LineKind};
+use crate::types::proto::v1::{Account, AdSet, Budget, Campaign, Money};
+use crate::types::time::Moment;
+
+/// What a budget line allows; `None` in both: the line has no budget and is not granted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Terms {
+    /// Most for one day, micros.
+    pub daily: Option<i64>,
+    /// Most for the whole life, micros.
+    pub lifetime: Option<i64>,
+}
+
+impl Terms {
+    /// Returns an account's terms: its spend limit.
+    pub fn of_account(account: &Account) -> Self {
+        Self { daily: None, lifetime: micros(account.spend_limit.as_ref()) }
+    }
+
+    /// Returns a campaign's terms.
+    pub fn of_campaign(campaign: &Campaign) -> Self {
+        Self::of_budget(campaign.budget.as_ref())
+    }
+
+    /// Returns an ad set's terms.
+    pub fn of_ad_set(ad_set: &AdSet) -> Self {
+        Self::of_budget(ad_set.budget.as_ref())
+    }
+
+    fn of_budget(budget: Option<&Budget>) -> Self {
+        let Some(budget) = budget else {
+            return Self::default();
+        };
+        Self { daily: micros(budget.daily.as_ref()), lifetime: micros(budget.lifetime.as_ref()) }
+    }
+
+    /// Tells whether the line has a budget at all.
+    pub const fn limited(self) -> bool {
+        self.daily.is_some() || self.lifetime.is_some()
+    }
+
+    /// Returns what may still be charged on a day, micros.
+    fn left(self, line: Option<&Line>, day: i32) -> i64 {
+        let life = line.map_or(0, |line| line.life);
+        let today = line.and_then(|line| line.days.get(&day)).copied().unwrap_or_default();
+        let of_day = self.daily.map_or(i64::MAX, |daily| daily - today);
+        let of_life = self.lifetime.map_or(i64::MAX, |lifetime| lifetime - life);
+        of_day.min(of_life).max(0)
+    }
+}
+
+fn micros(money: Option<&Money>) -> Option<i64> {
+    money.map(|money| money.micros)
+}
+
+/// Names one budget line.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LineId {
+    /// What it belongs to.
+    pub kind: LineKind,
+    /// The account's, campaign's or ad set's id.
+    pub id: u64,
+    /// The account that pays.
+    pub account: u64,
+}
+
+/// Returns the grant of a line for a day, replacing the one it has: all that the budget leaves, since
+/// one node owns all shards. `None`: the line has no budget.
+pub fn grant(
+    line: LineId,
+    terms: Terms,
+    purse: Option<&Purse>,
+    day: Day,
+    id: u64,
+) -> Option<Granted> {
+    if !terms.limited() {
+        return None;
+    }
+    let known = purse.and_then(|purse| purse.line(line.kind, line.id));
+    Some(Granted {
+        grant: id,
+        account: line.account,
+        line_kind: line.kind.into(),
+        line: line.id,
+        day: day.number,
+        amount: terms.left(known, day.number),
+        until_ms: day.until.0,
+    })
+}
+
+/// Returns the three lines that pay for an ad, with their terms.
+pub fn lines_of(family: &Family<'_>) -> [(LineId, Terms); 3] {
+    let account = family.account.id;
+    let line = |kind, id| LineId { kind, id, account };
+    [
+        (line(LineKind::Account, account), Terms::of_account(family.account)),
+        (line(LineKind::Campaign, family.campaign.id), Terms::of_campaign(family.campaign)),
+        (line(LineKind::AdSet, family.ad_set.id), Terms::of_ad_set(family.ad_set)),
+    ]
+}
+
+/// Returns the charge for an event of this price: clipped to the least that any line has left, the
+/// rest noted as delivered for nothing. A line whose grant has ended has nothing left.
+pub fn charge(family: &Family<'_>, purse: Option<&Purse>, price: i64, now: Moment) -> Charge {
+    let mut charge = Charge::default();
+    let mut left = price.max(0);
+    for (line, terms) in lines_of(family) {
+        if !terms.limited() {
+            continue;
+        }
+        let known = purse.and_then(|purse| purse.line(line.kind, line.id));
+        let Some(grant) = known.and_then(Line::current) else {
+            left = 0;
+            continue;
+        };
+        left = left.min(grant.left(now));
+        charge.day = grant.day;
+        match line.kind {
+            LineKind::Account => charge.account_grant = grant.id,
+            LineKind::Campaign => charge.campaign_grant = grant.id,
+            LineKind::AdSet => charge.ad_set_grant = grant.id,
+            LineKind::Unspecified => {}
+        }
+    }
+    charge.amount = left;
+    charge.over_delivered = price.max(0) - left;
+    charge
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Stamp;
+    use crate::state::purses::PurseChunk;
+    use crate::types::ids::{Seq, Shard};
+    use crate::types::proto::journal::v1::fact::Kind;
+    use crate::types::proto::journal::v1::{ImpressionSeen, Showing};
+
+    const LINE: LineId = LineId { kind: LineKind::Campaign, id: 5, account: 1 };
+
+    fn day(number: i32) -> Day {
+        let start = i64::from(number) * 100;
+        Day { number, start: Moment(start), until: Moment(start + 100) }
+    }
+
+    /// Spends on the line by a fact, as the journal would.
+    fn spend(chunk: &mut PurseChunk, seq: u64, grant: u64, day: i32, amount: i64) {
+        let showing = Showing { account: 1, campaign: 5, ad_set: 9, ..Showing::default() };
+        let charge = Charge { amount, campaign_grant: grant, day, ..Charge::default() };
+        let fact = ImpressionSeen {
+            showing: Some(showing),
+            charge: Some(charge),
+            ..ImpressionSeen::default()
+        };
+        let shard = Shard::new(0).expect("a shard");
+        let stamp = Stamp { shard, seq: Seq(seq), at: Moment(0) };
+        chunk.apply(stamp, &Kind::ImpressionSeen(fact));
+    }
+
+    #[test]
+    fn a_new_day_grants_the_daily_budget_until_the_lifetime_is_spent() {
+        let terms = Terms { daily: Some(100), lifetime: Some(150) };
+        let mut chunk = PurseChunk::default();
+        let amount = |chunk: &PurseChunk, number| {
+            let purse = chunk.purses.get(&1);
+            grant(LINE, terms, purse, day(number), 7).map(|granted| granted.amount)
+        };
+        assert_eq!(amount(&chunk, 0), Some(100));
+        spend(&mut chunk, 1, 7, 0, 80);
+        assert_eq!(amount(&chunk, 0), Some(20));
+        assert_eq!(amount(&chunk, 1), Some(70));
+        spend(&mut chunk, 2, 8, 1, 70);
+        assert_eq!(amount(&chunk, 2), Some(0));
+    }
+
+    #[test]
+    fn a_line_without_a_budget_is_not_granted() {
+        assert_eq!(grant(LINE, Terms::default(), None, day(0), 7), None);
+    }
+}

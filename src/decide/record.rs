@@ -1,0 +1,182 @@
+//! What an event on a served ad changes: counted once, charged if it is what the ad set pays for.
+
+use crate::decide::Decided;
+use crate::decide::purse::charge;
+use crate::state::catalog::Family;
+use crate::state::purses::Purse;
+use crate::state::viewers::{HIDDEN_MAX, VIEWS_MAX, View, Viewer};
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{
+    Charge, FeedbackGiven, ImpressionSeen, Showing, Tapped, Watched,
+};
+use crate::types::proto::v1::{BillingEvent, EventKind};
+use crate::types::refusal::{Reason, Refusal};
+use crate::types::time::{MINUTE_MS, Moment};
+use crate::types::token::{PrefillCode, ViewToken};
+
+/// How far an event's time may be ahead of the engine's.
+pub const FUTURE_MS_MAX: i64 = 5 * MINUTE_MS;
+
+/// What is known when an ad event arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The ad with everything above it.
+    pub family: Family<'a>,
+    /// The viewer.
+    pub viewer: Option<&'a Viewer>,
+    /// The purse of the ad's account.
+    pub purse: Option<&'a Purse>,
+    /// The journal's time.
+    pub now: Moment,
+}
+
+/// One event with its opened token.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// All that serving knew.
+    pub token: &'a ViewToken,
+    /// What happened.
+    pub kind: EventKind,
+    /// When, by the device.
+    pub at: Option<Moment>,
+    /// The prefill code that stands for this click.
+    pub code: PrefillCode,
+}
+
+/// Judges one event.
+pub fn record(known: &Known<'_>, event: &Event<'_>) -> Decided {
+    match judge(known, event) {
+        Ok(Some(fact)) => Decided::Facts(vec![fact]),
+        Ok(None) => Decided::Already,
+        Err(refusal) => Decided::Refused(refusal),
+    }
+}
+
+fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> {
+    let token = event.token;
+    let event_ms = event_time(event.at, known.now)?.0;
+    if event_ms < Moment::from_seconds(token.issued).0 {
+        let message = "the event is older than its token; send the time at which it happened";
+        return Err(Refusal::new(Reason::EventBeforeToken, "time", message));
+    }
+    let view = known.viewer.and_then(|viewer| viewer.view(token.view));
+    if event.kind == EventKind::Impression {
+        return see(known, token, view, event_ms);
+    }
+    let Some(view) = view else {
+        let message = "no impression was recorded for this token; send that first";
+        return Err(Refusal::new(Reason::ViewMissing, "view_token", message));
+    };
+    if view.flags.has(event.kind) {
+        return Ok(None);
+    }
+    let showing = Some(showing(known, token));
+    let event_kind = event.kind as u32;
+    match event.kind {
+        EventKind::Viewable
+        | EventKind::Video25
+        | EventKind::Video50
+        | EventKind::Video75
+        | EventKind::Video100 => Ok(Some(Kind::Watched(Watched { showing, event_ms, event_kind }))),
+        EventKind::Tap => Ok(Some(tap(known, event, event_ms))),
+        EventKind::HideAd | EventKind::HideBusiness | EventKind::Report => {
+            if known.viewer.is_some_and(|viewer| viewer.hidden.len() >= HIDDEN_MAX) {
+                let message = "the viewer has hidden as many ads as are remembered";
+                return Err(Refusal::new(Reason::ViewerFull, "view_token", message));
+            }
+            Ok(Some(Kind::FeedbackGiven(FeedbackGiven { showing, event_ms, event_kind })))
+        }
+        EventKind::Undo => {
+            let hides = [EventKind::HideAd, EventKind::HideBusiness, EventKind::Report];
+            let hidden = hides.iter().any(|kind| view.flags.has(*kind));
+            let fact = FeedbackGiven { showing, event_ms, event_kind };
+            Ok(hidden.then_some(Kind::FeedbackGiven(fact)))
+        }
+        EventKind::Unspecified | EventKind::Impression => {
+            Err(Refusal::new(Reason::FieldInvalid, "kind", "name what happened"))
+        }
+    }
+}
+
+/// Returns when an event happened, or refuses a time that is ahead of the engine's.
+pub fn event_time(at: Option<Moment>, now: Moment) -> Result<Moment, Refusal> {
+    let at = at.unwrap_or(now);
+    if at.0 > now.0 + FUTURE_MS_MAX {
+        let message =
+            "the time is more than 5 minutes ahead of the server; check the sender's clock";
+        return Err(Refusal::new(Reason::EventFromFuture, "time", message));
+    }
+    Ok(at)
+}
+
+fn see(
+    known: &Known<'_>,
+    token: &ViewToken,
+    view: Option<&View>,
+    event_ms: i64,
+) -> Result<Option<Kind>, Refusal> {
+    if view.is_some() {
+        return Ok(None);
+    }
+    if known.viewer.is_some_and(|viewer| viewer.views.len() >= VIEWS_MAX) {
+        let message = "the viewer has seen as many ads in 25 hours as are remembered";
+        return Err(Refusal::new(Reason::ViewerFull, "view_token", message));
+    }
+    let cap = known.family.ad_set.frequency_cap.unwrap_or_default();
+    let show_by_ms = Moment::from_seconds(token.issued).0 + i64::from(token.show_by) * 1_000;
+    let billed = token.billing == BillingEvent::Impressions as u8 && event_ms <= show_by_ms;
+    Ok(Some(Kind::ImpressionSeen(ImpressionSeen {
+        showing: Some(showing(known, token)),
+        event_ms,
+        charge: charge_if(known, token, billed),
+        cap_hours: cap.interval_hours,
+        placement: u32::from(token.placement),
+        position: u32::from(token.position),
+        country: u32::from(u16::from_be_bytes(token.country)),
+        region: u32::from(token.region),
+        age_gender: u32::from(token.age_gender),
+        os_device: u32::from(token.os_device),
+    })))
+}
+
+fn tap(known: &Known<'_>, event: &Event<'_>, event_ms: i64) -> Kind {
+    let token = event.token;
+    let conversation = token.billing == BillingEvent::Conversations as u8;
+    Kind::Tapped(Tapped {
+        showing: Some(showing(known, token)),
+        event_ms,
+        charge: charge_if(known, token, token.billing == BillingEvent::LinkClicks as u8),
+        code: event.code.number(),
+        endpoint: known.family.endpoint.id,
+        conversation_price: if conversation { token.price_micros } else { 0 },
+    })
+}
+
+fn charge_if(known: &Known<'_>, token: &ViewToken, billed: bool) -> Option<Charge> {
+    billed.then(|| charge(&known.family, known.purse, token.price_micros, known.now))
+}
+
+fn showing(known: &Known<'_>, token: &ViewToken) -> Showing {
+    showing_of(&known.family, token.view, token.viewer, token.feed, token.issued)
+}
+
+/// Returns which ad was shown to whom, with everything above the ad.
+pub fn showing_of(
+    family: &Family<'_>,
+    view: u64,
+    viewer: u64,
+    feed: u32,
+    issued_s: u32,
+) -> Showing {
+    Showing {
+        view,
+        viewer,
+        ad: family.ad.id,
+        ad_set: family.ad_set.id,
+        campaign: family.campaign.id,
+        account: family.account.id,
+        business: family.business.id,
+        feed,
+        issued_s,
+    }
+}

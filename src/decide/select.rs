@@ -1,0 +1,318 @@
+//! The one path of serving: targeting, schedule, feedback, caps, distance, budget, score, auction, slots.
+//!
+//! Written plainly: every live ad of the country is looked at, one after the other. It stays as the
+//! oracle of the index.
+
+use std::cmp::Reverse;
+
+use crate::decide::auction::{hold_of, price_of, value_of};
+use crate::decide::board::{Board, Rates};
+use crate::decide::shelf::{Row, Shelf};
+use crate::decide::slots::places;
+use crate::state::viewers::{CAPPED_AD_SETS_MAX, CapCount, Hidden, Viewer};
+use crate::types::dice::Dice;
+use crate::types::proto::v1::NoAdReason;
+use crate::types::request::{AdRequest, Policy};
+use crate::types::time::Moment;
+
+/// Why an ad stayed out of a tray. Counted and reported, never raised as an error. Numbers are
+/// journaled: those of `NoAdReason` where it has one, ours from 500.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[repr(u16)]
+pub enum Skip {
+    /// Not for this viewer or placement.
+    NotTargeted = 2,
+    /// Before its start or after its end.
+    OutsideSchedule = 3,
+    /// A budget has nothing free.
+    BudgetSpent = 4,
+    /// The viewer has seen its ad set often enough.
+    FrequencyCapped = 5,
+    /// The viewer hid the ad or its business.
+    HiddenByViewer = 6,
+    /// The advertiser or category stands in the tray, or was shown to the viewer just now.
+    Separation = 8,
+    /// Its value is under the feed's floor.
+    BelowFloor = 9,
+    /// The viewer's cap record has no room for another ad set.
+    CapStateFull = 11,
+    /// Others were worth more.
+    Outbid = 500,
+}
+
+impl Skip {
+    /// Every reason, in the order of the path.
+    pub const ALL: [Self; 9] = [
+        Self::NotTargeted,
+        Self::OutsideSchedule,
+        Self::HiddenByViewer,
+        Self::CapStateFull,
+        Self::FrequencyCapped,
+        Self::Separation,
+        Self::BudgetSpent,
+        Self::BelowFloor,
+        Self::Outbid,
+    ];
+
+    /// Returns how far along the path an ad got: its place in [`Self::ALL`].
+    pub const fn stage(self) -> usize {
+        match self {
+            Self::NotTargeted => 0,
+            Self::OutsideSchedule => 1,
+            Self::HiddenByViewer => 2,
+            Self::CapStateFull => 3,
+            Self::FrequencyCapped => 4,
+            Self::Separation => 5,
+            Self::BudgetSpent => 6,
+            Self::BelowFloor => 7,
+            Self::Outbid => 8,
+        }
+    }
+
+    /// Returns the slot's reason when this is how far the best ad for it got.
+    const fn of_slot(self) -> NoAdReason {
+        match self {
+            Self::NotTargeted => NoAdReason::NotTargeted,
+            Self::OutsideSchedule => NoAdReason::OutsideSchedule,
+            Self::BudgetSpent => NoAdReason::BudgetSpent,
+            Self::FrequencyCapped => NoAdReason::FrequencyCapped,
+            Self::HiddenByViewer => NoAdReason::HiddenByViewer,
+            // An ad that was outbid had a slot to itself unless separation took it.
+            Self::Separation | Self::Outbid => NoAdReason::Separation,
+            Self::BelowFloor => NoAdReason::BelowFloor,
+            Self::CapStateFull => NoAdReason::CapStateFull,
+        }
+    }
+}
+
+/// An ad that was promised to the viewer and not seen yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Promise {
+    /// The view it will be.
+    pub view: u64,
+    /// Its ad set.
+    pub ad_set: u64,
+    /// Its business.
+    pub business: u64,
+    /// When it was promised, milliseconds.
+    pub at_ms: i64,
+    /// When the promise ends, milliseconds.
+    pub until_ms: i64,
+}
+
+/// A copy of what selection needs to know of one viewer.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Onlooker {
+    /// Whether the feed told who it is. Capped ads need to know.
+    pub known: bool,
+    caps: Vec<CapCount>,
+    recent: Vec<(u64, i64)>,
+    hidden: Vec<Hidden>,
+    promised: Vec<Promise>,
+}
+
+impl Onlooker {
+    /// Returns the copy of a viewer with the promises made to it.
+    pub fn of(viewer: Option<&Viewer>, promised: &[Promise], now: Moment) -> Self {
+        let promised =
+            promised.iter().filter(|promise| promise.until_ms > now.0).copied().collect();
+        let mut onlooker = Self { known: true, promised, ..Self::default() };
+        if let Some(viewer) = viewer {
+            onlooker.caps.clone_from(&viewer.caps);
+            onlooker.hidden.clone_from(&viewer.hidden);
+            let seen = |view: &crate::state::viewers::View| {
+                (view.business, Moment::from_seconds(view.issued_s).0)
+            };
+            onlooker.recent = viewer.views.iter().map(seen).collect();
+        }
+        onlooker
+    }
+
+    fn hides(&self, row: &Row) -> bool {
+        let is = |hidden: &Hidden| hidden.id == if hidden.business { row.business } else { row.ad };
+        self.hidden.iter().any(is)
+    }
+
+    fn cap_of(&self, row: &Row, now: Moment) -> Result<(), Skip> {
+        if row.cap_max == 0 {
+            return Ok(());
+        }
+        if !self.known {
+            return Err(Skip::FrequencyCapped);
+        }
+        let promised = self.promised.iter().filter(|promise| promise.ad_set == row.ad_set).count();
+        let counted = self.caps.iter().find(|cap| cap.ad_set == row.ad_set);
+        let seen = counted.map_or(0, |cap| cap.within(row.cap_hours, now));
+        if seen + promised as u32 >= row.cap_max {
+            return Err(Skip::FrequencyCapped);
+        }
+        let others = |promise: &&Promise| !self.caps.iter().any(|cap| cap.ad_set == promise.ad_set);
+        let room = CAPPED_AD_SETS_MAX.saturating_sub(self.promised.iter().filter(others).count());
+        if counted.is_none() && self.caps.len() >= room {
+            return Err(Skip::CapStateFull);
+        }
+        Ok(())
+    }
+
+    fn saw_business_since(&self, business: u64, since_ms: i64) -> bool {
+        let promised = self.promised.iter().map(|promise| (promise.business, promise.at_ms));
+        let mut shown = self.recent.iter().copied().chain(promised);
+        shown.any(|(of, at_ms)| of == business && at_ms > since_ms)
+    }
+}
+
+/// One ad in one slot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed {
+    /// Its row on the shelf.
+    pub row: u32,
+    /// Price of one billed event, micros.
+    pub price: i64,
+    /// The rates that it was valued with.
+    pub rates: Rates,
+    /// What to hold until it is seen, micros.
+    pub hold: i64,
+}
+
+/// A filled tray: places in order, each with an ad or the reason for none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tray {
+    /// Position and filling.
+    pub slots: Vec<(u16, Result<Placed, NoAdReason>)>,
+}
+
+/// Counts why rows were passed over. Rows that are never looked at were not targeted.
+pub trait Passes {
+    /// Notes that a row was passed over.
+    fn pass(&mut self, row: u32, skip: Skip);
+}
+
+#[derive(Clone, Copy)]
+struct Bid {
+    row: u32,
+    value: i64,
+    lot: u64,
+    rates: Rates,
+}
+
+/// Fills a tray.
+#[allow(clippy::too_many_arguments, reason = "everything a pure decision depends on is named here")]
+pub fn select(
+    shelf: &Shelf,
+    board: &Board,
+    onlooker: &Onlooker,
+    policy: &Policy,
+    request: &AdRequest,
+    now: Moment,
+    dice: &mut impl Dice,
+    passes: &mut impl Passes,
+) -> Tray {
+    let places = places(policy, request);
+    let wanted = places.iter().filter(|place| place.allowed).count();
+    if wanted == 0 {
+        let refused =
+            |place: &crate::decide::slots::Place| (place.position, Err(NoAdReason::FeedPolicy));
+        return Tray { slots: places.iter().map(refused).collect() };
+    }
+    let mut bids = Vec::new();
+    let mut furthest = Skip::NotTargeted;
+    for index in shelf.in_country(request.profile.country) {
+        let row = &shelf.rows[index as usize];
+        match offer(row, board, onlooker, policy, request, now) {
+            Ok((value, rates)) => bids.push(Bid { row: index, value, lot: dice.roll(), rates }),
+            Err(skip) => {
+                if skip.stage() > furthest.stage() {
+                    furthest = skip;
+                }
+                passes.pass(index, skip);
+            }
+        }
+    }
+    let winners = separate(shelf, &mut bids, wanted, passes);
+    if winners.len() < bids.len() && winners.len() <= wanted {
+        furthest = Skip::Separation;
+    }
+    let empty = if shelf.rows.is_empty() { NoAdReason::NoLiveAds } else { furthest.of_slot() };
+    let mut placed = (0..wanted).map(|slot| place(shelf, policy, &winners, slot));
+    let fill = |place: &crate::decide::slots::Place| {
+        let filling = if place.allowed {
+            placed.next().flatten().ok_or(empty)
+        } else {
+            Err(NoAdReason::FeedPolicy)
+        };
+        (place.position, filling)
+    };
+    Tray { slots: places.iter().map(fill).collect() }
+}
+
+/// Returns what a row is worth for this viewer now, or why it stays out.
+fn offer(
+    row: &Row,
+    board: &Board,
+    onlooker: &Onlooker,
+    policy: &Policy,
+    request: &AdRequest,
+    now: Moment,
+) -> Result<(i64, Rates), Skip> {
+    if !row.target.matches(&request.profile, request.placement) {
+        return Err(Skip::NotTargeted);
+    }
+    if now.0 < row.start_ms || now.0 >= row.end_ms {
+        return Err(Skip::OutsideSchedule);
+    }
+    if onlooker.hides(row) {
+        return Err(Skip::HiddenByViewer);
+    }
+    onlooker.cap_of(row, now)?;
+    if onlooker.saw_business_since(row.business, now.0 - policy.advertiser_distance_ms) {
+        return Err(Skip::Separation);
+    }
+    let rates = board.rates(row.ad);
+    let value = value_of(row.billing, row.bid, rates);
+    let hold = hold_of(row.billing, price_of(row.billing, row.bid, rates, value), rates);
+    if board.free(row, now) < hold.max(1) {
+        return Err(Skip::BudgetSpent);
+    }
+    if value < policy.floor_cpm_micros.max(1) {
+        return Err(Skip::BelowFloor);
+    }
+    Ok((value, rates))
+}
+
+/// Orders the bids by value, equal ones by lot, and returns the best of each advertiser and category:
+/// one more than there are slots, since that one sets the last price.
+fn separate(shelf: &Shelf, bids: &mut [Bid], wanted: usize, passes: &mut impl Passes) -> Vec<Bid> {
+    bids.sort_unstable_by_key(|bid| (Reverse(bid.value), bid.lot));
+    let mut best: Vec<Bid> = Vec::with_capacity(wanted + 1);
+    for bid in bids.iter() {
+        let row = &shelf.rows[bid.row as usize];
+        let clash = best.iter().any(|other| {
+            let other = &shelf.rows[other.row as usize];
+            other.business == row.business
+                || other.account == row.account
+                || (row.category != 0 && other.category == row.category)
+        });
+        if best.len() > wanted {
+            passes.pass(bid.row, Skip::Outbid);
+        } else if clash {
+            passes.pass(bid.row, Skip::Separation);
+        } else {
+            best.push(*bid);
+        }
+    }
+    if let Some(next) = best.get(wanted) {
+        passes.pass(next.row, Skip::Outbid);
+    }
+    best
+}
+
+/// Returns the winner of a slot at the price that the next one sets.
+fn place(shelf: &Shelf, policy: &Policy, winners: &[Bid], slot: usize) -> Option<Placed> {
+    let bid = winners.get(slot)?;
+    let next = winners.get(slot + 1).map_or(policy.floor_cpm_micros, |next| next.value);
+    let row = &shelf.rows[bid.row as usize];
+    let cpm = next.max(policy.floor_cpm_micros);
+    let price = price_of(row.billing, row.bid, bid.rates, cpm);
+    let hold = hold_of(row.billing, price, bid.rates);
+    Some(Placed { row: bid.row, price, rates: bid.rates, hold })
+}

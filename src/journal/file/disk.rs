@@ -1,0 +1,42 @@
+//! The two calls durability rests on, in one place so that tests can make them fail.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Writes and syncs segments.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk {
+    #[cfg(test)]
+    pub(super) faults: std::sync::Arc<Faults>,
+}
+
+/// Which calls fail from now on.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) write: std::sync::atomic::AtomicBool,
+    pub(super) sync: std::sync::atomic::AtomicBool,
+}
+
+impl Disk {
+    pub(super) fn write(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        #[cfg(test)]
+        fail_if(&self.faults.write)?;
+        file.write_all_at(bytes, at)
+    }
+
+    pub(super) fn sync(&self, file: &File) -> io::Result<()> {
+        #[cfg(test)]
+        fail_if(&self.faults.sync)?;
+        file.sync_data()
+    }
+}
+
+#[cfg(test)]
+fn fail_if(fault: &std::sync::atomic::AtomicBool) -> io::Result<()> {
+    if fault.load(std::sync::atomic::Ordering::SeqCst) {
+        return Err(io::Error::other("injected"));
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! One bucket of viewers, conversations and conversions: what is copied at once by a checkpoint.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::chats::Chat;
+use crate::state::viewers::Viewer;
+use crate::state::{Map, Stamp};
+use crate::types::ids::Seq;
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{ConversationOpened, Converted};
+use crate::types::proto::v1::EventKind;
+use crate::types::time::{DAY_MS, Moment};
+
+/// A conversion's id is remembered for this long; older conversions are refused.
+pub const CONVERSION_MEMORY_MS: i64 = 90 * DAY_MS;
+
+/// Something that waits to be credited or declined where the viewer lives.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum Outgoing {
+    /// An opening with a proof.
+    Opened(#[serde(with = "crate::state::wire::message")] ConversationOpened),
+    /// A conversion with a proof.
+    Converted(#[serde(with = "crate::state::wire::message")] Converted),
+}
+
+/// A conversion that was counted.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct KnownConversion {
+    /// Hash of its content: the same id with other content is refused.
+    pub content: u64,
+    /// The journal's time of it.
+    pub at_ms: i64,
+}
+
+/// Viewers, conversations and conversions whose ids share their first 16 bits.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Bucket {
+    applied: u64,
+    swept_hour: u32,
+    /// By viewer number.
+    pub viewers: Map<u64, Viewer>,
+    /// By conversation id.
+    pub chats: Map<u64, Chat>,
+    /// By outcome.
+    pub conversions: Map<u64, KnownConversion>,
+    /// What waits for its viewer's shard, by outcome.
+    pub outbox: BTreeMap<u64, Outgoing>,
+}
+
+impl Bucket {
+    /// Returns the last fact of its shard that was applied here.
+    pub fn applied(&self) -> Seq {
+        Seq(self.applied)
+    }
+
+    /// Applies a fact that touches this bucket, once.
+    pub fn apply(&mut self, stamp: Stamp, fact: &Kind) {
+        if stamp.seq.0 <= self.applied {
+            return;
+        }
+        self.applied = stamp.seq.0;
+        self.sweep(stamp.at);
+        match fact {
+            Kind::ImpressionSeen(fact) => {
+                if let Some(showing) = &fact.showing {
+                    self.viewer(showing.viewer).see(fact, showing, stamp.at);
+                }
+            }
+            Kind::Watched(fact) => {
+                if let Some(showing) = &fact.showing {
+                    let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
+                    self.viewer(showing.viewer).mark(showing.view, kind);
+                }
+            }
+            Kind::Tapped(fact) => {
+                if let Some(showing) = &fact.showing {
+                    self.viewer(showing.viewer).tap(fact, showing);
+                }
+            }
+            Kind::FeedbackGiven(fact) => {
+                if let Some(showing) = &fact.showing {
+                    self.viewer(showing.viewer).give_feedback(fact, showing);
+                }
+            }
+            Kind::ClickMatched(fact) => {
+                if let Some(showing) = &fact.showing {
+                    self.viewer(showing.viewer).open(fact, showing);
+                }
+            }
+            Kind::ConversionCredited(fact) => {
+                if let Some(showing) = &fact.showing {
+                    let viewer = self.viewer(showing.viewer);
+                    viewer.credited.push((fact.outcome, stamp.at.0));
+                }
+            }
+            Kind::ConversationOpened(fact) => {
+                self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
+                if fact.proof.is_some() {
+                    self.outbox.insert(fact.outcome, Outgoing::Opened(*fact));
+                }
+            }
+            Kind::MessageRecorded(fact) => {
+                self.chats.entry(fact.conversation).or_default().hear(fact, stamp.at);
+            }
+            Kind::Converted(fact) => {
+                let known = KnownConversion { content: content_of(fact), at_ms: stamp.at.0 };
+                self.conversions.insert(fact.outcome, known);
+                if fact.proof.is_some() {
+                    self.outbox.insert(fact.outcome, Outgoing::Converted(fact.clone()));
+                }
+            }
+            Kind::OutboxSettled(fact) => {
+                self.outbox.remove(&fact.outcome);
+                if let Some(chat) = self.chats.get_mut(&fact.conversation) {
+                    chat.settle(fact);
+                }
+            }
+            Kind::AccountPut(_)
+            | Kind::BusinessPut(_)
+            | Kind::EndpointPut(_)
+            | Kind::CampaignPut(_)
+            | Kind::AdSetPut(_)
+            | Kind::AdPut(_)
+            | Kind::RequestAnswered(_)
+            | Kind::Granted(_)
+            | Kind::ServedMinute(_)
+            | Kind::OutcomeDeclined(_) => {}
+        }
+    }
+
+    /// Returns the viewer, new if unknown, with its version moved on.
+    fn viewer(&mut self, number: u64) -> &mut Viewer {
+        let viewer = self.viewers.entry(number).or_default();
+        viewer.version = viewer.version.wrapping_add(1);
+        viewer
+    }
+
+    /// Forgets, once an hour of the journal's time, what is past its memory. The hour comes from the
+    /// fact, so a replay forgets the same.
+    fn sweep(&mut self, at: Moment) {
+        if at.hour() <= self.swept_hour {
+            return;
+        }
+        self.swept_hour = at.hour();
+        self.viewers.retain(|_, viewer| viewer.sweep(at));
+        self.chats.retain(|_, chat| !chat.is_over(at));
+        let from = at.plus_ms(-CONVERSION_MEMORY_MS).0;
+        self.conversions.retain(|_, known| known.at_ms >= from);
+    }
+}
+
+/// Returns a number that differs, but for chance, when a conversion's content does. FNV-1a, 64 bits:
+/// it tells a caller's mistake from a repeat, and guards nothing.
+pub fn content_of(fact: &Converted) -> u64 {
+    let (micros, currency) =
+        fact.value.as_ref().map_or((0, ""), |value| (value.micros, value.currency.as_str()));
+    let bytes = fact.name.bytes().chain([0]).chain(currency.bytes()).chain(micros.to_le_bytes());
+    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
+}

@@ -1,0 +1,150 @@
+//! Which parts of the state a fact touches.
+
+use crate::types::ids::{SHARDS, number_of};
+use crate::types::proto::journal::v1::fact::Kind;
+
+/// Buckets of one shard. Fixed: a viewer's bucket is in the bits of its number.
+pub const BUCKETS_PER_SHARD: usize = 1_024;
+
+/// All buckets.
+pub const BUCKETS: usize = SHARDS * BUCKETS_PER_SHARD;
+
+/// Accounts or ads in one chunk of purses or tallies.
+pub const PER_CHUNK: u64 = 1_024;
+
+/// Most chunks: 4,194,304 accounts, and as many ads.
+pub const CHUNKS_MAX: usize = 4_096;
+
+/// Returns the bucket of a hashed id: its shard, then the next ten bits.
+pub const fn bucket_of(id: u64) -> usize {
+    (id >> (64 - BUCKETS.ilog2())) as usize
+}
+
+/// Returns the chunk of a numbered id.
+pub const fn chunk_of(id: u64) -> usize {
+    (number_of(id) / PER_CHUNK) as usize
+}
+
+/// The chunks of tallies that a fact touches: mostly one, for a minute's rows as many as they name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Chunks {
+    /// None.
+    None,
+    /// One.
+    One(usize),
+    /// Several, ascending, each once.
+    Many(Vec<usize>),
+}
+
+impl Chunks {
+    /// Returns each chunk once.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        let (one, many) = match self {
+            Self::None => (None, &[][..]),
+            Self::One(chunk) => (Some(*chunk), &[][..]),
+            Self::Many(chunks) => (None, &chunks[..]),
+        };
+        one.into_iter().chain(many.iter().copied())
+    }
+}
+
+/// The parts that one fact touches.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Route {
+    /// The bucket of its viewer, conversation or conversion.
+    pub bucket: Option<usize>,
+    /// Whether its shard's codes and credits.
+    pub shard: bool,
+    /// The chunk of its account's purse.
+    pub purse: Option<usize>,
+    /// The chunks of its ads' tallies.
+    pub tallies: Chunks,
+    /// Whether the feeds' counts.
+    pub feeds: bool,
+    /// Whether the catalog.
+    pub catalog: bool,
+}
+
+const NOWHERE: Route = Route {
+    bucket: None,
+    shard: false,
+    purse: None,
+    tallies: Chunks::None,
+    feeds: false,
+    catalog: false,
+};
+
+/// Returns the parts that a fact touches.
+pub fn route(fact: &Kind) -> Route {
+    let tally = |ad: u64| {
+        if ad == 0 { Chunks::None } else { Chunks::One(chunk_of(ad)) }
+    };
+    match fact {
+        Kind::AccountPut(_)
+        | Kind::BusinessPut(_)
+        | Kind::EndpointPut(_)
+        | Kind::CampaignPut(_)
+        | Kind::AdSetPut(_)
+        | Kind::AdPut(_)
+        | Kind::RequestAnswered(_) => Route { catalog: true, ..NOWHERE },
+        Kind::Granted(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
+        Kind::ServedMinute(fact) => {
+            let mut chunks: Vec<_> = fact.rows.iter().map(|row| chunk_of(row.ad)).collect();
+            chunks.sort_unstable();
+            chunks.dedup();
+            Route { tallies: Chunks::Many(chunks), feeds: !fact.feeds.is_empty(), ..NOWHERE }
+        }
+        Kind::ImpressionSeen(fact) => of_showing(&fact.showing, fact.charge.is_some(), false),
+        Kind::Watched(fact) => of_showing(&fact.showing, false, false),
+        Kind::FeedbackGiven(fact) => of_showing(&fact.showing, false, false),
+        Kind::Tapped(fact) => of_showing(&fact.showing, fact.charge.is_some(), true),
+        Kind::ClickMatched(fact) => of_showing(&fact.showing, fact.charge.is_some(), true),
+        Kind::ConversionCredited(fact) => of_showing(&fact.showing, false, true),
+        Kind::ConversationOpened(fact) => {
+            Route { bucket: Some(bucket_of(fact.conversation)), ..NOWHERE }
+        }
+        Kind::MessageRecorded(fact) => Route {
+            bucket: Some(bucket_of(fact.conversation)),
+            tallies: tally(fact.first_reply_ad),
+            ..NOWHERE
+        },
+        Kind::Converted(fact) => Route { bucket: Some(bucket_of(fact.outcome)), ..NOWHERE },
+        Kind::OutboxSettled(fact) => Route {
+            bucket: Some(bucket_of(fact.outcome)),
+            tallies: tally(fact.first_reply_ad),
+            ..NOWHERE
+        },
+        Kind::OutcomeDeclined(_) => Route { shard: true, ..NOWHERE },
+    }
+}
+
+/// Returns the route of a fact about one showing.
+fn of_showing(
+    showing: &Option<crate::types::proto::journal::v1::Showing>,
+    charged: bool,
+    shard: bool,
+) -> Route {
+    let Some(showing) = showing else {
+        return NOWHERE;
+    };
+    Route {
+        bucket: Some(bucket_of(showing.viewer)),
+        shard,
+        purse: charged.then(|| chunk_of(showing.account)),
+        tallies: Chunks::One(chunk_of(showing.ad)),
+        ..NOWHERE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ids::shard_of;
+
+    #[test]
+    fn a_bucket_lies_in_its_ids_shard() {
+        for id in [0, 1, u64::MAX, 0x8123_4567_89AB_CDEF] {
+            assert_eq!(bucket_of(id) / BUCKETS_PER_SHARD, shard_of(id).index());
+        }
+    }
+}

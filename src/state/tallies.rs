@@ -1,0 +1,168 @@
+//! Counts and money by ad and hour: what reports are made of.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::{Applied, Map, Stamp, chunk_of};
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{Charge, ServedRow, Showing};
+use crate::types::proto::v1::{EventKind, Money};
+use crate::types::time::Moment;
+
+/// What happened in one hour, or in all.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Tally {
+    /// Ads handed out, by serving's own minute counts.
+    pub served: u64,
+    /// First frames drawn.
+    pub impressions: u64,
+    /// Viewable ones.
+    pub viewable: u64,
+    /// Taps.
+    pub taps: u64,
+    /// Openings matched to the ad.
+    pub conversations: u64,
+    /// First answers to those.
+    pub first_replies: u64,
+    /// Conversions credited.
+    pub conversions: u64,
+    /// Their value by currency, micros.
+    pub values: BTreeMap<String, i64>,
+    /// Charged, micros.
+    pub spend: i64,
+    /// Delivered beyond budgets and not charged, micros.
+    pub over_delivered: i64,
+    /// Hidden ad or business.
+    pub hides: u64,
+    /// Reported.
+    pub reports: u64,
+}
+
+/// The tallies of one ad.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AdTally {
+    /// By hours since the epoch.
+    pub hours: BTreeMap<u32, Tally>,
+    /// Impressions, taps and conversations since the beginning: what action rates come from.
+    pub totals: [u64; 3],
+    /// How often the ad was passed over, by reason.
+    pub passed: BTreeMap<u32, u64>,
+}
+
+impl AdTally {
+    fn hour(&mut self, ms: i64) -> &mut Tally {
+        self.hours.entry(Moment(ms).hour()).or_default()
+    }
+
+    fn charge(&mut self, charge: &Option<Charge>, at: Moment) {
+        if let Some(charge) = charge {
+            let tally = self.hour(at.0);
+            tally.spend += charge.amount;
+            tally.over_delivered += charge.over_delivered;
+        }
+    }
+}
+
+/// Tallies of 1,024 ads.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TallyChunk {
+    applied: Applied,
+    /// By ad.
+    pub ads: Map<u64, AdTally>,
+}
+
+impl TallyChunk {
+    /// Returns what was applied here of each shard.
+    pub fn applied(&self) -> &Applied {
+        &self.applied
+    }
+
+    /// Applies a fact that touches this chunk, once. A minute's rows are of many chunks; `chunk` says
+    /// which this one is.
+    pub fn apply(&mut self, chunk: usize, stamp: Stamp, fact: &Kind) {
+        if !self.applied.advance(stamp) {
+            return;
+        }
+        match fact {
+            Kind::ImpressionSeen(fact) => {
+                let ad = self.of(&fact.showing);
+                ad.hour(fact.event_ms).impressions += 1;
+                ad.totals[0] += 1;
+                ad.charge(&fact.charge, stamp.at);
+            }
+            Kind::Watched(fact) if fact.event_kind == EventKind::Viewable as u32 => {
+                self.of(&fact.showing).hour(fact.event_ms).viewable += 1;
+            }
+            Kind::Tapped(fact) => {
+                let ad = self.of(&fact.showing);
+                ad.hour(fact.event_ms).taps += 1;
+                ad.totals[1] += 1;
+                ad.charge(&fact.charge, stamp.at);
+            }
+            Kind::FeedbackGiven(fact) => {
+                let tally = self.of(&fact.showing).hour(fact.event_ms);
+                match EventKind::try_from(fact.event_kind as i32) {
+                    Ok(EventKind::HideAd | EventKind::HideBusiness) => tally.hides += 1,
+                    Ok(EventKind::Report) => tally.reports += 1,
+                    _ => {}
+                }
+            }
+            Kind::ClickMatched(fact) => {
+                let ad = self.of(&fact.showing);
+                if fact.implied_tap {
+                    ad.hour(fact.touch_ms).taps += 1;
+                    ad.totals[1] += 1;
+                }
+                ad.hour(fact.event_ms).conversations += 1;
+                ad.totals[2] += 1;
+                ad.charge(&fact.charge, stamp.at);
+            }
+            Kind::ConversionCredited(fact) => {
+                let tally = self.of(&fact.showing).hour(fact.event_ms);
+                tally.conversions += 1;
+                if let Some(Money { micros, currency }) = &fact.value {
+                    *tally.values.entry(currency.clone()).or_default() += micros;
+                }
+            }
+            Kind::MessageRecorded(fact) => {
+                let ad = self.ads.entry(fact.first_reply_ad).or_default();
+                ad.hour(fact.event_ms).first_replies += 1;
+            }
+            Kind::OutboxSettled(fact) => {
+                let ad = self.ads.entry(fact.first_reply_ad).or_default();
+                ad.hour(fact.first_reply_ms).first_replies += 1;
+            }
+            Kind::ServedMinute(fact) => {
+                let here = fact.rows.iter().filter(|row| chunk_of(row.ad) == chunk);
+                here.for_each(|row| self.serve(row, fact.minute));
+            }
+            Kind::AccountPut(_)
+            | Kind::BusinessPut(_)
+            | Kind::EndpointPut(_)
+            | Kind::CampaignPut(_)
+            | Kind::AdSetPut(_)
+            | Kind::AdPut(_)
+            | Kind::RequestAnswered(_)
+            | Kind::Granted(_)
+            | Kind::Watched(_)
+            | Kind::ConversationOpened(_)
+            | Kind::Converted(_)
+            | Kind::OutcomeDeclined(_) => {}
+        }
+    }
+
+    fn of(&mut self, showing: &Option<Showing>) -> &mut AdTally {
+        self.ads.entry(showing.as_ref().map_or(0, |showing| showing.ad)).or_default()
+    }
+
+    fn serve(&mut self, row: &ServedRow, minute: u32) {
+        let ad = self.ads.entry(row.ad).or_default();
+        if row.served > 0 {
+            ad.hours.entry(minute / 60).or_default().served += u64::from(row.served);
+        }
+        for passed in &row.passed {
+            *ad.passed.entry(passed.reason).or_default() += u64::from(passed.count);
+        }
+    }
+}

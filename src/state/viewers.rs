@@ -1,0 +1,325 @@
+//! One viewer: what was shown and done lately, caps, and what was hidden.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::proto::journal::v1::{
+    ClickMatched, FeedbackGiven, ImpressionSeen, Showing, Tapped,
+};
+use crate::types::proto::v1::EventKind;
+use crate::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
+
+/// How long a showing is remembered: until no token of it opens any more (24 hours after `show_by`,
+/// which is at most 15 minutes after it was issued).
+pub const VIEW_MEMORY_MS: i64 = 25 * HOUR_MS;
+
+/// How long a tap is remembered: the longest click window (28 days) and a day for late reports.
+pub const TOUCH_MEMORY_MS: i64 = 29 * DAY_MS;
+
+/// Most capped ad sets that are counted for one viewer at a time. A full record refuses further
+/// capped ads; it never forgets.
+pub const CAPPED_AD_SETS_MAX: usize = 16;
+
+/// Most showings remembered for one viewer; further ones are refused, not forgotten.
+pub const VIEWS_MAX: usize = 1_024;
+
+/// Most hidden ads and businesses of one viewer.
+pub const HIDDEN_MAX: usize = 256;
+
+/// What happened to one showing: one bit for each kind of event.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// Tells whether this kind of event has been counted.
+    pub const fn has(self, kind: EventKind) -> bool {
+        self.0 & (1 << kind as u16) != 0
+    }
+
+    fn set(&mut self, kind: EventKind) {
+        self.0 |= 1 << kind as u16;
+    }
+
+    fn clear(&mut self, kind: EventKind) {
+        self.0 &= !(1 << kind as u16);
+    }
+}
+
+/// One showing of an ad to the viewer.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct View {
+    /// Its id.
+    pub view: u64,
+    /// The ad shown.
+    pub ad: u64,
+    /// The business it is of.
+    pub business: u64,
+    /// When it was handed out, seconds.
+    pub issued_s: u32,
+    /// What happened to it.
+    pub flags: Flags,
+}
+
+/// One tap that may still earn a conversation or sale.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Touch {
+    /// The click's id.
+    pub view: u64,
+    /// The ad tapped.
+    pub ad: u64,
+    /// Its ad set.
+    pub ad_set: u64,
+    /// Its campaign.
+    pub campaign: u64,
+    /// Its account.
+    pub account: u64,
+    /// Its business.
+    pub business: u64,
+    /// The endpoint it opens a chat with.
+    pub endpoint: u64,
+    /// The feed it was shown in.
+    pub feed: u32,
+    /// When the ad was handed out, seconds.
+    pub issued_s: u32,
+    /// When it was tapped, milliseconds.
+    pub tap_ms: i64,
+    /// Price of the conversation that may follow, micros; 0 when that is not what is billed.
+    pub conversation_price: i64,
+    /// The conversation that it was matched to; 0: none yet.
+    pub conversation: u64,
+}
+
+impl Touch {
+    /// Returns the showing that was tapped.
+    pub fn showing(&self, viewer: u64) -> Showing {
+        Showing {
+            view: self.view,
+            viewer,
+            ad: self.ad,
+            ad_set: self.ad_set,
+            campaign: self.campaign,
+            account: self.account,
+            business: self.business,
+            feed: self.feed,
+            issued_s: self.issued_s,
+        }
+    }
+}
+
+/// Impressions of one capped ad set, by hour.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CapCount {
+    /// The ad set.
+    pub ad_set: u64,
+    /// The interval it was last counted for, hours.
+    pub interval_hours: u16,
+    /// Hours since the epoch with their impressions, ascending.
+    pub hours: Vec<(u32, u16)>,
+}
+
+impl CapCount {
+    /// Returns the impressions within the last `interval_hours`. An hour that is partly inside counts
+    /// whole, so a cap is never exceeded.
+    pub fn within(&self, interval_hours: u16, now: Moment) -> u32 {
+        let from = now.hour().saturating_sub(u32::from(interval_hours));
+        let inside = self.hours.iter().filter(|(hour, _)| *hour >= from);
+        inside.map(|(_, count)| u32::from(*count)).sum()
+    }
+
+    fn is_over(&self, now: Moment) -> bool {
+        self.within(self.interval_hours, now) == 0
+    }
+}
+
+/// Something the viewer does not want to see again.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Hidden {
+    /// The ad or business.
+    pub id: u64,
+    /// Whether `id` is a business.
+    pub business: bool,
+    /// The showing it was hidden from; an undo names it.
+    pub view: u64,
+}
+
+/// All that is known of one viewer.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Viewer {
+    /// Changes with every fact: whoever selects from a copy checks it before reserving.
+    pub version: u32,
+    /// Recent showings that were seen, oldest first.
+    pub views: Vec<View>,
+    /// Taps inside the longest window, oldest first.
+    pub touches: Vec<Touch>,
+    /// Capped ad sets seen within their intervals.
+    pub caps: Vec<CapCount>,
+    /// What is hidden.
+    pub hidden: Vec<Hidden>,
+    /// Conversions credited to the viewer's taps, with their journal time: each is credited once.
+    pub credited: Vec<(u64, i64)>,
+}
+
+impl Viewer {
+    /// Returns the showing with this id.
+    pub fn view(&self, view: u64) -> Option<&View> {
+        self.views.iter().rev().find(|known| known.view == view)
+    }
+
+    /// Returns the tap with this click id.
+    pub fn touch(&self, view: u64) -> Option<&Touch> {
+        self.touches.iter().rev().find(|known| known.view == view)
+    }
+
+    /// Returns impressions of a capped ad set within its interval.
+    pub fn seen_of(&self, ad_set: u64, interval_hours: u16, now: Moment) -> u32 {
+        let known = self.caps.iter().find(|cap| cap.ad_set == ad_set);
+        known.map_or(0, |cap| cap.within(interval_hours, now))
+    }
+
+    pub(in crate::state) fn see(&mut self, fact: &ImpressionSeen, showing: &Showing, at: Moment) {
+        let mut flags = Flags::default();
+        flags.set(EventKind::Impression);
+        self.views.push(View {
+            view: showing.view,
+            ad: showing.ad,
+            business: showing.business,
+            issued_s: showing.issued_s,
+            flags,
+        });
+        if fact.cap_hours > 0 {
+            self.count_cap(showing.ad_set, fact.cap_hours as u16, at);
+        }
+    }
+
+    fn count_cap(&mut self, ad_set: u64, interval_hours: u16, at: Moment) {
+        let index = self.caps.iter().position(|cap| cap.ad_set == ad_set).unwrap_or_else(|| {
+            self.caps.push(CapCount { ad_set, interval_hours, hours: Vec::new() });
+            self.caps.len() - 1
+        });
+        let cap = &mut self.caps[index];
+        cap.interval_hours = interval_hours;
+        let from = at.hour().saturating_sub(u32::from(interval_hours));
+        cap.hours.retain(|(hour, _)| *hour >= from);
+        match cap.hours.last_mut() {
+            Some((hour, count)) if *hour == at.hour() => *count = count.saturating_add(1),
+            _ => cap.hours.push((at.hour(), 1)),
+        }
+    }
+
+    pub(in crate::state) fn mark(&mut self, view: u64, kind: EventKind) {
+        if let Some(known) = self.views.iter_mut().rev().find(|known| known.view == view) {
+            known.flags.set(kind);
+        }
+    }
+
+    pub(in crate::state) fn tap(&mut self, fact: &Tapped, showing: &Showing) {
+        self.mark(showing.view, EventKind::Tap);
+        self.touches.push(touch_of(showing, fact.endpoint, fact.event_ms, fact.conversation_price));
+    }
+
+    pub(in crate::state) fn give_feedback(&mut self, fact: &FeedbackGiven, showing: &Showing) {
+        let hide = |id, business| Hidden { id, business, view: showing.view };
+        let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
+        match kind {
+            EventKind::HideBusiness => self.hidden.push(hide(showing.business, true)),
+            EventKind::HideAd | EventKind::Report => self.hidden.push(hide(showing.ad, false)),
+            EventKind::Undo => {
+                self.hidden.retain(|hidden| hidden.view != showing.view);
+                if let Some(known) = self.views.iter_mut().find(|known| known.view == showing.view)
+                {
+                    for undone in [EventKind::HideAd, EventKind::HideBusiness, EventKind::Report] {
+                        known.flags.clear(undone);
+                    }
+                }
+                return;
+            }
+            EventKind::Unspecified
+            | EventKind::Impression
+            | EventKind::Viewable
+            | EventKind::Video25
+            | EventKind::Video50
+            | EventKind::Video75
+            | EventKind::Video100
+            | EventKind::Tap => {}
+        }
+        self.mark(showing.view, kind);
+    }
+
+    pub(in crate::state) fn open(&mut self, fact: &ClickMatched, showing: &Showing) {
+        if fact.implied_tap {
+            self.mark(showing.view, EventKind::Tap);
+            self.touches.push(touch_of(showing, fact.endpoint, fact.touch_ms, 0));
+        }
+        if let Some(touch) = self.touches.iter_mut().find(|touch| touch.view == showing.view) {
+            touch.conversation = fact.conversation;
+        }
+    }
+
+    /// Forgets what is past its memory; tells whether anything is left.
+    pub(in crate::state) fn sweep(&mut self, at: Moment) -> bool {
+        let views_from = at.plus_ms(-VIEW_MEMORY_MS).0;
+        self.views.retain(|view| Moment::from_seconds(view.issued_s).0 >= views_from);
+        let touches_from = at.plus_ms(-TOUCH_MEMORY_MS).0;
+        self.touches.retain(|touch| touch.tap_ms >= touches_from);
+        self.credited.retain(|(_, credited_ms)| *credited_ms >= touches_from);
+        self.caps.retain(|cap| !cap.is_over(at));
+        let rest = self.caps.len() + self.hidden.len() + self.credited.len();
+        self.views.len() + self.touches.len() + rest > 0
+    }
+}
+
+fn touch_of(showing: &Showing, endpoint: u64, tap_ms: i64, conversation_price: i64) -> Touch {
+    Touch {
+        view: showing.view,
+        ad: showing.ad,
+        ad_set: showing.ad_set,
+        campaign: showing.campaign,
+        account: showing.account,
+        business: showing.business,
+        endpoint,
+        feed: showing.feed,
+        issued_s: showing.issued_s,
+        tap_ms,
+        conversation_price,
+        conversation: 0,
+    }
+}
+
+// A token of a showing that was forgotten must not open any more: 24 hours and `show_by` at most.
+const _: () = assert!(VIEW_MEMORY_MS >= DAY_MS + 15 * MINUTE_MS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cap_counts_the_whole_first_hour_of_its_interval() {
+        let mut viewer = Viewer::default();
+        viewer.count_cap(7, 24, Moment(0));
+        assert_eq!(viewer.seen_of(7, 24, Moment(24 * HOUR_MS)), 1);
+        assert_eq!(viewer.seen_of(7, 24, Moment(25 * HOUR_MS)), 0);
+        assert_eq!(viewer.seen_of(8, 24, Moment(0)), 0);
+    }
+
+    #[test]
+    fn a_sweep_forgets_a_showing_only_when_its_token_has_ended() {
+        let showing = Showing { view: 1, ..Showing::default() };
+        let mut viewer = Viewer::default();
+        viewer.see(&ImpressionSeen::default(), &showing, Moment(0));
+        assert!(viewer.sweep(Moment(VIEW_MEMORY_MS)));
+        assert!(!viewer.sweep(Moment(VIEW_MEMORY_MS + 1)));
+    }
+
+    #[test]
+    fn an_undo_takes_back_what_was_hidden_from_the_same_showing() {
+        let showing = Showing { view: 1, ad: 5, business: 6, ..Showing::default() };
+        let mut viewer = Viewer::default();
+        viewer.see(&ImpressionSeen::default(), &showing, Moment(0));
+        let mut give = |kind: EventKind| {
+            let fact = FeedbackGiven { event_kind: kind as u32, ..FeedbackGiven::default() };
+            viewer.give_feedback(&fact, &showing);
+            viewer.hidden.len()
+        };
+        assert_eq!(give(EventKind::HideBusiness), 1);
+        assert_eq!(give(EventKind::Undo), 0);
+    }
+}

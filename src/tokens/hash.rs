@@ -1,0 +1,102 @@
+//! Keyed hashes: who a viewer or contact is to this journal, and which code stands for a view.
+
+use crate::tokens::Secret;
+use crate::types::ids::{NUMBER_MAX, from_hash, number_of, shard_of};
+use crate::types::token::PrefillCode;
+
+/// Names the hash that has no key: its inputs are ids, one of them already a keyed hash.
+const CONVERSATION_CONTEXT: &str = "munadi 2026-11 conversation id";
+
+/// Returns the number of a feed's viewer, its shard in the top 6 bits. The pseudonym cannot be read
+/// back from it, and once the feed's link secret is gone nobody can tell whose number it was.
+pub fn viewer_number(link: &Secret, pseudonym: &str) -> u64 {
+    from_hash(blake3::keyed_hash(link.bytes(), pseudonym.as_bytes()).as_bytes())
+}
+
+/// Returns the number of a contact (a phone number or a channel's user id) at one channel endpoint.
+pub fn contact_number(secret: &Secret, endpoint: u64, contact: &str) -> u64 {
+    let mut hasher = blake3::Hasher::new_keyed(secret.bytes());
+    hasher.update(&endpoint.to_be_bytes()).update(contact.as_bytes());
+    from_hash(hasher.finalize().as_bytes())
+}
+
+/// Returns the id of the conversation between a contact and an endpoint; it lives in its business's
+/// shard.
+pub fn conversation_id(business: u64, endpoint: u64, contact: u64) -> u64 {
+    let mut hasher = blake3::Hasher::new_derive_key(CONVERSATION_CONTEXT);
+    hasher.update(&endpoint.to_be_bytes()).update(&contact.to_be_bytes());
+    let number = number_of(from_hash(hasher.finalize().as_bytes()));
+    (business & !NUMBER_MAX) | number
+}
+
+/// Returns the code that stands for a view in the first message's text; its shard is the viewer's.
+pub fn prefill_code(secret: &Secret, view: u64, viewer: u64) -> PrefillCode {
+    let hash = blake3::keyed_hash(secret.bytes(), &view.to_be_bytes());
+    PrefillCode::new(shard_of(viewer), from_hash(hash.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::types::ids::SHARDS;
+
+    const SECRET: Secret = Secret::new([7; 32]);
+    const OTHER: Secret = Secret::new([8; 32]);
+
+    /// These numbers are in journals and tokens: if this fails, the code is wrong, not the
+    /// test. They were made once with another binding of BLAKE3.
+    #[test]
+    fn the_hashes_never_change() {
+        assert_eq!(viewer_number(&SECRET, "viewer-1"), GOLDEN_VIEWER);
+        assert_eq!(contact_number(&SECRET, 9, "+5215512345678"), GOLDEN_CONTACT);
+        assert_eq!(conversation_id(3 << 58, 9, 10), GOLDEN_CONVERSATION);
+        assert_eq!(prefill_code(&SECRET, 5, 63 << 58).to_string(), GOLDEN_CODE);
+    }
+
+    const GOLDEN_VIEWER: u64 = 11_986_044_244_410_370_347;
+    const GOLDEN_CONTACT: u64 = 10_236_385_513_168_602_402;
+    const GOLDEN_CONVERSATION: u64 = 934_929_020_041_497_429;
+    const GOLDEN_CODE: &str = "ZHV4HNG4TP";
+
+    #[test]
+    fn another_key_endpoint_or_view_gives_another_number() {
+        let distinct = BTreeSet::from([
+            viewer_number(&SECRET, "a"),
+            viewer_number(&OTHER, "a"),
+            viewer_number(&SECRET, "b"),
+            contact_number(&SECRET, 1, "a"),
+            contact_number(&SECRET, 2, "a"),
+            contact_number(&OTHER, 1, "a"),
+            contact_number(&SECRET, 1, ""),
+        ]);
+        assert_eq!(distinct.len(), 7);
+        let codes = BTreeSet::from([
+            prefill_code(&SECRET, 1, 0),
+            prefill_code(&SECRET, 2, 0),
+            prefill_code(&SECRET, 1, 1 << 58),
+            prefill_code(&OTHER, 1, 0),
+        ]);
+        assert_eq!(codes.len(), 4);
+    }
+
+    #[test]
+    fn an_id_lives_in_the_shard_it_was_made_for() {
+        for shard in 0..SHARDS as u64 {
+            let owner = (shard << 58) | 77;
+            assert_eq!(shard_of(conversation_id(owner, 1, 2)), shard_of(owner));
+            assert_eq!(prefill_code(&SECRET, 3, owner).shard(), shard_of(owner));
+        }
+        assert_ne!(conversation_id(0, 1, 2), conversation_id(0, 2, 1));
+    }
+
+    #[test]
+    fn viewers_spread_over_all_shards() {
+        let mut counts = [0; SHARDS];
+        for viewer in 0..64_000 {
+            counts[shard_of(viewer_number(&SECRET, &format!("v{viewer}"))).index()] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+    }
+}

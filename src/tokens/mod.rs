@@ -1,0 +1,25 @@
+//! Sealing and opening of tokens and cursors, and the keyed hashes behind ids and codes.
+//!
+//! Floor 1, pure: keys, time and randomness are arguments. Each sealed text is one byte of key id, then
+//! AES-SIV (RFC 5297) under that key: 16 bytes of tag, then the payload. The associated data is one
+//! header of two bytes, kind and key id, so a token of one kind never opens as another.
+//! A token that opens is ours and unaltered; whether it was used before is for the state to say.
+
+mod hash;
+mod keyring;
+mod layout;
+mod refusal;
+#[cfg(test)]
+mod samples;
+mod seal;
+
+pub use hash::{contact_number, conversation_id, prefill_code, viewer_number};
+pub use keyring::{
+    CLICK_TOKEN_LIFE_S, KEY_ROTATION_S, KEY_SLACK_S, KeyRing, RingFull, SHOW_BY_DEFAULT_S, SealKey,
+    Secret, TOKEN_LIFE_MAX_S, VIEW_TOKEN_GRACE_S, VIEW_TOKEN_LIFE_S,
+};
+pub use refusal::{Kind, TokenRefusal};
+pub use seal::{
+    CLICK_TOKEN_BYTES, CLICK_TOKEN_CHARS, PLACE_BYTES_MAX, SealedClick, SealedView, Sealer,
+    VIEW_TOKEN_BYTES,
+};
