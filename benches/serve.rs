@@ -34,18 +34,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What goes wrong in a bench ends it; nobody handles it.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const UNARY: Shape = Shape {
-    mode: Mode::Unary,
-    connections: 8,
-    streams: 1,
-    in_flight: 32,
-};
-const STREAM: Shape = Shape {
-    mode: Mode::Stream,
-    connections: 4,
-    streams: 4,
-    in_flight: 16,
-};
+const UNARY: Shape = Shape { mode: Mode::Unary, connections: 8, streams: 1, in_flight: 32 };
+const STREAM: Shape = Shape { mode: Mode::Stream, connections: 4, streams: 4, in_flight: 16 };
 
 /// How much is run.
 struct Plan {
@@ -104,10 +94,7 @@ fn plan() -> Result<Plan, Failure> {
     let or = |name: &str, bench: &str, tiny: &str| {
         option(name).unwrap_or(if is_bench() { bench } else { tiny }.to_owned())
     };
-    let ads: Result<Vec<u32>, _> = or("--ads", "1000", "50")
-        .split(',')
-        .map(str::parse)
-        .collect();
+    let ads: Result<Vec<u32>, _> = or("--ads", "1000", "50").split(',').map(str::parse).collect();
     let seconds: f64 = or("--seconds", "1", "0.05").parse()?;
     Ok(Plan {
         ads: ads?,
@@ -126,7 +113,5 @@ fn is_bench() -> bool {
 
 /// Returns the argument after this name. Others are ignored: test runners pass theirs along.
 fn option(name: &str) -> Option<String> {
-    std::env::args()
-        .skip_while(|argument| argument != name)
-        .nth(1)
+    std::env::args().skip_while(|argument| argument != name).nth(1)
 }

@@ -30,10 +30,7 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, Failure> {
         let (address, key) = text.trim().split_once('=').ok_or("not ADDRESS=KEY")?;
-        Ok(Self {
-            address: address.parse()?,
-            key: key.to_owned(),
-        })
+        Ok(Self { address: address.parse()?, key: key.to_owned() })
     }
 }
 
@@ -67,9 +64,7 @@ impl Child {
         let out = process.stdout.take().ok_or("the server has no output")?;
         let mut line = String::new();
         BufReader::new(out).read_line(&mut line)?;
-        let target = line
-            .parse()
-            .map_err(|_| format!("the server did not start: {line:?}"))?;
+        let target = line.parse().map_err(|_| format!("the server did not start: {line:?}"))?;
         Ok(Self { process, target })
     }
 
@@ -100,7 +95,5 @@ fn cpu_of(process: &str) -> Result<Duration, Failure> {
     let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
     let user = times.next().ok_or("stat without utime")??;
     let system = times.next().ok_or("stat without stime")??;
-    Ok(Duration::from_millis(
-        (user + system) * 1_000 / TICKS_PER_SECOND,
-    ))
+    Ok(Duration::from_millis((user + system) * 1_000 / TICKS_PER_SECOND))
 }

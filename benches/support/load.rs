@@ -57,18 +57,12 @@ pub(crate) struct Shape {
 
 impl fmt::Display for Shape {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            connections,
-            streams,
-            in_flight,
-            ..
-        } = self;
+        let Self { connections, streams, in_flight, .. } = self;
         match self.mode {
             Mode::Unary => write!(out, "{connections} connections x {in_flight} in flight"),
-            Mode::Stream => write!(
-                out,
-                "{connections} connections x {streams} streams x {in_flight} in flight"
-            ),
+            Mode::Stream => {
+                write!(out, "{connections} connections x {streams} streams x {in_flight} in flight")
+            }
         }
     }
 }
@@ -108,11 +102,7 @@ impl Load {
     /// Starts to call the target.
     pub(crate) fn start(target: &Target, shape: Shape) -> Result<Self, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut load = Self {
-            stop,
-            tallies: Vec::new(),
-            threads: Vec::new(),
-        };
+        let mut load = Self { stop, tallies: Vec::new(), threads: Vec::new() };
         let key = format!("Bearer {}", target.key).parse()?;
         for thread in 0..THREADS {
             let tally = Arc::new(Tally::default());
@@ -125,9 +115,7 @@ impl Load {
             };
             let endpoint = Endpoint::from_shared(format!("http://{}", target.address))?;
             load.tallies.push(tally);
-            load.threads.push(std::thread::spawn(move || {
-                drive(&endpoint, shape, thread, &lane)
-            }));
+            load.threads.push(std::thread::spawn(move || drive(&endpoint, shape, thread, &lane)));
         }
         Ok(load)
     }
@@ -147,9 +135,7 @@ impl Load {
     pub(crate) fn stop(self) -> Result<(), Failure> {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
-            thread
-                .join()
-                .map_err(|_| "a thread of the load panicked")??;
+            thread.join().map_err(|_| "a thread of the load panicked")??;
         }
         Ok(())
     }
@@ -157,9 +143,7 @@ impl Load {
 
 /// Runs one thread's share of the connections until the load is stopped.
 fn drive(endpoint: &Endpoint, shape: Shape, thread: usize, lane: &Lane) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut lanes = JoinSet::new();
         for connection in (thread..shape.connections).step_by(THREADS) {
@@ -200,10 +184,7 @@ struct Lane {
 impl Lane {
     /// Returns the same, but far from the other lanes' turns.
     fn starting_at(&self, number: usize) -> Self {
-        Self {
-            turn: (number as u32).wrapping_mul(0x0001_F123),
-            ..self.clone()
-        }
+        Self { turn: (number as u32).wrapping_mul(0x0001_F123), ..self.clone() }
     }
 
     /// Calls, waits for the answer, and calls again.
@@ -227,16 +208,12 @@ impl Lane {
         }
         ready(&mut client).await?;
         let request = self.with_key(ReceiverStream::new(queue));
-        let answers = client
-            .streaming(request, self.mode.path(), Raw(self.mode))
-            .await?;
+        let answers = client.streaming(request, self.mode.path(), Raw(self.mode)).await?;
         let mut answers = answers.into_inner();
         let mut answered = 0;
         while let Some(answer) = answers.message().await? {
             if answer.sequence != answered {
-                return Err(Status::data_loss(
-                    "the answers are not in the questions' order",
-                ));
+                return Err(Status::data_loss("the answers are not in the questions' order"));
             }
             answered += 1;
             self.tally.add(&answer);
@@ -254,31 +231,20 @@ impl Lane {
 
     fn question(&mut self, sequence: u64) -> Question {
         self.turn = self.turn.wrapping_add(1);
-        Question {
-            turn: self.turn,
-            sequence,
-        }
+        Question { turn: self.turn, sequence }
     }
 
     fn with_key<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request
-            .metadata_mut()
-            .insert("authorization", self.key.clone());
+        request.metadata_mut().insert("authorization", self.key.clone());
         request
     }
 }
 
 async fn ready(client: &mut Grpc<Channel>) -> Result<(), Status> {
-    client
-        .ready()
-        .await
-        .map_err(|error| Status::unavailable(error.to_string()))
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))
 }
 
 async fn ask(questions: &mpsc::Sender<Question>, question: Question) -> Result<(), Status> {
-    questions
-        .send(question)
-        .await
-        .map_err(|_| Status::aborted("the stream is closed"))
+    questions.send(question).await.map_err(|_| Status::aborted("the stream is closed"))
 }

@@ -24,18 +24,11 @@ thread_local! {
 
 /// Records one answer of the real server to each kind of request, then serves them in turn.
 pub(crate) fn start(real: &Target) -> Result<Target, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answers = runtime.block_on(record(real))?;
-    let service = AdServiceServer::new(Noop {
-        answers: answers.into(),
-    });
+    let service = AdServiceServer::new(Noop { answers: answers.into() });
     let address = percore::start(&Routes::new(service))?;
-    Ok(Target {
-        address,
-        key: real.key.clone(),
-    })
+    Ok(Target { address, key: real.key.clone() })
 }
 
 async fn record(real: &Target) -> Result<Vec<v1::RequestAdsResponse>, Failure> {
@@ -46,12 +39,8 @@ async fn record(real: &Target) -> Result<Vec<v1::RequestAdsResponse>, Failure> {
         let mut bytes = Vec::new();
         template.put(viewer, &mut bytes);
         let ad_request = v1::AdRequest::decode(bytes.as_slice())?;
-        let mut request = Request::new(v1::RequestAdsRequest {
-            ad_request: Some(ad_request),
-        });
-        request
-            .metadata_mut()
-            .insert("authorization", format!("Bearer {}", real.key).parse()?);
+        let mut request = Request::new(v1::RequestAdsRequest { ad_request: Some(ad_request) });
+        request.metadata_mut().insert("authorization", format!("Bearer {}", real.key).parse()?);
         answers.push(client.request_ads(request).await?.into_inner());
     }
     Ok(answers)
@@ -80,11 +69,7 @@ impl AdService for Noop {
         let answers = self.answers.clone();
         let stream = request.into_inner().map(move |question| {
             let v1::RequestAdsResponse { slots } = next(&answers).clone();
-            Ok(v1::StreamAdsResponse {
-                sequence: question?.sequence,
-                slots,
-                error: None,
-            })
+            Ok(v1::StreamAdsResponse { sequence: question?.sequence, slots, error: None })
         });
         Ok(Response::new(Box::pin(stream)))
     }

@@ -32,16 +32,11 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 fn serve(listener: TcpListener, routes: Routes) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        Server::builder()
-            .add_routes(routes)
-            .serve_with_incoming(incoming)
-            .await?;
+        Server::builder().add_routes(routes).serve_with_incoming(incoming).await?;
         Ok(())
     })
 }

@@ -83,10 +83,7 @@ impl Decoder for Raw {
 
 /// Counts the ads of an answer; anything but slots (a refusal, above all) is an error.
 fn count(mode: Mode, mut rest: &[u8]) -> Result<Answer, Status> {
-    let mut answer = Answer {
-        bytes: rest.len() as u64,
-        ..Answer::default()
-    };
+    let mut answer = Answer { bytes: rest.len() as u64, ..Answer::default() };
     while rest.has_remaining() {
         match (mode, rest.get_u8()) {
             (Mode::Unary, SLOTS_OF_CALL) | (Mode::Stream, SLOTS_OF_STREAM) => {
@@ -114,9 +111,7 @@ fn holds_ad(mut slot: &[u8]) -> Result<bool, Status> {
 
 fn message<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Status> {
     let length = varint(rest)?;
-    let (message, after) = rest
-        .split_at_checked(length)
-        .ok_or_else(|| strange("cut off"))?;
+    let (message, after) = rest.split_at_checked(length).ok_or_else(|| strange("cut off"))?;
     *rest = after;
     Ok(message)
 }

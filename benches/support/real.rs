@@ -20,12 +20,7 @@ pub(crate) struct Real {
 /// Starts the stand-in.
 pub(crate) fn start(ads: u32) -> Result<Real, Failure> {
     let address = percore::start(&Routes::new(AdServiceServer::new(StandIn { ads })))?;
-    Ok(Real {
-        target: Target {
-            address,
-            key: "mk_bench_none".to_owned(),
-        },
-    })
+    Ok(Real { target: Target { address, key: "mk_bench_none".to_owned() } })
 }
 
 #[derive(Clone, Copy)]
@@ -52,15 +47,8 @@ impl AdService for StandIn {
     ) -> Result<Response<Self::StreamAdsStream>, Status> {
         let stand_in = *self;
         let stream = request.into_inner().map(move |question| {
-            let v1::StreamAdsRequest {
-                sequence,
-                ad_request,
-            } = question?;
-            Ok(v1::StreamAdsResponse {
-                sequence,
-                slots: stand_in.slots(ad_request)?,
-                error: None,
-            })
+            let v1::StreamAdsRequest { sequence, ad_request } = question?;
+            Ok(v1::StreamAdsResponse { sequence, slots: stand_in.slots(ad_request)?, error: None })
         });
         Ok(Response::new(Box::pin(stream)))
     }
@@ -90,9 +78,6 @@ impl StandIn {
             view_token: hash.as_bytes().to_vec().into(),
             ..v1::PlacedAd::default()
         };
-        v1::Slot {
-            position: 2 + 5 * slot,
-            filling: Some(v1::slot::Filling::Ad(ad)),
-        }
+        v1::Slot { position: 2 + 5 * slot, filling: Some(v1::slot::Filling::Ad(ad)) }
     }
 }

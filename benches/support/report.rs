@@ -64,12 +64,7 @@ pub(crate) struct Case {
 impl Case {
     /// Returns a case before its first round.
     pub(crate) fn new(ads: u32, shape: Shape) -> Self {
-        Self {
-            ads,
-            shape,
-            noop: Vec::new(),
-            real: Vec::new(),
-        }
+        Self { ads, shape, noop: Vec::new(), real: Vec::new() }
     }
 
     /// Prints the lines for people: median [least .. most].
@@ -85,10 +80,7 @@ impl Case {
         print_server("no-op", &self.noop);
         print_server("real", &self.real);
         println!("  ratio  {}", self.ratio().text(3));
-        println!(
-            "  server CPU over the no-op, us a tray  {}",
-            self.cpu_over_noop().text(2)
-        );
+        println!("  server CPU over the no-op, us a tray  {}", self.cpu_over_noop().text(2));
     }
 
     /// Compares each round with the no-op round just before it.
@@ -149,9 +141,6 @@ impl Spread {
 
     fn text(&self, places: usize) -> String {
         let (least, most) = (self.sorted[0], self.sorted[self.sorted.len() - 1]);
-        format!(
-            "{:.places$} [{least:.places$} .. {most:.places$}]",
-            self.median()
-        )
+        format!("{:.places$} [{least:.places$} .. {most:.places$}]", self.median())
     }
 }

@@ -33,9 +33,7 @@ pub(crate) const LANGUAGES: [&str; 10] =
 /// All kinds of requests.
 pub(crate) static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
     let mut dice = Xoshiro256PlusPlus::seed_from_u64(0x5E27E);
-    (0..KINDS)
-        .map(|_| Template::new(&ad_request(&mut dice)))
-        .collect()
+    (0..KINDS).map(|_| Template::new(&ad_request(&mut dice))).collect()
 });
 
 /// An encoded `AdRequest` that lacks the digits of the viewer's pseudonym.
@@ -52,10 +50,7 @@ impl Template {
             .position(|window| window == NOBODY.as_bytes())
             .expect("the request was made with this pseudonym");
         let digits = pseudonym + NOBODY.len() - DIGITS;
-        Self {
-            before: bytes[..digits].to_vec(),
-            after: bytes[digits + DIGITS..].to_vec(),
-        }
+        Self { before: bytes[..digits].to_vec(), after: bytes[digits + DIGITS..].to_vec() }
     }
 
     /// Returns the length of the encoded request.
@@ -99,9 +94,7 @@ fn ad_request(dice: &mut Xoshiro256PlusPlus) -> v1::AdRequest {
     if dice.random_bool(0.3) && LANGUAGES[country] != "en" {
         languages.push("en".to_owned());
     }
-    let mut interests: Vec<u32> = (0..dice.random_range(0..=12))
-        .map(|_| interest(dice))
-        .collect();
+    let mut interests: Vec<u32> = (0..dice.random_range(0..=12)).map(|_| interest(dice)).collect();
     interests.sort_unstable();
     interests.dedup();
     let viewer = v1::ViewerContext {
