@@ -80,12 +80,19 @@ impl Case {
         print_server("no-op", &self.noop);
         print_server("real", &self.real);
         println!("  ratio  {}", self.ratio().text(3));
+        println!("  ratio by CPU of server and load  {}", self.ratio_by_cpu().text(3));
         println!("  server CPU over the no-op, us a tray  {}", self.cpu_over_noop().text(2));
     }
 
     /// Compares each round with the no-op round just before it.
     fn ratio(&self) -> Spread {
         self.pairs(|noop, real| real.trays_per_s / noop.trays_per_s)
+    }
+
+    /// Compares what both sides of a call used: the ratio of the rates if nothing else ran here.
+    fn ratio_by_cpu(&self) -> Spread {
+        let used = |round: &Measured| round.server_us_per_tray + round.load_us_per_tray;
+        self.pairs(|noop, real| used(noop) / used(real))
     }
 
     fn cpu_over_noop(&self) -> Spread {
