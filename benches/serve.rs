@@ -18,10 +18,10 @@ use crate::support::round::{Round, measure};
 
 mod support {
     pub(crate) mod child;
+    pub(crate) mod codec;
     pub(crate) mod load;
     pub(crate) mod noop;
     pub(crate) mod percore;
-    pub(crate) mod raw;
     pub(crate) mod real;
     pub(crate) mod report;
     pub(crate) mod requests;

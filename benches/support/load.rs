@@ -16,7 +16,7 @@ use tonic::{Request, Status};
 
 use crate::Failure;
 use crate::support::child::Target;
-use crate::support::raw::{Answer, Question, Raw};
+use crate::support::codec::{Answer, Question, Raw};
 
 /// Threads that make the load; the servers have as many.
 const THREADS: usize = 2;
