@@ -5,7 +5,6 @@
 pub mod auction;
 pub mod board;
 pub mod chats;
-pub mod day;
 pub mod deliver;
 pub mod mutate;
 pub mod purse;

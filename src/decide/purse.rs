@@ -1,8 +1,8 @@
 //! Money decisions: slices of budgets that are granted for a day, and charges clipped to them.
 
-use crate::decide::day::Day;
 use crate::state::catalog::Family;
 use crate::state::purses::{Line, Purse};
+use crate::types::day::Day;
 use crate::types::proto::journal::v1::{Charge, Granted, LineKind};
 use crate::types::proto::v1::{Account, AdSet, Budget, Campaign, Money};
 use crate::types::time::Moment;

@@ -4,6 +4,32 @@ use crate::types::proto::v1;
 use crate::types::time::Moment;
 use crate::types::token::{ClickToken, PrefillCode, ViewToken};
 
+/// Whose things a caller may see.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Scope {
+    /// The caller's tenant.
+    pub tenant: u32,
+    /// Whether every tenant's (operator, platform).
+    pub any: bool,
+}
+
+/// The six kinds of things in the catalog.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum ResourceKind {
+    /// Who pays.
+    Account,
+    /// Who advertises.
+    Business,
+    /// Where it is written to.
+    Endpoint,
+    /// What for.
+    Campaign,
+    /// To whom, and for how much.
+    AdSet,
+    /// What they see.
+    Ad,
+}
+
 /// What is known of the viewer, in codes. Zero and empty mean "not told".
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Profile {

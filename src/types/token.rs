@@ -149,7 +149,7 @@ pub fn unpack_region(packed: u16) -> String {
 
 /// A short code inside the first message's text, for the channels that return nothing else: 6 bits of
 /// shard, then 44 bits of keyed hash. It is scoped to one channel endpoint and looked up, not opened.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PrefillCode(u64);
 
 /// Characters of a prefill code's text.

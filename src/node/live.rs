@@ -1,0 +1,280 @@
+//! The parts of the state behind one lock each, and what serving reads beside them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use arc_swap::ArcSwap;
+
+use crate::decide::board::{Board, Rates};
+use crate::decide::purse::{LineId, Terms};
+use crate::decide::select::Promise;
+use crate::decide::shelf::Shelf;
+use crate::node::counts::Counts;
+use crate::state::bucket::Bucket;
+use crate::state::catalog::Catalog;
+use crate::state::credit::ShardPart;
+use crate::state::feeds::Feeds;
+use crate::state::purses::{Line, PurseChunk};
+use crate::state::tallies::TallyChunk;
+use crate::state::{BUCKETS, CHUNKS_MAX, Map, Stamp, bucket_of, chunk_of, route};
+use crate::tokens::Sealer;
+use crate::types::ids::SHARDS;
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
+use crate::types::time::Moment;
+
+/// A cell with more viewers than this that were promised ads is looked through for lapsed promises.
+const PROMISED_BEFORE_SWEEP: usize = 64;
+
+/// What was promised to one viewer and not seen yet. Not journaled: a crash forgets it.
+#[derive(Debug, Default)]
+pub(in crate::node) struct Promises {
+    /// Changes with every promise.
+    pub(in crate::node) version: u32,
+    /// The promises, oldest first; lapsed ones go when the next is made.
+    pub(in crate::node) list: Vec<Promise>,
+}
+
+/// One bucket with its promises.
+#[derive(Debug, Default)]
+pub(in crate::node) struct Cell {
+    /// What is journaled.
+    pub(in crate::node) facts: Bucket,
+    /// By viewer.
+    pub(in crate::node) promised: Map<u64, Promises>,
+}
+
+impl Cell {
+    /// Returns a viewer's promises, and forgets lapsed ones of others when there are many.
+    pub(in crate::node) fn promises(&mut self, viewer: u64, now: Moment) -> &mut Promises {
+        if self.promised.len() > PROMISED_BEFORE_SWEEP {
+            let open = |promises: &Promises| {
+                promises.list.iter().any(|promise| promise.until_ms > now.0)
+            };
+            self.promised.retain(|number, promises| *number == viewer || open(promises));
+        }
+        self.promised.entry(viewer).or_default()
+    }
+}
+
+/// The running state.
+pub(in crate::node) struct Live {
+    cells: Box<[Mutex<Cell>]>,
+    shards: Box<[Mutex<ShardPart>]>,
+    purses: Box<[Mutex<PurseChunk>]>,
+    tallies: Box<[Mutex<TallyChunk>]>,
+    feeds: Mutex<Feeds>,
+    catalog: RwLock<Catalog>,
+    /// The live ads.
+    pub(in crate::node) shelf: ArcSwap<Shelf>,
+    /// What serving reads of the money.
+    pub(in crate::node) board: Board,
+    /// What serving counts between two minutes.
+    pub(in crate::node) counts: Counts,
+    /// Seals and opens tokens.
+    pub(in crate::node) sealer: ArcSwap<Sealer>,
+}
+
+fn many<T: Default>(count: usize) -> Box<[Mutex<T>]> {
+    std::iter::repeat_with(Mutex::default).take(count).collect()
+}
+
+/// Locks a part. A panic while it was locked leaves it as it was: parts change by whole facts.
+pub(in crate::node) fn locked<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Live {
+    /// Returns an empty state.
+    pub(in crate::node) fn new(sealer: Sealer, counts: Counts) -> Self {
+        Self {
+            cells: many(BUCKETS),
+            shards: many(SHARDS),
+            purses: many(CHUNKS_MAX),
+            tallies: many(CHUNKS_MAX),
+            feeds: Mutex::default(),
+            catalog: RwLock::default(),
+            shelf: ArcSwap::default(),
+            board: Board::default(),
+            counts,
+            sealer: ArcSwap::from_pointee(sealer),
+        }
+    }
+
+    /// Returns the cell of a viewer, conversation or conversion.
+    pub(in crate::node) fn cell(&self, id: u64) -> MutexGuard<'_, Cell> {
+        self.cell_at(bucket_of(id))
+    }
+
+    pub(in crate::node) fn cell_at(&self, bucket: usize) -> MutexGuard<'_, Cell> {
+        locked(&self.cells[bucket])
+    }
+
+    pub(in crate::node) fn shard(&self, index: usize) -> MutexGuard<'_, ShardPart> {
+        locked(&self.shards[index])
+    }
+
+    /// Returns the chunk of an account's purse.
+    pub(in crate::node) fn purses(&self, account: u64) -> MutexGuard<'_, PurseChunk> {
+        self.purses_at(chunk_of(account))
+    }
+
+    pub(in crate::node) fn purses_at(&self, chunk: usize) -> MutexGuard<'_, PurseChunk> {
+        locked(&self.purses[chunk])
+    }
+
+    pub(in crate::node) fn tallies_at(&self, chunk: usize) -> MutexGuard<'_, TallyChunk> {
+        locked(&self.tallies[chunk])
+    }
+
+    pub(in crate::node) fn feeds(&self) -> MutexGuard<'_, Feeds> {
+        locked(&self.feeds)
+    }
+
+    pub(in crate::node) fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::node) fn replace_catalog(&self, catalog: Catalog) {
+        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
+    }
+
+    /// Applies one fact to the parts it touches, and shows serving what it changed.
+    pub(in crate::node) fn apply(&self, stamp: Stamp, fact: &Kind) {
+        let route = route(fact);
+        if let Some(bucket) = route.bucket {
+            let mut cell = self.cell_at(bucket);
+            cell.facts.apply(stamp, fact);
+            if let Kind::ImpressionSeen(fact) = fact {
+                keep_promise(&mut cell, fact.showing.as_ref());
+            }
+        }
+        if route.shard {
+            self.shard(stamp.shard.index()).apply(stamp, fact);
+        }
+        if let Some(chunk) = route.purse {
+            let mut purses = self.purses_at(chunk);
+            purses.apply(stamp, fact);
+            self.show_money(&purses, fact);
+        }
+        for chunk in route.tallies.iter() {
+            let mut tallies = self.tallies_at(chunk);
+            tallies.apply(chunk, stamp, fact);
+            self.show_rates(&tallies, fact);
+        }
+        if route.feeds {
+            self.feeds().apply(stamp, fact);
+        }
+        if route.catalog {
+            let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+            catalog.apply(stamp, fact);
+        }
+    }
+
+    fn show_money(&self, purses: &PurseChunk, fact: &Kind) {
+        let (showing, charge) = match fact {
+            Kind::Granted(fact) => {
+                let line =
+                    LineId { kind: fact.line_kind(), id: fact.line, account: fact.account };
+                return self.show_line(purses, line);
+            }
+            Kind::ImpressionSeen(fact) => (&fact.showing, &fact.charge),
+            Kind::Tapped(fact) => (&fact.showing, &fact.charge),
+            Kind::ClickMatched(fact) => (&fact.showing, &fact.charge),
+            _ => return,
+        };
+        if let (Some(showing), Some(charge)) = (showing, charge) {
+            charged_lines(showing, charge).for_each(|line| self.show_line(purses, line));
+        }
+    }
+
+    /// Stores on the board what a granted line has left.
+    fn show_line(&self, purses: &PurseChunk, line: LineId) {
+        let purse = purses.purses.get(&line.account);
+        let grant = purse.and_then(|purse| purse.line(line.kind, line.id)).and_then(Line::current);
+        if let Some(grant) = grant {
+            self.board_line(line).set((grant.amount - grant.spent).max(0), grant.until_ms);
+        }
+    }
+
+    /// Returns the line on the board.
+    pub(in crate::node) fn board_line(&self, line: LineId) -> &crate::decide::board::Line {
+        match line.kind {
+            LineKind::Unspecified | LineKind::Account => self.board.account(line.id),
+            LineKind::Campaign => self.board.campaign(line.id),
+            LineKind::AdSet => self.board.ad_set(line.id),
+        }
+    }
+
+    fn show_rates(&self, tallies: &TallyChunk, fact: &Kind) {
+        let showing = match fact {
+            Kind::ImpressionSeen(fact) => &fact.showing,
+            Kind::Tapped(fact) => &fact.showing,
+            Kind::ClickMatched(fact) => &fact.showing,
+            _ => return,
+        };
+        let ad = showing.as_ref().map_or(0, |showing| showing.ad);
+        if let Some(tally) = tallies.ads.get(&ad) {
+            self.board.set_rates(ad, Rates::learned(tally.totals));
+        }
+    }
+
+    /// Stores on the board everything that the state says, after recovery.
+    pub(in crate::node) fn show_all(&self) {
+        for (line, terms, _) in lines(&self.catalog()) {
+            if terms.limited() {
+                self.show_line(&self.purses(line.account), line);
+            } else {
+                self.board_line(line).set(i64::MAX, i64::MAX);
+            }
+        }
+        for chunk in 0..CHUNKS_MAX {
+            for (ad, tally) in &self.tallies_at(chunk).ads {
+                self.board.set_rates(*ad, Rates::learned(tally.totals));
+            }
+        }
+        self.rebuild_shelf();
+    }
+
+    /// Makes the shelf of live ads anew.
+    pub(in crate::node) fn rebuild_shelf(&self) {
+        let shelf = Shelf::of(&self.catalog());
+        self.shelf.store(std::sync::Arc::new(shelf));
+    }
+}
+
+/// Returns every budget line of the catalog with its terms and its account's time zone.
+pub(in crate::node) fn lines(catalog: &Catalog) -> Vec<(LineId, Terms, String)> {
+    let zone = |account: u64| catalog.accounts.get(account).map(|row| row.time_zone.clone());
+    let line = |kind, id, account, terms| {
+        zone(account).map(|zone| (LineId { kind, id, account }, terms, zone))
+    };
+    let accounts = catalog.accounts.after(0).filter_map(|row| {
+        line(LineKind::Account, row.id, row.id, Terms::of_account(row))
+    });
+    let campaigns = catalog.campaigns.after(0).filter_map(|row| {
+        line(LineKind::Campaign, row.id, row.account_id, Terms::of_campaign(row))
+    });
+    let ad_sets = catalog.ad_sets.after(0).filter_map(|row| {
+        let account = catalog.campaigns.get(row.campaign_id)?.account_id;
+        line(LineKind::AdSet, row.id, account, Terms::of_ad_set(row))
+    });
+    accounts.chain(campaigns).chain(ad_sets).collect()
+}
+
+fn charged_lines(showing: &Showing, charge: &Charge) -> impl Iterator<Item = LineId> {
+    let account = showing.account;
+    let lines = [
+        (LineKind::Account, account, charge.account_grant),
+        (LineKind::Campaign, showing.campaign, charge.campaign_grant),
+        (LineKind::AdSet, showing.ad_set, charge.ad_set_grant),
+    ];
+    let granted = lines.into_iter().filter(|(_, _, grant)| *grant != 0);
+    granted.map(move |(kind, id, _)| LineId { kind, id, account })
+}
+
+fn keep_promise(cell: &mut Cell, showing: Option<&Showing>) {
+    let Some(showing) = showing else { return };
+    if let Some(promises) = cell.promised.get_mut(&showing.viewer) {
+        promises.list.retain(|promise| promise.view != showing.view);
+    }
+}

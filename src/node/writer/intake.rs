@@ -1,0 +1,193 @@
+//! Work as it comes in: events and writes, each judged alone.
+
+use std::sync::Arc;
+
+use crate::decide::mutate::mutate;
+use crate::decide::purse::{LineId, Terms};
+use crate::decide::record::{Event, Known, record};
+use crate::decide::{Decided, auction, chats};
+use crate::decide::board::Rates;
+use crate::node::live::Live;
+use crate::node::writer::{Reply, Work, Writer};
+use crate::state::catalog::Catalog;
+use crate::tokens::prefill_code;
+use crate::types::ids::{Shard, shard_of};
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{Charge, LineKind};
+use crate::types::proto::v1::{BillingEvent, EventKind};
+use crate::types::refusal::{Reason, Refusal};
+use crate::types::request::{Conversion, Incoming, Mutation, Origin, Resource, Verdict};
+use crate::types::time::Moment;
+use crate::types::token::{PrefillCode, ViewToken};
+
+impl Writer {
+    pub(super) fn take(&mut self, work: Work, now: Moment) {
+        match work {
+            Work::Record(items, reply) => {
+                let live = Arc::clone(&self.live);
+                let catalog = live.catalog();
+                let judge = |item| self.judge(&live, &catalog, item, now);
+                let verdicts = items.into_iter().map(judge).collect();
+                drop(catalog);
+                self.answer(reply, Ok(verdicts));
+            }
+            Work::Mutate(mutation, reply) => self.write(&mutation, reply, now),
+            Work::Settle(reply) => self.answer(reply, Ok(now)),
+        }
+    }
+
+    /// Judges one event and journals what it changes.
+    fn judge(&mut self, live: &Live, catalog: &Catalog, item: Incoming, now: Moment) -> Verdict {
+        let (shard, decided, held) = match item {
+            Incoming::Ad { token, kind, at } => {
+                let decided = ad_event(live, catalog, &token, kind, at, now);
+                (shard_of(token.viewer), decided, Some(token))
+            }
+            Incoming::Opened { chat, entry_point, proof } => {
+                let cell = live.cell(chat.id);
+                let known = cell.facts.chats.get(&chat.id);
+                let decided =
+                    chats::opened(catalog, known, &chat, entry_point, proof.as_ref(), now);
+                (shard_of(chat.id), decided, None)
+            }
+            Incoming::Message { chat, message, direction, category } => {
+                let cell = live.cell(chat.id);
+                let known = cell.facts.chats.get(&chat.id);
+                let kind = (direction, category);
+                let decided = chats::message(catalog, known, &chat, message, kind, now);
+                (shard_of(chat.id), decided, None)
+            }
+            Incoming::Converted(conversion) => {
+                let (shard, decided) = conversion_of(live, catalog, &conversion, now);
+                (shard, decided, None)
+            }
+        };
+        let facts = match decided {
+            Decided::Facts(facts) => facts,
+            Decided::Already => return Verdict::Already,
+            Decided::Refused(refusal) => return Verdict::Refused(refusal),
+        };
+        let charged = facts.iter().find_map(charge_of).map_or(0, |charge| charge.amount);
+        if let Some(token) = held
+            && facts.iter().any(|fact| charge_of(fact).is_some())
+        {
+            release(live, catalog, &token);
+        }
+        self.note_outgoing(&facts);
+        self.journal(shard, facts, now);
+        Verdict::Recorded { charged }
+    }
+
+    fn write(&mut self, mutation: &Mutation, reply: Reply<Resource>, now: Moment) {
+        let written = {
+            let live = Arc::clone(&self.live);
+            let catalog = live.catalog();
+            mutate(&catalog, mutation, now)
+        };
+        let written = match written {
+            Ok(written) => written,
+            Err(refusal) => return self.answer(reply, Err(refusal)),
+        };
+        if !written.facts.is_empty() {
+            self.journal(Shard::CATALOG, written.facts, now);
+            // A grant must stand behind its campaign in the journal, and before every charge on it.
+            self.cut();
+            self.regrant(&written.answer, now);
+            self.cut();
+            self.shelf_is_old = true;
+        }
+        self.answer(reply, Ok(written.answer));
+    }
+
+    /// Grants anew what a write may have changed: the line's budget.
+    fn regrant(&mut self, written: &Resource, now: Moment) {
+        let (kind, id, terms) = match written {
+            Resource::Account(row) => (LineKind::Account, row.id, Terms::of_account(row)),
+            Resource::Campaign(row) => (LineKind::Campaign, row.id, Terms::of_campaign(row)),
+            Resource::AdSet(row) => (LineKind::AdSet, row.id, Terms::of_ad_set(row)),
+            Resource::Business(_) | Resource::Endpoint(_) | Resource::Ad(_) => return,
+        };
+        let account = match written {
+            Resource::Account(row) => Some(row.id),
+            Resource::Campaign(row) => Some(row.account_id),
+            Resource::AdSet(row) => {
+                let catalog = self.live.catalog();
+                catalog.campaigns.get(row.campaign_id).map(|campaign| campaign.account_id)
+            }
+            _ => None,
+        };
+        if let Some(account) = account {
+            self.grant(LineId { kind, id, account }, terms, now);
+        }
+    }
+}
+
+/// Judges one event on a served ad.
+fn ad_event(
+    live: &Live,
+    catalog: &Catalog,
+    token: &ViewToken,
+    kind: EventKind,
+    at: Option<Moment>,
+    now: Moment,
+) -> Decided {
+    let Some(family) = catalog.family(token.ad) else {
+        let message = "the token's ad is not known here";
+        return Decided::Refused(Refusal::new(Reason::NotFound, "view_token", message));
+    };
+    let sealer = live.sealer.load();
+    // Only a tap's code is ever looked up.
+    let code = match kind {
+        EventKind::Tap => prefill_code(&sealer.ring().code, token.view, token.viewer),
+        _ => PrefillCode::default(),
+    };
+    let cell = live.cell(token.viewer);
+    let purses = live.purses(family.account.id);
+    let known = Known {
+        family,
+        viewer: cell.facts.viewers.get(&token.viewer),
+        purse: purses.purses.get(&family.account.id),
+        now,
+    };
+    record(&known, &Event { token, kind, at, code })
+}
+
+/// Judges a conversion; returns the shard that it belongs to.
+fn conversion_of(
+    live: &Live,
+    catalog: &Catalog,
+    conversion: &Conversion,
+    now: Moment,
+) -> (Shard, Decided) {
+    let Some(outcome) = chats::conversion_outcome(catalog, conversion) else {
+        let decided = chats::converted(catalog, None, None, conversion, now);
+        return (Shard::CATALOG, decided);
+    };
+    let chat = match conversion.origin {
+        Origin::Conversation { id, .. } => live.cell(id).facts.chats.get(&id).cloned(),
+        Origin::Click(_) => None,
+    };
+    let cell = live.cell(outcome);
+    let known = cell.facts.conversions.get(&outcome);
+    (shard_of(outcome), chats::converted(catalog, known, chat.as_ref(), conversion, now))
+}
+
+fn charge_of(fact: &Kind) -> Option<&Charge> {
+    match fact {
+        Kind::ImpressionSeen(fact) => fact.charge.as_ref(),
+        Kind::Tapped(fact) => fact.charge.as_ref(),
+        _ => None,
+    }
+}
+
+/// Gives back what serving held for an ad whose billed event has come.
+fn release(live: &Live, catalog: &Catalog, token: &ViewToken) {
+    let Some(family) = catalog.family(token.ad) else { return };
+    let billing = BillingEvent::try_from(i32::from(token.billing)).unwrap_or_default();
+    let rates = Rates { tap: token.p_tap, chat: token.p_chat };
+    let hold = auction::hold_of(billing, token.price_micros, rates);
+    let minute = Moment::from_seconds(token.issued).minute();
+    live.board.account(family.account.id).release(minute, hold);
+    live.board.campaign(family.campaign.id).release(minute, hold);
+    live.board.ad_set(family.ad_set.id).release(minute, hold);
+}

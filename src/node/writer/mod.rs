@@ -1,0 +1,294 @@
+//! The single writer: decides, applies, frames and submits; acknowledges what is durable.
+//!
+//! A plain struct with [`Writer::step`]: a thread drives it in a node, the simulation by hand.
+
+mod intake;
+mod outbox;
+mod tick;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use prost::Message;
+
+use crate::decide::purse::LineId;
+use crate::journal::{Block, BlockBuilder, BlockHash, LogError, Outcome, ShardLog, Ticket};
+use crate::node::dice::SeededDice;
+use crate::node::live::Live;
+use crate::state::Stamp;
+use crate::types::ids::{BatchNo, SHARDS_ALL, Shard};
+use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
+use crate::types::refusal::{Reason, Refusal};
+use crate::types::request::{Incoming, Mutation, Resource, Verdict};
+use crate::types::time::Moment;
+
+/// Batches that may wait for the disk at once. More would only lengthen the wait.
+pub const BATCHES_IN_FLIGHT_MAX: u64 = 4;
+
+/// Told once the answer stands in the journal, or why it never will.
+pub type Reply<T> = Box<dyn FnOnce(Result<T, Refusal>) + Send>;
+
+/// One piece of work for the writer.
+pub enum Work {
+    /// Events to judge and count, each alone.
+    Record(Vec<Incoming>, Reply<Vec<Verdict>>),
+    /// A write to the catalog.
+    Mutate(Box<Mutation>, Reply<Resource>),
+    /// Nothing: answered with the journal's time once all that came before it is durable.
+    Settle(Reply<Moment>),
+}
+
+/// A block that was handed to the log.
+struct InFlight {
+    ticket: Ticket,
+    block: Block,
+}
+
+/// What waits for a batch to be durable.
+struct Waiting {
+    batch: BatchNo,
+    tell: Box<dyn FnOnce(Option<Refusal>) + Send>,
+}
+
+/// What a writer needs to go on where a journal ends.
+pub(in crate::node) struct Resume {
+    /// The journal's latest time.
+    pub(in crate::node) latest: Moment,
+    /// Openings and conversions that were not settled yet.
+    pub(in crate::node) outbox: Vec<u64>,
+}
+
+/// The single writer of all shards.
+pub struct Writer {
+    live: Arc<Live>,
+    log: Box<dyn ShardLog>,
+    builders: Vec<BlockBuilder>,
+    hashes: Box<[BlockHash; SHARDS_ALL]>,
+    /// The journal's time. It never goes back, whatever the clock does.
+    latest: Moment,
+    /// The batch being filled.
+    batch: BatchNo,
+    /// The last batch with anything in it.
+    head: BatchNo,
+    durable: BatchNo,
+    in_flight: VecDeque<InFlight>,
+    waiting: VecDeque<Waiting>,
+    due: BTreeSet<(i64, LineId)>,
+    outbox: VecDeque<u64>,
+    minute: u32,
+    shelf_is_old: bool,
+    dice: SeededDice,
+    stopped: bool,
+}
+
+impl Writer {
+    /// Returns the writer that goes on where the log ends. Its state is already applied to `live`.
+    ///
+    /// # Errors
+    /// When the log can't tell its tails.
+    pub(in crate::node) fn resume(
+        live: Arc<Live>,
+        log: Box<dyn ShardLog>,
+        resume: Resume,
+        dice: SeededDice,
+    ) -> Result<Self, LogError> {
+        let mut builders = Vec::with_capacity(SHARDS_ALL);
+        let mut hashes = Box::new([BlockHash::NONE; SHARDS_ALL]);
+        for shard in Shard::all() {
+            let tail = log.tail(shard)?;
+            builders.push(BlockBuilder::new(shard, tail.next));
+            hashes[shard.index()] = tail.hash;
+        }
+        let durable = log.last_batch();
+        let mut writer = Self {
+            live,
+            log,
+            builders,
+            hashes,
+            latest: resume.latest,
+            batch: BatchNo(durable.0 + 1),
+            head: durable,
+            durable,
+            in_flight: VecDeque::new(),
+            waiting: VecDeque::new(),
+            due: BTreeSet::new(),
+            outbox: resume.outbox.into(),
+            minute: 0,
+            shelf_is_old: false,
+            dice,
+            stopped: false,
+        };
+        writer.list_due();
+        Ok(writer)
+    }
+
+    /// Does one round: takes what the log finished, does what time made due, delivers, judges the work,
+    /// and hands the batch to the log. Waits for nothing.
+    pub fn step(&mut self, now: Moment, work: impl IntoIterator<Item = Work>) {
+        self.latest = self.latest.max(now);
+        let now = self.latest;
+        self.complete();
+        self.tick(now);
+        self.deliver(now);
+        for work in work {
+            self.take(work, now);
+        }
+        self.cut();
+        if self.shelf_is_old {
+            self.shelf_is_old = false;
+            self.live.rebuild_shelf();
+        }
+        self.complete();
+    }
+
+    /// Tells whether another batch may be started now.
+    pub fn has_room(&self) -> bool {
+        self.batch.0 - self.durable.0 <= BATCHES_IN_FLIGHT_MAX
+    }
+
+    /// Tells whether nothing waits for the disk or for delivery.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.outbox.is_empty()
+    }
+
+    /// Tells whether the journal can't be written any more. The state must be dropped and the log
+    /// reopened.
+    pub const fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Returns the last durable batch.
+    pub const fn durable(&self) -> BatchNo {
+        self.durable
+    }
+
+    /// Returns the log, to read what it holds.
+    pub fn log(&self) -> &dyn ShardLog {
+        &*self.log
+    }
+
+    /// Finishes: journals what is still counted, and closes the log. Whoever waits for what could not be
+    /// made durable is told so.
+    ///
+    /// # Errors
+    /// When the log could not be sealed.
+    pub fn close(mut self, now: Moment) -> Result<(), LogError> {
+        self.latest = self.latest.max(now);
+        self.count_minute(self.latest);
+        self.cut();
+        while !self.in_flight.is_empty() && !self.stopped {
+            self.complete();
+            std::thread::yield_now();
+        }
+        self.stop();
+        self.log.close()
+    }
+
+    /// Journals one decision: all of its facts, in one shard.
+    fn journal(&mut self, shard: Shard, facts: Vec<Kind>, now: Moment) {
+        let count = facts.len() as u32;
+        let facts = facts.into_iter().map(|kind| Fact { kind: Some(kind) }).collect();
+        let decision = Decision { at_ms: now.0, facts };
+        let length = decision.encoded_len();
+        if !self.builders[shard.index()].has_room(length) {
+            self.cut();
+        }
+        let builder = &mut self.builders[shard.index()];
+        let first = builder.push_with(count, |bytes| {
+            decision.encode(bytes).expect("a vector grows as needed");
+        });
+        self.head = self.batch;
+        for (number, fact) in (0..).zip(&decision.facts) {
+            if let Some(kind) = &fact.kind {
+                // The next decision of this batch must see it.
+                self.live.apply(Stamp { shard, seq: first.plus(number), at: now }, kind);
+            }
+        }
+    }
+
+    /// Closes the batch that is being filled and hands it to the log. What is decided from here on
+    /// stands behind it in the journal.
+    fn cut(&mut self) {
+        if self.head != self.batch || self.stopped {
+            return;
+        }
+        let (journal, batch, durable) = (self.log.journal_id(), self.batch, self.durable);
+        let mut blocks = Vec::new();
+        for builder in self.builders.iter_mut().filter(|builder| !builder.is_empty()) {
+            let hash = &mut self.hashes[builder.shard().index()];
+            let block = builder.seal(journal, batch, durable, *hash);
+            *hash = block.hash;
+            blocks.push(block);
+        }
+        self.batch = BatchNo(batch.0 + 1);
+        let count = blocks.len() as u64;
+        let last = self.log.submit_all(blocks.clone());
+        let tickets = last.0 + 1 - count..=last.0;
+        let sent = tickets.zip(blocks).map(|(ticket, block)| InFlight { ticket: Ticket(ticket), block });
+        self.in_flight.extend(sent);
+    }
+
+    /// Takes what the log finished and tells whoever waited for it.
+    fn complete(&mut self) {
+        while !self.stopped
+            && let Some(done) = self.log.completed()
+        {
+            let Some(sent) = self.in_flight.pop_front() else { break };
+            debug_assert_eq!(sent.ticket, done.ticket, "tickets finish in order");
+            match done.outcome {
+                Outcome::Done => self.note_durable(&sent.block),
+                Outcome::Refused => self.stop(),
+                Outcome::Unknown => self.resolve(sent.block),
+            }
+        }
+        self.tell();
+    }
+
+    fn note_durable(&mut self, block: &Block) {
+        let next = self.in_flight.front().map(|sent| sent.block.batch);
+        // A batch is durable when its last block is.
+        if next.is_none_or(|next| next > block.batch) {
+            self.durable = block.batch;
+        }
+    }
+
+    /// Learns what became of a block whose answer was lost: it is there: go on; it is not, and nothing
+    /// was put in its place: submit the same bytes; else the writer was fenced off.
+    fn resolve(&mut self, block: Block) {
+        match self.log.tail(block.shard) {
+            Ok(tail) if tail.next >= block.next() => self.note_durable(&block),
+            Ok(tail) if tail.precedes(&block) && self.in_flight.is_empty() => {
+                let ticket = self.log.submit(block.clone());
+                self.in_flight.push_back(InFlight { ticket, block });
+            }
+            // What was submitted behind it can't stand any more: reopen from the log.
+            Ok(_) | Err(_) => self.stop(),
+        }
+    }
+
+    /// Tells whoever waits for a durable batch; everybody, when nothing will be durable any more.
+    fn tell(&mut self) {
+        let refusal = self.stopped.then(|| {
+            let message = "the journal can't be written; send it again to a node that can";
+            Refusal::new(Reason::Unavailable, "", message)
+        });
+        while let Some(waiting) = self.waiting.pop_front_if(|waiting| {
+            waiting.batch <= self.durable || refusal.is_some()
+        }) {
+            let late = waiting.batch > self.durable;
+            (waiting.tell)(refusal.clone().filter(|_| late));
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+        self.tell();
+    }
+
+    /// Answers once everything that was decided up to now is durable: also what was counted before, for
+    /// its first copy may not be.
+    fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, Refusal>) {
+        let tell = move |refusal: Option<Refusal>| reply(refusal.map_or(answer, Err));
+        self.waiting.push_back(Waiting { batch: self.head, tell: Box::new(tell) });
+    }
+}

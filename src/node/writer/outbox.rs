@@ -1,0 +1,89 @@
+//! Delivery of openings and conversions to the shard of their viewer, exactly once.
+
+use std::sync::Arc;
+
+use crate::decide::deliver::{Click, Step, There, deliver};
+use crate::node::live::Live;
+use crate::node::writer::Writer;
+use crate::state::bucket::Outgoing;
+use crate::types::ids::shard_of;
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::time::Moment;
+use crate::types::token::PrefillCode;
+
+impl Writer {
+    /// Notes what a decision put into an outbox.
+    pub(super) fn note_outgoing(&mut self, facts: &[Kind]) {
+        for fact in facts {
+            match fact {
+                Kind::ConversationOpened(fact) if fact.proof.is_some() => {
+                    self.outbox.push_back(fact.outcome);
+                }
+                Kind::Converted(fact) if fact.proof.is_some() => {
+                    self.outbox.push_back(fact.outcome);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes every delivery that waited before this round one step further. The steps stand in batches
+    /// of their own: a settled outbox always has its credit before it in the journal.
+    pub(super) fn deliver(&mut self, now: Moment) {
+        if self.outbox.is_empty() {
+            return;
+        }
+        self.cut();
+        for _ in 0..self.outbox.len() {
+            let Some(outcome) = self.outbox.pop_front() else { break };
+            self.deliver_one(outcome, now);
+        }
+        self.cut();
+    }
+
+    fn deliver_one(&mut self, outcome: u64, now: Moment) {
+        let live = Arc::clone(&self.live);
+        let outgoing = live.cell(outcome).facts.outbox.get(&outcome).cloned();
+        // Settled before a restart: nothing is left to do.
+        let Some(outgoing) = outgoing else { return };
+        let click = click_of(&live, &outgoing);
+        let viewer = click.map_or(0, |click| click.viewer);
+        match next_step(&live, &outgoing, click, now) {
+            Step::Credit(fact) => {
+                self.journal(shard_of(viewer), vec![fact], now);
+                self.outbox.push_back(outcome);
+            }
+            Step::Settle(facts) => self.journal(shard_of(outcome), facts, now),
+        }
+    }
+}
+
+fn click_of(live: &Live, outgoing: &Outgoing) -> Option<Click> {
+    outgoing.click(|code| {
+        let shard = PrefillCode::from_number(code)?.shard();
+        live.shard(shard.index()).codes.get(&code).copied()
+    })
+}
+
+fn next_step(live: &Live, outgoing: &Outgoing, click: Option<Click>, now: Moment) -> Step {
+    let chat = match outgoing {
+        Outgoing::Opened(fact) => {
+            live.cell(fact.conversation).facts.chats.get(&fact.conversation).cloned()
+        }
+        Outgoing::Converted(_) => None,
+    };
+    let account = match outgoing {
+        Outgoing::Opened(fact) => fact.account,
+        Outgoing::Converted(fact) => fact.account,
+    };
+    let catalog = live.catalog();
+    let cell = live.cell(click.map_or(0, |click| click.viewer));
+    let purses = live.purses(account);
+    let there = There {
+        catalog: &catalog,
+        viewer: click.and_then(|click| cell.facts.viewers.get(&click.viewer)),
+        purse: purses.purses.get(&account),
+        now,
+    };
+    deliver(outgoing, click, &there, chat.as_ref())
+}

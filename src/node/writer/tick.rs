@@ -1,0 +1,90 @@
+//! What time makes due: grants of a new day, and the minute's counts of serving.
+
+use crate::decide::purse::{LineId, Terms, grant};
+use crate::node::live::lines;
+use crate::node::writer::Writer;
+use crate::types::day::day_of;
+use crate::types::dice::Dice;
+use crate::types::ids::{Shard, shard_of};
+use crate::types::proto::journal::v1::LineKind;
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::time::Moment;
+
+/// Grants given in one round, so that a midnight of millions of campaigns does not hold up events.
+const GRANTS_PER_STEP: usize = 4_096;
+
+impl Writer {
+    /// Does what time has made due.
+    pub(super) fn tick(&mut self, now: Moment) {
+        if now.minute() > self.minute {
+            self.count_minute(now);
+        }
+        let mut given = 0;
+        while given < GRANTS_PER_STEP
+            && let Some((until_ms, line)) = self.due.first().copied()
+            && until_ms <= now.0
+        {
+            self.due.pop_first();
+            given += 1;
+            if let Some(terms) = self.terms_of(line) {
+                self.grant(line, terms, now);
+            }
+        }
+        if given > 0 {
+            // Charges on a grant stand behind it in the journal.
+            self.cut();
+        }
+    }
+
+    /// Journals what serving counted since the last minute.
+    pub(super) fn count_minute(&mut self, now: Moment) {
+        let minute = if self.minute == 0 { now.minute() } else { self.minute };
+        self.minute = self.minute.max(now.minute());
+        for (shard, fact) in self.live.counts.drain(minute) {
+            if let Some(shard) = Shard::new(shard as u8) {
+                self.journal(shard, vec![Kind::ServedMinute(fact)], now);
+            }
+        }
+    }
+
+    /// Grants a line its budget for the day, or shows serving that it has none.
+    pub(super) fn grant(&mut self, line: LineId, terms: Terms, now: Moment) {
+        if !terms.limited() {
+            self.live.board_line(line).set(i64::MAX, i64::MAX);
+            return;
+        }
+        let granted = {
+            let catalog = self.live.catalog();
+            let Some(account) = catalog.accounts.get(line.account) else { return };
+            let purses = self.live.purses(line.account);
+            let purse = purses.purses.get(&line.account);
+            let day = day_of(&account.time_zone, now);
+            grant(line, terms, purse, day, self.dice.roll().max(1))
+        };
+        if let Some(granted) = granted {
+            self.due.insert((granted.until_ms, line));
+            self.journal(shard_of(line.id), vec![Kind::Granted(granted)], now);
+        }
+    }
+
+    /// Lists when each line's grant ends, after recovery: at once for one that has none.
+    pub(super) fn list_due(&mut self) {
+        let lines = lines(&self.live.catalog());
+        for (line, ..) in lines.into_iter().filter(|(_, terms, _)| terms.limited()) {
+            let purses = self.live.purses(line.account);
+            let known = purses.purses.get(&line.account);
+            let grant = known.and_then(|purse| purse.line(line.kind, line.id)?.current());
+            self.due.insert((grant.map_or(i64::MIN, |grant| grant.until_ms), line));
+        }
+    }
+
+    fn terms_of(&self, line: LineId) -> Option<Terms> {
+        let catalog = self.live.catalog();
+        match line.kind {
+            LineKind::Unspecified => None,
+            LineKind::Account => catalog.accounts.get(line.id).map(|row| Terms::of_account(row)),
+            LineKind::Campaign => catalog.campaigns.get(line.id).map(|row| Terms::of_campaign(row)),
+            LineKind::AdSet => catalog.ad_sets.get(line.id).map(|row| Terms::of_ad_set(row)),
+        }
+    }
+}

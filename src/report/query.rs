@@ -1,0 +1,139 @@
+//! Delivery reports: hourly tallies summed over any of account, campaign, ad set, ad, hour and day.
+
+use std::collections::BTreeMap;
+
+use crate::state::catalog::{Catalog, Family};
+use crate::state::credit::timestamp;
+use crate::state::feeds::Feeds;
+use crate::state::tallies::{AdTally, Tally};
+use crate::state::viewers::VIEW_MEMORY_MS;
+use crate::types::day::day_of;
+use crate::types::proto::v1::{Dimension, EmptySlots, QueryReportResponse, ReportRow};
+use crate::types::request::Scope;
+use crate::types::time::{HOUR_MS, Moment};
+
+/// One question, parsed.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Query {
+    /// First hour since the epoch.
+    pub start_hour: u32,
+    /// The hour after the last one.
+    pub end_hour: u32,
+    /// What a row is about.
+    pub dimensions: Vec<Dimension>,
+    /// Only this account; 0: all.
+    pub account: u64,
+    /// Only this campaign; 0: all.
+    pub campaign: u64,
+    /// Rows to pass over: those of earlier pages.
+    pub skip: u64,
+    /// Most rows of this page.
+    pub limit: usize,
+}
+
+/// Account, campaign, ad set, ad, start of the period, currency: what tells rows apart, in their order.
+type Key = (u64, u64, u64, u64, i64, String);
+
+/// A report while it is being summed.
+#[derive(Debug, Default)]
+pub struct Report {
+    rows: BTreeMap<Key, ReportRow>,
+}
+
+impl Report {
+    /// Adds the hours of one ad that the query asks for, if the caller may see it.
+    pub fn add(&mut self, query: &Query, scope: Scope, catalog: &Catalog, ad: u64, tally: &AdTally) {
+        let Some(family) = catalog.family(ad) else { return };
+        let account = family.account.id;
+        let theirs = scope.any || catalog.tenant_of(account) == Some(scope.tenant);
+        let asked = (query.account == 0 || query.account == account)
+            && (query.campaign == 0 || query.campaign == family.campaign.id);
+        if !theirs || !asked || query.start_hour >= query.end_hour {
+            return;
+        }
+        for (hour, tally) in tally.hours.range(query.start_hour..query.end_hour) {
+            let key = key_of(query, &family, *hour);
+            let row = self.rows.entry(key.clone()).or_insert_with(|| row_of(&key));
+            sum(row, tally);
+        }
+    }
+
+    /// Returns the asked page, and how many rows to pass over for the next one.
+    pub fn page(self, query: &Query) -> (Vec<ReportRow>, Option<u64>) {
+        let total = self.rows.len() as u64;
+        let skip = usize::try_from(query.skip).unwrap_or(usize::MAX);
+        let rows: Vec<_> = self.rows.into_values().skip(skip).take(query.limit).collect();
+        let next = query.skip + rows.len() as u64;
+        (rows, (next < total).then_some(next))
+    }
+}
+
+/// Writes what feeds asked for and got into an operator's answer.
+pub fn add_feeds(answer: &mut QueryReportResponse, query: &Query, feeds: &Feeds) {
+    let mut empty = BTreeMap::<(u32, u32), u64>::new();
+    let hours = feeds.hours.iter();
+    for ((feed, _, _), hour) in
+        hours.filter(|((_, _, hour), _)| (query.start_hour..query.end_hour).contains(hour))
+    {
+        answer.requests += hour.requests;
+        answer.ads_served += hour.served;
+        for (reason, slots) in &hour.empty {
+            *empty.entry((*feed, *reason)).or_default() += slots;
+        }
+    }
+    let row = |((feed_id, reason), slots)| EmptySlots { feed_id, reason, slots };
+    answer.empty_slots = empty.into_iter().map(row).collect();
+}
+
+/// Returns the latest hour whose tokens have all ended: counts before it change no more.
+pub fn complete_up_to(now: Moment) -> Moment {
+    let ended = now.0 - VIEW_MEMORY_MS;
+    Moment(ended - ended.rem_euclid(HOUR_MS))
+}
+
+fn key_of(query: &Query, family: &Family<'_>, hour: u32) -> Key {
+    let asks = |dimension| query.dimensions.contains(&dimension);
+    let of = |dimension, id: u64| if asks(dimension) { id } else { 0 };
+    let start = Moment(i64::from(hour) * HOUR_MS);
+    let period = if asks(Dimension::Hour) {
+        start.0
+    } else if asks(Dimension::Day) {
+        day_of(&family.account.time_zone, start).start.0
+    } else {
+        i64::MIN
+    };
+    (
+        of(Dimension::Account, family.account.id),
+        of(Dimension::Campaign, family.campaign.id),
+        of(Dimension::AdSet, family.ad_set.id),
+        of(Dimension::Ad, family.ad.id),
+        period,
+        family.account.currency.clone(),
+    )
+}
+
+fn row_of((account, campaign, ad_set, ad, period, currency): &Key) -> ReportRow {
+    ReportRow {
+        account_id: *account,
+        campaign_id: *campaign,
+        ad_set_id: *ad_set,
+        ad_id: *ad,
+        period: (*period != i64::MIN).then(|| timestamp(*period)),
+        currency: currency.clone(),
+        ..ReportRow::default()
+    }
+}
+
+fn sum(row: &mut ReportRow, tally: &Tally) {
+    row.impressions += tally.impressions;
+    row.viewable += tally.viewable;
+    row.taps += tally.taps;
+    row.conversations += tally.conversations;
+    row.first_replies += tally.first_replies;
+    row.conversions += tally.conversions;
+    row.conversion_value_micros += tally.values.get(&row.currency).copied().unwrap_or_default();
+    row.spend_micros += tally.spend;
+    row.over_delivered_micros += tally.over_delivered;
+    row.hides += tally.hides;
+    row.reports += tally.reports;
+}
