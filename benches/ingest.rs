@@ -43,14 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let fjall = fjall_store::commit_batches(&fjall, EVENT_BYTES, EVENTS, fjall_batches)?;
     print("fjall", EVENTS, fjall);
     let reopen = journal.reopen.as_secs_f64();
-    println!(
-        "journal: writer thread {:.2} us an event",
-        journal.writer_us_per_event
-    );
-    println!(
-        "journal: reopened {} events in {reopen:.3} s",
-        journal.events
-    );
+    println!("journal: writer thread {:.2} us an event", journal.writer_us_per_event);
+    println!("journal: reopened {} events in {reopen:.3} s", journal.events);
     let figures = serde_json::json!({
         "bench": "ingest_journal",
         "events_per_batch": EVENTS,
@@ -135,12 +129,7 @@ fn journal(dir: &Path, batches: usize) -> Result<Journal, Box<dyn Error>> {
         return Err(format!("{} of {events} events were kept", found.facts).into());
     }
     let writer_us_per_event = busy.as_secs_f64() * 1e6 / events as f64;
-    Ok(Journal {
-        rate: Rate::of(total, each),
-        events,
-        writer_us_per_event,
-        reopen,
-    })
+    Ok(Journal { rate: Rate::of(total, each), events, writer_us_per_event, reopen })
 }
 
 /// Takes finished tickets, or parks until there may be one.

@@ -28,17 +28,9 @@ pub(crate) fn commit_batches(
             batch.insert(&log, seq.to_be_bytes(), event.as_slice());
             // A viewer's counter and a purse: small values under keys that spread and repeat.
             let viewer = seq.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 44;
-            batch.insert(
-                &state,
-                [b"v", &viewer.to_be_bytes()[..]].concat(),
-                seq.to_le_bytes(),
-            );
+            batch.insert(&state, [b"v", &viewer.to_be_bytes()[..]].concat(), seq.to_le_bytes());
             let purse = seq % 1_000;
-            batch.insert(
-                &state,
-                [b"p", &purse.to_be_bytes()[..]].concat(),
-                seq.to_le_bytes(),
-            );
+            batch.insert(&state, [b"p", &purse.to_be_bytes()[..]].concat(), seq.to_le_bytes());
         }
         batch.commit()?;
         each.push(batch_begun.elapsed());

@@ -31,11 +31,7 @@ pub(crate) fn write_and_sync(dir: &Path, batch_bytes: usize, batches: usize) -> 
 }
 
 fn zeroed(path: &Path, batch_bytes: u64) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     let zeroes = vec![0; ZEROES_BYTES];
     let mut at = 0;
     while at < SEGMENT_BYTES.max(batch_bytes) {

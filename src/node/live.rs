@@ -8,6 +8,7 @@ use crate::decide::board::{Board, Rates};
 use crate::decide::purse::{LineId, Terms};
 use crate::decide::select::Promise;
 use crate::decide::shelf::Shelf;
+use crate::node::checkpoint::Progress;
 use crate::node::counts::Counts;
 use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
@@ -47,9 +48,8 @@ impl Cell {
     /// Returns a viewer's promises, and forgets lapsed ones of others when there are many.
     pub(in crate::node) fn promises(&mut self, viewer: u64, now: Moment) -> &mut Promises {
         if self.promised.len() > PROMISED_BEFORE_SWEEP {
-            let open = |promises: &Promises| {
-                promises.list.iter().any(|promise| promise.until_ms > now.0)
-            };
+            let open =
+                |promises: &Promises| promises.list.iter().any(|promise| promise.until_ms > now.0);
             self.promised.retain(|number, promises| *number == viewer || open(promises));
         }
         self.promised.entry(viewer).or_default()
@@ -72,6 +72,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) counts: Counts,
     /// Seals and opens tokens.
     pub(in crate::node) sealer: ArcSwap<Sealer>,
+    /// How far the writer is.
+    pub(in crate::node) progress: Progress,
 }
 
 fn many<T: Default>(count: usize) -> Box<[Mutex<T>]> {
@@ -97,6 +99,7 @@ impl Live {
             board: Board::default(),
             counts,
             sealer: ArcSwap::from_pointee(sealer),
+            progress: Progress::default(),
         }
     }
 
@@ -173,8 +176,7 @@ impl Live {
     fn show_money(&self, purses: &PurseChunk, fact: &Kind) {
         let (showing, charge) = match fact {
             Kind::Granted(fact) => {
-                let line =
-                    LineId { kind: fact.line_kind(), id: fact.line, account: fact.account };
+                let line = LineId { kind: fact.line_kind(), id: fact.line, account: fact.account };
                 return self.show_line(purses, line);
             }
             Kind::ImpressionSeen(fact) => (&fact.showing, &fact.charge),
@@ -248,9 +250,10 @@ pub(in crate::node) fn lines(catalog: &Catalog) -> Vec<(LineId, Terms, String)> 
     let line = |kind, id, account, terms| {
         zone(account).map(|zone| (LineId { kind, id, account }, terms, zone))
     };
-    let accounts = catalog.accounts.after(0).filter_map(|row| {
-        line(LineKind::Account, row.id, row.id, Terms::of_account(row))
-    });
+    let accounts = catalog
+        .accounts
+        .after(0)
+        .filter_map(|row| line(LineKind::Account, row.id, row.id, Terms::of_account(row)));
     let campaigns = catalog.campaigns.after(0).filter_map(|row| {
         line(LineKind::Campaign, row.id, row.account_id, Terms::of_campaign(row))
     });

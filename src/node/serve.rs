@@ -225,7 +225,7 @@ impl Seal<'_> {
         let token = self.sealer.seal_click_text(&click);
         let code = prefill_code(&self.sealer.ring().code, view, viewer).to_string();
         let parts = LinkParts { token: &token, code: &code, text: &row.face.prefilled_text };
-        let Some(channel) = Channel::from_number(row.face.channel as i32) else {
+        let Some(channel) = Channel::from_number(row.face.channel as u8) else {
             return String::new();
         };
         chat_link(channel, &row.face.address, &parts)

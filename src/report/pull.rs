@@ -16,9 +16,35 @@ pub struct Pulled {
     pub more: bool,
 }
 
-/// Returns the credits of one shard that a pull may send: behind the cursor, in minutes that are closed.
-pub fn after(credits: impl Iterator<Item = Credit>, from: Seq, end: Moment) -> Vec<Credit> {
-    credits.filter(|credit| credit.seq > from.0 && credit.at_ms < end.0).collect()
+/// One shard's part of a page.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ShardPage {
+    /// Credits that the caller may see, in order: as many as a page holds, and one.
+    pub credits: Vec<Credit>,
+    /// The last credit of a closed minute, seen or not; 0: none behind the cursor.
+    pub last: u64,
+}
+
+impl ShardPage {
+    /// Returns the part of one shard: its credits behind the cursor, in minutes that are closed.
+    pub fn of<'a>(
+        credits: impl Iterator<Item = &'a Credit>,
+        end: Moment,
+        limit: usize,
+        sees: impl Fn(u64) -> bool,
+    ) -> Self {
+        let mut page = Self::default();
+        for credit in credits.take_while(|credit| credit.at_ms < end.0) {
+            if page.credits.len() > limit {
+                break;
+            }
+            page.last = credit.seq;
+            if sees(credit.row.account_id) {
+                page.credits.push(credit.clone());
+            }
+        }
+        page
+    }
 }
 
 /// Returns the first moment of the minute that is still open: nothing before it is added any more.
@@ -26,27 +52,23 @@ pub fn closed_before(now: Moment) -> Moment {
     Moment(now.0 - now.0.rem_euclid(MINUTE_MS))
 }
 
-/// Merges the shards' credits, by shard, into one page of at most `limit` rows that `sees` lets through.
-pub fn merge(
-    shards: Vec<Vec<Credit>>,
-    cursor: &SeqVector,
-    limit: usize,
-    sees: impl Fn(u64) -> bool,
-) -> Pulled {
+/// Merges the shards' parts, by shard, into one page of at most `limit` rows.
+pub fn merge(shards: Vec<ShardPage>, cursor: &SeqVector, limit: usize) -> Pulled {
+    let lasts: Vec<_> = shards.iter().map(|page| page.last).collect();
     let mut all: Vec<_> = (0..SHARDS)
         .zip(shards)
-        .flat_map(|(shard, credits)| credits.into_iter().map(move |credit| (shard, credit)))
+        .flat_map(|(shard, page)| page.credits.into_iter().map(move |credit| (shard, credit)))
         .collect();
     all.sort_by_key(|(shard, credit)| (Moment(credit.at_ms).minute(), *shard, credit.seq));
-    let mut pulled = Pulled { rows: Vec::new(), cursor: cursor.clone(), more: false };
-    for (shard, credit) in all {
-        if pulled.rows.len() == limit {
-            pulled.more = true;
-            break;
-        }
+    let mut pulled = Pulled { rows: Vec::new(), cursor: cursor.clone(), more: all.len() > limit };
+    for (shard, credit) in all.into_iter().take(limit) {
         pulled.cursor.0[shard] = Seq(credit.seq);
-        if sees(credit.row.account_id) {
-            pulled.rows.push(credit.row);
+        pulled.rows.push(credit.row);
+    }
+    if !pulled.more {
+        // What the caller may not see need not be looked at again.
+        for (place, last) in pulled.cursor.0.iter_mut().zip(lasts) {
+            *place = Seq(place.0.max(last));
         }
     }
     pulled
@@ -65,9 +87,18 @@ mod tests {
         vec![vec![credit(1, 0), credit(2, 2)], vec![credit(11, 0), credit(12, 1), credit(13, 2)]]
     }
 
+    fn pages(cursor: &SeqVector, limit: usize) -> Vec<ShardPage> {
+        let page = |(shard, credits): (usize, Vec<Credit>)| {
+            let behind = credits.iter().filter(|credit| credit.seq > cursor.0[shard].0);
+            ShardPage::of(behind, Moment(i64::MAX), limit, |_| true)
+        };
+        (0..).zip(shards()).map(page).collect()
+    }
+
     #[test]
     fn rows_come_by_minute_then_shard_then_sequence() {
-        let pulled = merge(shards(), &SeqVector::default(), 100, |_| true);
+        let start = SeqVector::default();
+        let pulled = merge(pages(&start, 100), &start, 100);
         let ids: Vec<_> = pulled.rows.iter().map(|row| row.outcome_id).collect();
         assert_eq!(ids, [1, 11, 12, 2, 13]);
         assert!(!pulled.more);
@@ -75,14 +106,12 @@ mod tests {
 
     #[test]
     fn pages_joined_are_the_whole() {
-        let whole = merge(shards(), &SeqVector::default(), 100, |_| true);
+        let start = SeqVector::default();
+        let whole = merge(pages(&start, 100), &start, 100);
         for limit in 1..6 {
-            let (mut cursor, mut rows) = (SeqVector::default(), Vec::new());
+            let (mut cursor, mut rows) = (start.clone(), Vec::new());
             loop {
-                let left = (0..).zip(shards()).map(|(shard, credits): (usize, _)| {
-                    after(credits.into_iter(), cursor.0[shard], Moment(i64::MAX))
-                });
-                let page = merge(left.collect(), &cursor, limit, |_| true);
+                let page = merge(pages(&cursor, limit), &cursor, limit);
                 rows.extend(page.rows);
                 cursor = page.cursor;
                 if !page.more {
@@ -96,6 +125,15 @@ mod tests {
     #[test]
     fn an_open_minute_is_not_sent() {
         let end = closed_before(Moment(2 * MINUTE_MS + 30_000));
-        assert_eq!(after(shards()[0].clone().into_iter(), Seq(0), end).len(), 1);
+        let page = ShardPage::of(shards()[0].iter(), end, 100, |_| true);
+        assert_eq!((page.credits.len(), page.last), (1, 1));
+    }
+
+    #[test]
+    fn what_the_caller_may_not_see_is_passed_over_for_good() {
+        let start = SeqVector::default();
+        let page = ShardPage::of(shards()[0].iter(), Moment(i64::MAX), 100, |_| false);
+        let pulled = merge(vec![page], &start, 100);
+        assert_eq!((pulled.rows.len(), pulled.cursor.0[0]), (0, Seq(2)));
     }
 }

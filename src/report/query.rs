@@ -42,7 +42,14 @@ pub struct Report {
 
 impl Report {
     /// Adds the hours of one ad that the query asks for, if the caller may see it.
-    pub fn add(&mut self, query: &Query, scope: Scope, catalog: &Catalog, ad: u64, tally: &AdTally) {
+    pub fn add(
+        &mut self,
+        query: &Query,
+        scope: Scope,
+        catalog: &Catalog,
+        ad: u64,
+        tally: &AdTally,
+    ) {
         let Some(family) = catalog.family(ad) else { return };
         let account = family.account.id;
         let theirs = scope.any || catalog.tenant_of(account) == Some(scope.tenant);

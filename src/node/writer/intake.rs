@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::decide::board::Rates;
 use crate::decide::mutate::mutate;
 use crate::decide::purse::{LineId, Terms};
 use crate::decide::record::{Event, Known, record};
 use crate::decide::{Decided, auction, chats};
-use crate::decide::board::Rates;
 use crate::node::live::Live;
 use crate::node::writer::{Reply, Work, Writer};
 use crate::state::catalog::Catalog;

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use prost::Message;
 
 use crate::decide::purse::LineId;
-use crate::journal::{Block, BlockBuilder, BlockHash, LogError, Outcome, ShardLog, Ticket};
+use crate::journal::{Block, BlockBuilder, BlockHash, LogError, Outcome, ShardLog, Ticket, Wake};
 use crate::node::dice::SeededDice;
 use crate::node::live::Live;
 use crate::state::Stamp;
-use crate::types::ids::{BatchNo, SHARDS_ALL, Shard};
+use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, Shard};
 use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Incoming, Mutation, Resource, Verdict};
@@ -162,6 +162,11 @@ impl Writer {
         self.durable
     }
 
+    /// Sets what is called whenever a step may find something finished.
+    pub fn on_completion(&mut self, wake: Wake) {
+        self.log.on_completion(wake);
+    }
+
     /// Returns the log, to read what it holds.
     pub fn log(&self) -> &dyn ShardLog {
         &*self.log
@@ -198,12 +203,14 @@ impl Writer {
             decision.encode(bytes).expect("a vector grows as needed");
         });
         self.head = self.batch;
+        self.live.progress.note_head(self.head, now);
         for (number, fact) in (0..).zip(&decision.facts) {
             if let Some(kind) = &fact.kind {
                 // The next decision of this batch must see it.
                 self.live.apply(Stamp { shard, seq: first.plus(number), at: now }, kind);
             }
         }
+        self.live.progress.note_applied(shard, Seq(first.plus(count.into()).0 - 1));
     }
 
     /// Closes the batch that is being filled and hands it to the log. What is decided from here on
@@ -224,7 +231,8 @@ impl Writer {
         let count = blocks.len() as u64;
         let last = self.log.submit_all(blocks.clone());
         let tickets = last.0 + 1 - count..=last.0;
-        let sent = tickets.zip(blocks).map(|(ticket, block)| InFlight { ticket: Ticket(ticket), block });
+        let sent =
+            tickets.zip(blocks).map(|(ticket, block)| InFlight { ticket: Ticket(ticket), block });
         self.in_flight.extend(sent);
     }
 
@@ -249,6 +257,7 @@ impl Writer {
         // A batch is durable when its last block is.
         if next.is_none_or(|next| next > block.batch) {
             self.durable = block.batch;
+            self.live.progress.note_durable(self.durable);
         }
     }
 
@@ -272,9 +281,9 @@ impl Writer {
             let message = "the journal can't be written; send it again to a node that can";
             Refusal::new(Reason::Unavailable, "", message)
         });
-        while let Some(waiting) = self.waiting.pop_front_if(|waiting| {
-            waiting.batch <= self.durable || refusal.is_some()
-        }) {
+        while let Some(waiting) =
+            self.waiting.pop_front_if(|waiting| waiting.batch <= self.durable || refusal.is_some())
+        {
             let late = waiting.batch > self.durable;
             (waiting.tell)(refusal.clone().filter(|_| late));
         }

@@ -1,0 +1,284 @@
+//! Fuzzy checkpoints: part by part while the engine runs, each with what it has applied, so nothing
+//! pauses. A restart loads one and replays the journal's tail over it.
+//!
+//! A checkpoint can be thrown away at any time; the journal is the truth. Its format has a version and no
+//! other promise.
+
+use std::io::{self, Read, Write};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::journal::{LogError, ShardLog};
+use crate::node::live::{Cell, Live};
+use crate::state::bucket::Bucket;
+use crate::state::{Applied, BUCKETS, CHUNKS_MAX};
+use crate::types::ids::{BatchNo, JournalId, SHARDS, SHARDS_ALL, Seq, SeqVector, Shard};
+use crate::types::time::Moment;
+
+const MAGIC: [u8; 8] = *b"munadick";
+const VERSION: u32 = 1;
+
+/// The largest record that is read back: a broken length must not ask for more memory than this.
+const RECORD_BYTES_MAX: u32 = 1 << 30;
+
+/// How far the writer is, for those who must wait for it.
+#[derive(Debug)]
+pub(in crate::node) struct Progress {
+    /// Of each shard, the last fact that all parts have applied.
+    applied: [AtomicU64; SHARDS_ALL],
+    head: AtomicU64,
+    durable: AtomicU64,
+    latest_ms: std::sync::atomic::AtomicI64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            applied: std::array::from_fn(|_| AtomicU64::new(0)),
+            head: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            latest_ms: std::sync::atomic::AtomicI64::new(0),
+        }
+    }
+}
+
+impl Progress {
+    /// Notes, before its first fact is applied, that a batch was begun.
+    pub(in crate::node) fn note_head(&self, batch: BatchNo, now: Moment) {
+        self.head.store(batch.0, Release);
+        self.latest_ms.store(now.0, Release);
+    }
+
+    pub(in crate::node) fn note_applied(&self, shard: Shard, seq: Seq) {
+        self.applied[shard.index()].store(seq.0, Release);
+    }
+
+    pub(in crate::node) fn note_durable(&self, batch: BatchNo) {
+        self.durable.store(batch.0, Release);
+    }
+
+    pub(in crate::node) fn durable(&self) -> BatchNo {
+        BatchNo(self.durable.load(Acquire))
+    }
+
+    fn head(&self) -> BatchNo {
+        BatchNo(self.head.load(Acquire))
+    }
+
+    fn applied(&self) -> Vec<u64> {
+        self.applied.iter().map(|applied| applied.load(Acquire)).collect()
+    }
+}
+
+/// Which part a record holds. Numbers are in the file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+enum Part {
+    Bucket = 1,
+    Shard = 2,
+    Purses = 3,
+    Tallies = 4,
+    Feeds = 5,
+    Catalog = 6,
+    End = 7,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Manifest {
+    journal: [u8; 16],
+    /// Every part has applied all facts up to here.
+    start: Vec<u64>,
+    latest_ms: i64,
+    records: u64,
+}
+
+/// Where to go on after a checkpoint was loaded.
+#[derive(Debug)]
+pub(in crate::node) struct Loaded {
+    /// The first facts to replay.
+    pub(in crate::node) from: SeqVector,
+    /// The journal's time when it was begun.
+    pub(in crate::node) latest: Moment,
+}
+
+struct Recorder<'a> {
+    out: &'a mut dyn Write,
+    records: u64,
+}
+
+impl Recorder<'_> {
+    fn record<T: Serialize>(&mut self, part: Part, index: usize, value: &T) -> io::Result<()> {
+        let bytes = postcard::to_allocvec(value).map_err(io::Error::other)?;
+        self.out.write_all(&[part as u8])?;
+        self.out.write_all(&(index as u32).to_le_bytes())?;
+        self.out.write_all(&(bytes.len() as u32).to_le_bytes())?;
+        self.out.write_all(&crc32c::crc32c(&bytes).to_le_bytes())?;
+        self.out.write_all(&bytes)?;
+        self.records += 1;
+        Ok(())
+    }
+}
+
+impl Live {
+    /// Writes every part that holds anything, one lock at a time. The result counts only once the
+    /// journal is durable up to the returned batch: what was copied may be ahead of the disk.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub(in crate::node) fn write_checkpoint(
+        &self,
+        journal: JournalId,
+        out: &mut dyn Write,
+    ) -> io::Result<BatchNo> {
+        let start = self.progress.applied();
+        let latest_ms = self.progress.latest_ms.load(Acquire);
+        out.write_all(&MAGIC)?;
+        out.write_all(&VERSION.to_le_bytes())?;
+        let mut recorder = Recorder { out, records: 0 };
+        for bucket in 0..BUCKETS {
+            let copy = {
+                let cell = self.cell_at(bucket);
+                (cell.facts != Bucket::default()).then(|| cell.facts.clone())
+            };
+            if let Some(copy) = copy {
+                recorder.record(Part::Bucket, bucket, &copy)?;
+            }
+        }
+        for shard in 0..SHARDS {
+            let copy = self.shard(shard).clone();
+            recorder.record(Part::Shard, shard, &copy)?;
+        }
+        for chunk in 0..CHUNKS_MAX {
+            let copy = self.purses_at(chunk).clone();
+            if !copy.purses.is_empty() {
+                recorder.record(Part::Purses, chunk, &copy)?;
+            }
+            let copy = self.tallies_at(chunk).clone();
+            if !copy.ads.is_empty() {
+                recorder.record(Part::Tallies, chunk, &copy)?;
+            }
+        }
+        let copy = self.feeds().clone();
+        recorder.record(Part::Feeds, 0, &copy)?;
+        let copy = self.catalog().clone();
+        recorder.record(Part::Catalog, 0, &copy)?;
+        // Read after the last copy: everything copied is of this batch or an earlier one.
+        let head = self.progress.head();
+        let records = recorder.records;
+        let manifest = Manifest { journal: journal.0, start, latest_ms, records };
+        recorder.record(Part::End, 0, &manifest)?;
+        Ok(head)
+    }
+
+    /// Loads a checkpoint into an empty state.
+    ///
+    /// # Errors
+    /// `InvalidData` when it is damaged, of another journal, or ahead of what the log holds: the log's
+    /// end was lost then, and only the log counts. The state is unusable after an error.
+    pub(in crate::node) fn load_checkpoint(
+        &self,
+        input: &mut dyn Read,
+        log: &dyn ShardLog,
+    ) -> io::Result<Loaded> {
+        let mut head = [0; 12];
+        input.read_exact(&mut head)?;
+        if head[..8] != MAGIC || head[8..] != VERSION.to_le_bytes() {
+            return Err(invalid("not a checkpoint of this version"));
+        }
+        let ends = ends_of(log).map_err(|error| io::Error::other(error.to_string()))?;
+        let mut records = 0;
+        loop {
+            let (part, index, bytes) = read_record(input)?;
+            if part != Part::End as u8 {
+                records += 1;
+                self.load_part(part, index, &bytes, &ends)?;
+                continue;
+            }
+            let manifest: Manifest = decoded(&bytes)?;
+            if manifest.journal != log.journal_id().0 {
+                return Err(invalid("of another journal"));
+            }
+            if manifest.records != records || manifest.start.len() != SHARDS_ALL {
+                return Err(invalid("parts are missing"));
+            }
+            let mut from = SeqVector::default();
+            for (seq, applied) in from.0.iter_mut().zip(&manifest.start) {
+                *seq = Seq(applied + 1);
+            }
+            return Ok(Loaded { from, latest: Moment(manifest.latest_ms) });
+        }
+    }
+
+    fn load_part(&self, part: u8, index: usize, bytes: &[u8], ends: &[Seq]) -> io::Result<()> {
+        let within = |shard: Shard, applied: Seq| applied <= ends[shard.index()];
+        let all_within =
+            |applied: &Applied| Shard::all().all(|shard| within(shard, applied.of(shard)));
+        let of_bucket = Shard::new((index * SHARDS / BUCKETS) as u8);
+        let of_shard = Shard::new(index as u8);
+        let fits = match part {
+            1 if index < BUCKETS => {
+                let facts: Bucket = decoded(bytes)?;
+                let fits = of_bucket.is_some_and(|shard| within(shard, facts.applied()));
+                *self.cell_at(index) = Cell { facts, ..Cell::default() };
+                fits
+            }
+            2 if index < SHARDS => {
+                let mut shard = self.shard(index);
+                *shard = decoded(bytes)?;
+                of_shard.is_some_and(|of| within(of, shard.applied()))
+            }
+            3 if index < CHUNKS_MAX => {
+                let mut purses = self.purses_at(index);
+                *purses = decoded(bytes)?;
+                all_within(purses.applied())
+            }
+            4 if index < CHUNKS_MAX => {
+                let mut tallies = self.tallies_at(index);
+                *tallies = decoded(bytes)?;
+                all_within(tallies.applied())
+            }
+            5 => {
+                let mut feeds = self.feeds();
+                *feeds = decoded(bytes)?;
+                all_within(feeds.applied())
+            }
+            6 => {
+                self.replace_catalog(decoded(bytes)?);
+                within(Shard::CATALOG, self.catalog().applied())
+            }
+            _ => return Err(invalid("an unknown part")),
+        };
+        if fits { Ok(()) } else { Err(invalid("ahead of the journal, whose end was lost")) }
+    }
+}
+
+/// Returns the last fact of each shard.
+fn ends_of(log: &dyn ShardLog) -> Result<Vec<Seq>, LogError> {
+    Shard::all().map(|shard| log.tail(shard).map(|tail| Seq(tail.next.0 - 1))).collect()
+}
+
+fn read_record(input: &mut dyn Read) -> io::Result<(u8, usize, Vec<u8>)> {
+    let mut head = [0; 13];
+    input.read_exact(&mut head)?;
+    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let (index, length, checksum) = (word(1), word(5), word(9));
+    if length > RECORD_BYTES_MAX {
+        return Err(invalid("a record is longer than any can be"));
+    }
+    let mut bytes = vec![0; length as usize];
+    input.read_exact(&mut bytes)?;
+    if crc32c::crc32c(&bytes) != checksum {
+        return Err(invalid("a checksum does not fit"));
+    }
+    Ok((head[0], index as usize, bytes))
+}
+
+fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    postcard::from_bytes(bytes).map_err(|_| invalid("a part can't be decoded"))
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

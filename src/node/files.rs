@@ -1,0 +1,114 @@
+//! A node's folder: the key ring, the checkpoints, and the journal's own folder.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::tokens::KeyRing;
+
+/// The key ring's file, part of the truth: without it no token or pseudonym means anything.
+const RING: &str = "keyring.json";
+
+/// Checkpoints kept: the newest, and one before it should that be damaged.
+const CHECKPOINTS_KEPT: usize = 2;
+
+const CHECKPOINT_START: &str = "checkpoint-";
+
+/// One node's folder.
+#[derive(Clone, Debug)]
+pub struct Files(PathBuf);
+
+impl Files {
+    /// Names a node's folder.
+    pub fn new(dir: &Path) -> Self {
+        Self(dir.to_owned())
+    }
+
+    /// Returns the journal's folder.
+    pub fn journal(&self) -> PathBuf {
+        self.0.join("journal")
+    }
+
+    /// Returns the key ring; `None`: there is none yet.
+    ///
+    /// # Errors
+    /// When it can't be read or is not a key ring.
+    pub fn ring(&self) -> io::Result<Option<KeyRing>> {
+        match fs::read(self.0.join(RING)) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the key ring, durably, readable for this user alone.
+    ///
+    /// # Errors
+    /// When it can't be written; the old one stands then.
+    pub fn keep_ring(&self, ring: &KeyRing) -> io::Result<()> {
+        fs::create_dir_all(&self.0)?;
+        let text = serde_json::to_vec_pretty(ring)?;
+        self.replace(RING, |file| file.write_all(&text)).map(drop)
+    }
+
+    /// Returns the checkpoints, newest first, each opened when it is read.
+    pub fn checkpoints(&self) -> Vec<Box<dyn Read>> {
+        let open = |name: &String| File::open(self.0.join(name)).ok();
+        let files = self.checkpoint_names();
+        let readers = files.iter().rev().filter_map(open);
+        readers.map(|file| Box::new(BufReader::new(file)) as Box<dyn Read>).collect()
+    }
+
+    /// Writes a checkpoint beside the others; it takes its name, and the oldest goes, only when `settle`
+    /// says that it counts.
+    ///
+    /// # Errors
+    /// When it can't be written; the others stand then.
+    pub(in crate::node) fn keep_checkpoint<T>(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+        settle: impl FnOnce(T) -> bool,
+    ) -> io::Result<bool> {
+        let names = self.checkpoint_names();
+        let number = |name: &String| name[CHECKPOINT_START.len()..].parse::<u64>().ok();
+        let next = names.last().and_then(number).unwrap_or_default() + 1;
+        let part = self.0.join("checkpoint.part");
+        let file = File::create(&part)?;
+        let mut out = BufWriter::new(file);
+        let written = write(&mut out)?;
+        out.into_inner()?.sync_all()?;
+        if !settle(written) {
+            fs::remove_file(&part)?;
+            return Ok(false);
+        }
+        fs::rename(&part, self.0.join(format!("{CHECKPOINT_START}{next:012}")))?;
+        File::open(&self.0)?.sync_all()?;
+        let spare = (names.len() + 1).saturating_sub(CHECKPOINTS_KEPT);
+        names.iter().take(spare).try_for_each(|name| fs::remove_file(self.0.join(name)))?;
+        Ok(true)
+    }
+
+    fn checkpoint_names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<_> = names.filter(|name| name.starts_with(CHECKPOINT_START)).collect();
+        names.sort();
+        names
+    }
+
+    fn replace(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<PathBuf> {
+        let (part, whole) = (self.0.join(format!("{name}.part")), self.0.join(name));
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        write(&mut file)?;
+        file.sync_all()?;
+        fs::rename(&part, &whole)?;
+        File::open(&self.0)?.sync_all()?;
+        Ok(whole)
+    }
+}

@@ -1,0 +1,269 @@
+//! The readers' side of the engine: serving, look-ups, reports and pulls over the live state.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use crate::node::live::Live;
+use crate::report::pull::{Pulled, ShardPage, closed_before, merge};
+use crate::report::query::{Query, Report, add_feeds, complete_up_to};
+use crate::state::CHUNKS_MAX;
+use crate::state::catalog::Catalog;
+use crate::state::chats::{Chat, StoredTouch};
+use crate::state::credit::timestamp;
+use crate::tokens::{KeyRing, Sealer};
+use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
+use crate::types::proto::v1::{
+    Account, Ad, AdSet, Campaign, Conversation, QueryReportResponse, Slot, Touch,
+};
+use crate::types::refusal::{Reason, Refusal};
+use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
+use crate::types::time::Moment;
+
+/// Rows of one page of a pull.
+pub const PULL_ROWS_MAX: usize = 1_000;
+
+/// A handle of the live state for those who read it. Cheap to clone.
+#[derive(Clone)]
+pub struct Front(Arc<Live>);
+
+impl Front {
+    pub(in crate::node) fn new(live: Arc<Live>) -> Self {
+        Self(live)
+    }
+
+    /// Fills a tray. Waits for no disk.
+    pub fn request_ads(
+        &self,
+        feed: u32,
+        policy: &Policy,
+        request: &AdRequest,
+        now: Moment,
+    ) -> Vec<Slot> {
+        self.0.request_ads(feed, policy, request, now)
+    }
+
+    /// Returns what seals and opens tokens now.
+    pub fn sealer(&self) -> Arc<Sealer> {
+        self.0.sealer.load_full()
+    }
+
+    /// Seals and opens with another ring from now on.
+    pub fn use_ring(&self, ring: KeyRing) {
+        self.0.sealer.store(Arc::new(Sealer::new(ring)));
+    }
+
+    /// Returns how many ads are live.
+    pub fn live_ads(&self) -> usize {
+        self.0.shelf.load().rows.len()
+    }
+
+    /// Returns the newest version of a thing, with its effective status.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown or foreign id: they are told apart for nobody.
+    pub fn get(&self, scope: Scope, kind: ResourceKind, id: u64) -> Result<Resource, Refusal> {
+        let catalog = self.0.catalog();
+        let found = find(&catalog, kind, id);
+        let theirs = found.filter(|found| sees(&catalog, scope, account_of(&catalog, found)));
+        theirs.ok_or_else(|| Refusal::new(Reason::NotFound, "id", "no such id"))
+    }
+
+    /// Returns things in order of creation, behind the number `after`, and where the next page begins.
+    /// `parent` 0 means all of the caller's.
+    pub fn list(
+        &self,
+        scope: Scope,
+        kind: ResourceKind,
+        parent: u64,
+        after: u64,
+        limit: usize,
+    ) -> (Vec<Resource>, Option<u64>) {
+        let catalog = self.0.catalog();
+        let mut page = Vec::new();
+        for resource in all(&catalog, kind, after) {
+            let of_parent = parent == 0 || parent_of(&resource) == parent;
+            if !of_parent || !sees(&catalog, scope, account_of(&catalog, &resource)) {
+                continue;
+            }
+            if page.len() == limit {
+                let last = page.last().map_or(0, |resource| number_of(id_of(resource)));
+                return (page, Some(last));
+            }
+            page.push(resource);
+        }
+        (page, None)
+    }
+
+    /// Answers a report's question, and says how many rows to pass over for the next page.
+    pub fn report(
+        &self,
+        scope: Scope,
+        query: &Query,
+        now: Moment,
+    ) -> (QueryReportResponse, Option<u64>) {
+        let mut report = Report::default();
+        for chunk in 0..CHUNKS_MAX {
+            let tallies = self.0.tallies_at(chunk);
+            if tallies.ads.is_empty() {
+                continue;
+            }
+            let copy = tallies.ads.clone();
+            drop(tallies);
+            let catalog = self.0.catalog();
+            copy.iter().for_each(|(ad, tally)| report.add(query, scope, &catalog, *ad, tally));
+        }
+        let (rows, next) = report.page(query);
+        let complete_up_to = Some(timestamp(complete_up_to(now).0));
+        let mut answer = QueryReportResponse { rows, complete_up_to, ..Default::default() };
+        if scope.any {
+            add_feeds(&mut answer, query, &self.0.feeds());
+        }
+        (answer, next)
+    }
+
+    /// Returns the next page of the attribution stream, up to the last closed minute before `now`, which
+    /// it says too.
+    pub fn pull(&self, scope: Scope, cursor: &SeqVector, now: Moment) -> (Pulled, Moment) {
+        let end = closed_before(now);
+        let shards = (0..SHARDS).map(|shard| {
+            let catalog = self.0.catalog();
+            let part = self.0.shard(shard);
+            let from = part.credits.partition_point(|credit| credit.seq <= cursor.0[shard].0);
+            ShardPage::of(part.credits.range(from..), end, PULL_ROWS_MAX, |account| {
+                sees(&catalog, scope, Some(account))
+            })
+        });
+        let pulled = merge(shards.collect(), cursor, PULL_ROWS_MAX);
+        (pulled, end)
+    }
+
+    /// Returns a conversation of one of the caller's businesses.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn conversation(&self, scope: Scope, id: u64) -> Result<Conversation, Refusal> {
+        let chat = self.0.cell(id).facts.chats.get(&id).cloned();
+        let catalog = self.0.catalog();
+        let chat = chat.filter(|chat| sees(&catalog, scope, Some(chat.account)));
+        let message = "no such conversation";
+        let chat = chat.ok_or_else(|| Refusal::new(Reason::NotFound, "conversation", message))?;
+        Ok(conversation(id, &chat))
+    }
+
+    /// Writes a checkpoint; it counts once the journal is durable up to the returned batch.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn write_checkpoint(&self, journal: JournalId, out: &mut dyn Write) -> io::Result<BatchNo> {
+        self.0.write_checkpoint(journal, out)
+    }
+
+    /// Returns the last durable batch.
+    pub fn durable(&self) -> BatchNo {
+        self.0.progress.durable()
+    }
+}
+
+fn conversation(id: u64, chat: &Chat) -> Conversation {
+    let time = |ms: i64| (ms > 0).then(|| timestamp(ms));
+    let touch = |touch: &StoredTouch| Touch {
+        campaign_id: touch.0.campaign,
+        ad_set_id: touch.0.ad_set,
+        ad_id: touch.0.ad,
+        click_id: touch.0.view,
+        match_kind: touch.0.match_kind,
+        time: Some(timestamp(touch.0.event_ms)),
+    };
+    Conversation {
+        id,
+        business_id: chat.business,
+        endpoint_id: chat.endpoint,
+        open_time: time(chat.opened_ms),
+        first_touch: chat.first_touch.as_ref().map(touch),
+        latest_touch: chat.latest_touch.as_ref().map(touch),
+        first_reply_time: time(chat.first_reply_ms),
+        inbound_messages: chat.inbound,
+        outbound_messages: chat.outbound,
+        service_window_end: chat.service_window_end().map(|end| timestamp(end.0)),
+        entry_point: chat.entry_point,
+    }
+}
+
+fn sees(catalog: &Catalog, scope: Scope, account: Option<u64>) -> bool {
+    let owner = account.and_then(|account| catalog.tenant_of(account));
+    owner.is_some_and(|owner| scope.any || owner == scope.tenant)
+}
+
+fn find(catalog: &Catalog, kind: ResourceKind, id: u64) -> Option<Resource> {
+    all(catalog, kind, number_of(id).checked_sub(1)?).next().filter(|found| id_of(found) == id)
+}
+
+fn all(
+    catalog: &Catalog,
+    kind: ResourceKind,
+    after: u64,
+) -> Box<dyn Iterator<Item = Resource> + '_> {
+    match kind {
+        ResourceKind::Account => Box::new(catalog.accounts.after(after).map(|row| {
+            let effective_status = catalog.account_status(row).into();
+            Resource::Account(Account { effective_status, ..Account::clone(row) })
+        })),
+        ResourceKind::Business => {
+            Box::new(catalog.businesses.after(after).map(|row| Resource::Business((**row).clone())))
+        }
+        ResourceKind::Endpoint => {
+            Box::new(catalog.endpoints.after(after).map(|row| Resource::Endpoint((**row).clone())))
+        }
+        ResourceKind::Campaign => Box::new(catalog.campaigns.after(after).map(|row| {
+            let effective_status = catalog.campaign_status(row).into();
+            Resource::Campaign(Campaign { effective_status, ..Campaign::clone(row) })
+        })),
+        ResourceKind::AdSet => Box::new(catalog.ad_sets.after(after).map(|row| {
+            let effective_status = catalog.ad_set_status(row).into();
+            Resource::AdSet(AdSet { effective_status, ..AdSet::clone(row) })
+        })),
+        ResourceKind::Ad => Box::new(catalog.ads.after(after).map(|row| {
+            let effective_status = catalog.ad_status(row).into();
+            Resource::Ad(Ad { effective_status, ..Ad::clone(row) })
+        })),
+    }
+}
+
+fn id_of(resource: &Resource) -> u64 {
+    match resource {
+        Resource::Account(row) => row.id,
+        Resource::Business(row) => row.id,
+        Resource::Endpoint(row) => row.id,
+        Resource::Campaign(row) => row.id,
+        Resource::AdSet(row) => row.id,
+        Resource::Ad(row) => row.id,
+    }
+}
+
+fn parent_of(resource: &Resource) -> u64 {
+    match resource {
+        Resource::Account(_) => 0,
+        Resource::Business(row) => row.account_id,
+        Resource::Endpoint(row) => row.business_id,
+        Resource::Campaign(row) => row.account_id,
+        Resource::AdSet(row) => row.campaign_id,
+        Resource::Ad(row) => row.ad_set_id,
+    }
+}
+
+/// Returns the account that a thing belongs to.
+fn account_of(catalog: &Catalog, resource: &Resource) -> Option<u64> {
+    let of_campaign = |id| catalog.campaigns.get(id).map(|row| row.account_id);
+    match resource {
+        Resource::Account(row) => Some(row.id),
+        Resource::Business(row) => Some(row.account_id),
+        Resource::Endpoint(row) => {
+            catalog.businesses.get(row.business_id).map(|business| business.account_id)
+        }
+        Resource::Campaign(row) => Some(row.account_id),
+        Resource::AdSet(row) => of_campaign(row.campaign_id),
+        Resource::Ad(row) => {
+            catalog.ad_sets.get(row.ad_set_id).and_then(|ad_set| of_campaign(ad_set.campaign_id))
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! A running node: the writer's thread, checkpoints, key rotation, and the calls that doors make.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::journal::file::{FileLog, Options};
+use crate::journal::{LogError, ShardLog};
+use crate::node::clock::Clock;
+use crate::node::dice::{SeededDice, fill_from_system};
+use crate::node::files::Files;
+use crate::node::front::Front;
+use crate::node::queue::{Queue, Turned};
+use crate::node::recover::{OpenError, Opened, open};
+use crate::node::writer::{Reply, Work, Writer};
+use crate::report::pull::Pulled;
+use crate::report::query::Query;
+use crate::tokens::{KeyRing, Sealer};
+use crate::types::dice::Dice;
+use crate::types::ids::{BatchNo, JournalId, SeqVector};
+use crate::types::proto::v1::{Conversation, QueryReportResponse, Slot};
+use crate::types::refusal::{Reason, Refusal};
+use crate::types::request::{
+    AdRequest, Incoming, Mutation, Policy, Resource, ResourceKind, Scope, Verdict,
+};
+use crate::types::time::Moment;
+
+/// How long the writer sleeps at most: what time makes due is seen this late.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// What a node is opened with.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// Feeds that may ask for ads; each gets a link key of its own.
+    pub feeds: Vec<u32>,
+    /// Seeds the dice; `None`: the operating system's.
+    pub seed: Option<u64>,
+    /// Time between checkpoints.
+    pub checkpoint_every: Duration,
+    /// The journal's own options.
+    pub journal: Options,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            feeds: Vec::new(),
+            seed: None,
+            checkpoint_every: Duration::from_secs(600),
+            journal: Options::default(),
+        }
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal can't be opened or read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The folder can't be read or written.
+    #[error("the node's folder: {0}")]
+    Folder(#[from] io::Error),
+}
+
+impl From<LogError> for StartError {
+    fn from(error: LogError) -> Self {
+        Self::Open(OpenError::Log(error))
+    }
+}
+
+/// An answer that comes once it is durable.
+pub struct Pending<T>(oneshot::Receiver<Result<T, Refusal>>);
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.0).poll(context));
+        Poll::Ready(answer.unwrap_or_else(|_| Err(unavailable())))
+    }
+}
+
+/// A running node. Dropping it stops it; [`Node::stop`] says how that went.
+pub struct Node {
+    front: Front,
+    queue: Arc<Queue>,
+    clock: Arc<dyn Clock>,
+    opened: Opened,
+    stopping: Arc<AtomicBool>,
+    writer: Option<JoinHandle<Result<(), LogError>>>,
+    helper: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Starts a node on a folder, which is made if it is new.
+    ///
+    /// # Errors
+    /// When the folder's content can't be opened; nothing is changed then.
+    pub fn start(
+        dir: &Path,
+        clock: Arc<dyn Clock>,
+        options: &NodeOptions,
+    ) -> Result<Self, StartError> {
+        std::fs::create_dir_all(dir)?;
+        let files = Files::new(dir);
+        let log = open_log(&files, options)?;
+        let ring = ring_of(&files, &options.feeds, clock.now())?;
+        let seed = options.seed.unwrap_or_else(|| SeededDice::from_system().roll());
+        let journal = log.journal_id();
+        let (front, writer, opened) = open(log, ring, seed, files.checkpoints())?;
+        let helper = Helper {
+            front: front.clone(),
+            files,
+            journal,
+            clock: Arc::clone(&clock),
+            every: options.checkpoint_every,
+        };
+        Self::run(front, writer, opened, clock, Some(helper))
+    }
+
+    fn run(
+        front: Front,
+        mut writer: Writer,
+        opened: Opened,
+        clock: Arc<dyn Clock>,
+        helper: Option<Helper>,
+    ) -> Result<Self, StartError> {
+        let queue = Arc::new(Queue::default());
+        let nudge = Arc::clone(&queue);
+        writer.on_completion(Arc::new(move || nudge.nudge()));
+        let (reader, now) = (Arc::clone(&queue), Arc::clone(&clock));
+        let thread = Builder::new().name("writer".into());
+        let writer = thread.spawn(move || drive(writer, &reader, &*now))?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let helper = match helper {
+            Some(helper) => {
+                let stop = Arc::clone(&stopping);
+                Some(Builder::new().name("checkpoint".into()).spawn(move || helper.run(&stop))?)
+            }
+            None => None,
+        };
+        Ok(Self { front, queue, clock, opened, stopping, writer: Some(writer), helper })
+    }
+
+    /// Returns what opening found.
+    pub const fn opened(&self) -> Opened {
+        self.opened
+    }
+
+    /// Returns the wall time.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Returns what opens tokens and cursors now.
+    pub fn opener(&self) -> Arc<Sealer> {
+        self.front.sealer()
+    }
+
+    /// Returns the readers' side.
+    pub const fn front(&self) -> &Front {
+        &self.front
+    }
+
+    /// Fills a tray. Waits for nothing.
+    pub fn request_ads(&self, feed: u32, policy: &Policy, request: &AdRequest) -> Vec<Slot> {
+        metrics::counter!("munadi_ad_requests_total").increment(1);
+        self.front.request_ads(feed, policy, request, self.now())
+    }
+
+    /// Hands events to the writer; the answer comes once they are durable.
+    ///
+    /// # Errors
+    /// `Busy` at once when the queue is full.
+    pub fn record(&self, items: Vec<Incoming>) -> Result<Pending<Vec<Verdict>>, Refusal> {
+        metrics::counter!("munadi_events_total").increment(items.len() as u64);
+        self.submit(|reply| Work::Record(items, reply))
+    }
+
+    /// Writes to the catalog; answers once it is durable.
+    ///
+    /// # Errors
+    /// With the field at fault, or `Busy`.
+    pub async fn mutate(&self, mutation: Mutation) -> Result<Resource, Refusal> {
+        self.submit(|reply| Work::Mutate(Box::new(mutation), reply))?.await
+    }
+
+    /// Waits until everything that came before is durable, and returns the journal's time.
+    ///
+    /// # Errors
+    /// `Busy`, or `Unavailable` when the journal can't be written.
+    pub async fn settled(&self) -> Result<Moment, Refusal> {
+        self.submit(Work::Settle)?.await
+    }
+
+    /// Returns the newest version of a thing; see [`Front::get`].
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn get(&self, scope: Scope, kind: ResourceKind, id: u64) -> Result<Resource, Refusal> {
+        self.front.get(scope, kind, id)
+    }
+
+    /// Lists things; see [`Front::list`].
+    pub fn list(
+        &self,
+        scope: Scope,
+        kind: ResourceKind,
+        parent: u64,
+        after: u64,
+        limit: usize,
+    ) -> (Vec<Resource>, Option<u64>) {
+        self.front.list(scope, kind, parent, after, limit)
+    }
+
+    /// Answers a report from durable facts only; see [`Front::report`].
+    ///
+    /// # Errors
+    /// As [`Node::settled`].
+    pub async fn report(
+        &self,
+        scope: Scope,
+        query: Query,
+    ) -> Result<(QueryReportResponse, Option<u64>), Refusal> {
+        let now = self.settled().await?;
+        Ok(self.front.report(scope, &query, now))
+    }
+
+    /// Returns the next page of the attribution stream and the moment it is complete up to.
+    ///
+    /// # Errors
+    /// As [`Node::settled`].
+    pub async fn pull(&self, scope: Scope, cursor: SeqVector) -> Result<(Pulled, Moment), Refusal> {
+        let now = self.settled().await?;
+        Ok(self.front.pull(scope, &cursor, now))
+    }
+
+    /// Returns a conversation; see [`Front::conversation`].
+    ///
+    /// # Errors
+    /// `NotFound`, or as [`Node::settled`].
+    pub async fn conversation(&self, scope: Scope, id: u64) -> Result<Conversation, Refusal> {
+        self.settled().await?;
+        self.front.conversation(scope, id)
+    }
+
+    /// Finishes what was taken, seals the journal and stops.
+    ///
+    /// # Errors
+    /// When the journal could not be sealed; what was acknowledged is safe all the same.
+    pub fn stop(mut self) -> Result<(), LogError> {
+        self.halt()
+    }
+
+    fn halt(&mut self) -> Result<(), LogError> {
+        self.stopping.store(true, Ordering::Release);
+        if let Some(helper) = self.helper.take() {
+            helper.thread().unpark();
+            // A panic there loses a checkpoint, which is a convenience.
+            let _ = helper.join();
+        }
+        self.queue.close();
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        writer.join().unwrap_or(Err(LogError::Stopped))
+    }
+
+    fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Reply<T>) -> Work,
+    ) -> Result<Pending<T>, Refusal> {
+        let (sender, receiver) = oneshot::channel();
+        let reply: Reply<T> = Box::new(move |answer| {
+            // The caller may have gone; what it sent counts all the same.
+            let _ = sender.send(answer);
+        });
+        match self.queue.push(work(reply)) {
+            Ok(()) => Ok(Pending(receiver)),
+            Err(Turned::Full) => {
+                metrics::counter!("munadi_busy_total").increment(1);
+                let message = "too much waits for the journal; send it again in a second";
+                Err(Refusal::new(Reason::Busy, "", message))
+            }
+            Err(Turned::Closed) => Err(unavailable()),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // `stop` reports the error; a drop can't.
+        let _ = self.halt();
+    }
+}
+
+fn unavailable() -> Refusal {
+    let message = "the node is stopping or can't write its journal; send it to another or later";
+    Refusal::new(Reason::Unavailable, "", message)
+}
+
+fn drive(mut writer: Writer, queue: &Queue, clock: &dyn Clock) -> Result<(), LogError> {
+    loop {
+        let (work, ended) = queue.next(writer.has_room(), PATIENCE);
+        writer.step(clock.now(), work);
+        if writer.is_stopped() {
+            tracing::error!("the journal can't be written: restart the node to reopen it");
+            queue.close();
+            // Whoever still waits is told so by its dropped reply.
+            drop(queue.next(true, Duration::ZERO));
+            return Err(LogError::Stopped);
+        }
+        if ended {
+            return writer.close(clock.now());
+        }
+    }
+}
+
+fn open_log(files: &Files, options: &NodeOptions) -> Result<Box<dyn ShardLog>, StartError> {
+    let dir = files.journal();
+    match FileLog::open(&dir, &options.journal) {
+        Ok((log, scanned)) => {
+            if let Some(torn) = &scanned.torn {
+                let (bytes, at) = (torn.bytes, torn.offset);
+                tracing::warn!(bytes, at, "cut what a stop in mid-write left behind");
+            }
+            Ok(Box::new(log))
+        }
+        Err(LogError::Absent(_)) => {
+            let mut id = [0; 16];
+            fill_from_system(&mut id);
+            Ok(Box::new(FileLog::create(&dir, JournalId(id), &options.journal)?))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the folder's key ring with a link key for each feed, made and kept if new.
+fn ring_of(files: &Files, feeds: &[u32], now: Moment) -> io::Result<KeyRing> {
+    let mut random = fill_from_system;
+    let known = files.ring()?;
+    let new = known.is_none()
+        || feeds.iter().any(|feed| known.as_ref().is_some_and(|ring| ring.link(*feed).is_none()));
+    let mut ring = known.unwrap_or_else(|| KeyRing::generate(&mut random, now.seconds()));
+    for feed in feeds {
+        ring.add_feed(*feed, &mut random);
+    }
+    if new {
+        files.keep_ring(&ring)?;
+    }
+    Ok(ring)
+}
+
+/// What happens beside serving: checkpoints and key rotation.
+struct Helper {
+    front: Front,
+    files: Files,
+    journal: JournalId,
+    clock: Arc<dyn Clock>,
+    every: Duration,
+}
+
+impl Helper {
+    fn run(&self, stopping: &AtomicBool) {
+        let mut last = self.clock.monotonic();
+        while !stopping.load(Ordering::Acquire) {
+            std::thread::park_timeout(Duration::from_secs(1).min(self.every));
+            self.rotate();
+            let now = self.clock.monotonic();
+            if now.saturating_sub(last) >= self.every {
+                last = now;
+                self.checkpoint(stopping);
+            }
+        }
+        self.checkpoint(&AtomicBool::new(false));
+    }
+
+    fn checkpoint(&self, stopping: &AtomicBool) {
+        let write = |out: &mut dyn io::Write| self.front.write_checkpoint(self.journal, out);
+        let settle = |head: BatchNo| {
+            while self.front.durable() < head && !stopping.load(Ordering::Acquire) {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            self.front.durable() >= head
+        };
+        if let Err(error) = self.files.keep_checkpoint(write, settle) {
+            tracing::warn!(%error, "no checkpoint: the next start reads more of the journal");
+        }
+    }
+
+    /// Takes a new key into use when the current one has served its day. It seals nothing before the ring
+    /// that holds it is on the disk.
+    fn rotate(&self) {
+        let now_s = self.clock.now().seconds();
+        let mut ring = self.front.sealer().ring().clone();
+        if !ring.is_due(now_s) {
+            return;
+        }
+        ring.prune(now_s);
+        let rotated = ring.rotate(&mut fill_from_system, now_s).map_err(io::Error::other);
+        match rotated.and_then(|()| self.files.keep_ring(&ring)) {
+            Ok(()) => self.front.use_ring(ring),
+            Err(error) => tracing::warn!(%error, "the token key was not rotated"),
+        }
+    }
+}
