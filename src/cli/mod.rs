@@ -1,0 +1,77 @@
+//! Commands: each reads its arguments, wires the rooms together, and says how it went.
+
+mod config;
+mod keys;
+mod serve;
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What can go wrong in a command, for people.
+type Failure = Box<dyn Error>;
+
+/// An ad server and campaign engine for Status-like feeds and click-to-chat ads.
+#[derive(Debug, Parser)]
+#[command(name = "munadi", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node: serve gRPC until SIGINT or SIGTERM, then drain.
+    Serve(serve::ServeArguments),
+    /// Make API keys.
+    Keys(keys::KeysArguments),
+}
+
+/// Runs the command of the process's arguments.
+pub fn run() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(std::io::stderr(), format_args!("munadi: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes a line for people. A closed pipe is no reason to fail.
+fn tell(mut out: impl Write, line: impl Display) {
+    let _ = writeln!(out, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_argument_has_a_help_text() {
+        let mut command = Arguments::command();
+        command.build();
+        let mut open = vec![&command];
+        while let Some(command) = open.pop() {
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+            open.extend(command.get_subcommands());
+        }
+        command.clone().debug_assert();
+    }
+}
