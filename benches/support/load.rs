@@ -131,6 +131,11 @@ impl Load {
         totals
     }
 
+    /// Tells whether no thread has given up.
+    pub(crate) fn is_running(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.is_finished())
+    }
+
     /// Ends the load after the calls in flight. Tells of the first call that failed.
     pub(crate) fn stop(self) -> Result<(), Failure> {
         self.stop.store(true, Ordering::Relaxed);

@@ -6,6 +6,9 @@ use crate::Failure;
 use crate::support::child::{self, Child};
 use crate::support::load::{Load, Shape, Totals};
 
+/// A server that answers nothing for this long is broken, not slow.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
 /// How long a round takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
@@ -35,12 +38,25 @@ struct Sample {
 /// over the server's cores by chance.
 pub(crate) fn measure(server: &Child, shape: Shape, round: Round) -> Result<Measured, Failure> {
     let load = Load::start(&server.target, shape)?;
-    std::thread::sleep(round.warm_up);
-    let start = sample(server, &load)?;
-    std::thread::sleep(round.measured);
-    let end = sample(server, &load)?;
+    let start = sample_after(round.warm_up, 0, server, &load)?;
+    let end = sample_after(round.measured, start.totals.trays, server, &load)?;
     load.stop()?;
     between(&start, &end)
+}
+
+/// Waits this long, or longer on a machine that is too busy to answer anything by then.
+fn sample_after(
+    pause: Duration,
+    trays: u64,
+    server: &Child,
+    load: &Load,
+) -> Result<Sample, Failure> {
+    let started = Instant::now();
+    std::thread::sleep(pause);
+    while load.totals().trays == trays && load.is_running() && started.elapsed() < ANSWER_WITHIN {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    sample(server, load)
 }
 
 fn sample(server: &Child, load: &Load) -> Result<Sample, Failure> {
