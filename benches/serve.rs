@@ -17,11 +17,12 @@ use crate::support::requests;
 use crate::support::round::{Round, measure};
 
 mod support {
+    pub(crate) mod campaigns;
     pub(crate) mod child;
     pub(crate) mod codec;
+    pub(crate) mod door;
     pub(crate) mod load;
     pub(crate) mod noop;
-    pub(crate) mod percore;
     pub(crate) mod real;
     pub(crate) mod report;
     pub(crate) mod requests;
@@ -46,10 +47,13 @@ struct Plan {
 
 fn main() -> Result<(), Failure> {
     match option("--server").as_deref() {
-        Some("noop") => child::answer(support::noop::start(&child::told(&option("--like"))?)?),
+        Some("noop") => {
+            let server = support::noop::start(&child::told(&option("--like"))?)?;
+            child::answer(&server.target)
+        }
         Some("real") => {
             let server = support::real::start(plan()?.ads[0])?;
-            child::answer(server.target.clone())
+            child::answer(&server.target)
         }
         Some(other) => Err(format!("no such server: {other}").into()),
         None => run(&plan()?),

@@ -40,7 +40,7 @@ pub(crate) fn told(option: &Option<String>) -> Result<Target, Failure> {
 }
 
 /// Tells the parent where this server listens, then serves until the parent lets go.
-pub(crate) fn answer(target: Target) -> Result<(), Failure> {
+pub(crate) fn answer(target: &Target) -> Result<(), Failure> {
     println!("{target}");
     // The parent's end of the pipe closes with the parent, however it ends: no server is left behind.
     std::io::stdin().read_to_end(&mut Vec::new())?;

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use munadi::rpc::{Running, serve_routes};
 use munadi::types::proto::v1;
 use munadi::types::proto::v1::ad_service_client::AdServiceClient;
 use munadi::types::proto::v1::ad_service_server::{AdService, AdServiceServer};
@@ -14,7 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::Failure;
 use crate::support::child::Target;
-use crate::support::percore;
+use crate::support::door;
 use crate::support::requests::{self, KINDS};
 
 thread_local! {
@@ -22,13 +23,20 @@ thread_local! {
     static NEXT: Cell<usize> = const { Cell::new(0) };
 }
 
+/// A running no-op.
+pub(crate) struct NoopServer {
+    pub(crate) target: Target,
+    _server: Running,
+}
+
 /// Records one answer of the real server to each kind of request, then serves them in turn.
-pub(crate) fn start(real: &Target) -> Result<Target, Failure> {
+pub(crate) fn start(real: &Target) -> Result<NoopServer, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answers = runtime.block_on(record(real))?;
     let service = AdServiceServer::new(Noop { answers: answers.into() });
-    let address = percore::start(&Routes::new(service))?;
-    Ok(Target { address, key: real.key.clone() })
+    let server = serve_routes(Routes::new(service), door::config()?)?;
+    let target = Target { address: server.addr(), key: real.key.clone() };
+    Ok(NoopServer { target, _server: server })
 }
 
 async fn record(real: &Target) -> Result<Vec<v1::RequestAdsResponse>, Failure> {
