@@ -10,4 +10,5 @@ pub mod report;
 pub mod rpc;
 pub mod state;
 pub mod tokens;
+pub mod town;
 pub mod types;

@@ -1,5 +1,6 @@
 //! What benches share: the raw disk and the baselines that figures are compared with.
 
+pub(crate) mod engine;
 pub(crate) mod fjall_store;
 pub(crate) mod raw;
 
@@ -12,8 +13,6 @@ pub(crate) struct Rate {
     pub batches_per_second: f64,
     /// The median time of one batch: of its sync alone in the raw run.
     pub p50: Duration,
-    /// The slowest hundredth.
-    pub p99: Duration,
 }
 
 impl Rate {
@@ -23,7 +22,12 @@ impl Rate {
         Self {
             batches_per_second: each.len() as f64 / total.as_secs_f64(),
             p50: each[each.len() / 2],
-            p99: each[each.len() * 99 / 100],
         }
     }
+}
+
+/// Returns the median of some figures.
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }

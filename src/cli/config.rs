@@ -11,9 +11,9 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::guard::{BadKey, Key, Keys, Role};
-use crate::rpc::limits::{NAME_CHARS_MAX, POSTS_MAX, SHOW_BY_MAX, SLOTS_MAX};
+use crate::rpc::limits::{NAME_CHARS_MAX, POSTS_MAX, SLOTS_MAX};
 use crate::types::money::AMOUNT_MICROS_MAX;
-use crate::types::request::Policy;
+use crate::types::request::{Policy, SHOW_BY_S_MAX};
 use crate::types::time::{DAY_MS, SECOND_MS};
 
 /// How each environment variable begins.
@@ -150,7 +150,7 @@ impl Config {
 impl FeedLines {
     fn policy(&self) -> Result<Policy, BadConfig> {
         let usual = Policy::default();
-        let show_by_max = SHOW_BY_MAX.as_secs() as u32;
+        let show_by_max = u32::from(SHOW_BY_S_MAX);
         let distance_s = self.advertiser_distance_s.map(|seconds| i64::from(seconds) * SECOND_MS);
         let policy = Policy {
             first_position: self.first_position.unwrap_or(usual.first_position),
@@ -190,14 +190,14 @@ impl FeedLines {
             (
                 (1..=show_by_max).contains(&show_by_s),
                 "show_by_s",
-                format!("1 to {show_by_max} (18 hours)"),
+                format!("1 to {show_by_max} (15 minutes)"),
             ),
         ] {
             if !is_good {
                 return Err(self.bad(key, bounds));
             }
         }
-        let show_by_s = u16::try_from(show_by_s).expect("18 hours fit 16 bits of seconds");
+        let show_by_s = u16::try_from(show_by_s).expect("it was found to be within the limit");
         Ok(Policy { show_by_s, ..policy })
     }
 

@@ -1,8 +1,15 @@
 //! Commands: each reads its arguments, wires the rooms together, and says how it went.
 
+pub mod audit;
 mod config;
+mod demo;
+mod figures;
+pub mod fsck;
 mod keys;
+mod replay;
+pub mod report;
 mod serve;
+mod stage;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -28,16 +35,32 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Make API keys.
     Keys(keys::KeysArguments),
+    // These say themselves what they are for, at length.
+    Audit(audit::AuditArgs),
+    Fsck(fsck::FsckArgs),
+    Report(report::ReportArgs),
+    /// Let a seeded town live one day in seconds, and print what it came to.
+    Demo(demo::DemoArguments),
+    /// Run recorded requests against campaigns, and print what they would have come to.
+    ///
+    /// Every ad is taken as seen and viewable. Taps, messages, answers and sales are drawn by the
+    /// chances given here: they are assumptions, not measurements.
+    Replay(replay::ReplayArguments),
 }
 
 /// Runs the command of the process's arguments.
 pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Keys(arguments) => keys::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Audit(arguments) => audit::run(&arguments).map_err(Failure::from),
+        Command::Fsck(arguments) => fsck::run(&arguments).map_err(Failure::from),
+        Command::Report(arguments) => report::run(&arguments).map_err(Failure::from),
+        Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Replay(arguments) => replay::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             tell(std::io::stderr(), format_args!("munadi: {failure}"));
             ExitCode::FAILURE

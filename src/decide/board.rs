@@ -9,10 +9,13 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::decide::shelf::Row;
 use crate::state::{CHUNKS_MAX, PER_CHUNK, chunk_of};
 use crate::types::ids::number_of;
+use crate::types::request::SHOW_BY_S_MAX;
 use crate::types::time::Moment;
 
 /// Minutes for which an unseen ad's price stays held: the longest `show_by`, and one.
 pub const HOLD_MINUTES: u32 = 16;
+
+const _: () = assert!(HOLD_MINUTES * 60 > SHOW_BY_S_MAX as u32);
 
 /// Bits of the amount in one cell of a hold ring; above them is the minute.
 const AMOUNT_BITS: u32 = 40;

@@ -94,16 +94,16 @@ pub fn deliver(
             Ok(Some(matched)) => Step::Credit(Kind::ClickMatched(matched)),
             Ok(None) => Step::Settle(vec![settled_opening(fact, outgoing, click, there, chat)]),
             Err(reason) => Step::Settle(vec![
-                Kind::OutcomeDeclined(declined_opening(fact, reason)),
+                Kind::OutcomeDeclined(Box::new(declined_opening(fact, reason))),
                 Kind::OutboxSettled(unsettled(fact.outcome, fact.conversation)),
             ]),
         },
         Outgoing::Converted(fact) => {
             match credit_conversion(fact, outgoing.proof(), click, there) {
-                Ok(Some(credited)) => Step::Credit(Kind::ConversionCredited(credited)),
+                Ok(Some(credited)) => Step::Credit(Kind::ConversionCredited(Box::new(credited))),
                 Ok(None) => Step::Settle(vec![Kind::OutboxSettled(unsettled(fact.outcome, 0))]),
                 Err(reason) => Step::Settle(vec![
-                    Kind::OutcomeDeclined(declined(fact, reason)),
+                    Kind::OutcomeDeclined(Box::new(declined(fact, reason))),
                     Kind::OutboxSettled(unsettled(fact.outcome, 0)),
                 ]),
             }

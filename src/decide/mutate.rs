@@ -247,13 +247,19 @@ impl Desk<'_> {
         match resource.clone() {
             Resource::Account(row) => {
                 let tenant = self.catalog.tenant_of(row.id).unwrap_or(self.mutation.tenant);
-                Kind::AccountPut(AccountPut { tenant, account: Some(row) })
+                Kind::AccountPut(Box::new(AccountPut { tenant, account: Some(row) }))
             }
-            Resource::Business(row) => Kind::BusinessPut(BusinessPut { business: Some(row) }),
-            Resource::Endpoint(row) => Kind::EndpointPut(EndpointPut { endpoint: Some(row) }),
-            Resource::Campaign(row) => Kind::CampaignPut(CampaignPut { campaign: Some(row) }),
-            Resource::AdSet(row) => Kind::AdSetPut(AdSetPut { ad_set: Some(row) }),
-            Resource::Ad(row) => Kind::AdPut(AdPut { ad: Some(row) }),
+            Resource::Business(row) => {
+                Kind::BusinessPut(Box::new(BusinessPut { business: Some(row) }))
+            }
+            Resource::Endpoint(row) => {
+                Kind::EndpointPut(Box::new(EndpointPut { endpoint: Some(row) }))
+            }
+            Resource::Campaign(row) => {
+                Kind::CampaignPut(Box::new(CampaignPut { campaign: Some(row) }))
+            }
+            Resource::AdSet(row) => Kind::AdSetPut(Box::new(AdSetPut { ad_set: Some(row) })),
+            Resource::Ad(row) => Kind::AdPut(Box::new(AdPut { ad: Some(row) })),
         }
     }
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::types::time::{HOUR_MS, SECOND_MS};
-
 /// Posts in one tray: a token keeps a slot's place in 8 bits.
 pub const POSTS_MAX: u32 = 250;
 
@@ -87,11 +85,6 @@ pub const PAGE_TOKEN_CHARS_MAX: usize = 512;
 
 /// The last second that is taken from outside, in seconds since the epoch: a token keeps 32 bits.
 pub const SECONDS_MAX: i64 = u32::MAX as i64;
-
-/// The longest time that an ad may wait to be seen and still be charged: a token keeps 16 bits of
-/// seconds.
-pub const SHOW_BY_MAX: Duration = Duration::from_secs((18 * HOUR_MS / SECOND_MS) as u64);
-const _: () = assert!(SHOW_BY_MAX.as_secs() <= u16::MAX as u64);
 
 /// Bytes of one message to the services of feeds: 1,000 events with their tokens fit.
 pub const FEED_MESSAGE_BYTES_MAX: usize = 256 * 1_024;

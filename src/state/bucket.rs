@@ -9,7 +9,7 @@ use crate::state::viewers::Viewer;
 use crate::state::{Map, Stamp};
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{ConversationOpened, Converted};
+use crate::types::proto::journal::v1::{ConversationOpened, Converted, Showing};
 use crate::types::proto::v1::EventKind;
 use crate::types::time::{DAY_MS, Moment};
 
@@ -64,36 +64,24 @@ impl Bucket {
         self.sweep(stamp.at);
         match fact {
             Kind::ImpressionSeen(fact) => {
-                if let Some(showing) = &fact.showing {
-                    self.viewer(showing.viewer).see(fact, showing, stamp.at);
-                }
+                self.with(&fact.showing, |viewer, showing| viewer.see(fact, showing, stamp.at));
             }
             Kind::Watched(fact) => {
-                if let Some(showing) = &fact.showing {
-                    let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
-                    self.viewer(showing.viewer).mark(showing.view, kind);
-                }
+                let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
+                self.with(&fact.showing, |viewer, showing| viewer.mark(showing.view, kind));
             }
             Kind::Tapped(fact) => {
-                if let Some(showing) = &fact.showing {
-                    self.viewer(showing.viewer).tap(fact, showing);
-                }
+                self.with(&fact.showing, |viewer, showing| viewer.tap(fact, showing));
             }
             Kind::FeedbackGiven(fact) => {
-                if let Some(showing) = &fact.showing {
-                    self.viewer(showing.viewer).give_feedback(fact, showing);
-                }
+                self.with(&fact.showing, |viewer, showing| viewer.give_feedback(fact, showing));
             }
             Kind::ClickMatched(fact) => {
-                if let Some(showing) = &fact.showing {
-                    self.viewer(showing.viewer).open(fact, showing);
-                }
+                self.with(&fact.showing, |viewer, showing| viewer.open(fact, showing));
             }
             Kind::ConversionCredited(fact) => {
-                if let Some(showing) = &fact.showing {
-                    let viewer = self.viewer(showing.viewer);
-                    viewer.credited.push((fact.outcome, stamp.at.0));
-                }
+                let credited = (fact.outcome, stamp.at.0);
+                self.with(&fact.showing, |viewer, _| viewer.credited.push(credited));
             }
             Kind::ConversationOpened(fact) => {
                 self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
@@ -108,7 +96,7 @@ impl Bucket {
                 let known = KnownConversion { content: content_of(fact), at_ms: stamp.at.0 };
                 self.conversions.insert(fact.outcome, known);
                 if fact.proof.is_some() {
-                    self.outbox.insert(fact.outcome, Outgoing::Converted(fact.clone()));
+                    self.outbox.insert(fact.outcome, Outgoing::Converted(Converted::clone(fact)));
                 }
             }
             Kind::OutboxSettled(fact) => {
@@ -130,11 +118,12 @@ impl Bucket {
         }
     }
 
-    /// Returns the viewer, new if unknown, with its version moved on.
-    fn viewer(&mut self, number: u64) -> &mut Viewer {
-        let viewer = self.viewers.entry(number).or_default();
+    /// Changes the viewer of a showing, new if unknown, and moves its version on.
+    fn with(&mut self, showing: &Option<Showing>, change: impl FnOnce(&mut Viewer, &Showing)) {
+        let Some(showing) = showing else { return };
+        let viewer = self.viewers.entry(showing.viewer).or_default();
         viewer.version = viewer.version.wrapping_add(1);
-        viewer
+        change(viewer, showing);
     }
 
     /// Forgets, once an hour of the journal's time, what is past its memory. The hour comes from the

@@ -39,6 +39,16 @@ pub struct Tally {
     pub reports: u64,
 }
 
+impl Tally {
+    fn hear(&mut self, event_kind: u32) {
+        match EventKind::try_from(event_kind as i32) {
+            Ok(EventKind::HideAd | EventKind::HideBusiness) => self.hides += 1,
+            Ok(EventKind::Report) => self.reports += 1,
+            _ => {}
+        }
+    }
+}
+
 /// The tallies of one ad.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct AdTally {
@@ -101,12 +111,7 @@ impl TallyChunk {
                 ad.charge(&fact.charge, stamp.at);
             }
             Kind::FeedbackGiven(fact) => {
-                let tally = self.of(&fact.showing).hour(fact.event_ms);
-                match EventKind::try_from(fact.event_kind as i32) {
-                    Ok(EventKind::HideAd | EventKind::HideBusiness) => tally.hides += 1,
-                    Ok(EventKind::Report) => tally.reports += 1,
-                    _ => {}
-                }
+                self.of(&fact.showing).hour(fact.event_ms).hear(fact.event_kind);
             }
             Kind::ClickMatched(fact) => {
                 let ad = self.of(&fact.showing);

@@ -1,7 +1,7 @@
 //! Keyed hashes: who a viewer or contact is to this journal, and which code stands for a view.
 
 use crate::tokens::Secret;
-use crate::types::ids::{NUMBER_MAX, from_hash, number_of, shard_of};
+use crate::types::ids::{HASH_MAX, from_hash, hash_of, shard_of};
 use crate::types::token::PrefillCode;
 
 /// Names the hash that has no key: its inputs are ids, one of them already a keyed hash.
@@ -33,8 +33,8 @@ pub fn message_number(secret: &Secret, endpoint: u64, message: &str) -> u64 {
 pub fn conversation_id(business: u64, endpoint: u64, contact: u64) -> u64 {
     let mut hasher = blake3::Hasher::new_derive_key(CONVERSATION_CONTEXT);
     hasher.update(&endpoint.to_be_bytes()).update(&contact.to_be_bytes());
-    let number = number_of(from_hash(hasher.finalize().as_bytes()));
-    (business & !NUMBER_MAX) | number
+    let number = hash_of(from_hash(hasher.finalize().as_bytes()));
+    (business & !HASH_MAX) | number
 }
 
 /// Returns the code that stands for a view in the first message's text; its shard is the viewer's.

@@ -64,7 +64,11 @@ pub struct AdRequest {
     pub positions: Vec<u16>,
 }
 
-/// What one feed allows; see `FeedPolicy` in ad_service.proto.
+/// The longest that an ad may wait to be seen and still be charged, seconds. Holds last a minute longer,
+/// and a showing is remembered until every token of it has ended.
+pub const SHOW_BY_S_MAX: u16 = 15 * 60;
+
+/// What one feed allows; loaded from the server's configuration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Policy {
     /// No ad before this post.
@@ -226,6 +230,7 @@ pub enum Change {
 }
 
 /// One of the catalog's six kinds of things.
+#[allow(clippy::large_enum_variant, reason = "writes are rare; a box each would only be noise")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resource {
     /// Who pays.

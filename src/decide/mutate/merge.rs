@@ -16,50 +16,56 @@ pub(in crate::decide) fn merge(
     for field in mask {
         let known = match (&mut merged, wanted) {
             (Resource::Account(row), Resource::Account(new)) => match field.as_str() {
-                "name" => Some(row.name.clone_from(&new.name)),
-                "spend_limit" => Some(row.spend_limit.clone_from(&new.spend_limit)),
-                "configured_status" => Some(row.configured_status = new.configured_status),
-                _ => None,
+                "name" => take(&mut row.name, &new.name),
+                "spend_limit" => take(&mut row.spend_limit, &new.spend_limit),
+                "configured_status" => take(&mut row.configured_status, &new.configured_status),
+                _ => false,
             },
             (Resource::Business(row), Resource::Business(new)) => match field.as_str() {
-                "name" => Some(row.name.clone_from(&new.name)),
-                "category" => Some(row.category.clone_from(&new.category)),
-                "configured_status" => Some(row.configured_status = new.configured_status),
-                _ => None,
+                "name" => take(&mut row.name, &new.name),
+                "category" => take(&mut row.category, &new.category),
+                "configured_status" => take(&mut row.configured_status, &new.configured_status),
+                _ => false,
             },
             (Resource::Campaign(row), Resource::Campaign(new)) => match field.as_str() {
-                "name" => Some(row.name.clone_from(&new.name)),
-                "objective" => Some(row.objective = new.objective),
-                "configured_status" => Some(row.configured_status = new.configured_status),
-                "budget" => Some(row.budget.clone_from(&new.budget)),
-                _ => None,
+                "name" => take(&mut row.name, &new.name),
+                "objective" => take(&mut row.objective, &new.objective),
+                "configured_status" => take(&mut row.configured_status, &new.configured_status),
+                "budget" => take(&mut row.budget, &new.budget),
+                _ => false,
             },
             (Resource::AdSet(row), Resource::AdSet(new)) => match field.as_str() {
-                "name" => Some(row.name.clone_from(&new.name)),
-                "configured_status" => Some(row.configured_status = new.configured_status),
-                "targeting" => Some(row.targeting.clone_from(&new.targeting)),
-                "bid" => Some(row.bid.clone_from(&new.bid)),
-                "budget" => Some(row.budget.clone_from(&new.budget)),
-                "frequency_cap" => Some(row.frequency_cap = new.frequency_cap),
-                "start_time" => Some(row.start_time = new.start_time),
-                "end_time" => Some(row.end_time = new.end_time),
-                _ => None,
+                "name" => take(&mut row.name, &new.name),
+                "configured_status" => take(&mut row.configured_status, &new.configured_status),
+                "targeting" => take(&mut row.targeting, &new.targeting),
+                "bid" => take(&mut row.bid, &new.bid),
+                "budget" => take(&mut row.budget, &new.budget),
+                "frequency_cap" => take(&mut row.frequency_cap, &new.frequency_cap),
+                "start_time" => take(&mut row.start_time, &new.start_time),
+                "end_time" => take(&mut row.end_time, &new.end_time),
+                _ => false,
             },
             (Resource::Ad(row), Resource::Ad(new)) => match field.as_str() {
-                "name" => Some(row.name.clone_from(&new.name)),
-                "configured_status" => Some(row.configured_status = new.configured_status),
-                "creative" => Some(row.creative.clone_from(&new.creative)),
-                "destination" => Some(row.destination.clone_from(&new.destination)),
-                _ => None,
+                "name" => take(&mut row.name, &new.name),
+                "configured_status" => take(&mut row.configured_status, &new.configured_status),
+                "creative" => take(&mut row.creative, &new.creative),
+                "destination" => take(&mut row.destination, &new.destination),
+                _ => false,
             },
-            _ => None,
+            _ => false,
         };
-        if known.is_none() {
+        if !known {
             let message = format!("{field} is no field that can be changed");
             return Err(Refusal::new(Reason::FieldInvalid, "update_mask", message));
         }
     }
     Ok(merged)
+}
+
+/// Takes a wanted value; true, for the field is known.
+fn take<T: Clone>(current: &mut T, wanted: &T) -> bool {
+    current.clone_from(wanted);
+    true
 }
 
 /// Returns the version with its revision and time of change written in.
