@@ -67,7 +67,10 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         let message = "no impression was recorded for this token; send that first";
         return Err(Refusal::new(Reason::ViewMissing, "view_token", message));
     };
-    if view.flags.has(event.kind) {
+    // A click token that came back before its tap was reported has counted the tap.
+    let implied = event.kind == EventKind::Tap
+        && known.viewer.is_some_and(|viewer| viewer.touch(token.view).is_some());
+    if implied || view.flags.has(event.kind) {
         return Ok(None);
     }
     let showing = Some(showing(known, token));
