@@ -171,11 +171,26 @@ impl Desk<'_> {
             }
             Resource::Campaign(row) => {
                 let account = self.own(row.account_id, "campaign.account_id")?;
-                budget_in(row.budget.as_ref(), &account.currency, "campaign.budget")
+                budget_in(row.budget.as_ref(), &account.currency, "campaign.budget")?;
+                self.keeps_budget(row)
             }
             Resource::AdSet(row) => self.judge_ad_set(row),
             Resource::Ad(row) => self.judge_ad(row),
         }
+    }
+
+    /// Refuses to take a campaign's budget from under ad sets that have none of their own.
+    fn keeps_budget(&self, row: &Campaign) -> Result<(), Refusal> {
+        let bare = |ad_set: &AdSet| {
+            ad_set.campaign_id == row.id
+                && ad_set.configured_status() != ConfiguredStatus::Archived
+                && !has_budget(ad_set.budget.as_ref())
+        };
+        if has_budget(row.budget.as_ref()) || !self.catalog.ad_sets.after(0).any(|row| bare(row)) {
+            return Ok(());
+        }
+        let message = "an ad set of the campaign has no budget of its own: give it one first";
+        Err(Refusal::new(Reason::FieldMissing, "campaign.budget", message))
     }
 
     fn judge_ad_set(&self, row: &AdSet) -> Result<(), Refusal> {
