@@ -22,7 +22,7 @@ pub(super) struct Figures {
     /// Requests and events that the node answered in one second of the machine's time.
     pub(super) events_per_second: u64,
     /// What the separate recount of the journal found.
-    pub(super) audit: Option<Verdict>,
+    pub(super) audit: Verdict,
 }
 
 /// What the audit found.
@@ -126,7 +126,7 @@ impl Figures {
         for difference in &self.day.differences {
             writeln!(out, "the town counted otherwise: {difference}")?;
         }
-        let Some(audit) = self.audit else { return Ok(()) };
+        let audit = self.audit;
         let verdict = if audit.equal { "equal" } else { "NOT equal" };
         writeln!(out, "audit: {} invoices recounted from the journal, {verdict}", audit.invoices)
     }
@@ -165,7 +165,7 @@ mod tests {
             campaigns: vec![campaign],
             ..DayReport::default()
         };
-        let audit = Some(Verdict { equal: true, invoices: 1 });
+        let audit = Verdict { equal: true, invoices: 1 };
         Figures { seed: 7, viewers: Some(9), day, events_per_second: 5, audit }
     }
 

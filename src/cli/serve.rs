@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::config::{CONFIG_VARIABLE, Config};
@@ -51,12 +52,17 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let checked = config.check()?;
     let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))?;
     if arguments.check_config {
-        let feeds = checked.policies.len();
-        tell(std::io::stdout(), format_args!("good: {:?}, {feeds} feeds", checked.keys));
+        let (keys, feeds) = (checked.keys.count(), checked.policies.len());
+        tell(
+            std::io::stdout(),
+            format_args!("the configuration is good: keys {keys}, feeds {feeds}"),
+        );
         return Ok(());
     }
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
+    // Before the node opens, so that a stop in the meantime is not lost.
+    let signals = Signals::catch()?;
     let feeds = checked.policies.keys().copied().collect();
     let options = NodeOptions { feeds, ..NodeOptions::default() };
     let clock = Arc::new(SystemClock::default());
@@ -72,8 +78,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         .map_err(|error| format!("listen: {}: {error}", config.listen))?;
     tracing::info!(address = %server.addr(), "serving");
 
-    let name = stop_signal()?;
-    tracing::info!(signal = name, "draining");
+    tracing::info!(signal = signals.wait(), "draining");
     server.stop();
     // Every door is closed, so this is the last handle of the node.
     match Arc::try_unwrap(node) {
@@ -101,15 +106,31 @@ fn all_cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Blocks until the process is asked to stop, and returns by which signal.
-fn stop_signal() -> Result<&'static str, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        Ok(tokio::select! {
-            _ = interrupt.recv() => "SIGINT",
-            _ = terminate.recv() => "SIGTERM",
+/// The signals by which a process is asked to stop.
+struct Signals {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over: from now on they wait to be asked for.
+    fn catch() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        drop(entered);
+        Ok(Self { runtime, interrupt, terminate })
+    }
+
+    /// Blocks until one came, and returns its name.
+    fn wait(mut self) -> &'static str {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.interrupt.recv() => "SIGINT",
+                _ = self.terminate.recv() => "SIGTERM",
+            }
         })
-    })
+    }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::Failure;
+use crate::cli::audit::audit;
 use crate::cli::figures::Verdict;
 use crate::guard::{Key, Keys, Role, secret_blake3};
 use crate::node::clock::{Clock, MovedClock};
@@ -18,6 +19,10 @@ use crate::rpc::{Patience, Running, ServerConfig, serve};
 use crate::town::{self, Doors, Wake};
 use crate::types::request::Policy;
 use crate::types::time::Moment;
+
+/// What the town's feed allows: half a unit of the currency for 1,000 impressions at least, so that an ad
+/// without a rival is not free.
+const POLICY: Policy = Policy { floor_cpm_micros: 500_000, ..Policy::USUAL };
 
 /// The number of the town's only feed.
 const FEED: u32 = 1;
@@ -65,7 +70,7 @@ impl Stage {
             keys: Arc::new(known),
             patience: Patience::default(),
         };
-        let policies = Arc::new(BTreeMap::from([(FEED, Policy::default())]));
+        let policies = Arc::new(BTreeMap::from([(FEED, POLICY)]));
         let server = serve(&node, &policies, config)?;
         Ok(Self { folder, node, server, clock, keys })
     }
@@ -106,17 +111,13 @@ impl Stage {
     ///
     /// # Errors
     /// When the journal can't be sealed or read.
-    pub(super) fn close(self) -> Result<Option<Verdict>, Failure> {
+    pub(super) fn close(self) -> Result<Verdict, Failure> {
         self.server.stop();
         let node = Arc::into_inner(self.node);
         node.map_or(Ok(()), Node::stop)?;
-        recount(&self.folder.path)
+        let report = audit(&self.folder.path)?;
+        Ok(Verdict { equal: report.equal, invoices: report.invoices as u64 })
     }
-}
-
-/// Lets the audit recount the journal of a folder. There is none yet.
-fn recount(_folder: &Path) -> Result<Option<Verdict>, Failure> {
-    Ok(None)
 }
 
 /// Makes keys for the town's roles; returns them, and what the server knows of them.

@@ -131,7 +131,7 @@ fn match_opening(
             (showing, touch_ms, if seen { proof.price } else { 0 })
         }
     };
-    inside_window(fact.event_ms, touch_ms)?;
+    inside_window(fact.event_ms, touch_ms, showing.issued_s)?;
     let family = there.catalog.family(showing.ad).ok_or(DeclineReason::NoTouch)?;
     let charge = (price > 0).then(|| charge(&family, there.purse, price, there.now));
     Ok(Some(ClickMatched {
@@ -169,7 +169,7 @@ fn credit_conversion(
         Some(touch) => (touch.showing(click.viewer), touch.tap_ms),
         None => implied(proof, click, there)?,
     };
-    inside_window(fact.event_ms, touch_ms)?;
+    inside_window(fact.event_ms, touch_ms, showing.issued_s)?;
     Ok(Some(ConversionCredited {
         outcome: fact.outcome,
         showing: Some(showing),
@@ -193,8 +193,11 @@ fn implied(proof: Proof, click: Click, there: &There<'_>) -> Result<(Showing, i6
     Ok((showing, Moment::from_seconds(proof.issued_s).0))
 }
 
-fn inside_window(event_ms: i64, touch_ms: i64) -> Result<(), DeclineReason> {
-    let inside = event_ms - touch_ms <= CLICK_WINDOW_MS;
+/// Refuses credit for what happened too long after the touch, or before its ad was handed out. Clocks of
+/// a device and a chat platform differ, so it may lie a little before the touch itself.
+fn inside_window(event_ms: i64, touch_ms: i64, issued_s: u32) -> Result<(), DeclineReason> {
+    let issued_ms = Moment::from_seconds(issued_s).0;
+    let inside = event_ms >= issued_ms && event_ms - touch_ms <= CLICK_WINDOW_MS;
     if inside { Ok(()) } else { Err(DeclineReason::OutOfLookbackWindow) }
 }
 

@@ -172,24 +172,25 @@ impl Desk<'_> {
             Resource::Campaign(row) => {
                 let account = self.own(row.account_id, "campaign.account_id")?;
                 budget_in(row.budget.as_ref(), &account.currency, "campaign.budget")?;
-                self.keeps_budget(row)
+                self.keeps_a_budget(row)
             }
             Resource::AdSet(row) => self.judge_ad_set(row),
             Resource::Ad(row) => self.judge_ad(row),
         }
     }
 
-    /// Refuses to take a campaign's budget from under ad sets that have none of their own.
-    fn keeps_budget(&self, row: &Campaign) -> Result<(), Refusal> {
-        let bare = |ad_set: &AdSet| {
-            ad_set.campaign_id == row.id
-                && ad_set.configured_status() != ConfiguredStatus::Archived
-                && !has_budget(ad_set.budget.as_ref())
-        };
-        if has_budget(row.budget.as_ref()) || !self.catalog.ad_sets.after(0).any(|row| bare(row)) {
+    /// Refuses to take away the only budget of an ad set: it would be charged without a limit.
+    fn keeps_a_budget(&self, row: &Campaign) -> Result<(), Refusal> {
+        let current = self.catalog.campaigns.get(row.id);
+        let had = current.is_some_and(|current| has_budget(current.budget.as_ref()));
+        if !had || has_budget(row.budget.as_ref()) {
             return Ok(());
         }
-        let message = "an ad set of the campaign has no budget of its own: give it one first";
+        let mut below = self.catalog.ad_sets.after(0).filter(|set| set.campaign_id == row.id);
+        if below.all(|set| has_budget(set.budget.as_ref())) {
+            return Ok(());
+        }
+        let message = "an ad set of this campaign has no budget of its own; give it one first";
         Err(Refusal::new(Reason::FieldMissing, "campaign.budget", message))
     }
 

@@ -1,7 +1,7 @@
 //! Money decisions: slices of budgets that are granted for a day, and charges clipped to them.
 
 use crate::state::catalog::Family;
-use crate::state::purses::{Line, Purse};
+use crate::state::purses::{Grant, Line, Purse};
 use crate::types::day::Day;
 use crate::types::proto::journal::v1::{Charge, Granted, LineKind};
 use crate::types::proto::v1::{Account, AdSet, Budget, Campaign, Money};
@@ -42,6 +42,11 @@ impl Terms {
     /// Tells whether the line has a budget at all.
     pub const fn limited(self) -> bool {
         self.daily.is_some() || self.lifetime.is_some()
+    }
+
+    /// Tells whether a line's grant still gives what these terms leave of its day.
+    pub fn fits(self, line: Option<&Line>, grant: &Grant) -> bool {
+        grant.amount - grant.spent == self.left(line, grant.day)
     }
 
     /// Returns what may still be charged on a day, micros.

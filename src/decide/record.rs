@@ -4,7 +4,7 @@ use crate::decide::Decided;
 use crate::decide::purse::charge;
 use crate::state::catalog::Family;
 use crate::state::purses::Purse;
-use crate::state::viewers::{HIDDEN_MAX, VIEWS_MAX, View, Viewer};
+use crate::state::viewers::{HIDDEN_MAX, VIEW_MEMORY_MS, VIEWS_MAX, View, Viewer};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     Charge, FeedbackGiven, ImpressionSeen, Showing, Tapped, Watched,
@@ -59,6 +59,11 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         let message = "the event is older than its token; send the time at which it happened";
         return Err(Refusal::new(Reason::EventBeforeToken, "time", message));
     }
+    // The door opens tokens by the wall clock, which may go back; views are forgotten by the journal's.
+    if Moment::from_seconds(token.issued).0 < known.now.0 - VIEW_MEMORY_MS {
+        let message = "the view token has ended: drop it, a retry cannot help";
+        return Err(Refusal::new(Reason::TokenExpired, "view_token", message));
+    }
     let view = known.viewer.and_then(|viewer| viewer.view(token.view));
     if event.kind == EventKind::Impression {
         return see(known, token, view, event_ms);
@@ -67,10 +72,10 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         let message = "no impression was recorded for this token; send that first";
         return Err(Refusal::new(Reason::ViewMissing, "view_token", message));
     };
-    // A click token that came back before its tap was reported has counted the tap.
+    // A click token may have implied the tap before the impression came.
     let implied = event.kind == EventKind::Tap
         && known.viewer.is_some_and(|viewer| viewer.touch(token.view).is_some());
-    if implied || view.flags.has(event.kind) {
+    if view.flags.has(event.kind) || implied {
         return Ok(None);
     }
     let showing = Some(showing(known, token));

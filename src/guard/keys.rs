@@ -77,6 +77,11 @@ impl Keys {
         Ok(known)
     }
 
+    /// Returns how many keys are known.
+    pub fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// Adds a key, or replaces the one with its id.
     pub fn put(&self, key: Key) -> Result<(), BadKey> {
         if !is_id(&key.id) {

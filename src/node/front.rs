@@ -6,10 +6,12 @@ use std::sync::Arc;
 use crate::node::live::Live;
 use crate::report::pull::{Pulled, ShardPage, closed_before, merge};
 use crate::report::query::{Query, Report, add_feeds, complete_up_to};
-use crate::state::CHUNKS_MAX;
 use crate::state::catalog::Catalog;
 use crate::state::chats::{Chat, StoredTouch};
 use crate::state::credit::timestamp;
+use crate::state::purses::PurseChunk;
+use crate::state::tallies::TallyChunk;
+use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
@@ -156,6 +158,32 @@ impl Front {
     /// When writing fails.
     pub fn write_checkpoint(&self, journal: JournalId, out: &mut dyn Write) -> io::Result<BatchNo> {
         self.0.write_checkpoint(journal, out)
+    }
+
+    /// Names the first part in which the live state differs from a fold of the journal; `None`: none
+    /// does. For audits: it looks at every part.
+    pub fn difference(&self, state: &State) -> Option<String> {
+        let live = &self.0;
+        let bucket = |index: &usize| live.cell_at(*index).facts != state.buckets[*index];
+        if let Some(index) = (0..BUCKETS).find(bucket) {
+            return Some(format!("bucket {index}"));
+        }
+        if let Some(index) = (0..SHARDS).find(|index| *live.shard(*index) != state.shards[*index]) {
+            return Some(format!("codes and credits of shard {index}"));
+        }
+        let (no_purse, no_tally) = (PurseChunk::default(), TallyChunk::default());
+        for chunk in 0..CHUNKS_MAX {
+            if *live.purses_at(chunk) != *state.purses.get(chunk).unwrap_or(&no_purse) {
+                return Some(format!("purses {chunk}"));
+            }
+            if *live.tallies_at(chunk) != *state.tallies.get(chunk).unwrap_or(&no_tally) {
+                return Some(format!("tallies {chunk}"));
+            }
+        }
+        if *live.feeds() != state.feeds {
+            return Some("feeds".to_owned());
+        }
+        (*live.catalog() != state.catalog).then(|| "catalog".to_owned())
     }
 
     /// Returns the last durable batch.

@@ -16,7 +16,7 @@ use crate::node::writer::{Resume, Writer};
 use crate::state::{BUCKETS, Stamp};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
-use crate::types::ids::SeqVector;
+use crate::types::ids::{Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{Decision, fact::Kind};
 use crate::types::time::Moment;
 
@@ -77,7 +77,14 @@ pub fn open<'a>(
             }
         }
     }
+    if opened.checkpoint {
+        for (shard, next) in Shard::all().zip(loaded.from.0) {
+            live.progress.note_applied(shard, Seq(next.0 - 1));
+        }
+    }
     let latest = replay(&live, &*log, &loaded, &mut opened)?;
+    // A checkpoint before the first new fact must not forget the journal's time.
+    live.progress.note_head(log.last_batch(), latest);
     live.show_all();
     live.progress.note_durable(log.last_batch());
     let outbox = (0..BUCKETS)

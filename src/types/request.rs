@@ -1,7 +1,7 @@
 //! What the doors hand to the engine, parsed: ad requests, events, and writes to the catalog.
 
 use crate::types::proto::v1;
-use crate::types::time::Moment;
+use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::{ClickToken, PrefillCode, ViewToken};
 
 /// Whose things a caller may see.
@@ -85,16 +85,21 @@ pub struct Policy {
     pub show_by_s: u16,
 }
 
+impl Policy {
+    /// What a feed allows that says nothing else.
+    pub const USUAL: Self = Self {
+        first_position: 2,
+        min_gap: 4,
+        most_per_tray: 3,
+        advertiser_distance_ms: 5 * MINUTE_MS,
+        floor_cpm_micros: 0,
+        show_by_s: 600,
+    };
+}
+
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            first_position: 2,
-            min_gap: 4,
-            most_per_tray: 3,
-            advertiser_distance_ms: 5 * crate::types::time::MINUTE_MS,
-            floor_cpm_micros: 0,
-            show_by_s: 600,
-        }
+        Self::USUAL
     }
 }
 

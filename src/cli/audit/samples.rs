@@ -11,7 +11,7 @@ use crate::journal::file::{FileLog, Options, scan};
 use crate::journal::{BlockBuilder, LogError, ShardLog};
 use crate::node::Files;
 use crate::state::State;
-use crate::types::ids::{BatchNo, JournalId, Shard, mint};
+use crate::types::ids::{BatchNo, IdKind, JournalId, Shard, mint};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     AccountPut, CampaignPut, Charge, ClickMatched, Decision, Fact, Granted, ImpressionSeen,
@@ -20,6 +20,9 @@ use crate::types::proto::journal::v1::{
 use crate::types::proto::v1::{Account, Budget, Campaign, Money};
 
 const VIEWER_SHARD: u8 = 3;
+const ACCOUNT: u64 = mint(IdKind::Account, 1);
+const CAMPAIGN: u64 = mint(IdKind::Campaign, 1);
+const AD: u64 = mint(IdKind::Ad, 1);
 const GRANT: u64 = 77;
 const DAY_MS: i64 = 86_400_000;
 
@@ -29,16 +32,16 @@ fn money(micros: i64) -> Option<Money> {
 
 fn campaign(daily: i64) -> Kind {
     let budget = Some(Budget { daily: money(daily), lifetime: money(1_000) });
-    let campaign = Campaign { id: mint(1), account_id: mint(1), budget, ..Campaign::default() };
+    let campaign = Campaign { id: CAMPAIGN, account_id: ACCOUNT, budget, ..Campaign::default() };
     Kind::CampaignPut(Box::new(CampaignPut { campaign: Some(campaign) }))
 }
 
 fn granted(grant: u64, amount: i64) -> Kind {
     Kind::Granted(Granted {
         grant,
-        account: mint(1),
+        account: ACCOUNT,
         line_kind: LineKind::Campaign.into(),
-        line: mint(1),
+        line: CAMPAIGN,
         day: 0,
         amount,
         until_ms: DAY_MS,
@@ -46,8 +49,8 @@ fn granted(grant: u64, amount: i64) -> Kind {
 }
 
 fn showing(view: u64) -> Option<Showing> {
-    let (viewer, ad) = (u64::from(VIEWER_SHARD) << 58 | 9, mint(1));
-    let (campaign, account) = (mint(1), mint(1));
+    let (viewer, ad) = (u64::from(VIEWER_SHARD) << 58 | 9, AD);
+    let (campaign, account) = (CAMPAIGN, ACCOUNT);
     Some(Showing { view, viewer, ad, campaign, account, ..Showing::default() })
 }
 
@@ -71,7 +74,7 @@ fn matched(outcome: u64, view: u64) -> Kind {
 
 /// An account, a campaign of 100 micros a day, its grant, and an impression of 60.
 fn honest() -> Vec<(u8, Kind)> {
-    let account = Account { id: mint(1), currency: "MXN".into(), ..Account::default() };
+    let account = Account { id: ACCOUNT, currency: "MXN".into(), ..Account::default() };
     let put = Kind::AccountPut(Box::new(AccountPut { tenant: 1, account: Some(account) }));
     vec![
         (64, put),
@@ -171,18 +174,18 @@ fn a_wrong_figure_of_the_node_is_found_wherever_it_is() {
     type Doctor = fn(&mut State);
     let doctors: [(&str, Doctor); 5] = [
         ("invoice of account", |state| {
-            let purse = state.purses[0].purses.get_mut(&mint(1)).unwrap();
+            let purse = state.purses[0].purses.get_mut(&ACCOUNT).unwrap();
             *purse.invoices.get_mut(&0).unwrap() += 1;
         }),
         ("delivered beyond budgets", |state| {
-            state.purses[0].purses.get_mut(&mint(1)).unwrap().over_delivered = 2;
+            state.purses[0].purses.get_mut(&ACCOUNT).unwrap().over_delivered = 2;
         }),
         ("hour 0", |state| {
-            let ad = state.tallies[0].ads.get_mut(&mint(1)).unwrap();
+            let ad = state.tallies[0].ads.get_mut(&AD).unwrap();
             ad.hours.get_mut(&0).unwrap().spend -= 1;
         }),
         ("in all", |state| {
-            state.tallies[0].ads.get_mut(&mint(1)).unwrap().totals[0] += 1;
+            state.tallies[0].ads.get_mut(&AD).unwrap().totals[0] += 1;
         }),
         ("credits", |state| {
             state.shards[usize::from(VIEWER_SHARD)].credits.pop_back();

@@ -7,18 +7,20 @@ mod outbox;
 mod tick;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use prost::Message;
 
 use crate::decide::purse::LineId;
+use crate::decide::shelf::Shelf;
 use crate::journal::{
     BLOCK_BYTES_MAX, Block, BlockBuilder, BlockHash, LogError, Outcome, ShardLog, Ticket, Wake,
 };
 use crate::node::dice::SeededDice;
 use crate::node::live::Live;
 use crate::state::Stamp;
-use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, Shard};
+use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Incoming, Mutation, Resource, Verdict};
@@ -79,6 +81,9 @@ pub struct Writer {
     outbox: VecDeque<u64>,
     minute: u32,
     shelf_is_old: bool,
+    /// The next shelf and the batch that must be durable before serving may see it: the ids of writes
+    /// that a crash undoes are given again, to others.
+    next_shelf: Option<(BatchNo, Arc<Shelf>)>,
     dice: SeededDice,
     stopped: bool,
 }
@@ -117,6 +122,7 @@ impl Writer {
             outbox: resume.outbox.into(),
             minute: 0,
             shelf_is_old: false,
+            next_shelf: None,
             dice,
             stopped: false,
         };
@@ -136,9 +142,9 @@ impl Writer {
             self.take(work, now);
         }
         self.cut();
-        if self.shelf_is_old {
+        if self.shelf_is_old && self.next_shelf.is_none() {
             self.shelf_is_old = false;
-            self.live.rebuild_shelf();
+            self.next_shelf = Some((self.head, Arc::new(Shelf::of(&self.live.catalog()))));
         }
         self.complete();
     }
@@ -251,6 +257,9 @@ impl Writer {
                 Outcome::Unknown => self.resolve(sent.block),
             }
         }
+        if let Some((_, shelf)) = self.next_shelf.take_if(|(batch, _)| *batch <= self.durable) {
+            self.live.shelf.store(shelf);
+        }
         self.tell();
     }
 
@@ -267,7 +276,9 @@ impl Writer {
     /// was put in its place: submit the same bytes; else the writer was fenced off.
     fn resolve(&mut self, block: Block) {
         match self.log.tail(block.shard) {
-            Ok(tail) if tail.next >= block.next() => self.note_durable(&block),
+            Ok(tail) if tail.next >= block.next() && self.holds(&block) => {
+                self.note_durable(&block);
+            }
             Ok(tail) if tail.precedes(&block) && self.in_flight.is_empty() => {
                 let ticket = self.log.submit(block.clone());
                 self.in_flight.push_back(InFlight { ticket, block });
@@ -275,6 +286,18 @@ impl Writer {
             // What was submitted behind it can't stand any more: reopen from the log.
             Ok(_) | Err(_) => self.stop(),
         }
+    }
+
+    /// Tells whether the log holds this very block, and not another owner's in its place.
+    fn holds(&self, block: &Block) -> bool {
+        let mut from = SeqVector([Seq(u64::MAX); SHARDS_ALL]);
+        from.0[block.shard.index()] = block.first;
+        let mut held = false;
+        let read = self.log.read_from(&from, &mut |found| {
+            held = found.hash == block.hash;
+            ControlFlow::Break(())
+        });
+        read.is_ok() && held
     }
 
     /// Tells whoever waits for a durable batch; everybody, when nothing will be durable any more.

@@ -3,6 +3,7 @@
 use crate::decide::purse::{LineId, Terms, grant};
 use crate::node::live::lines;
 use crate::node::writer::Writer;
+use crate::state::purses::Line;
 use crate::types::day::day_of;
 use crate::types::dice::Dice;
 use crate::types::ids::{Shard, shard_of};
@@ -67,13 +68,15 @@ impl Writer {
         }
     }
 
-    /// Lists when each line's grant ends, after recovery: at once for one that has none.
+    /// Lists when each line's grant ends, after recovery: at once for one that has none, or whose budget
+    /// was written just before the end and not granted any more.
     pub(super) fn list_due(&mut self) {
         let lines = lines(&self.live.catalog());
-        for (line, ..) in lines.into_iter().filter(|(_, terms, _)| terms.limited()) {
+        for (line, terms, _) in lines.into_iter().filter(|(_, terms, _)| terms.limited()) {
             let purses = self.live.purses(line.account);
             let known = purses.purses.get(&line.account);
-            let grant = known.and_then(|purse| purse.line(line.kind, line.id)?.current());
+            let known = known.and_then(|purse| purse.line(line.kind, line.id));
+            let grant = known.and_then(Line::current).filter(|grant| terms.fits(known, grant));
             self.due.insert((grant.map_or(i64::MIN, |grant| grant.until_ms), line));
         }
     }

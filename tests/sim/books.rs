@@ -1,0 +1,138 @@
+//! The auditor's money: what each budget line was granted and charged, added up by hand.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use munadi::types::proto::journal::v1::{Charge, Granted, LineKind, Showing};
+
+use crate::audit::{Finding, ensure};
+use crate::catalog::{Rows, terms};
+use crate::coverage::Coverage;
+
+#[derive(Clone, Debug)]
+struct GrantBook {
+    line: (i32, u64),
+    day: i32,
+    amount: i64,
+    until_ms: i64,
+    spent: i64,
+}
+
+#[derive(Default)]
+pub(crate) struct Books {
+    grants: BTreeMap<u64, GrantBook>,
+    life: BTreeMap<(i32, u64), i64>,
+    days: BTreeMap<(i32, u64, i32), i64>,
+    pub(crate) charged: i64,
+    pub(crate) over_delivered: i64,
+}
+
+impl Books {
+    pub(crate) fn grant(
+        &mut self,
+        fact: &Granted,
+        rows: &Rows,
+        coverage: &mut Coverage,
+    ) -> Finding {
+        let line = (fact.line_kind, fact.line);
+        let (daily, lifetime) = line_terms(rows, line);
+        let limited = daily.is_some() || lifetime.is_some();
+        ensure(limited && fact.amount >= 0, || "a grant without a budget".into())?;
+        let life = self.life.get(&line).copied().unwrap_or_default();
+        let spent = self.days.get(&(line.0, line.1, fact.day)).copied().unwrap_or_default();
+        let most = daily.map_or(i64::MAX, |daily| (daily - spent).max(0));
+        let most = most.min(lifetime.map_or(i64::MAX, |lifetime| (lifetime - life).max(0)));
+        ensure(fact.amount == most, || format!("the budget leaves {most}"))?;
+        let before = self.grants.values().filter(|grant| grant.line == line);
+        if before.map(|grant| grant.day).max().is_some_and(|day| day < fact.day) {
+            coverage.note("money", "new day");
+        }
+        let grant = GrantBook {
+            line,
+            day: fact.day,
+            amount: fact.amount,
+            until_ms: fact.until_ms,
+            spent: 0,
+        };
+        let known = self.grants.insert(fact.grant, grant);
+        ensure(known.is_none() && fact.grant != 0, || "a grant's id came twice".into())
+    }
+
+    pub(crate) fn charge(
+        &mut self,
+        showing: &Showing,
+        charge: &Charge,
+        at: i64,
+        rows: &Rows,
+        coverage: &mut Coverage,
+    ) -> Finding {
+        let amount = charge.amount;
+        ensure(amount >= 0 && charge.over_delivered >= 0, || "a negative amount".into())?;
+        let zone = &rows.accounts[&showing.account].time_zone;
+        ensure(amount == 0 || charge.day == day(zone, at), || "on another day".into())?;
+        let mut exhausted = false;
+        let lines = [
+            ((LineKind::Account.into(), showing.account), charge.account_grant),
+            ((LineKind::Campaign.into(), showing.campaign), charge.campaign_grant),
+            ((LineKind::AdSet.into(), showing.ad_set), charge.ad_set_grant),
+        ];
+        for (line, grant) in lines {
+            let life = self.life.entry(line).or_default();
+            *life += amount;
+            let spent = self.days.entry((line.0, line.1, charge.day)).or_default();
+            *spent += amount;
+            let (daily, lifetime) = line_terms(rows, line);
+            if amount > 0 {
+                let within = daily.is_none_or(|daily| *spent <= daily);
+                ensure(within, || format!("{line:?}: {spent} on a day of {daily:?}"))?;
+                let within = lifetime.is_none_or(|lifetime| *life <= lifetime);
+                ensure(within, || format!("{line:?}: {life} in a life of {lifetime:?}"))?;
+            }
+            if daily.is_none() && lifetime.is_none() {
+                ensure(grant == 0, || format!("{line:?}: a grant of no budget"))?;
+                continue;
+            }
+            let Some(grant) = self.grants.get_mut(&grant) else {
+                ensure(amount == 0, || format!("{line:?}: charged without a grant"))?;
+                exhausted = true;
+                continue;
+            };
+            ensure(grant.line == line, || format!("{line:?}: on another line's grant"))?;
+            grant.spent += amount;
+            ensure(grant.spent <= grant.amount, || format!("{line:?}: more than granted"))?;
+            let over = at >= grant.until_ms;
+            ensure(amount == 0 || !over, || format!("{line:?}: on a grant that ended"))?;
+            exhausted |= over || grant.spent == grant.amount;
+        }
+        self.charged += amount;
+        self.over_delivered += charge.over_delivered;
+        if charge.over_delivered > 0 {
+            coverage.note("money", if amount > 0 { "clipped" } else { "nothing left" });
+            ensure(exhausted, || "clipped though there was money left".into())?;
+        }
+        Ok(())
+    }
+}
+
+fn line_terms(rows: &Rows, (kind, id): (i32, u64)) -> (Option<i64>, Option<i64>) {
+    match LineKind::try_from(kind) {
+        Ok(LineKind::Account) => {
+            let limit = rows.accounts.get(&id).and_then(|row| row.spend_limit.as_ref());
+            (None, limit.map(|money| money.micros))
+        }
+        Ok(LineKind::Campaign) => {
+            terms(rows.campaigns.get(&id).and_then(|row| row.budget.as_ref()))
+        }
+        Ok(LineKind::AdSet) => terms(rows.ad_sets.get(&id).and_then(|row| row.budget.as_ref())),
+        _ => (None, None),
+    }
+}
+
+/// Returns the number of a moment's day in a zone, since 1970.
+fn day(zone: &str, at_ms: i64) -> i32 {
+    let zone = TimeZone::get(zone).expect("the traffic names real zones");
+    let date = Timestamp::from_millisecond(at_ms).expect("in range").to_zoned_datetime(zone).date();
+    let epoch = jiff::civil::date(1970, 1, 1);
+    date.since(epoch).expect("in range").get_days()
+}

@@ -1,0 +1,84 @@
+//! What runs have reached. A workload that never reaches a thing proves nothing about it.
+
+use std::collections::BTreeMap;
+
+/// How often each thing happened, by family and name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Coverage(BTreeMap<&'static str, BTreeMap<String, u64>>);
+
+impl Coverage {
+    pub(crate) fn note(&mut self, family: &'static str, name: impl Into<String>) {
+        *self.0.entry(family).or_default().entry(name.into()).or_default() += 1;
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (family, names) in &other.0 {
+            for (name, count) in names {
+                *self.0.entry(family).or_default().entry(name.clone()).or_default() += count;
+            }
+        }
+    }
+
+    /// Returns what was expected and never happened.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        for (family, names) in EXPECTED {
+            for name in names.split(", ") {
+                let seen = self.0.get(family).is_some_and(|names| names.contains_key(name));
+                if !seen {
+                    missing.push(format!("{family}: {name}"));
+                }
+            }
+        }
+        missing
+    }
+}
+
+impl std::fmt::Display for Coverage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (family, names) in &self.0 {
+            let names: Vec<_> =
+                names.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            writeln!(f, "{family}: {}", names.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that a set of runs must reach. Left out: `NO_AD_REASON_BUSY` needs two threads.
+const EXPECTED: &[(&str, &str)] = &[
+    (
+        "fact",
+        "AccountPut, BusinessPut, EndpointPut, CampaignPut, AdSetPut, AdPut, RequestAnswered, \
+         Granted, ServedMinute, ImpressionSeen, Watched, Tapped, FeedbackGiven, ClickMatched, \
+         ConversionCredited, ConversationOpened, MessageRecorded, Converted, OutboxSettled, \
+         OutcomeDeclined",
+    ),
+    // Numbers of `decide::select::Skip`.
+    ("skip", "2, 3, 4, 5, 6, 8, 9, 11, 500"),
+    (
+        "no ad",
+        "NoLiveAds, NotTargeted, OutsideSchedule, BudgetSpent, FrequencyCapped, HiddenByViewer, \
+         FeedPolicy, Separation, BelowFloor, CapStateFull",
+    ),
+    (
+        "refusal",
+        "FIELD_INVALID, FIELD_MISSING, CURRENCY_INVALID, END_BEFORE_START, NOT_FOUND, \
+         REQUEST_ID_REUSED, ETAG_MISMATCH, ARCHIVED, TOKEN_FORGED, TOKEN_EXPIRED, \
+         TOKEN_MALFORMED, TOKEN_FOREIGN, VIEW_MISSING, EVENT_FROM_FUTURE, EVENT_BEFORE_TOKEN, \
+         EVENT_TOO_OLD, ENDPOINT_FOREIGN, CONVERSATION_UNKNOWN, VIEWER_FULL, ID_REUSED, BUSY, \
+         UNAVAILABLE",
+    ),
+    ("declined", "OutOfLookbackWindow, Duplicated, NoTouch, AttributeToOtherSource"),
+    (
+        "fault",
+        "refused, answer lost but written, answer lost and not written, slow, fenced off, unacknowledged tail kept, unacknowledged tail cut, killed, closed, \
+         clock back, queue full, sent again, late, checkpoint used, checkpoint refused, \
+         checkpoint while running, full replay",
+    ),
+    (
+        "money",
+        "charged for an impression, charged for a tap, charged for a conversation, clipped, \
+         nothing left, budget raised, budget lowered, new day",
+    ),
+];
