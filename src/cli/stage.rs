@@ -10,17 +10,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::Failure;
-use crate::cli::figures::Verdict;
+use crate::cli::audit::{AuditReport, audit};
 use crate::guard::{Key, Keys, Role, secret_blake3};
 use crate::node::clock::{Clock, MovedClock};
 use crate::node::{Node, NodeOptions};
 use crate::rpc::{Patience, Running, ServerConfig, serve};
 use crate::town::{self, Doors, Wake};
+use crate::types::money::MICROS_PER_UNIT;
 use crate::types::request::Policy;
 use crate::types::time::Moment;
 
 /// The number of the town's only feed.
 const FEED: u32 = 1;
+
+/// The feed's floor: one unit of any currency for 1,000 impressions, so that nothing is free.
+const FLOOR_CPM_MICROS: i64 = MICROS_PER_UNIT;
 
 /// Rounds of the writer until nothing follows from an event any more: an opening is credited in one,
 /// settled in the next.
@@ -65,7 +69,8 @@ impl Stage {
             keys: Arc::new(known),
             patience: Patience::default(),
         };
-        let policies = Arc::new(BTreeMap::from([(FEED, Policy::default())]));
+        let policy = Policy { floor_cpm_micros: FLOOR_CPM_MICROS, ..Policy::default() };
+        let policies = Arc::new(BTreeMap::from([(FEED, policy)]));
         let server = serve(&node, &policies, config)?;
         Ok(Self { folder, node, server, clock, keys })
     }
@@ -106,17 +111,12 @@ impl Stage {
     ///
     /// # Errors
     /// When the journal can't be sealed or read.
-    pub(super) fn close(self) -> Result<Option<Verdict>, Failure> {
+    pub(super) fn close(self) -> Result<AuditReport, Failure> {
         self.server.stop();
         let node = Arc::into_inner(self.node);
         node.map_or(Ok(()), Node::stop)?;
-        recount(&self.folder.path)
+        Ok(audit(&self.folder.path)?)
     }
-}
-
-/// Lets the audit recount the journal of a folder. There is none yet.
-fn recount(_folder: &Path) -> Result<Option<Verdict>, Failure> {
-    Ok(None)
 }
 
 /// Makes keys for the town's roles; returns them, and what the server knows of them.
