@@ -15,12 +15,29 @@ const FILES: [&str; 8] = [
     "munadi/journal/v1/facts.proto",
 ];
 
+/// Facts too large to lie beside the small ones that every event makes.
+const BOXED: [&str; 9] = [
+    "account_put",
+    "business_put",
+    "endpoint_put",
+    "campaign_put",
+    "ad_set_put",
+    "ad_put",
+    "converted",
+    "conversion_credited",
+    "outcome_declined",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure()
+    let boxed = |builder: tonic_prost_build::Builder, fact: &&str| {
+        builder.boxed(format!(".munadi.journal.v1.Fact.kind.{fact}"))
+    };
+    let builder = BOXED.iter().fold(tonic_prost_build::configure(), boxed);
+    builder
         .bytes(".munadi.v1.PlacedAd.view_token")
         .bytes(".munadi.v1.AdEvent.view_token")
         .compile_fds(descriptors)?;

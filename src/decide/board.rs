@@ -9,10 +9,13 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::decide::shelf::Row;
 use crate::state::{CHUNKS_MAX, PER_CHUNK, chunk_of};
 use crate::types::ids::number_of;
+use crate::types::request::SHOW_BY_S_MAX;
 use crate::types::time::Moment;
 
 /// Minutes for which an unseen ad's price stays held: the longest `show_by`, and one.
 pub const HOLD_MINUTES: u32 = 16;
+
+const _: () = assert!(HOLD_MINUTES * 60 > SHOW_BY_S_MAX as u32);
 
 /// Bits of the amount in one cell of a hold ring; above them is the minute.
 const AMOUNT_BITS: u32 = 40;
@@ -27,6 +30,8 @@ pub struct Line {
     /// A ring by minute of issue: 24 bits of minute, 40 bits of micros. A cell of another minute is
     /// void, so holds lapse without anybody clearing them.
     held: [AtomicU64; HOLD_MINUTES as usize],
+    /// The sum of the ring as of a minute, packed as its cells are: so that serving reads one number.
+    sum: AtomicU64,
 }
 
 impl Line {
@@ -47,7 +52,14 @@ impl Line {
 
     /// Returns what is held for ads not seen yet, micros.
     pub fn held(&self, now: Moment) -> i64 {
-        let minute = u64::from(now.minute());
+        let (minute, sum) = unpack(self.sum.load(Relaxed));
+        if minute == u64::from(now.minute()) & MINUTE_MASK && minute != 0 {
+            return sum as i64;
+        }
+        self.sum_at(u64::from(now.minute()))
+    }
+
+    fn sum_at(&self, minute: u64) -> i64 {
         let young = |cell: &AtomicU64| {
             let (cell_minute, amount) = unpack(cell.load(Relaxed));
             let age = (minute & MINUTE_MASK).wrapping_sub(cell_minute) & MINUTE_MASK;
@@ -66,6 +78,13 @@ impl Line {
         self.change(minute, |held| held.saturating_sub(amount.max(0) as u64));
     }
 
+    /// Sums the ring anew as of the minute that was last summed, or a later one.
+    fn note_sum(&self, minute: u64) {
+        let minute = minute.max(unpack(self.sum.load(Relaxed)).0);
+        let sum = (self.sum_at(minute) as u64).min(AMOUNT_MAX);
+        self.sum.store(minute << AMOUNT_BITS | sum, Relaxed);
+    }
+
     fn change(&self, minute: u32, by: impl Fn(u64) -> u64) {
         let cell = &self.held[(minute % HOLD_MINUTES) as usize];
         let minute = u64::from(minute) & MINUTE_MASK;
@@ -76,6 +95,7 @@ impl Line {
         };
         // The closure always gives a value, so this cannot fail.
         let _ = cell.fetch_update(Relaxed, Relaxed, update);
+        self.note_sum(minute);
     }
 }
 

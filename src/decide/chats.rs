@@ -59,7 +59,7 @@ pub fn opened(
             proof,
         })];
         if proof.is_none() {
-            facts.push(Kind::OutcomeDeclined(OutcomeDeclined {
+            facts.push(Kind::OutcomeDeclined(Box::new(OutcomeDeclined {
                 outcome,
                 kind: Outcome::Conversation.into(),
                 account,
@@ -67,7 +67,7 @@ pub fn opened(
                 event_ms,
                 reason: DeclineReason::AttributeToOtherSource.into(),
                 ..OutcomeDeclined::default()
-            }));
+            })));
         }
         Ok(Some(facts))
     };
@@ -156,10 +156,10 @@ pub fn converted(
             }
             None => {}
         }
-        let declined = proof
-            .is_none()
-            .then(|| Kind::OutcomeDeclined(declined(&fact, DeclineReason::AttributeToOtherSource)));
-        Ok(Some([Kind::Converted(fact)].into_iter().chain(declined).collect()))
+        let declined = proof.is_none().then(|| {
+            Kind::OutcomeDeclined(Box::new(declined(&fact, DeclineReason::AttributeToOtherSource)))
+        });
+        Ok(Some([Kind::Converted(Box::new(fact))].into_iter().chain(declined).collect()))
     };
     finish(judged())
 }

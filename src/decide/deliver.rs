@@ -51,7 +51,7 @@ pub struct There<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Journal this in the viewer's shard, then deliver again.
-    Credit(Box<Kind>),
+    Credit(Kind),
     /// Journal these in the outcome's shard: the delivery is done.
     Settle(Vec<Kind>),
 }
@@ -91,19 +91,19 @@ pub fn deliver(
 ) -> Step {
     match outgoing {
         Outgoing::Opened(fact) => match match_opening(fact, outgoing.proof(), click, there) {
-            Ok(Some(matched)) => Step::Credit(Box::new(Kind::ClickMatched(matched))),
+            Ok(Some(matched)) => Step::Credit(Kind::ClickMatched(matched)),
             Ok(None) => Step::Settle(vec![settled_opening(fact, outgoing, click, there, chat)]),
             Err(reason) => Step::Settle(vec![
-                Kind::OutcomeDeclined(declined_opening(fact, reason)),
+                Kind::OutcomeDeclined(Box::new(declined_opening(fact, reason))),
                 Kind::OutboxSettled(unsettled(fact.outcome, fact.conversation)),
             ]),
         },
         Outgoing::Converted(fact) => {
             match credit_conversion(fact, outgoing.proof(), click, there) {
-                Ok(Some(credited)) => Step::Credit(Box::new(Kind::ConversionCredited(credited))),
+                Ok(Some(credited)) => Step::Credit(Kind::ConversionCredited(Box::new(credited))),
                 Ok(None) => Step::Settle(vec![Kind::OutboxSettled(unsettled(fact.outcome, 0))]),
                 Err(reason) => Step::Settle(vec![
-                    Kind::OutcomeDeclined(declined(fact, reason)),
+                    Kind::OutcomeDeclined(Box::new(declined(fact, reason))),
                     Kind::OutboxSettled(unsettled(fact.outcome, 0)),
                 ]),
             }

@@ -110,14 +110,16 @@ pub fn lines_of(family: &Family<'_>) -> [(LineId, Terms); 3] {
 }
 
 /// Returns the charge for an event of this price: clipped to the least that any line has left, the
-/// rest noted as delivered for nothing. A line whose grant has ended has nothing left.
+/// rest noted as delivered for nothing. A line whose grant has ended has nothing left, and nobody pays
+/// where no line has a budget.
 pub fn charge(family: &Family<'_>, purse: Option<&Purse>, price: i64, now: Moment) -> Charge {
     let mut charge = Charge::default();
-    let mut left = price.max(0);
+    let (mut left, mut limited) = (price.max(0), false);
     for (line, terms) in lines_of(family) {
         if !terms.limited() {
             continue;
         }
+        limited = true;
         let known = purse.and_then(|purse| purse.line(line.kind, line.id));
         let Some(grant) = known.and_then(Line::current) else {
             left = 0;
@@ -132,8 +134,8 @@ pub fn charge(family: &Family<'_>, purse: Option<&Purse>, price: i64, now: Momen
             LineKind::Unspecified => {}
         }
     }
-    charge.amount = left;
-    charge.over_delivered = price.max(0) - left;
+    charge.amount = if limited { left } else { 0 };
+    charge.over_delivered = price.max(0) - charge.amount;
     charge
 }
 

@@ -254,7 +254,8 @@ fn offer(
     request: &AdRequest,
     now: Moment,
 ) -> Result<(i64, Rates), Skip> {
-    if !row.target.matches(&request.profile, request.placement) {
+    // Only rows of the viewer's country are offered.
+    if !row.target.matches_at_home(&request.profile, request.placement) {
         return Err(Skip::NotTargeted);
     }
     if now.0 < row.start_ms || now.0 >= row.end_ms {
@@ -288,9 +289,7 @@ fn separate(shelf: &Shelf, bids: &mut [Bid], wanted: usize, passes: &mut impl Pa
         let row = &shelf.rows[bid.row as usize];
         let clash = best.iter().any(|other| {
             let other = &shelf.rows[other.row as usize];
-            other.business == row.business
-                || other.account == row.account
-                || (row.category != 0 && other.category == row.category)
+            other.business == row.business || (row.category != 0 && other.category == row.category)
         });
         if best.len() > wanted {
             passes.pass(bid.row, Skip::Outbid);

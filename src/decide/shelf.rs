@@ -42,7 +42,7 @@ pub struct Row {
     /// The cap's interval, hours.
     pub cap_hours: u16,
     /// What the answer carries.
-    pub face: Face,
+    pub face: Box<Face>,
 }
 
 /// What the answer to the feed carries of an ad.
@@ -104,13 +104,18 @@ impl Target {
     /// Tells whether an ad may be shown to this viewer here. What the request does not tell never
     /// matches a list that names values.
     pub fn matches(&self, profile: &Profile, placement: Placement) -> bool {
+        let at_home = self.countries.is_empty() || self.countries.contains(&profile.country);
+        at_home && self.matches_at_home(profile, placement)
+    }
+
+    /// Tells the same for a viewer whose country is known to match.
+    pub fn matches_at_home(&self, profile: &Profile, placement: Placement) -> bool {
         let region = u32::from(profile.country) << 16 | u32::from(profile.region);
         let any = |wanted: &[u16], told: &[u16]| told.iter().any(|value| wanted.contains(value));
         self.placements >> (placement as u8) & 1 == 1
             && self.ages >> profile.age_band & 1 == 1
             && self.genders >> profile.gender & 1 == 1
             && self.systems >> profile.os & 1 == 1
-            && (self.countries.is_empty() || self.countries.contains(&profile.country))
             && (self.regions.is_empty() || self.regions.contains(&region))
             && (self.languages.is_empty() || any(&self.languages, &profile.languages))
             && self.interests.iter().all(|group| any(group, &profile.interests))
@@ -185,7 +190,7 @@ impl Row {
             bid: ad_set.bid.as_ref().map_or(0, |bid| bid.micros),
             cap_max: cap.max_impressions,
             cap_hours: cap.interval_hours as u16,
-            face: Face {
+            face: Box::new(Face {
                 creative: ad.creative.clone().unwrap_or_default(),
                 advertiser: business.name.clone(),
                 channel: endpoint.channel(),
@@ -195,7 +200,7 @@ impl Row {
                     .as_ref()
                     .map_or_else(String::new, |chat| chat.prefilled_text.clone()),
                 parameters: target.parameters(),
-            },
+            }),
             target,
         }
     }

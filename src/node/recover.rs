@@ -57,7 +57,8 @@ pub fn open<'a>(
     seed: u64,
     checkpoints: impl IntoIterator<Item = Box<dyn Read + 'a>>,
 ) -> Result<(Front, Writer, Opened), OpenError> {
-    let mut seeds = SeededDice::new(seed);
+    // A seeded node that starts again must not roll the names of its first start once more.
+    let mut seeds = SeededDice::new(seed ^ log.last_batch().0.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut dice = || SeededDice::new(seeds.roll());
     let writer_dice = dice();
     let mut live = Live::new(Sealer::new(ring.clone()), Counts::new(&mut dice));

@@ -95,6 +95,7 @@ pub struct Node {
     queue: Arc<Queue>,
     clock: Arc<dyn Clock>,
     opened: Opened,
+    journal: JournalId,
     stopping: Arc<AtomicBool>,
     writer: Option<JoinHandle<Result<(), LogError>>>,
     helper: Option<JoinHandle<()>>,
@@ -124,13 +125,14 @@ impl Node {
             clock: Arc::clone(&clock),
             every: options.checkpoint_every,
         };
-        Self::run(front, writer, opened, clock, Some(helper))
+        Self::run(front, writer, opened, journal, clock, Some(helper))
     }
 
     fn run(
         front: Front,
         mut writer: Writer,
         opened: Opened,
+        journal: JournalId,
         clock: Arc<dyn Clock>,
         helper: Option<Helper>,
     ) -> Result<Self, StartError> {
@@ -148,12 +150,17 @@ impl Node {
             }
             None => None,
         };
-        Ok(Self { front, queue, clock, opened, stopping, writer: Some(writer), helper })
+        Ok(Self { front, queue, clock, opened, journal, stopping, writer: Some(writer), helper })
     }
 
     /// Returns what opening found.
     pub const fn opened(&self) -> Opened {
         self.opened
+    }
+
+    /// Returns the name of the journal: a cursor of another one leads nowhere here.
+    pub const fn journal(&self) -> JournalId {
+        self.journal
     }
 
     /// Returns the wall time.

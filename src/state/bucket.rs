@@ -96,7 +96,7 @@ impl Bucket {
                 let known = KnownConversion { content: content_of(fact), at_ms: stamp.at.0 };
                 self.conversions.insert(fact.outcome, known);
                 if fact.proof.is_some() {
-                    self.outbox.insert(fact.outcome, Outgoing::Converted(fact.clone()));
+                    self.outbox.insert(fact.outcome, Outgoing::Converted(Converted::clone(fact)));
                 }
             }
             Kind::OutboxSettled(fact) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Map, Stamp};
-use crate::types::ids::{Seq, mint, number_of};
+use crate::types::ids::{IdKind, Seq, mint, number_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::v1::{
     Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, ConfiguredStatus, EffectiveStatus,
@@ -16,6 +16,29 @@ use crate::types::time::DAY_MS;
 
 /// How long the answer to a write is remembered for its `request_id`.
 pub const REQUEST_MEMORY_MS: i64 = DAY_MS;
+
+/// A kind of thing in the catalog.
+pub trait Row {
+    /// What its ids say.
+    const KIND: IdKind;
+}
+
+macro_rules! rows {
+    ($($row:ident => $kind:ident),*) => {
+        $(impl Row for $row {
+            const KIND: IdKind = IdKind::$kind;
+        })*
+    };
+}
+
+rows!(
+    Account => Account,
+    Business => Business,
+    ChannelEndpoint => Endpoint,
+    Campaign => Campaign,
+    AdSet => AdSet,
+    Ad => Ad
+);
 
 /// The newest version of each thing of one kind, by its number.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -31,16 +54,16 @@ impl<T> Default for Table<T> {
     }
 }
 
-impl<T> Table<T> {
+impl<T: Row> Table<T> {
     /// Returns the newest version; `None`: there is no such id.
     pub fn get(&self, id: u64) -> Option<&Arc<T>> {
         let row = self.rows.get(number_of(id) as usize)?.as_ref()?;
-        (mint(number_of(id)) == id).then_some(row)
+        (mint(T::KIND, number_of(id)) == id).then_some(row)
     }
 
     /// Returns the id that the next new one will have. Numbers start at 1.
     pub fn next_id(&self) -> u64 {
-        mint(self.rows.len().max(1) as u64)
+        mint(T::KIND, self.rows.len().max(1) as u64)
     }
 
     /// Returns all in order of creation, beginning after a number.
@@ -223,7 +246,7 @@ impl Catalog {
     }
 }
 
-fn put<T: Clone>(table: &mut Table<T>, row: &Option<T>, id: impl Fn(&T) -> u64) {
+fn put<T: Row + Clone>(table: &mut Table<T>, row: &Option<T>, id: impl Fn(&T) -> u64) {
     if let Some(row) = row {
         table.put(id(row), row.clone());
     }

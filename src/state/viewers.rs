@@ -6,7 +6,8 @@ use crate::types::proto::journal::v1::{
     ClickMatched, FeedbackGiven, ImpressionSeen, Showing, Tapped,
 };
 use crate::types::proto::v1::EventKind;
-use crate::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
+use crate::types::request::SHOW_BY_S_MAX;
+use crate::types::time::{DAY_MS, HOUR_MS, Moment, SECOND_MS};
 
 /// How long a showing is remembered: until no token of it opens any more (24 hours after `show_by`,
 /// which is at most 15 minutes after it was issued).
@@ -285,7 +286,7 @@ fn touch_of(showing: &Showing, endpoint: u64, tap_ms: i64, conversation_price: i
 }
 
 // A token of a showing that was forgotten must not open any more: 24 hours and `show_by` at most.
-const _: () = assert!(VIEW_MEMORY_MS >= DAY_MS + 15 * MINUTE_MS);
+const _: () = assert!(VIEW_MEMORY_MS >= DAY_MS + SHOW_BY_S_MAX as i64 * SECOND_MS);
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! Keyed hashes: who a viewer or contact is to this journal, and which code stands for a view.
 
 use crate::tokens::Secret;
-use crate::types::ids::{NUMBER_MAX, from_hash, number_of, shard_of};
+use crate::types::ids::{HASH_MAX, from_hash, hash_of, shard_of};
 use crate::types::token::PrefillCode;
 
 /// Names the hash that has no key: its inputs are ids, one of them already a keyed hash.
@@ -20,13 +20,21 @@ pub fn contact_number(secret: &Secret, endpoint: u64, contact: &str) -> u64 {
     from_hash(hasher.finalize().as_bytes())
 }
 
+/// Returns the number of a channel's own message id at one endpoint.
+pub fn message_number(secret: &Secret, endpoint: u64, message: &str) -> u64 {
+    let mut hasher = blake3::Hasher::new_keyed(secret.bytes());
+    // The byte keeps a message apart from a contact of the same name.
+    hasher.update(&endpoint.to_be_bytes()).update(&[0]).update(message.as_bytes());
+    from_hash(hasher.finalize().as_bytes())
+}
+
 /// Returns the id of the conversation between a contact and an endpoint; it lives in its business's
 /// shard.
 pub fn conversation_id(business: u64, endpoint: u64, contact: u64) -> u64 {
     let mut hasher = blake3::Hasher::new_derive_key(CONVERSATION_CONTEXT);
     hasher.update(&endpoint.to_be_bytes()).update(&contact.to_be_bytes());
-    let number = number_of(from_hash(hasher.finalize().as_bytes()));
-    (business & !NUMBER_MAX) | number
+    let number = hash_of(from_hash(hasher.finalize().as_bytes()));
+    (business & !HASH_MAX) | number
 }
 
 /// Returns the code that stands for a view in the first message's text; its shard is the viewer's.
@@ -53,12 +61,14 @@ mod tests {
         assert_eq!(contact_number(&SECRET, 9, "+5215512345678"), GOLDEN_CONTACT);
         assert_eq!(conversation_id(3 << 58, 9, 10), GOLDEN_CONVERSATION);
         assert_eq!(prefill_code(&SECRET, 5, 63 << 58).to_string(), GOLDEN_CODE);
+        assert_eq!(message_number(&SECRET, 9, "wamid.1"), GOLDEN_MESSAGE);
     }
 
     const GOLDEN_VIEWER: u64 = 11_986_044_244_410_370_347;
     const GOLDEN_CONTACT: u64 = 10_236_385_513_168_602_402;
     const GOLDEN_CONVERSATION: u64 = 934_929_020_041_497_429;
     const GOLDEN_CODE: &str = "ZHV4HNG4TP";
+    const GOLDEN_MESSAGE: u64 = 9_324_041_744_518_880_285;
 
     #[test]
     fn another_key_endpoint_or_view_gives_another_number() {
@@ -70,8 +80,10 @@ mod tests {
             contact_number(&SECRET, 2, "a"),
             contact_number(&OTHER, 1, "a"),
             contact_number(&SECRET, 1, ""),
+            message_number(&SECRET, 1, "a"),
+            message_number(&SECRET, 2, "a"),
         ]);
-        assert_eq!(distinct.len(), 7);
+        assert_eq!(distinct.len(), 9);
         let codes = BTreeSet::from([
             prefill_code(&SECRET, 1, 0),
             prefill_code(&SECRET, 2, 0),

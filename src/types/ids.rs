@@ -1,6 +1,7 @@
 //! Identifiers: who and what, and in which shard it lives.
 //!
-//! Every id that leaves the engine is a `u64`: 6 bits of shard, then 58 bits of number or hash.
+//! Every id that leaves the engine is a `u64`: 6 bits of shard, then 58 bits of hash, or 4 bits of kind and
+//! 54 of number, so that no campaign's id is an ad's too.
 //! These layouts are fixed for ever (src/README.md): tokens, cursors and the journal carry them.
 
 use std::fmt;
@@ -13,10 +14,34 @@ pub const SHARDS: usize = 64;
 pub const SHARDS_ALL: usize = SHARDS + 1;
 
 /// Bits of an id below its shard.
-const NUMBER_BITS: u32 = 58;
+const HASH_BITS: u32 = 58;
 
-/// The largest number or hash an id can hold beside its shard.
+/// The largest hash an id can hold beside its shard.
+pub const HASH_MAX: u64 = (1 << HASH_BITS) - 1;
+
+/// Bits of a numbered id below its shard and kind.
+const NUMBER_BITS: u32 = 54;
+
+/// The largest number an id can hold beside its shard and kind.
 pub const NUMBER_MAX: u64 = (1 << NUMBER_BITS) - 1;
+
+/// What a numbered id names. Numbers are in ids: add, never change or reuse.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[repr(u8)]
+pub enum IdKind {
+    /// Who pays.
+    Account = 1,
+    /// Who advertises.
+    Business = 2,
+    /// Where a business is written to.
+    Endpoint = 3,
+    /// What is advertised for.
+    Campaign = 4,
+    /// To whom, and for how much.
+    AdSet = 5,
+    /// What is seen.
+    Ad = 6,
+}
 
 /// One of the 65 ordered streams of the journal.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -56,10 +81,15 @@ impl fmt::Display for Shard {
 
 /// Returns the shard in an id's top 6 bits.
 pub const fn shard_of(id: u64) -> Shard {
-    Shard((id >> NUMBER_BITS) as u8)
+    Shard((id >> HASH_BITS) as u8)
 }
 
-/// Returns an id's number or hash, without its shard.
+/// Returns a hashed id's hash, without its shard.
+pub const fn hash_of(id: u64) -> u64 {
+    id & HASH_MAX
+}
+
+/// Returns a numbered id's number, without its shard and kind.
 pub const fn number_of(id: u64) -> u64 {
     id & NUMBER_MAX
 }
@@ -69,11 +99,11 @@ pub const fn number_of(id: u64) -> u64 {
 ///
 /// # Panics
 /// When `number` is above [`NUMBER_MAX`], which a counter never reaches.
-pub const fn mint(number: u64) -> u64 {
-    assert!(number <= NUMBER_MAX, "an id's number has 58 bits");
+pub const fn mint(kind: IdKind, number: u64) -> u64 {
+    assert!(number <= NUMBER_MAX, "an id's number has 54 bits");
     // Fibonacci hashing (Knuth, TAOCP 6.4): the top bits of number x 2^64 / phi are well spread.
-    let shard = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> NUMBER_BITS;
-    (shard << NUMBER_BITS) | number
+    let shard = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> HASH_BITS;
+    (shard << HASH_BITS) | ((kind as u64) << NUMBER_BITS) | number
 }
 
 /// Returns the id that carries a hash: its top 6 bits are the shard.
@@ -137,16 +167,17 @@ mod tests {
     #[test]
     fn an_id_gives_back_its_shard_and_number() {
         for number in [0, 1, 2, 63, 64, 12_345, NUMBER_MAX] {
-            let id = mint(number);
+            let id = mint(IdKind::Ad, number);
             assert_eq!(number_of(id), number);
             assert!(shard_of(id).index() < SHARDS);
+            assert_ne!(id, mint(IdKind::AdSet, number));
         }
     }
 
     #[test]
     fn consecutive_ids_spread_over_all_shards() {
         let mut counts = [0; SHARDS];
-        (0..64_000).for_each(|number| counts[shard_of(mint(number)).index()] += 1);
+        (0..64_000).for_each(|number| counts[shard_of(mint(IdKind::Ad, number)).index()] += 1);
         assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
     }
 

@@ -5,6 +5,7 @@
 pub mod day;
 pub mod dice;
 pub mod ids;
+pub mod iso;
 pub mod money;
 pub mod proto;
 pub mod refusal;

@@ -1,7 +1,7 @@
 //! What the doors hand to the engine, parsed: ad requests, events, and writes to the catalog.
 
 use crate::types::proto::v1;
-use crate::types::time::Moment;
+use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::{ClickToken, PrefillCode, ViewToken};
 
 /// Whose things a caller may see.
@@ -64,7 +64,11 @@ pub struct AdRequest {
     pub positions: Vec<u16>,
 }
 
-/// What one feed allows; see `FeedPolicy` in ad_service.proto.
+/// The longest that an ad may wait to be seen and still be charged, seconds. Holds last a minute longer,
+/// and a showing is remembered until every token of it has ended.
+pub const SHOW_BY_S_MAX: u16 = 15 * 60;
+
+/// What one feed allows; loaded from the server's configuration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Policy {
     /// No ad before this post.
@@ -81,16 +85,21 @@ pub struct Policy {
     pub show_by_s: u16,
 }
 
+impl Policy {
+    /// What a feed allows that says nothing else.
+    pub const USUAL: Self = Self {
+        first_position: 2,
+        min_gap: 4,
+        most_per_tray: 3,
+        advertiser_distance_ms: 5 * MINUTE_MS,
+        floor_cpm_micros: 0,
+        show_by_s: 600,
+    };
+}
+
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            first_position: 2,
-            min_gap: 4,
-            most_per_tray: 3,
-            advertiser_distance_ms: 5 * crate::types::time::MINUTE_MS,
-            floor_cpm_micros: 0,
-            show_by_s: 600,
-        }
+        Self::USUAL
     }
 }
 

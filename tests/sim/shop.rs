@@ -1,6 +1,5 @@
 //! Advertisers: the catalog that a run begins with, and what they change while it runs.
 
-use munadi::types::ids::mint;
 use munadi::types::proto::v1::{
     Account, Ad, AdSet, BillingEvent, Budget, Business, Campaign, ChannelEndpoint, ChatDestination,
     ConfiguredStatus, Creative, EventKind, FrequencyCap, Money, Placement, Targeting,
@@ -404,9 +403,9 @@ impl World {
         let now = self.clock();
         for number in 0..90 {
             let token = ViewToken {
-                view: mint(7_000_000 + number),
+                view: 7_000_000 + number,
                 ad: ad.id,
-                viewer: mint(8_000_000),
+                viewer: 8_000_000,
                 feed: 1,
                 issued: now.seconds(),
                 show_by: 600,

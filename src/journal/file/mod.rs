@@ -411,6 +411,7 @@ mod tests {
         assert!(matches!(FileLog::open(dir.path(), &small()), Err(LogError::Absent(_))));
         let nowhere = dir.path().join("nowhere");
         assert!(matches!(FileLog::open(&nowhere, &small()), Err(LogError::Absent(_))));
+        assert!(matches!(scan(&nowhere, |_| ()), Err(LogError::Absent(_))));
         assert!(!nowhere.exists());
         drop(FileLog::create(dir.path(), JOURNAL, &small()).unwrap());
         assert!(matches!(FileLog::create(dir.path(), JOURNAL, &small()), Err(LogError::Exists(_))));

@@ -77,6 +77,9 @@ pub struct Torn {
 
 /// Walks every segment of a directory and visits each sound block in log order.
 pub(super) fn survey(dir: &Path, visit: &mut dyn FnMut(&Block)) -> Result<Survey, LogError> {
+    if !dir.is_dir() {
+        return Err(LogError::Absent(dir.to_owned()));
+    }
     let (numbers, _) = segment::list(dir)?;
     let mut walk: Option<Walk> = None;
     let mut bytes = Vec::new();

@@ -14,7 +14,9 @@ use prost::Message;
 
 use crate::decide::purse::LineId;
 use crate::decide::shelf::Shelf;
-use crate::journal::{Block, BlockBuilder, BlockHash, LogError, Outcome, ShardLog, Ticket, Wake};
+use crate::journal::{
+    BLOCK_BYTES_MAX, Block, BlockBuilder, BlockHash, LogError, Outcome, ShardLog, Ticket, Wake,
+};
 use crate::node::dice::SeededDice;
 use crate::node::live::Live;
 use crate::state::Stamp;
@@ -195,19 +197,19 @@ impl Writer {
         self.log.close()
     }
 
-    /// Journals one decision: all of its facts, in one shard.
+    /// Journals one decision: all of its facts, in one shard. The largest, a minute's counts, is under
+    /// half a block.
     fn journal(&mut self, shard: Shard, facts: Vec<Kind>, now: Moment) {
         let count = facts.len() as u32;
         let facts = facts.into_iter().map(|kind| Fact { kind: Some(kind) }).collect();
         let decision = Decision { at_ms: now.0, facts };
-        let length = decision.encoded_len();
-        if !self.builders[shard.index()].has_room(length) {
+        let builder = &self.builders[shard.index()];
+        // Measuring a decision costs as much as encoding it, and most blocks are far from full.
+        if builder.len_bytes() > BLOCK_BYTES_MAX / 2 && !builder.has_room(decision.encoded_len()) {
             self.cut();
         }
         let builder = &mut self.builders[shard.index()];
-        let first = builder.push_with(count, |bytes| {
-            decision.encode(bytes).expect("a vector grows as needed");
-        });
+        let first = builder.push_with(count, |bytes| decision.encode_raw(bytes));
         self.head = self.batch;
         self.live.progress.note_head(self.head, now);
         for (number, fact) in (0..).zip(&decision.facts) {

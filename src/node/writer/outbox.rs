@@ -50,7 +50,7 @@ impl Writer {
         let viewer = click.map_or(0, |click| click.viewer);
         match next_step(&live, &outgoing, click, now) {
             Step::Credit(fact) => {
-                self.journal(shard_of(viewer), vec![*fact], now);
+                self.journal(shard_of(viewer), vec![fact], now);
                 self.outbox.push_back(outcome);
             }
             Step::Settle(facts) => self.journal(shard_of(outcome), facts, now),

@@ -1,0 +1,241 @@
+//! `munadi audit`: recounts every invoice from the journal and compares it with the node's own figures.
+//!
+//! The recount (`recount.rs`) shares only the journal's codec and the messages with the engine, so that a
+//! fault in the engine's own fold can't hide in both.
+
+mod compare;
+mod output;
+mod recount;
+#[cfg(test)]
+mod samples;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::cli::audit::compare::compare;
+use crate::cli::audit::recount::Recount;
+use crate::journal::file::{Scanned, scan};
+use crate::journal::{Block, LogError};
+use crate::node::clock::{Clock, SystemClock};
+use crate::node::{Files, OpenError, fold};
+use crate::state::State;
+use crate::types::ids::{Seq, Shard};
+
+/// Differences that a report lists; the rest are only counted.
+const DIFFERENCES_MAX: usize = 20;
+
+/// An audit that takes longer than this shows how far it is.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Recount every invoice from the journal and compare it with the node's own figures.
+///
+/// Reads the journal below DIR from its first fact to its last, counts spend, events and credits by
+/// separate, plain code, folds the same journal as the node does, and compares both to the micro. Also
+/// checks every charge against the budgets in force at that moment. Writes nothing and needs no lock: the
+/// node may be running.
+///
+/// Exit code: 0 everything is equal, 1 something differs.
+#[derive(Debug, clap::Args)]
+pub struct AuditArgs {
+    /// The node's folder: the one with `journal` and `keyring.json` in it.
+    pub dir: PathBuf,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why a journal can't be audited.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The journal is absent, damaged or can't be read. `munadi fsck` says more.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// It holds what this version can't read.
+    #[error(transparent)]
+    Fold(#[from] OpenError),
+    /// The report can't be printed.
+    #[error("the report can't be printed: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// What an audit found.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct AuditReport {
+    /// Whether everything is equal and no budget was exceeded.
+    pub equal: bool,
+    /// The journal's name.
+    pub journal: String,
+    /// Whether it was read from its very first fact; older ones may have been trimmed.
+    pub complete: bool,
+    /// The first and last journal time, RFC 3339; empty: the journal is.
+    pub first_time: String,
+    /// See `first_time`.
+    pub last_time: String,
+    /// The first batch.
+    pub first_batch: u64,
+    /// The last batch.
+    pub last_batch: u64,
+    /// How many facts.
+    pub facts: u64,
+    /// Bytes behind the last sound block: a group that is being written, or that a stop cut short. They
+    /// are not counted.
+    pub torn_bytes: u64,
+    /// How many account-days were charged anything.
+    pub invoices: usize,
+    /// Charged by currency, micros: the sum of the invoices.
+    pub invoiced_micros: BTreeMap<String, i64>,
+    /// Charged by currency, micros: the sum over the ads.
+    pub spend_micros: BTreeMap<String, i64>,
+    /// Delivered beyond budgets and not charged, by currency, micros.
+    pub over_delivered_micros: BTreeMap<String, i64>,
+    /// Charged above a budget or grant, micros. Must be 0.
+    pub over_budget_micros: i64,
+    /// First frames drawn.
+    pub impressions: u64,
+    /// Taps.
+    pub taps: u64,
+    /// Openings matched to an ad.
+    pub conversations: u64,
+    /// First answers to those.
+    pub first_replies: u64,
+    /// Conversions credited to an ad.
+    pub conversions: u64,
+    /// Rows of the attribution stream: credited and declined outcomes.
+    pub credits: u64,
+    /// The first differences, in words.
+    pub differences: Vec<String>,
+    /// How many more there are.
+    pub differences_left_off: usize,
+}
+
+/// Audits the journal of a node's folder. Writes nothing and needs no lock.
+///
+/// # Errors
+/// When the journal can't be read to its end.
+pub fn audit(dir: &Path) -> Result<AuditReport, AuditError> {
+    audit_watched(dir, &mut |_| ())
+}
+
+/// Audits, and tells after each block how many bytes it had.
+fn audit_watched(dir: &Path, read: &mut dyn FnMut(u64)) -> Result<AuditReport, AuditError> {
+    let (mut recount, mut state) = (Recount::default(), State::default());
+    let mut failed = None;
+    let scanned = scan(&Files::new(dir).journal(), |block| {
+        if failed.is_none() {
+            failed = take(&mut recount, &mut state, block).err();
+        }
+        read(block.bytes.len() as u64);
+    })?;
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(report(&scanned, recount, &state)),
+    }
+}
+
+fn take(recount: &mut Recount, state: &mut State, block: &Block) -> Result<(), OpenError> {
+    fold(block, |stamp, fact| state.apply(stamp, fact))?;
+    recount.read(block);
+    Ok(())
+}
+
+/// Compares the two counts and puts the figures together.
+fn report(scanned: &Scanned, mut recount: Recount, state: &State) -> AuditReport {
+    let complete = scanned.start.0.iter().all(|first| *first <= Seq(1));
+    let mut differences = recount.finish(complete);
+    differences.extend(compare(&recount, state));
+    let left_off = differences.len().saturating_sub(DIFFERENCES_MAX);
+    differences.truncate(DIFFERENCES_MAX);
+    let totals = recount.totals();
+    AuditReport {
+        equal: differences.is_empty() && recount.over_budget == 0,
+        journal: scanned.journal.to_string(),
+        complete,
+        first_time: recount.span.map_or_else(String::new, |(first, _)| output::time(first)),
+        last_time: recount.span.map_or_else(String::new, |(_, last)| output::time(last)),
+        first_batch: recount.first_batch,
+        last_batch: scanned.last_batch.0,
+        facts: scanned.facts,
+        torn_bytes: scanned.torn.as_ref().map_or(0, |torn| torn.bytes),
+        invoices: recount.invoices.values().filter(|amount| **amount != 0).count(),
+        invoiced_micros: recount.by_currency(|account| {
+            let days = recount.invoices.range((account, i32::MIN)..=(account, i32::MAX));
+            days.map(|(_, amount)| amount).sum()
+        }),
+        spend_micros: recount.by_currency(|account| recount.spend_of(account)),
+        over_delivered_micros: recount
+            .by_currency(|account| recount.over_delivered.get(&account).copied().unwrap_or(0)),
+        over_budget_micros: recount.over_budget,
+        impressions: totals.impressions,
+        taps: totals.taps,
+        conversations: totals.conversations,
+        first_replies: totals.first_replies,
+        conversions: totals.conversions,
+        credits: Shard::all().map(|shard| recount.credits[shard.index()].len() as u64).sum(),
+        differences,
+        differences_left_off: left_off,
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the journal can't be read or the report can't be printed.
+pub fn run(args: &AuditArgs) -> Result<ExitCode, AuditError> {
+    let mut progress = Progress::over(&Files::new(&args.dir).journal());
+    let report = audit_watched(&args.dir, &mut |bytes| progress.advance(bytes))?;
+    progress.finish();
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    Ok(if report.equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shows on a terminal how far a long audit is.
+struct Progress {
+    clock: SystemClock,
+    total: u64,
+    done: u64,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Returns the progress over a journal's files. The last segment is mostly zeroes, so the bar may end
+    /// early.
+    fn over(journal: &Path) -> Self {
+        let entries = fs::read_dir(journal).into_iter().flatten().flatten();
+        let lengths = entries.filter_map(|entry| entry.metadata().ok()).map(|file| file.len());
+        Self { clock: SystemClock::default(), total: lengths.sum(), done: 0, bar: None }
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        self.done += bytes;
+        if self.bar.is_none() && self.clock.monotonic() > QUIET {
+            // Nothing is drawn when stderr is no terminal.
+            let target = ProgressDrawTarget::stderr();
+            let bar = ProgressBar::with_draw_target(Some(self.total), target);
+            let style = ProgressStyle::with_template("audit {bar:40} {bytes} of {total_bytes}");
+            self.bar =
+                Some(style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style)));
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.done);
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The configuration: a TOML file, then `MUNADI_*` of the environment, then flags; checked as a whole.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use config::builder::DefaultState;
+use config::{ConfigBuilder, Environment, File, FileFormat, Map};
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::guard::{BadKey, Key, Keys, Role};
+use crate::rpc::limits::{NAME_CHARS_MAX, POSTS_MAX, SLOTS_MAX};
+use crate::types::money::AMOUNT_MICROS_MAX;
+use crate::types::request::{Policy, SHOW_BY_S_MAX};
+use crate::types::time::{DAY_MS, SECOND_MS};
+
+/// How each environment variable begins.
+const PREFIX: &str = "MUNADI_";
+
+/// Names the file itself, so it is no key of it.
+pub(super) const CONFIG_VARIABLE: &str = "MUNADI_CONFIG";
+
+/// What `munadi serve` reads; see munadi.example.toml for what each key means.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    #[serde(default = "default_listen")]
+    pub(super) listen: SocketAddr,
+    #[serde(default)]
+    pub(super) insecure: bool,
+    #[serde(default = "default_data_dir")]
+    pub(super) data_dir: PathBuf,
+    pub(super) cores: Option<NonZeroUsize>,
+    #[serde(default = "default_log")]
+    pub(super) log: String,
+    #[serde(default)]
+    keys: Vec<KeyLines>,
+    #[serde(default)]
+    feeds: Vec<FeedLines>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyLines {
+    id: String,
+    role: Role,
+    tenant: u32,
+    secret_blake3: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FeedLines {
+    id: u32,
+    name: String,
+    first_position: Option<u16>,
+    min_gap: Option<u16>,
+    most_per_tray: Option<u8>,
+    advertiser_distance_s: Option<u32>,
+    floor_cpm_micros: Option<i64>,
+    show_by_s: Option<u32>,
+}
+
+/// A configuration that can be served.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) keys: Keys,
+    pub(super) policies: BTreeMap<u32, Policy>,
+}
+
+/// Why a configuration can't be served, by the key at fault.
+#[derive(Debug, Error)]
+pub(super) enum BadConfig {
+    /// It can't be read, or has a key that is none.
+    #[error(transparent)]
+    Unreadable(#[from] config::ConfigError),
+    /// A key would go over the network in clear.
+    #[error(
+        "listen: {0} is not this machine alone, and keys would be sent in clear: \
+         put TLS before it and say so by --insecure, or listen on 127.0.0.1"
+    )]
+    Exposed(SocketAddr),
+    /// Nobody could call.
+    #[error("keys: there are none, so nobody could call: make one with `munadi keys new`")]
+    NoKeys,
+    /// A key can't work.
+    #[error("keys: {0}")]
+    Key(#[from] BadKey),
+    /// A feed's key names no feed.
+    #[error("keys: {0:?} is of feed {1}, which is not under [[feeds]]: add it, or change tenant")]
+    FeedUnknown(String, u32),
+    /// A feed's line is out of its bounds.
+    #[error("feeds: feed {id}: {key} must be {bounds}")]
+    Feed { id: u32, key: &'static str, bounds: String },
+}
+
+impl Config {
+    /// Reads the file, if there is one, and the environment; `flags` has the last word.
+    pub(super) fn read(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &[(&str, Option<String>)],
+    ) -> Result<Self, BadConfig> {
+        let mut sources = ConfigBuilder::<DefaultState>::default();
+        if let Some(file) = file {
+            sources = sources.add_source(File::from(file).format(FileFormat::Toml));
+        }
+        let ours =
+            |(name, _): &(String, String)| name.starts_with(PREFIX) && name != CONFIG_VARIABLE;
+        let variables: Map<String, String> = environment.filter(ours).collect();
+        let environment = Environment::with_prefix(PREFIX.trim_end_matches('_'));
+        sources = sources.add_source(environment.try_parsing(true).source(Some(variables)));
+        for (key, value) in flags {
+            sources = sources.set_override_option(*key, value.clone())?;
+        }
+        Ok(sources.build()?.try_deserialize()?)
+    }
+
+    /// Checks what the types don't say.
+    pub(super) fn check(&self) -> Result<Checked, BadConfig> {
+        if !self.listen.ip().is_loopback() && !self.insecure {
+            return Err(BadConfig::Exposed(self.listen));
+        }
+        let mut policies = BTreeMap::new();
+        for feed in &self.feeds {
+            if policies.insert(feed.id, feed.policy()?).is_some() {
+                return Err(feed.bad("id", "there once"));
+            }
+        }
+        if self.keys.is_empty() {
+            return Err(BadConfig::NoKeys);
+        }
+        let unknown =
+            |key: &&KeyLines| key.role == Role::Feed && !policies.contains_key(&key.tenant);
+        if let Some(key) = self.keys.iter().find(unknown) {
+            return Err(BadConfig::FeedUnknown(key.id.clone(), key.tenant));
+        }
+        let keys = Keys::new(self.keys.iter().map(|key| Key {
+            id: key.id.clone(),
+            role: key.role,
+            tenant: key.tenant,
+            secret_blake3: key.secret_blake3.clone(),
+        }))?;
+        Ok(Checked { keys, policies })
+    }
+}
+
+impl FeedLines {
+    fn policy(&self) -> Result<Policy, BadConfig> {
+        let usual = Policy::default();
+        let show_by_max = u32::from(SHOW_BY_S_MAX);
+        let distance_s = self.advertiser_distance_s.map(|seconds| i64::from(seconds) * SECOND_MS);
+        let policy = Policy {
+            first_position: self.first_position.unwrap_or(usual.first_position),
+            min_gap: self.min_gap.unwrap_or(usual.min_gap),
+            most_per_tray: self.most_per_tray.unwrap_or(usual.most_per_tray),
+            advertiser_distance_ms: distance_s.unwrap_or(usual.advertiser_distance_ms),
+            floor_cpm_micros: self.floor_cpm_micros.unwrap_or(usual.floor_cpm_micros),
+            show_by_s: usual.show_by_s,
+        };
+        let show_by_s = self.show_by_s.unwrap_or(usual.show_by_s.into());
+        let slots_max = SLOTS_MAX as u8;
+        let name_fits = (1..=NAME_CHARS_MAX).contains(&self.name.chars().count());
+        for (is_good, key, bounds) in [
+            (self.id != 0, "id", "above 0".to_owned()),
+            (name_fits, "name", format!("1 to {NAME_CHARS_MAX} characters")),
+            (
+                u32::from(policy.first_position) < POSTS_MAX,
+                "first_position",
+                format!("below {POSTS_MAX}"),
+            ),
+            (policy.min_gap > 0, "min_gap", "1 or more".to_owned()),
+            (
+                (1..=slots_max).contains(&policy.most_per_tray),
+                "most_per_tray",
+                format!("1 to {slots_max}"),
+            ),
+            (
+                policy.advertiser_distance_ms <= DAY_MS,
+                "advertiser_distance_s",
+                format!("at most {} (a day)", DAY_MS / SECOND_MS),
+            ),
+            (
+                (0..=AMOUNT_MICROS_MAX).contains(&policy.floor_cpm_micros),
+                "floor_cpm_micros",
+                format!("0 to {AMOUNT_MICROS_MAX}"),
+            ),
+            (
+                (1..=show_by_max).contains(&show_by_s),
+                "show_by_s",
+                format!("1 to {show_by_max} (15 minutes)"),
+            ),
+        ] {
+            if !is_good {
+                return Err(self.bad(key, bounds));
+            }
+        }
+        let show_by_s = u16::try_from(show_by_s).expect("it was found to be within the limit");
+        Ok(Policy { show_by_s, ..policy })
+    }
+
+    fn bad(&self, key: &'static str, bounds: impl Into<String>) -> BadConfig {
+        BadConfig::Feed { id: self.id, key, bounds: bounds.into() }
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 7_700))
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("munadi-data")
+}
+
+fn default_log() -> String {
+    "info".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../munadi.example.toml");
+
+    #[test]
+    fn the_example_is_a_good_configuration_with_every_key() {
+        let config = read(EXAMPLE, &[], &[]).unwrap();
+        let checked = config.check().unwrap();
+        assert_eq!(checked.policies[&1], Policy::default(), "it shows the defaults");
+        let shown = keys_of(EXAMPLE);
+        for name in "listen insecure data_dir cores log id role tenant secret_blake3 name \
+                     first_position min_gap most_per_tray advertiser_distance_s floor_cpm_micros \
+                     show_by_s"
+            .split_whitespace()
+        {
+            assert!(shown.contains(&name), "{name} is not shown");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let file = "listen = '127.0.0.1:1'\ncores = 1\ndata_dir = 'a'";
+        let environment = [("MUNADI_LISTEN", "127.0.0.1:2"), ("MUNADI_CORES", "2")];
+        let config = read(file, &environment, &[("listen", Some("127.0.0.1:3".into()))]).unwrap();
+        assert_eq!(config.listen.port(), 3);
+        assert_eq!(config.cores, NonZeroUsize::new(2));
+        assert_eq!(config.data_dir, PathBuf::from("a"));
+        assert_eq!(read("", &[], &[("listen", None)]).unwrap().listen.port(), 7_700);
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_named() {
+        for (file, environment, named) in [
+            ("lisen = '127.0.0.1:1'", None, "lisen"),
+            ("[[feeds]]\nid = 1\nname = 'a'\nfirst_positon = 3", None, "first_positon"),
+            ("[[keys]]\nid = 'a'\nrole = 'king'", None, "king"),
+            ("", Some(("MUNADI_DATADIR", "x")), "datadir"),
+            ("listen = 'here'", None, "listen"),
+        ] {
+            let error = read(file, environment.as_slice(), &[]).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+        assert!(read("", &[(CONFIG_VARIABLE, "x"), ("MUNADI", "x")], &[]).is_ok());
+    }
+
+    #[test]
+    fn only_loopback_is_served_in_clear_unless_it_is_asked_for() {
+        let exposed = EXAMPLE.replace("127.0.0.1:7700", "0.0.0.0:7700");
+        let error = read(&exposed, &[], &[]).unwrap().check().unwrap_err();
+        assert!(matches!(error, BadConfig::Exposed(_)), "{error}");
+        let asked = read(&exposed, &[], &[("insecure", Some("true".into()))]).unwrap();
+        assert!(asked.check().is_ok());
+    }
+
+    #[test]
+    fn each_line_of_a_feed_has_its_bounds() {
+        for (line, key) in [
+            ("id = 0", "id"),
+            ("name = ''", "name"),
+            ("first_position = 250", "first_position"),
+            ("min_gap = 0", "min_gap"),
+            ("most_per_tray = 17", "most_per_tray"),
+            ("advertiser_distance_s = 86401", "advertiser_distance_s"),
+            ("floor_cpm_micros = -1", "floor_cpm_micros"),
+            ("show_by_s = 64801", "show_by_s"),
+            ("show_by_s = 0", "show_by_s"),
+        ] {
+            let name = line.split(' ').next().unwrap();
+            let usual = [("id", "id = 1"), ("name", "name = 'a'")];
+            let usual = usual.iter().filter(|(key, _)| *key != name).map(|(_, line)| *line);
+            let file = ["[[feeds]]", line].into_iter().chain(usual).collect::<Vec<_>>().join("\n");
+            let error = read(&file, &[], &[]).unwrap().check().unwrap_err();
+            let BadConfig::Feed { key: found, .. } = error else { panic!("{error}") };
+            assert_eq!(found, key);
+        }
+        let twice = "[[feeds]]\nid = 1\nname = 'a'\n[[feeds]]\nid = 1\nname = 'b'";
+        assert!(read(twice, &[], &[]).unwrap().check().is_err());
+    }
+
+    #[test]
+    fn a_key_without_its_feed_and_a_server_without_keys_are_refused() {
+        let feedless = EXAMPLE.replace("id = 1\n", "id = 2\n");
+        let error = read(&feedless, &[], &[]).unwrap().check().unwrap_err();
+        assert!(matches!(error, BadConfig::FeedUnknown(_, 1)), "{error}");
+        assert!(matches!(read("", &[], &[]).unwrap().check(), Err(BadConfig::NoKeys)));
+    }
+
+    /// Reads TOML text as if it were the file.
+    fn read(
+        file: &str,
+        environment: &[(&str, &str)],
+        flags: &[(&str, Option<String>)],
+    ) -> Result<Config, BadConfig> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("munadi.toml");
+        std::fs::write(&path, file).unwrap();
+        let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Config::read(Some(&path), environment, flags)
+    }
+
+    /// Returns the keys of a TOML text, those that are commented out too.
+    fn keys_of(text: &str) -> Vec<&str> {
+        let lines = text.lines().map(|line| line.trim_start_matches(['#', ' ']));
+        lines.filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect()
+    }
+}

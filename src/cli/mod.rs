@@ -1,0 +1,100 @@
+//! Commands: each reads its arguments, wires the rooms together, and says how it went.
+
+pub mod audit;
+mod config;
+mod demo;
+mod figures;
+pub mod fsck;
+mod keys;
+mod replay;
+pub mod report;
+mod serve;
+mod stage;
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What can go wrong in a command, for people.
+type Failure = Box<dyn Error>;
+
+/// An ad server and campaign engine for Status-like feeds and click-to-chat ads.
+#[derive(Debug, Parser)]
+#[command(name = "munadi", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node: serve gRPC until SIGINT or SIGTERM, then drain.
+    Serve(serve::ServeArguments),
+    /// Make API keys.
+    Keys(keys::KeysArguments),
+    // These say themselves what they are for, at length.
+    Audit(audit::AuditArgs),
+    Fsck(fsck::FsckArgs),
+    Report(report::ReportArgs),
+    /// Let a seeded town live one day in seconds, and print what it came to.
+    Demo(demo::DemoArguments),
+    /// Run recorded requests against campaigns, and print what they would have come to.
+    ///
+    /// Every ad is taken as seen and viewable. Taps, messages, answers and sales are drawn by the
+    /// chances given here: they are assumptions, not measurements.
+    Replay(replay::ReplayArguments),
+}
+
+/// Runs the command of the process's arguments.
+pub fn run() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Audit(arguments) => audit::run(&arguments).map_err(Failure::from),
+        Command::Fsck(arguments) => fsck::run(&arguments).map_err(Failure::from),
+        Command::Report(arguments) => report::run(&arguments).map_err(Failure::from),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            tell(std::io::stderr(), format_args!("munadi: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes a line for people. A closed pipe is no reason to fail.
+fn tell(mut out: impl Write, line: impl Display) {
+    let _ = writeln!(out, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_argument_has_a_help_text() {
+        let mut command = Arguments::command();
+        command.build();
+        let mut open = vec![&command];
+        while let Some(command) = open.pop() {
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+            open.extend(command.get_subcommands());
+        }
+        command.clone().debug_assert();
+    }
+}

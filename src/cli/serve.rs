@@ -1,0 +1,136 @@
+//! `munadi serve`: reads the configuration, opens the node, serves until a signal, then drains.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::config::{CONFIG_VARIABLE, Config};
+use crate::cli::{Failure, tell};
+use crate::node::clock::SystemClock;
+use crate::node::{Node, NodeOptions};
+use crate::rpc::{Patience, ServerConfig, serve};
+
+/// The file that is read when none is named, if it is there.
+const USUAL_FILE: &str = "munadi.toml";
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    /// TOML file with the configuration; munadi.example.toml explains each key. Without it,
+    /// munadi.toml is read if it is there. Each plain key can also be given as MUNADI_<KEY> in the
+    /// environment, and by the flags below, which have the last word.
+    #[arg(long, short, value_name = "FILE", env = CONFIG_VARIABLE)]
+    config: Option<PathBuf>,
+    /// Address and port to listen on [default: 127.0.0.1:7700].
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// Folder of journal, checkpoints and key ring; made if it is new [default: munadi-data].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// How many threads serve [default: one a core].
+    #[arg(long, value_name = "COUNT")]
+    cores: Option<String>,
+    /// What is logged: error, warn, info, debug, or by module as in `munadi::node=debug,info`
+    /// [default: info].
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// Listen beyond this machine although keys go over the wire in clear: something before it must
+    /// speak TLS.
+    #[arg(long)]
+    insecure: bool,
+    /// Check the configuration, say what it holds, and don't serve.
+    #[arg(long)]
+    check_config: bool,
+}
+
+pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
+    let config = read(arguments)?;
+    let checked = config.check()?;
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))?;
+    if arguments.check_config {
+        let (keys, feeds) = (checked.keys.count(), checked.policies.len());
+        tell(
+            std::io::stdout(),
+            format_args!("the configuration is good: keys {keys}, feeds {feeds}"),
+        );
+        return Ok(());
+    }
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
+    // Before the node opens, so that a stop in the meantime is not lost.
+    let signals = Signals::catch()?;
+    let feeds = checked.policies.keys().copied().collect();
+    let options = NodeOptions { feeds, ..NodeOptions::default() };
+    let clock = Arc::new(SystemClock::default());
+    let node = Arc::new(Node::start(&config.data_dir, clock, &options)?);
+    tracing::info!(opened = ?node.opened(), data_dir = %config.data_dir.display(), "node started");
+    let server = ServerConfig {
+        listen: config.listen,
+        cores: config.cores.unwrap_or_else(all_cores),
+        keys: Arc::new(checked.keys),
+        patience: Patience::default(),
+    };
+    let server = serve(&node, &Arc::new(checked.policies), server)
+        .map_err(|error| format!("listen: {}: {error}", config.listen))?;
+    tracing::info!(address = %server.addr(), "serving");
+
+    tracing::info!(signal = signals.wait(), "draining");
+    server.stop();
+    // Every door is closed, so this is the last handle of the node.
+    match Arc::try_unwrap(node) {
+        Ok(node) => node.stop()?,
+        Err(node) => drop(node),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn read(arguments: &ServeArguments) -> Result<Config, Failure> {
+    let usual = PathBuf::from(USUAL_FILE);
+    let file = arguments.config.clone().or_else(|| usual.exists().then_some(usual));
+    let flags = [
+        ("listen", arguments.listen.clone()),
+        ("data_dir", arguments.data_dir.clone()),
+        ("cores", arguments.cores.clone()),
+        ("log", arguments.log.clone()),
+        ("insecure", arguments.insecure.then(|| "true".to_owned())),
+    ];
+    Ok(Config::read(file.as_deref(), std::env::vars(), &flags)?)
+}
+
+fn all_cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// The signals by which a process is asked to stop.
+struct Signals {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over: from now on they wait to be asked for.
+    fn catch() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        drop(entered);
+        Ok(Self { runtime, interrupt, terminate })
+    }
+
+    /// Blocks until one came, and returns its name.
+    fn wait(mut self) -> &'static str {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.interrupt.recv() => "SIGINT",
+                _ = self.terminate.recv() => "SIGTERM",
+            }
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! API keys: `mk_<id>_<secret>`, of which only the secret's hash is known here.
+
+use std::fmt;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use data_encoding::HEXLOWER;
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+use crate::guard::{Caller, Role};
+
+/// The most characters that a key's id may have.
+const ID_CHARS_MAX: usize = 32;
+
+/// The most characters of a presented secret that are looked at: hashing more would be work for nothing.
+pub const SECRET_CHARS_MAX: usize = 128;
+
+/// How every key begins, so that a leaked one is recognised by scanners.
+const PREFIX: &str = "mk_";
+
+/// One key as the configuration holds it.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Names the key: lower-case letters, digits and hyphens.
+    pub id: String,
+    /// What its bearer is.
+    pub role: Role,
+    /// Whose it is; for a feed the feed's id.
+    pub tenant: u32,
+    /// BLAKE3 of the secret, 64 hexadecimal digits.
+    pub secret_blake3: String,
+}
+
+/// Why a key of the configuration is refused.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum BadKey {
+    /// The id cannot stand in a key.
+    #[error("key id {0:?}: write 1 to {ID_CHARS_MAX} lower-case letters, digits or hyphens")]
+    Id(String),
+    /// Two keys have one id.
+    #[error("key id {0:?} is there twice: give each key its own")]
+    Twice(String),
+    /// The hash is not one. It is no secret, but it is not repeated either: people paste secrets here.
+    #[error(
+        "key {0:?}: secret_blake3 must be the 64 hexadecimal digits that `munadi keys new` prints"
+    )]
+    Hash(String),
+    /// The role needs a tenant.
+    #[error("key {0:?}: a key of role {1} needs a tenant above 0; 0 is the platform itself")]
+    Tenant(String, Role),
+}
+
+/// A known key: what its secret must hash to, and who its bearer is.
+struct Known {
+    hash: [u8; 32],
+    caller: Caller,
+}
+
+/// The keys that a node knows, by id. Keys come and go while callers are being judged, so the map is
+/// a concurrent one. There is no second cache of keys that were right before: judging one is a single
+/// block of BLAKE3 and one look-up, which is what a cache would cost.
+pub struct Keys {
+    by_id: DashMap<String, Known>,
+}
+
+impl Keys {
+    /// Returns the keys of a configuration.
+    pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, BadKey> {
+        let known = Self { by_id: DashMap::new() };
+        for key in keys {
+            if known.by_id.contains_key(&key.id) {
+                return Err(BadKey::Twice(key.id));
+            }
+            known.put(key)?;
+        }
+        Ok(known)
+    }
+
+    /// Returns how many keys are known.
+    pub fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Adds a key, or replaces the one with its id.
+    pub fn put(&self, key: Key) -> Result<(), BadKey> {
+        if !is_id(&key.id) {
+            return Err(BadKey::Id(key.id));
+        }
+        if key.tenant == 0 && !key.role.may_be_platform() {
+            return Err(BadKey::Tenant(key.id, key.role));
+        }
+        let hash = HEXLOWER.decode(key.secret_blake3.as_bytes()).ok();
+        let Some(hash) = hash.and_then(|hash| hash.try_into().ok()) else {
+            return Err(BadKey::Hash(key.id));
+        };
+        let caller = Caller { tenant: key.tenant, role: key.role, key_id: Arc::from(&*key.id) };
+        self.by_id.insert(key.id, Known { hash, caller });
+        Ok(())
+    }
+
+    /// Forgets a key: its bearer is refused from now on. Returns whether it was known.
+    pub fn revoke(&self, id: &str) -> bool {
+        self.by_id.remove(id).is_some()
+    }
+
+    /// Returns whose key this is, from the value of an `authorization` header. An unknown id takes as
+    /// long as a wrong secret.
+    pub fn caller(&self, header: &[u8]) -> Option<Caller> {
+        let (id, secret) = split(header)?;
+        let hash = blake3::hash(secret.as_bytes());
+        let known = self.by_id.get(id);
+        let wanted = known.as_ref().map_or([0; 32], |known| known.hash);
+        let is_right = bool::from(hash.as_bytes().ct_eq(&wanted));
+        known.filter(|_| is_right).map(|known| known.caller.clone())
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("count", &self.by_id.len()).finish_non_exhaustive()
+    }
+}
+
+/// Returns what the configuration keeps of a secret.
+pub fn secret_blake3(secret: &str) -> String {
+    HEXLOWER.encode(blake3::hash(secret.as_bytes()).as_bytes())
+}
+
+/// Returns id and secret of `Bearer mk_<id>_<secret>`. The scheme's case does not matter (RFC 7235).
+fn split(header: &[u8]) -> Option<(&str, &str)> {
+    let (scheme, key) = str::from_utf8(header).ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let (id, secret) = key.trim_start().strip_prefix(PREFIX)?.split_once('_')?;
+    let fits = is_id(id) && (1..=SECRET_CHARS_MAX).contains(&secret.len());
+    fits.then_some((id, secret))
+}
+
+fn is_id(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=ID_CHARS_MAX).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_right_key_names_its_bearer_and_any_wrong_part_names_nobody() {
+        let keys = Keys::new([key("feed-1", Role::Feed, 7, "s_3cret")]).unwrap();
+        let caller = keys.caller(b"Bearer mk_feed-1_s_3cret").unwrap();
+        assert_eq!((caller.tenant, caller.role, &*caller.key_id), (7, Role::Feed, "feed-1"));
+        assert!(keys.caller(b"bearer  mk_feed-1_s_3cret").is_some(), "scheme in any case");
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer mk_feed-1_",
+            "Bearer mk_feed-1_s_3cre",
+            "Bearer mk_feed-1_s_3cret ",
+            "Bearer mk_feed-2_s_3cret",
+            "Bearer mk__s_3cret",
+            "Bearer ak_feed-1_s_3cret",
+            "Basic mk_feed-1_s_3cret",
+            "mk_feed-1_s_3cret",
+        ] {
+            assert_eq!(keys.caller(wrong.as_bytes()), None, "{wrong}");
+        }
+        assert_eq!(keys.caller(b"Bearer mk_feed-1_\xFF"), None);
+        let long = format!("Bearer mk_feed-1_{}", "a".repeat(SECRET_CHARS_MAX + 1));
+        assert_eq!(keys.caller(long.as_bytes()), None);
+    }
+
+    #[test]
+    fn a_revoked_key_is_refused_at_once() {
+        let keys = Keys::new([key("a", Role::Operator, 0, "s")]).unwrap();
+        assert!(keys.caller(b"Bearer mk_a_s").is_some());
+        assert!(keys.revoke("a"));
+        assert_eq!(keys.caller(b"Bearer mk_a_s"), None);
+        assert!(!keys.revoke("a"));
+    }
+
+    #[test]
+    fn a_key_that_cannot_work_is_refused_by_name() {
+        let new = |key: Key| Keys::new([key]).map(|_| ()).unwrap_err();
+        let good = key("a", Role::Operator, 0, "s");
+        for id in ["", "A", "a_b", "é", &"a".repeat(33)] {
+            let error = new(Key { id: id.into(), ..good.clone() });
+            assert_eq!(error, BadKey::Id(id.into()));
+        }
+        for role in Role::ALL.into_iter().filter(|role| !role.may_be_platform()) {
+            assert_eq!(new(key("a", role, 0, "s")), BadKey::Tenant("a".into(), role));
+        }
+        let error = new(Key { secret_blake3: "mk_a_s".into(), ..good.clone() });
+        assert_eq!(error, BadKey::Hash("a".into()));
+        assert!(!error.to_string().contains("mk_a_s"), "{error}");
+        let twice = Keys::new([good.clone(), good]).map(|_| ()).unwrap_err();
+        assert_eq!(twice, BadKey::Twice("a".into()));
+    }
+
+    #[test]
+    fn keys_show_nothing_of_themselves() {
+        let keys = Keys::new([key("a", Role::Operator, 0, "s")]).unwrap();
+        assert_eq!(format!("{keys:?}"), "Keys { count: 1, .. }");
+    }
+
+    fn key(id: &str, role: Role, tenant: u32, secret: &str) -> Key {
+        Key { id: id.into(), role, tenant, secret_blake3: secret_blake3(secret) }
+    }
+}

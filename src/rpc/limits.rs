@@ -1,0 +1,147 @@
+//! Every limit of the door, with its reason. The README lists them.
+
+use std::time::Duration;
+
+/// Posts in one tray: a token keeps a slot's place in 8 bits.
+pub const POSTS_MAX: u32 = 250;
+
+/// Slots that one request may name: more ads than this in one tray is not a feed any more.
+pub const SLOTS_MAX: usize = 16;
+
+/// Characters of a viewer's pseudonym.
+pub const PSEUDONYM_CHARS_MAX: usize = 128;
+
+/// Languages of one viewer.
+pub const LANGUAGES_MAX: usize = 8;
+
+/// Interests of one viewer, in one group, or excluded.
+pub const INTERESTS_MAX: usize = 256;
+
+/// Groups of interests of one ad set.
+pub const INTEREST_GROUPS_MAX: usize = 16;
+
+/// Values in any other list of a targeting: every country there is, and some.
+pub const TARGETS_MAX: usize = 256;
+
+/// Events, conversation events or conversions in one batch.
+pub const EVENTS_MAX: usize = 1_000;
+
+/// Characters of a `request_id`.
+pub const REQUEST_ID_CHARS_MAX: usize = 64;
+
+/// Characters of the name of an account, business, campaign, ad set or ad.
+pub const NAME_CHARS_MAX: usize = 100;
+
+/// Characters of a business's category.
+pub const CATEGORY_CHARS_MAX: usize = 64;
+
+/// Characters of a creative's primary text, as the feeds of the field cut it.
+pub const PRIMARY_TEXT_CHARS_MAX: usize = 125;
+
+/// Characters of a creative's headline.
+pub const HEADLINE_CHARS_MAX: usize = 40;
+
+/// Characters of a media URL: what browsers and proxies take.
+pub const MEDIA_URL_CHARS_MAX: usize = 2_048;
+
+/// Bytes of a declared SHA-256.
+pub const SHA256_BYTES: usize = 32;
+
+/// Characters that a viewer finds already typed.
+pub const PREFILLED_TEXT_CHARS_MAX: usize = 100;
+
+/// Characters of a contact's pseudonym: a business-scoped user id fits.
+pub const CONTACT_CHARS_MAX: usize = 256;
+
+/// Characters of a channel's message id.
+pub const MESSAGE_ID_CHARS_MAX: usize = 128;
+
+/// Characters of a conversion's event id.
+pub const EVENT_ID_CHARS_MAX: usize = 128;
+
+/// Characters of a conversion's name.
+pub const CONVERSION_NAME_CHARS_MAX: usize = 64;
+
+/// Impressions of a frequency cap: the viewer's ring counts them in 8 bits.
+pub const CAP_IMPRESSIONS_MAX: u32 = 255;
+
+/// Hours of a frequency cap: 30 days.
+pub const CAP_HOURS_MAX: u32 = 30 * 24;
+
+/// Things in a page when the caller asks for no number.
+pub const PAGE_DEFAULT: usize = 100;
+
+/// Things in a page.
+pub const PAGE_MAX: usize = 1_000;
+
+/// Rows in a report's page when the caller asks for no number.
+pub const REPORT_PAGE_DEFAULT: usize = 1_000;
+
+/// Rows in a report's page.
+pub const REPORT_PAGE_MAX: usize = 10_000;
+
+/// Characters of a page token: a sealed place is some dozens of bytes.
+pub const PAGE_TOKEN_CHARS_MAX: usize = 512;
+
+/// The last second that is taken from outside, in seconds since the epoch: a token keeps 32 bits.
+pub const SECONDS_MAX: i64 = u32::MAX as i64;
+
+/// Bytes of one message to the services of feeds: 1,000 events with their tokens fit.
+pub const FEED_MESSAGE_BYTES_MAX: usize = 256 * 1_024;
+
+/// Bytes of one message to the other services.
+pub const MESSAGE_BYTES_MAX: usize = 1_024 * 1_024;
+
+/// Messages of one event stream that wait for the disk at a time: two group commits of the writer.
+pub const STREAM_IN_FLIGHT_MAX: usize = 64;
+
+/// How long the answer to a batch may take before the caller is told that its outcome is unknown.
+pub const INGEST_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long any call may take before its first answer, whatever the caller allows.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a caller should wait after RESOURCE_EXHAUSTED or UNAVAILABLE.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Connections of the whole server: below the 1,024 files that a process usually may open.
+pub const CONNECTIONS_MAX: usize = 800;
+
+/// Streams of one connection at a time. tonic's own default is no limit.
+pub const STREAMS_MAX: u32 = 128;
+
+/// Streams of one connection that end by the peer's faults before it is closed (RUSTSEC-2024-0003).
+/// tonic's own default is no limit.
+pub const FAULTY_STREAMS_MAX: usize = 64;
+
+/// Streams of one connection that were reset before they were accepted (CVE-2023-44487).
+pub const RESET_STREAMS_MAX: usize = 20;
+
+/// Bytes of one request's headers.
+pub const HEADER_BYTES_MAX: u32 = 8 * 1_024;
+
+/// Bytes of one HTTP/2 frame: the least that the protocol allows.
+pub const FRAME_BYTES_MAX: u32 = 16 * 1_024;
+
+/// How often a silent connection is asked whether it lives.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long it may take to say so.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a new connection may take to say that it speaks HTTP/2.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection lives before it is asked to come again, so that callers spread over cores and
+/// nodes.
+pub const CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
+
+/// How long it may take to finish its calls after that.
+pub const CONNECTION_GRACE: Duration = Duration::from_secs(30);
+
+/// How long calls may take to finish when the server stops; after it their connections are cut.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A feed's event that fills a batch to the brim: token, kind, time, and their tags.
+const EVENT_BYTES_MAX: usize = 160;
+const _: () = assert!(EVENTS_MAX * EVENT_BYTES_MAX <= FEED_MESSAGE_BYTES_MAX);

@@ -1,0 +1,14 @@
+//! The gRPC door: parse, ask the node, answer. Nothing is decided here.
+//!
+//! A service is thin: the caller from the guard, the request through `parse`, one call of the node, the
+//! answer. Every refusal becomes a status in one table, `errors`.
+
+mod connection;
+pub mod errors;
+pub mod limits;
+mod parse;
+mod server;
+mod services;
+
+pub use server::{Patience, Running, ServerConfig, serve, serve_routes};
+pub use services::Policies;

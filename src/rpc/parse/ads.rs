@@ -1,0 +1,193 @@
+//! What a feed asks: one tray, and what is known of its viewer.
+
+use crate::rpc::limits::{INTERESTS_MAX, LANGUAGES_MAX, POSTS_MAX, PSEUDONYM_CHARS_MAX, SLOTS_MAX};
+use crate::rpc::parse::field::{
+    Path, at_most, country, interest, language, optional_text, optional_variant, region, required,
+    variant,
+};
+use crate::tokens::{Sealer, viewer_number};
+use crate::types::proto::v1;
+use crate::types::refusal::{Reason, Refusal};
+use crate::types::request::{AdRequest, Profile};
+
+/// Returns one tray's request. The pseudonym becomes a number under the feed's link key here; nothing
+/// behind the door sees it.
+pub(in crate::rpc) fn ad_request(
+    wire: Option<v1::AdRequest>,
+    feed: u32,
+    sealer: &Sealer,
+) -> Result<AdRequest, Refusal> {
+    let path = Path::root("ad_request");
+    let wire = required(wire, path)?;
+    let placement = variant(wire.placement, path.field("placement"))?;
+    let posts_path = path.field("posts");
+    if wire.posts > POSTS_MAX {
+        let message = format!("is {}: send at most {POSTS_MAX}, one tray at a time", wire.posts);
+        return Err(posts_path.refuse(Reason::TooLarge, message));
+    }
+    let positions = positions(&wire.positions, wire.posts, path.field("positions"))?;
+    // Positions tell the tray's length where the caller doesn't.
+    let posts = wire.posts.max(positions.last().map_or(0, |&last| u32::from(last) + 1));
+    let viewer_path = path.field("viewer");
+    let wire_viewer = wire.viewer.unwrap_or_default();
+    let pseudonym = viewer_path.field("pseudonym");
+    let viewer = viewer(&wire_viewer.pseudonym, feed, sealer, pseudonym)?;
+    let profile = profile(&wire_viewer, viewer_path)?;
+    Ok(AdRequest { placement, viewer, profile, posts: posts as u16, positions })
+}
+
+fn positions(wire: &[u32], posts: u32, path: Path) -> Result<Vec<u16>, Refusal> {
+    at_most(wire.len(), SLOTS_MAX, path)?;
+    let end = if posts == 0 { POSTS_MAX } else { posts };
+    for (index, &position) in wire.iter().enumerate() {
+        if position >= end {
+            let message = format!("is {position}: the tray ends before post {end}");
+            return Err(path.at(index).refuse(Reason::FieldInvalid, message));
+        }
+        if index > 0 && position <= wire[index - 1] {
+            let message = "is not above the one before: send positions ascending, each once";
+            return Err(path.at(index).refuse(Reason::FieldInvalid, message));
+        }
+    }
+    Ok(wire.iter().map(|&position| position as u16).collect())
+}
+
+fn viewer(pseudonym: &str, feed: u32, sealer: &Sealer, path: Path) -> Result<Option<u64>, Refusal> {
+    if pseudonym.is_empty() {
+        return Ok(None);
+    }
+    optional_text(pseudonym, PSEUDONYM_CHARS_MAX, path)?;
+    let message = "this feed has no link key: is it in the server's configuration?";
+    let link = sealer.ring().link(feed);
+    let link = link.ok_or_else(|| Refusal::new(Reason::Unavailable, "", message))?;
+    Ok(Some(viewer_number(link, pseudonym)))
+}
+
+fn profile(wire: &v1::ViewerContext, path: Path) -> Result<Profile, Refusal> {
+    let country = match &*wire.country {
+        "" => 0,
+        text => country(text, path.field("country"))?,
+    };
+    let region = match &*wire.region {
+        "" => 0,
+        text => region(text, &[country], path.field("region"))?,
+    };
+    let list = path.field("languages");
+    at_most(wire.languages.len(), LANGUAGES_MAX, list)?;
+    let languages = wire.languages.iter().enumerate();
+    let languages =
+        languages.map(|(index, text)| language(text, list.at(index))).collect::<Result<_, _>>()?;
+    let list = path.field("interests");
+    at_most(wire.interests.len(), INTERESTS_MAX, list)?;
+    let interests = wire.interests.iter().enumerate();
+    let mut interests: Vec<u16> = interests
+        .map(|(index, &number)| interest(number, list.at(index)))
+        .collect::<Result<_, _>>()?;
+    interests.sort_unstable();
+    interests.dedup();
+    let age_band: v1::AgeBand = optional_variant(wire.age_band, path.field("age_band"))?;
+    let gender: v1::Gender = optional_variant(wire.gender, path.field("gender"))?;
+    let os: v1::Os = optional_variant(wire.os, path.field("os"))?;
+    let (age_band, gender, os) = (age_band as u8, gender as u8, os as u8);
+    Ok(Profile { country, region, languages, age_band, gender, os, interests })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::parse::samples::{FEED, sealer};
+    use crate::types::iso::{country_code, language_code};
+    use crate::types::token::pack_region;
+
+    #[test]
+    fn a_whole_request_becomes_codes() {
+        let request = parse(whole()).unwrap();
+        assert_eq!(request.placement, v1::Placement::Status);
+        assert_eq!((request.posts, &*request.positions), (20, &[2, 9][..]));
+        let link = sealer().ring().link(FEED).cloned().unwrap();
+        assert_eq!(request.viewer, Some(viewer_number(&link, "viewer-1")));
+        let profile = Profile {
+            country: country_code("MX").unwrap(),
+            region: pack_region("CMX").unwrap(),
+            languages: vec![language_code("es").unwrap()],
+            age_band: 2,
+            gender: 1,
+            os: 1,
+            interests: vec![3, 9],
+        };
+        assert_eq!(request.profile, profile);
+    }
+
+    #[test]
+    fn a_request_that_tells_nothing_of_the_viewer_is_good() {
+        let request =
+            parse(v1::AdRequest { placement: 1, posts: 20, ..Default::default() }).unwrap();
+        assert_eq!((request.viewer, request.profile), (None, Profile::default()));
+        let named = v1::AdRequest { posts: 0, positions: vec![0, 249], ..whole() };
+        assert_eq!(parse(named).unwrap().posts, 250, "positions tell the length");
+    }
+
+    #[test]
+    fn each_field_out_of_its_bounds_is_refused_by_its_path() {
+        check("ad_request.placement", |r| r.placement = 0);
+        check("ad_request.placement", |r| r.placement = 99);
+        check("ad_request.posts", |r| r.posts = 251);
+        check("ad_request.positions", |r| r.positions = (0..17).collect());
+        check("ad_request.positions[1]", |r| r.positions = vec![3, 3]);
+        check("ad_request.positions[1]", |r| r.positions = vec![3, 2]);
+        check("ad_request.positions[0]", |r| r.positions = vec![20]);
+        check("ad_request.viewer.pseudonym", |r| viewer(r).pseudonym = "x".repeat(129));
+        check("ad_request.viewer.pseudonym", |r| viewer(r).pseudonym = "a\0".into());
+        check("ad_request.viewer.country", |r| viewer(r).country = "mx".into());
+        check("ad_request.viewer.region", |r| viewer(r).region = "US-CA".into());
+        check("ad_request.viewer.region", |r| viewer(r).country = String::new());
+        check("ad_request.viewer.languages[1]", |r| viewer(r).languages.push("ES".into()));
+        check("ad_request.viewer.languages", |r| viewer(r).languages = vec!["es".into(); 9]);
+        check("ad_request.viewer.age_band", |r| viewer(r).age_band = 8);
+        check("ad_request.viewer.gender", |r| viewer(r).gender = -1);
+        check("ad_request.viewer.os", |r| viewer(r).os = 5);
+        check("ad_request.viewer.interests[2]", |r| viewer(r).interests.push(0));
+        check("ad_request.viewer.interests[2]", |r| viewer(r).interests.push(65_536));
+        check("ad_request.viewer.interests", |r| viewer(r).interests = vec![1; 257]);
+        assert_eq!(ad_request(None, FEED, &sealer()).unwrap_err().field, "ad_request");
+    }
+
+    #[test]
+    fn a_feed_without_a_key_is_not_served_under_anothers() {
+        let refusal = ad_request(Some(whole()), FEED + 1, &sealer()).unwrap_err();
+        assert_eq!(refusal.reason, Reason::Unavailable);
+    }
+
+    fn whole() -> v1::AdRequest {
+        v1::AdRequest {
+            placement: v1::Placement::Status.into(),
+            viewer: Some(v1::ViewerContext {
+                pseudonym: "viewer-1".into(),
+                country: "MX".into(),
+                region: "MX-CMX".into(),
+                languages: vec!["es".into()],
+                age_band: v1::AgeBand::AgeBand1824.into(),
+                gender: v1::Gender::Female.into(),
+                os: v1::Os::Android.into(),
+                interests: vec![9, 3],
+            }),
+            posts: 20,
+            positions: vec![2, 9],
+            time: None,
+        }
+    }
+
+    fn viewer(request: &mut v1::AdRequest) -> &mut v1::ViewerContext {
+        request.viewer.as_mut().unwrap()
+    }
+
+    fn parse(wire: v1::AdRequest) -> Result<AdRequest, Refusal> {
+        ad_request(Some(wire), FEED, &sealer())
+    }
+
+    fn check(field: &str, spoil: impl Fn(&mut v1::AdRequest)) {
+        let mut request = whole();
+        spoil(&mut request);
+        assert_eq!(parse(request).unwrap_err().field, field);
+    }
+}

@@ -1,0 +1,278 @@
+//! What a chat platform or CRM reports: contacts and message ids hashed, tokens opened, at the door.
+
+use std::str::FromStr;
+
+use crate::rpc::limits::{
+    CONTACT_CHARS_MAX, CONVERSION_NAME_CHARS_MAX, EVENT_ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX,
+};
+use crate::rpc::parse::field::{Path, country, id, moment, money, required, text, token, variant};
+use crate::tokens::{Sealer, contact_number, conversation_id, message_number};
+use crate::types::proto::v1;
+use crate::types::refusal::{Reason, Refusal};
+use crate::types::request::{Chat, Claim, Conversion, Incoming, Origin};
+use crate::types::time::Moment;
+use crate::types::token::PrefillCode;
+
+/// What the parsers need beside the wire.
+pub(in crate::rpc) struct Desk<'a> {
+    /// Opens tokens and hashes names.
+    pub(in crate::rpc) sealer: &'a Sealer,
+    /// The caller's tenant; 0: the platform, which may speak for every business.
+    pub(in crate::rpc) tenant: u32,
+    /// The server's time, by which tokens end.
+    pub(in crate::rpc) now: Moment,
+}
+
+impl Desk<'_> {
+    /// Returns one event of a conversation.
+    pub(in crate::rpc) fn event(&self, wire: v1::ConversationEvent) -> Result<Incoming, Refusal> {
+        let business = id(wire.business_id, Path::root("business_id"))?;
+        let (endpoint, id) = self.conversation(business, wire.conversation.as_ref())?;
+        if !wire.country.is_empty() {
+            country(&wire.country, Path::root("country"))?;
+        }
+        let at = moment(wire.time, Path::root("time"))?;
+        let chat = Chat { tenant: self.tenant, business, endpoint, id, at };
+        match required(wire.event, Path::root("event"))? {
+            v1::conversation_event::Event::Opened(opened) => self.opened(chat, &opened),
+            v1::conversation_event::Event::Message(receipt) => self.message(chat, &receipt),
+        }
+    }
+
+    /// Returns endpoint and id of a conversation of a business.
+    pub(in crate::rpc) fn conversation(
+        &self,
+        business: u64,
+        key: Option<&v1::ConversationKey>,
+    ) -> Result<(u64, u64), Refusal> {
+        let path = Path::root("conversation");
+        let key = required(key, path)?;
+        let endpoint = id(key.endpoint_id, path.field("endpoint_id"))?;
+        text(&key.contact, CONTACT_CHARS_MAX, path.field("contact"))?;
+        let contact = contact_number(&self.sealer.ring().contact, endpoint, &key.contact);
+        Ok((endpoint, conversation_id(business, endpoint, contact)))
+    }
+
+    /// Returns one conversion. `business_of` tells whose an endpoint is, for the caller.
+    pub(in crate::rpc) fn conversion(
+        &self,
+        wire: v1::Conversion,
+        business_of: impl Fn(u64) -> Result<u64, Refusal>,
+    ) -> Result<Incoming, Refusal> {
+        text(&wire.event_id, EVENT_ID_CHARS_MAX, Path::root("event_id"))?;
+        text(&wire.name, CONVERSION_NAME_CHARS_MAX, Path::root("name"))?;
+        wire.value.iter().try_for_each(|value| money(value, Path::root("value")))?;
+        let at = moment(wire.time, Path::root("time"))?;
+        let origin = match required(wire.origin, Path::root("origin"))? {
+            v1::conversion::Origin::ClickToken(text) => {
+                Origin::Click(self.click(&text, Path::root("click_token"))?)
+            }
+            v1::conversion::Origin::Conversation(key) => {
+                let path = Path::root("conversation");
+                let endpoint = id(key.endpoint_id, path.field("endpoint_id"))?;
+                let business = business_of(endpoint)?;
+                let (endpoint, id) = self.conversation(business, Some(&key))?;
+                Origin::Conversation { endpoint, id }
+            }
+        };
+        Ok(Incoming::Converted(Box::new(Conversion {
+            tenant: self.tenant,
+            event_id: wire.event_id,
+            name: wire.name,
+            value: wire.value,
+            at,
+            origin,
+        })))
+    }
+
+    fn opened(&self, chat: Chat, wire: &v1::Opened) -> Result<Incoming, Refusal> {
+        let path = Path::root("opened");
+        let entry_point = variant(wire.entry_point, path.field("entry_point"))?;
+        let proof = match &wire.proof {
+            None => None,
+            Some(v1::opened::Proof::ClickToken(text)) => {
+                Some(Claim::Click(self.click(text, path.field("click_token"))?))
+            }
+            Some(v1::opened::Proof::PrefillCode(text)) => {
+                let code = PrefillCode::from_str(text).map_err(|bad| {
+                    path.field("prefill_code").refuse(Reason::TokenMalformed, bad.to_string())
+                })?;
+                Some(Claim::Code(code))
+            }
+        };
+        Ok(Incoming::Opened { chat, entry_point, proof })
+    }
+
+    fn message(&self, chat: Chat, wire: &v1::MessageReceipt) -> Result<Incoming, Refusal> {
+        let path = Path::root("message");
+        text(&wire.message_id, MESSAGE_ID_CHARS_MAX, path.field("message_id"))?;
+        let message = message_number(&self.sealer.ring().contact, chat.endpoint, &wire.message_id);
+        let direction = variant(wire.direction, path.field("direction"))?;
+        let category = variant(wire.category, path.field("category"))?;
+        Ok(Incoming::Message { chat, message, direction, category })
+    }
+
+    fn click(&self, text: &str, path: Path) -> Result<crate::types::token::ClickToken, Refusal> {
+        required((!text.is_empty()).then_some(()), path)?;
+        let opened = self.sealer.open_click_text(text, self.now.seconds());
+        opened.map_err(|refusal| token(refusal, path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::parse::samples::{NOW, sealer};
+    use crate::types::ids::shard_of;
+    use crate::types::token::ClickToken;
+
+    const BUSINESS: u64 = 3 << 58;
+
+    #[test]
+    fn an_opening_carries_its_opened_token_or_code() {
+        let Incoming::Opened { chat, entry_point, proof } = event(whole()).unwrap() else {
+            panic!("an opening")
+        };
+        assert_eq!((chat.tenant, chat.business, chat.endpoint), (4, BUSINESS, 9));
+        assert_eq!(shard_of(chat.id), shard_of(BUSINESS));
+        assert_eq!(entry_point, v1::EntryPoint::Ad);
+        assert_eq!(proof, Some(Claim::Click(click())));
+        let code = v1::opened::Proof::PrefillCode("0g00000001".into());
+        let Incoming::Opened { proof, .. } = event(opened(1, Some(code))).unwrap() else {
+            panic!("an opening")
+        };
+        assert_eq!(proof, Some(Claim::Code("0G00000001".parse().unwrap())));
+    }
+
+    #[test]
+    fn the_same_contact_at_another_endpoint_is_another_conversation() {
+        let id = |endpoint_id, contact: &str| {
+            let key = v1::ConversationKey { endpoint_id, contact: contact.into() };
+            desk(&sealer(), |desk| desk.conversation(BUSINESS, Some(&key))).unwrap()
+        };
+        assert_eq!(id(9, "a"), id(9, "a"));
+        assert_ne!(id(9, "a"), id(9, "b"));
+        assert_ne!(id(9, "a").1, id(8, "a").1);
+    }
+
+    #[test]
+    fn each_field_of_an_event_is_refused_by_its_path() {
+        let check = |field: &str, spoil: fn(&mut v1::ConversationEvent)| {
+            let mut wire = whole();
+            spoil(&mut wire);
+            assert_eq!(event(wire).unwrap_err().field, field);
+        };
+        check("business_id", |event| event.business_id = 0);
+        check("conversation", |event| event.conversation = None);
+        check("conversation.endpoint_id", |event| key(event).endpoint_id = 0);
+        check("conversation.contact", |event| key(event).contact.clear());
+        check("conversation.contact", |event| key(event).contact = "x".repeat(257));
+        check("country", |event| event.country = "mx".into());
+        check("event", |event| event.event = None);
+        check("opened.entry_point", |event| *event = opened(0, None));
+        let proof = |proof| event(opened(1, Some(proof))).unwrap_err();
+        let refusal = proof(v1::opened::Proof::ClickToken("short".into()));
+        assert_eq!(refusal.field, "opened.click_token");
+        assert_eq!(refusal.reason, Reason::TokenMalformed);
+        let refusal = proof(v1::opened::Proof::PrefillCode("short".into()));
+        assert_eq!(
+            (refusal.reason, &*refusal.field),
+            (Reason::TokenMalformed, "opened.prefill_code")
+        );
+    }
+
+    #[test]
+    fn each_field_of_a_message_is_refused_by_its_path() {
+        let parse = |message_id: &str, direction, category| {
+            let message_id = message_id.to_owned();
+            let receipt = v1::MessageReceipt { message_id, direction, category };
+            let message = v1::conversation_event::Event::Message(receipt);
+            let wire = v1::ConversationEvent { event: Some(message), ..whole() };
+            event(wire).map(|_| ()).map_err(|refusal| refusal.field.into_owned())
+        };
+        assert_eq!(parse("wamid.1", 1, 4), Ok(()));
+        assert_eq!(parse("", 1, 4), Err("message.message_id".into()));
+        assert_eq!(parse(&"x".repeat(129), 1, 4), Err("message.message_id".into()));
+        assert_eq!(parse("wamid.1", 0, 4), Err("message.direction".into()));
+        assert_eq!(parse("wamid.1", 1, 5), Err("message.category".into()));
+    }
+
+    #[test]
+    fn a_conversion_comes_from_a_click_or_a_conversation() {
+        let Incoming::Converted(sale) = conversion(sale()).unwrap() else { panic!("a sale") };
+        assert_eq!((sale.tenant, sale.origin), (4, Origin::Click(click())));
+        let key = v1::ConversationKey { endpoint_id: 9, contact: "a".into() };
+        let origin = Some(v1::conversion::Origin::Conversation(key));
+        let wire = v1::Conversion { origin, ..super::tests::sale() };
+        let Incoming::Converted(sale) = conversion(wire).unwrap() else { panic!("a sale") };
+        let Origin::Conversation { endpoint: 9, id } = sale.origin else { panic!("endpoint 9") };
+        assert_eq!(shard_of(id), shard_of(BUSINESS));
+    }
+
+    #[test]
+    fn each_field_of_a_conversion_is_refused_by_its_path() {
+        let check = |field: &str, spoil: fn(&mut v1::Conversion)| {
+            let mut wire = sale();
+            spoil(&mut wire);
+            assert_eq!(conversion(wire).unwrap_err().field, field);
+        };
+        check("event_id", |sale| sale.event_id.clear());
+        check("event_id", |sale| sale.event_id = "x".repeat(129));
+        check("name", |sale| sale.name = "x".repeat(65));
+        check("value.micros", |sale| sale.value.as_mut().unwrap().micros = -1);
+        check("value.currency", |sale| sale.value.as_mut().unwrap().currency = "X".into());
+        check("origin", |sale| sale.origin = None);
+        let unknown = v1::ConversationKey { endpoint_id: 8, contact: "a".into() };
+        let origin = Some(v1::conversion::Origin::Conversation(unknown));
+        let refusal = conversion(v1::Conversion { origin, ..sale() }).unwrap_err();
+        assert_eq!(refusal.reason, Reason::NotFound);
+    }
+
+    fn click() -> ClickToken {
+        ClickToken { view: 5, issued: NOW.seconds(), ..ClickToken::default() }
+    }
+
+    fn whole() -> v1::ConversationEvent {
+        opened(1, Some(v1::opened::Proof::ClickToken(sealer().seal_click_text(&click()))))
+    }
+
+    fn opened(entry_point: i32, proof: Option<v1::opened::Proof>) -> v1::ConversationEvent {
+        v1::ConversationEvent {
+            business_id: BUSINESS,
+            conversation: Some(v1::ConversationKey { endpoint_id: 9, contact: "a".into() }),
+            country: "MX".into(),
+            event: Some(v1::conversation_event::Event::Opened(v1::Opened { entry_point, proof })),
+            ..v1::ConversationEvent::default()
+        }
+    }
+
+    fn key(event: &mut v1::ConversationEvent) -> &mut v1::ConversationKey {
+        event.conversation.as_mut().unwrap()
+    }
+
+    fn sale() -> v1::Conversion {
+        v1::Conversion {
+            event_id: "order-1".into(),
+            name: "Purchase".into(),
+            value: Some(v1::Money { micros: 5, currency: "MXN".into() }),
+            time: None,
+            origin: Some(v1::conversion::Origin::ClickToken(sealer().seal_click_text(&click()))),
+        }
+    }
+
+    fn desk<T>(sealer: &Sealer, ask: impl Fn(&Desk) -> T) -> T {
+        ask(&Desk { sealer, tenant: 4, now: NOW })
+    }
+
+    fn event(wire: v1::ConversationEvent) -> Result<Incoming, Refusal> {
+        desk(&sealer(), |desk| desk.event(wire.clone()))
+    }
+
+    fn conversion(wire: v1::Conversion) -> Result<Incoming, Refusal> {
+        let business_of = |endpoint| match endpoint {
+            9 => Ok(BUSINESS),
+            _ => Err(Refusal::new(Reason::NotFound, "conversation.endpoint_id", "unknown")),
+        };
+        desk(&sealer(), |desk| desk.conversion(wire.clone(), business_of))
+    }
+}

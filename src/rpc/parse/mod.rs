@@ -1,0 +1,16 @@
+//! From the wire to the engine's nouns, one file per service: past here nothing is checked twice.
+//!
+//! Each refusal names the whole path of the field at fault and what to do.
+
+pub(super) mod ad_sets;
+pub(super) mod ads;
+pub(super) mod campaigns;
+pub(super) mod conversations;
+pub(super) mod events;
+mod field;
+pub(super) mod mutations;
+pub(super) mod places;
+pub(super) mod reports;
+#[cfg(test)]
+mod samples;
+mod targeting;

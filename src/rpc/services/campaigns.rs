@@ -1,0 +1,164 @@
+//! CampaignService: creates, gets, lists and updates the six kinds of things in the catalog.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+use tonic::{Request, Response, Status};
+
+use crate::node::Node;
+use crate::rpc::errors::deadline;
+use crate::rpc::limits::INGEST_DEADLINE;
+use crate::rpc::parse::ad_sets::ad_set;
+use crate::rpc::parse::campaigns::{account, ad, business, campaign, endpoint};
+use crate::rpc::parse::mutations::{Verb, body_hash, mutation};
+use crate::rpc::parse::places::{List, page_size};
+use crate::rpc::services::{Answer, caller};
+use crate::types::proto::v1;
+use crate::types::proto::v1::campaign_service_server::CampaignService;
+use crate::types::refusal::{Reason, Refusal};
+use crate::types::request::{Change, Mutation, Resource, ResourceKind, Scope};
+
+/// The service.
+pub(super) struct Campaigns {
+    pub(super) node: Arc<Node>,
+}
+
+impl Campaigns {
+    async fn write(&self, mutation: Result<Mutation, Refusal>) -> Result<Resource, Status> {
+        let written = timeout(INGEST_DEADLINE, self.node.mutate(mutation?)).await;
+        Ok(written.map_err(|_| deadline())??)
+    }
+
+    fn read(&self, scope: Scope, kind: ResourceKind, id: u64) -> Result<Resource, Refusal> {
+        if id == 0 {
+            return Err(Refusal::new(Reason::FieldMissing, "id", "is empty: send it"));
+        }
+        self.node.get(scope, kind, id)
+    }
+
+    /// Returns a page and the token of the next. `list` names the method.
+    fn page(
+        &self,
+        scope: Scope,
+        (kind, list): (ResourceKind, &str),
+        parent: u64,
+        (size, token): (u32, &str),
+    ) -> Result<(Vec<Resource>, String), Refusal> {
+        let sealer = self.node.opener();
+        let list = List::new(list, &[scope.tenant.into(), scope.any.into(), parent]);
+        let after = list.open(token, &sealer)?;
+        let (page, next) = self.node.list(scope, kind, parent, after, page_size(size)?);
+        Ok((page, next.map_or(String::new(), |after| list.seal(after, &sealer))))
+    }
+}
+
+/// Takes one kind's row out of a resource. The node answers with the kind that it was asked for.
+macro_rules! row {
+    ($resource:expr, $kind:ident) => {
+        match $resource {
+            Resource::$kind(row) => Some(row),
+            _ => None,
+        }
+    };
+}
+
+/// Writes the methods of every kind: they differ in nothing but their types. A write's hash covers the
+/// name of its request's type, which names the method.
+macro_rules! campaign_service {
+    ($(
+        $kind:ident {
+            $field:ident $parse:path, $many:ident under $parent:expr;
+            $create:ident $Create:ident $Created:ident;
+            $get:ident $Get:ident $Got:ident;
+            $list:ident $List:ident $Listed:ident;
+            $($update:ident $Update:ident $Updated:ident;)?
+        }
+    )*) => {
+        #[tonic::async_trait]
+        impl CampaignService for Campaigns {
+            $(
+                async fn $create(&self, request: Request<v1::$Create>) -> Answer<v1::$Created> {
+                    let scope = caller(&request)?.scope();
+                    let wire = request.into_inner();
+                    let hash = body_hash(stringify!($Create), &wire);
+                    let change: Change = $parse(wire.$field, Verb::Create)?;
+                    let write = mutation(scope, wire.request_id, hash, wire.validate_only, change);
+                    let $field = row!(self.write(write).await?, $kind);
+                    Ok(Response::new(v1::$Created { $field }))
+                }
+
+                async fn $get(&self, request: Request<v1::$Get>) -> Answer<v1::$Got> {
+                    let scope = caller(&request)?.scope();
+                    let id = request.into_inner().id;
+                    let $field = row!(self.read(scope, ResourceKind::$kind, id)?, $kind);
+                    Ok(Response::new(v1::$Got { $field }))
+                }
+
+                async fn $list(&self, request: Request<v1::$List>) -> Answer<v1::$Listed> {
+                    let scope = caller(&request)?.scope();
+                    let wire = request.into_inner();
+                    let parent: fn(&v1::$List) -> u64 = $parent;
+                    let list = (ResourceKind::$kind, stringify!($List));
+                    let place = (wire.page_size, &*wire.page_token);
+                    let (page, next_page_token) = self.page(scope, list, parent(&wire), place)?;
+                    let $many = page.into_iter().filter_map(|it| row!(it, $kind)).collect();
+                    Ok(Response::new(v1::$Listed { $many, next_page_token }))
+                }
+
+                $(async fn $update(&self, request: Request<v1::$Update>) -> Answer<v1::$Updated> {
+                    let scope = caller(&request)?.scope();
+                    let wire = request.into_inner();
+                    let hash = body_hash(stringify!($Update), &wire);
+                    let change = $parse(wire.$field, Verb::Update(wire.update_mask))?;
+                    let write = mutation(scope, wire.request_id, hash, wire.validate_only, change);
+                    let $field = row!(self.write(write).await?, $kind);
+                    Ok(Response::new(v1::$Updated { $field }))
+                })?
+            )*
+        }
+    };
+}
+
+campaign_service! {
+    Account {
+        account account, accounts under |_| 0;
+        create_account CreateAccountRequest CreateAccountResponse;
+        get_account GetAccountRequest GetAccountResponse;
+        list_accounts ListAccountsRequest ListAccountsResponse;
+        update_account UpdateAccountRequest UpdateAccountResponse;
+    }
+    Business {
+        business business, businesses under |wire| wire.account_id;
+        create_business CreateBusinessRequest CreateBusinessResponse;
+        get_business GetBusinessRequest GetBusinessResponse;
+        list_businesses ListBusinessesRequest ListBusinessesResponse;
+        update_business UpdateBusinessRequest UpdateBusinessResponse;
+    }
+    Endpoint {
+        channel_endpoint endpoint, channel_endpoints under |wire| wire.business_id;
+        create_channel_endpoint CreateChannelEndpointRequest CreateChannelEndpointResponse;
+        get_channel_endpoint GetChannelEndpointRequest GetChannelEndpointResponse;
+        list_channel_endpoints ListChannelEndpointsRequest ListChannelEndpointsResponse;
+    }
+    Campaign {
+        campaign campaign, campaigns under |wire| wire.account_id;
+        create_campaign CreateCampaignRequest CreateCampaignResponse;
+        get_campaign GetCampaignRequest GetCampaignResponse;
+        list_campaigns ListCampaignsRequest ListCampaignsResponse;
+        update_campaign UpdateCampaignRequest UpdateCampaignResponse;
+    }
+    AdSet {
+        ad_set ad_set, ad_sets under |wire| wire.campaign_id;
+        create_ad_set CreateAdSetRequest CreateAdSetResponse;
+        get_ad_set GetAdSetRequest GetAdSetResponse;
+        list_ad_sets ListAdSetsRequest ListAdSetsResponse;
+        update_ad_set UpdateAdSetRequest UpdateAdSetResponse;
+    }
+    Ad {
+        ad ad, ads under |wire| wire.ad_set_id;
+        create_ad CreateAdRequest CreateAdResponse;
+        get_ad GetAdRequest GetAdResponse;
+        list_ads ListAdsRequest ListAdsResponse;
+        update_ad UpdateAdRequest UpdateAdResponse;
+    }
+}

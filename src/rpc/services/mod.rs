@@ -1,0 +1,72 @@
+//! One file per service, each thin: the caller from the guard, parse, one call of the node, answer.
+
+mod ads;
+mod attributions;
+mod batch;
+mod campaigns;
+mod conversations;
+mod events;
+mod reports;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio_stream::Stream;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use crate::guard::Caller;
+use crate::node::Node;
+use crate::rpc::limits::{FEED_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::types::proto::v1::ad_service_server::AdServiceServer;
+use crate::types::proto::v1::attribution_service_server::AttributionServiceServer;
+use crate::types::proto::v1::campaign_service_server::CampaignServiceServer;
+use crate::types::proto::v1::conversation_service_server::ConversationServiceServer;
+use crate::types::proto::v1::event_service_server::EventServiceServer;
+use crate::types::proto::v1::report_service_server::ReportServiceServer;
+use crate::types::request::Policy;
+
+/// What each feed allows, by its id.
+pub type Policies = Arc<BTreeMap<u32, Policy>>;
+
+/// How a call is answered.
+type Answer<T> = Result<Response<T>, Status>;
+
+/// Answers that come one after the other.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Returns every service of the interface over a node.
+pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
+    let node = || Arc::clone(node);
+    let ads = ads::Ads { node: node(), policies: Arc::clone(policies) };
+    let feeds = FEED_MESSAGE_BYTES_MAX;
+    let others = MESSAGE_BYTES_MAX;
+    Routes::new(AdServiceServer::new(ads).max_decoding_message_size(feeds))
+        .add_service(
+            EventServiceServer::new(events::Events { node: node() })
+                .max_decoding_message_size(feeds),
+        )
+        .add_service(
+            CampaignServiceServer::new(campaigns::Campaigns { node: node() })
+                .max_decoding_message_size(others),
+        )
+        .add_service(
+            ConversationServiceServer::new(conversations::Conversations { node: node() })
+                .max_decoding_message_size(others),
+        )
+        .add_service(
+            ReportServiceServer::new(reports::Reports { node: node() })
+                .max_decoding_message_size(others),
+        )
+        .add_service(
+            AttributionServiceServer::new(attributions::Attributions { node: node() })
+                .max_decoding_message_size(others),
+        )
+}
+
+/// Returns who makes a call. The guard stands before every service, so there is one.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| Status::unauthenticated("the call did not come through the guard"))
+}

@@ -1,0 +1,248 @@
+//! Creates the list of businesses through the advertisers' door, and remembers what the town must know
+//! of them: whose chat an ad opens, and which budgets must hold.
+
+use std::collections::BTreeMap;
+
+use crate::town::doors::{Door, Doors};
+use crate::town::error::TownError;
+use crate::town::lines::{Kind, Line};
+use crate::types::money::Micros;
+use crate::types::proto::v1;
+use crate::types::proto::v1::campaign_service_client::CampaignServiceClient;
+use crate::types::request::Resource;
+
+/// Where an ad belongs, and whose chat it opens.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct AdHome {
+    pub(crate) account: u64,
+    pub(crate) campaign: u64,
+    pub(crate) ad_set: u64,
+    pub(crate) business: u64,
+    pub(crate) endpoint: u64,
+    /// A [`v1::Channel`].
+    pub(crate) channel: i32,
+}
+
+/// What must not be overspent: an account, a campaign or an ad set.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct BudgetLine {
+    pub(crate) account: u64,
+    pub(crate) daily: Option<Micros>,
+    pub(crate) lifetime: Option<Micros>,
+}
+
+/// An account, as the town must know it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Purse {
+    pub(crate) currency: String,
+    pub(crate) time_zone: String,
+}
+
+/// Where anyone may write to a business without an ad.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Shop {
+    pub(crate) business: u64,
+    pub(crate) endpoint: u64,
+    /// What its account counts in.
+    pub(crate) currency: String,
+}
+
+/// The businesses of the town, by the engine's ids.
+#[derive(Debug, Default)]
+pub(crate) struct Founded {
+    pub(crate) ads: BTreeMap<u64, AdHome>,
+    pub(crate) accounts: BTreeMap<u64, Purse>,
+    /// Names of campaigns, with their accounts.
+    pub(crate) campaigns: BTreeMap<u64, (u64, String)>,
+    /// Of accounts, campaigns and ad sets.
+    pub(crate) budgets: BTreeMap<(Kind, u64), BudgetLine>,
+    /// By country of the ads that lead there; in the order of the list.
+    pub(crate) shops: BTreeMap<String, Vec<Shop>>,
+    /// The countries that each ad set is shown in; empty: all.
+    countries: BTreeMap<u64, Vec<String>>,
+    /// The channel of each endpoint.
+    channels: BTreeMap<u64, i32>,
+}
+
+/// Creates every line of the list in its order. `name` makes the request ids, so that the same list
+/// under the same name is created once.
+///
+/// # Errors
+/// When a line is refused, or names something that no earlier line creates.
+pub(crate) async fn found(
+    doors: &mut Doors,
+    name: &str,
+    lines: &[Line],
+) -> Result<Founded, TownError> {
+    let mut founder = Founder { name, ids: BTreeMap::new(), parents: BTreeMap::new() };
+    let mut founded = Founded::default();
+    for (number, line) in lines.iter().enumerate() {
+        let resource = founder.with_parents(line)?;
+        let label = format!("{} {}", Kind::of(&resource).name(), line.reference);
+        let door = doors.campaigns.get_mut(line.tenant).ok_or_else(|| TownError::Missing {
+            reference: label.clone(),
+            missing: format!("advertiser {}", line.tenant),
+        })?;
+        let request_id = format!("{}-{number}", founder.name);
+        let created = create(door, request_id, resource)
+            .await
+            .map_err(|status| TownError::Line { reference: label, status: Box::new(status) })?;
+        founder.remember(line, &created);
+        founded.remember(&founder, created);
+    }
+    Ok(founded)
+}
+
+/// The engine's ids of what was created so far.
+struct Founder<'a> {
+    name: &'a str,
+    ids: BTreeMap<(Kind, String), u64>,
+    /// The parent of each id that has one. An id is unique among its kind only.
+    parents: BTreeMap<(Kind, u64), u64>,
+}
+
+impl Founder<'_> {
+    fn id(&self, line: &Line, kind: Kind, reference: &str) -> Result<u64, TownError> {
+        self.ids.get(&(kind, reference.to_owned())).copied().ok_or_else(|| TownError::Missing {
+            reference: format!("{} {}", Kind::of(&line.resource).name(), line.reference),
+            missing: format!("{} {reference:?}", kind.name()),
+        })
+    }
+
+    /// Returns the line's resource with the engine's ids of its parent and endpoint.
+    fn with_parents(&self, line: &Line) -> Result<Resource, TownError> {
+        let mut resource = line.resource.clone();
+        let Some(parent) = Kind::of(&resource).parent() else {
+            return Ok(resource);
+        };
+        let parent = self.id(line, parent, &line.parent)?;
+        match &mut resource {
+            Resource::Account(_) => {}
+            Resource::Business(business) => business.account_id = parent,
+            Resource::Endpoint(endpoint) => endpoint.business_id = parent,
+            Resource::Campaign(campaign) => campaign.account_id = parent,
+            Resource::AdSet(ad_set) => ad_set.campaign_id = parent,
+            Resource::Ad(ad) => {
+                ad.ad_set_id = parent;
+                let endpoint = self.id(line, Kind::Endpoint, &line.endpoint)?;
+                ad.destination.get_or_insert_default().endpoint_id = endpoint;
+            }
+        }
+        Ok(resource)
+    }
+
+    fn remember(&mut self, line: &Line, created: &Resource) {
+        let (id, parent) = match created {
+            Resource::Account(account) => (account.id, 0),
+            Resource::Business(business) => (business.id, business.account_id),
+            Resource::Endpoint(endpoint) => (endpoint.id, endpoint.business_id),
+            Resource::Campaign(campaign) => (campaign.id, campaign.account_id),
+            Resource::AdSet(ad_set) => (ad_set.id, ad_set.campaign_id),
+            Resource::Ad(ad) => (ad.id, ad.ad_set_id),
+        };
+        let kind = Kind::of(created);
+        self.ids.insert((kind, line.reference.clone()), id);
+        self.parents.insert((kind, id), parent);
+    }
+
+    fn parent(&self, kind: Kind, id: u64) -> u64 {
+        self.parents.get(&(kind, id)).copied().unwrap_or_default()
+    }
+}
+
+impl Founded {
+    fn remember(&mut self, founder: &Founder<'_>, created: Resource) {
+        match created {
+            Resource::Account(account) => {
+                let lifetime = account.spend_limit.map(|money| Micros(money.micros));
+                let line = BudgetLine { account: account.id, daily: None, lifetime };
+                self.budgets.insert((Kind::Account, account.id), line);
+                let purse = Purse { currency: account.currency, time_zone: account.time_zone };
+                self.accounts.insert(account.id, purse);
+            }
+            Resource::Campaign(campaign) => {
+                let line = budget_line(campaign.account_id, campaign.budget.as_ref());
+                self.budgets.insert((Kind::Campaign, campaign.id), line);
+                self.campaigns.insert(campaign.id, (campaign.account_id, campaign.name));
+            }
+            Resource::AdSet(ad_set) => {
+                let account = founder.parent(Kind::Campaign, ad_set.campaign_id);
+                let line = budget_line(account, ad_set.budget.as_ref());
+                self.budgets.insert((Kind::AdSet, ad_set.id), line);
+                self.countries.insert(ad_set.id, countries(&ad_set));
+            }
+            Resource::Ad(ad) => self.remember_ad(founder, &ad),
+            Resource::Endpoint(endpoint) => {
+                self.channels.insert(endpoint.id, endpoint.channel);
+            }
+            Resource::Business(_) => {}
+        }
+    }
+
+    fn remember_ad(&mut self, founder: &Founder<'_>, ad: &v1::Ad) {
+        let endpoint = ad.destination.as_ref().map_or(0, |destination| destination.endpoint_id);
+        let campaign = founder.parent(Kind::AdSet, ad.ad_set_id);
+        let business = founder.parent(Kind::Endpoint, endpoint);
+        let account = founder.parent(Kind::Campaign, campaign);
+        let channel = self.channels.get(&endpoint).copied().unwrap_or_default();
+        let home = AdHome { account, campaign, ad_set: ad.ad_set_id, business, endpoint, channel };
+        self.ads.insert(ad.id, home);
+        let purse = self.accounts.get(&account);
+        let currency = purse.map(|purse| purse.currency.clone()).unwrap_or_default();
+        for country in self.countries.get(&ad.ad_set_id).into_iter().flatten() {
+            let shops = self.shops.entry(country.clone()).or_default();
+            if !shops.iter().any(|shop| shop.endpoint == endpoint) {
+                shops.push(Shop { business, endpoint, currency: currency.clone() });
+            }
+        }
+    }
+}
+
+fn countries(ad_set: &v1::AdSet) -> Vec<String> {
+    ad_set.targeting.as_ref().map(|targeting| targeting.countries.clone()).unwrap_or_default()
+}
+
+fn budget_line(account: u64, budget: Option<&v1::Budget>) -> BudgetLine {
+    let micros = |money: &Option<v1::Money>| money.as_ref().map(|money| Micros(money.micros));
+    BudgetLine {
+        account,
+        daily: budget.and_then(|budget| micros(&budget.daily)),
+        lifetime: budget.and_then(|budget| micros(&budget.lifetime)),
+    }
+}
+
+/// Creates one resource and returns it as the engine keeps it.
+async fn create(
+    door: &mut CampaignServiceClient<Door>,
+    request_id: String,
+    resource: Resource,
+) -> Result<Resource, tonic::Status> {
+    /// Calls one create method; its request and response differ from the others' in names only.
+    macro_rules! call {
+        ($method:ident, $request:ident, $field:ident, $kind:ident, $value:expr) => {{
+            let $field = Some($value);
+            let request = v1::$request { request_id, $field, validate_only: false };
+            let answer = door.$method(request).await?.into_inner();
+            answer.$field.map(Resource::$kind)
+        }};
+    }
+    let created = match resource {
+        Resource::Account(it) => call!(create_account, CreateAccountRequest, account, Account, it),
+        Resource::Business(it) => {
+            call!(create_business, CreateBusinessRequest, business, Business, it)
+        }
+        Resource::Endpoint(it) => call!(
+            create_channel_endpoint,
+            CreateChannelEndpointRequest,
+            channel_endpoint,
+            Endpoint,
+            it
+        ),
+        Resource::Campaign(it) => {
+            call!(create_campaign, CreateCampaignRequest, campaign, Campaign, it)
+        }
+        Resource::AdSet(it) => call!(create_ad_set, CreateAdSetRequest, ad_set, AdSet, it),
+        Resource::Ad(it) => call!(create_ad, CreateAdRequest, ad, Ad, it),
+    };
+    created.ok_or_else(|| tonic::Status::data_loss("the answer has no resource"))
+}

@@ -1,0 +1,82 @@
+//! How often people do what: the town's numbers, and those of a dry run on one's own requests.
+
+use crate::town::dice::CERTAIN;
+
+/// Chances in millionths. Each is of the step before it: a tap of an ad that is seen, an opening of a
+/// tap, a sale of an answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Habits {
+    /// An ad that was handed out is seen at all.
+    pub seen: u32,
+    /// It is seen only after the time that the engine asked for.
+    pub late: u32,
+    /// It stays in view long enough.
+    pub viewable: u32,
+    /// It is tapped.
+    pub tapped: u32,
+    /// It is hidden, its business is hidden, or it is reported.
+    pub disliked: u32,
+    /// Somebody who disliked it thinks better of it.
+    pub undone: u32,
+    /// The feed sends an event twice.
+    pub twice: u32,
+    /// The feed reports a tap of an ad that nobody saw.
+    pub ghostly: u32,
+    /// Somebody sends a token with a letter changed.
+    pub forged: u32,
+    /// A tap leads to a message.
+    pub opened: u32,
+    /// Somebody else opens a chat with the same link, from a shared screenshot.
+    pub shared: u32,
+    /// A viewer writes to a business without any ad, in one tray.
+    pub organic: u32,
+    /// An answered person leaves a lead.
+    pub lead: u32,
+    /// An answered person buys.
+    pub bought: u32,
+}
+
+impl Habits {
+    /// Returns the demo's habits, with a few of every nasty kind.
+    #[must_use]
+    pub const fn town() -> Self {
+        Self {
+            seen: CERTAIN / 100 * 92,
+            late: CERTAIN / 100,
+            viewable: CERTAIN / 100 * 60,
+            tapped: 16_000,
+            disliked: 4_000,
+            undone: CERTAIN / 5,
+            twice: CERTAIN / 50,
+            ghostly: CERTAIN / 100,
+            forged: 300,
+            opened: CERTAIN / 3 * 2,
+            shared: CERTAIN / 100,
+            organic: 1_000,
+            lead: CERTAIN / 4,
+            bought: CERTAIN / 8,
+        }
+    }
+
+    /// Returns the habits of a dry run: every ad is seen at once and in view, as often tapped and
+    /// followed by a message as said, and nothing goes wrong.
+    #[must_use]
+    pub const fn dry_run(tapped: u32, opened: u32) -> Self {
+        Self {
+            seen: CERTAIN,
+            late: 0,
+            viewable: CERTAIN,
+            tapped,
+            disliked: 0,
+            undone: 0,
+            twice: 0,
+            ghostly: 0,
+            forged: 0,
+            opened,
+            shared: 0,
+            organic: 0,
+            lead: CERTAIN / 4,
+            bought: CERTAIN / 8,
+        }
+    }
+}

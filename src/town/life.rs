@@ -1,0 +1,299 @@
+//! The town at work: moves the clock, lets the feed ask, and tells the doors what was done, each answer
+//! awaited before the next step, so that one seed gives one set of figures.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::node::clock::MovedClock;
+use crate::town::agenda::{Agenda, Deed};
+use crate::town::chats::{Chat, Shopper};
+use crate::town::dice::{CERTAIN, Concern, Dice};
+use crate::town::doors::Doors;
+use crate::town::encounter::Encounter;
+use crate::town::error::TownError;
+use crate::town::founding::{AdHome, Founded, found};
+use crate::town::habits::Habits;
+use crate::town::lines::Line;
+use crate::town::tally::Tally;
+use crate::town::wire::reason_name;
+use crate::types::proto::v1::{self, slot::Filling};
+use crate::types::time::Moment;
+
+/// Events in one call: half of what the door takes.
+const BATCH: usize = 500;
+
+/// Requests that may be on their way in a stream.
+const STREAM_AHEAD: usize = 256;
+
+/// One tray's request, and what the engine isn't told of who looks at it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Look {
+    pub(crate) request: v1::AdRequest,
+    /// Who looks, also where the request doesn't say it.
+    pub(crate) name: String,
+    /// Where from.
+    pub(crate) country: String,
+    /// How much more than others this person taps, in millionths.
+    pub(crate) liking: u32,
+    /// Makes this tray's chance its own.
+    pub(crate) place: [u64; 2],
+}
+
+/// What wakes the node and waits until it has done all that follows from the time and the events so
+/// far. Without it that would come by itself, some milliseconds later: at another moment in each run.
+pub type Wake = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// A town that has its businesses and is ready to live.
+pub struct Town {
+    doors: Doors,
+    clock: Arc<MovedClock>,
+    wake: Wake,
+    seed: u64,
+    habits: Habits,
+    agenda: Agenda,
+    now: Moment,
+    pub(crate) founded: Founded,
+    pub(crate) tally: Tally,
+}
+
+impl Town {
+    /// Founds the businesses and returns the town.
+    ///
+    /// # Errors
+    /// When a line of the list is refused or the server fails.
+    pub async fn found(
+        mut doors: Doors,
+        clock: Arc<MovedClock>,
+        wake: Wake,
+        seed: u64,
+        habits: Habits,
+        lines: &[Line],
+    ) -> Result<Self, TownError> {
+        let founded = found(&mut doors, &format!("town-{seed}"), lines).await?;
+        let tally = Tally::new(&founded);
+        let (agenda, now) = (Agenda::default(), Moment(0));
+        Ok(Self { doors, clock, wake, seed, habits, agenda, now, founded, tally })
+    }
+
+    /// Returns the doors, for the questions at the day's end.
+    pub(crate) fn doors(&mut self) -> &mut Doors {
+        &mut self.doors
+    }
+
+    /// Moves the clock, and leaves for later what is due by then.
+    pub(crate) async fn jump_to(&mut self, now: Moment) {
+        self.now = now;
+        self.clock.set(now);
+        (self.wake)().await;
+    }
+
+    /// Returns where the clock stands.
+    pub(crate) const fn now(&self) -> Moment {
+        self.now
+    }
+
+    /// Moves the clock and tells the doors all that is due by then.
+    pub(crate) async fn move_to(&mut self, now: Moment) -> Result<(), TownError> {
+        self.jump_to(now).await;
+        let (mut seen, mut chats, mut sales) = (Vec::new(), Vec::new(), Vec::new());
+        for deed in self.agenda.take_due(now) {
+            match deed {
+                Deed::Ad { event, home } => seen.push((event, home)),
+                Deed::Chat(event) => chats.push(event),
+                Deed::Sale(sale) => sales.push(sale),
+            }
+        }
+        for batch in seen.chunks(BATCH) {
+            self.record_seen(batch, now).await?;
+        }
+        for batch in chats.chunks(BATCH) {
+            self.record_chats(batch, now).await?;
+            // Credit and charge follow behind; what comes next must find them.
+            (self.wake)().await;
+        }
+        for batch in sales.chunks(BATCH) {
+            self.record_sales(batch, now).await?;
+            (self.wake)().await;
+        }
+        Ok(())
+    }
+
+    /// Returns when something is due next.
+    pub(crate) fn next_deed(&self) -> Option<Moment> {
+        self.agenda.next()
+    }
+
+    async fn record_seen(
+        &mut self,
+        batch: &[(v1::AdEvent, AdHome)],
+        now: Moment,
+    ) -> Result<(), TownError> {
+        const CALL: &str = "RecordEvents";
+        let events = batch.iter().map(|(event, _)| event.clone()).collect();
+        let request = v1::RecordEventsRequest { request_id: self.request_id(now), events };
+        let answer = self.doors.events.record_events(request).await;
+        let results = answer.map_err(TownError::refused(CALL))?.into_inner().results;
+        same_length(CALL, batch.len(), results.len())?;
+        for ((event, home), result) in batch.iter().zip(&results) {
+            if self.tally.count(result) {
+                *self.tally.recorded.entry(event.kind()).or_default() += 1;
+                self.tally.charge(home, now, result.charged_micros);
+            }
+        }
+        Ok(())
+    }
+
+    async fn record_chats(
+        &mut self,
+        batch: &[v1::ConversationEvent],
+        now: Moment,
+    ) -> Result<(), TownError> {
+        const CALL: &str = "RecordConversationEvents";
+        let request_id = self.request_id(now);
+        let request = v1::RecordConversationEventsRequest { request_id, events: batch.to_vec() };
+        let answer = self.doors.chats.record_conversation_events(request).await;
+        let results = answer.map_err(TownError::refused(CALL))?.into_inner().results;
+        same_length(CALL, batch.len(), results.len())?;
+        // What a conversation costs is decided where its viewer lives; the attributions tell it.
+        for result in &results {
+            self.tally.count(result);
+        }
+        Ok(())
+    }
+
+    async fn record_sales(
+        &mut self,
+        batch: &[v1::Conversion],
+        now: Moment,
+    ) -> Result<(), TownError> {
+        const CALL: &str = "RecordConversions";
+        let request_id = self.request_id(now);
+        let request = v1::RecordConversionsRequest { request_id, conversions: batch.to_vec() };
+        let answer = self.doors.chats.record_conversions(request).await;
+        let results = answer.map_err(TownError::refused(CALL))?.into_inner().results;
+        same_length(CALL, batch.len(), results.len())?;
+        for result in &results {
+            self.tally.count(result);
+        }
+        Ok(())
+    }
+
+    fn request_id(&self, now: Moment) -> String {
+        format!("town-{}-{}-{}", self.seed, now.0, self.tally.sent)
+    }
+
+    /// Lets the feed ask for all these trays, in their order, and plans what comes of the ads.
+    pub(crate) async fn serve(&mut self, looks: &[Look], now: Moment) -> Result<(), TownError> {
+        if looks.is_empty() {
+            return Ok(());
+        }
+        let answers = self.ask(looks).await?;
+        for (look, answer) in looks.iter().zip(answers) {
+            self.tally.requests += 1;
+            if let Some(error) = answer.error {
+                self.tally.count(&error);
+            }
+            self.look_at(look, &answer.slots, now);
+        }
+        Ok(())
+    }
+
+    /// Sends the requests over one stream and returns the answers, in the same order.
+    async fn ask(&mut self, looks: &[Look]) -> Result<Vec<v1::StreamAdsResponse>, TownError> {
+        const CALL: &str = "StreamAds";
+        let (sender, receiver) = mpsc::channel(STREAM_AHEAD);
+        let send = async {
+            for (sequence, look) in (0..).zip(looks) {
+                let ad_request = Some(look.request.clone());
+                // A closed stream shows as a missing answer.
+                let _ = sender.send(v1::StreamAdsRequest { sequence, ad_request }).await;
+            }
+            drop(sender);
+            Ok(())
+        };
+        let receive = async {
+            let stream = self.doors.ads.stream_ads(ReceiverStream::new(receiver)).await;
+            let mut stream = stream.map_err(TownError::refused(CALL))?.into_inner();
+            let mut answers = Vec::with_capacity(looks.len());
+            while let Some(answer) = stream.message().await.map_err(TownError::refused(CALL))? {
+                if answer.sequence != answers.len() as u64 {
+                    let what = format!("{} came as answer {}", answer.sequence, answers.len());
+                    return Err(TownError::Contract { call: CALL, what });
+                }
+                answers.push(answer);
+            }
+            Ok(answers)
+        };
+        let ((), answers) = tokio::try_join!(send, receive)?;
+        same_length(CALL, looks.len(), answers.len())?;
+        Ok(answers)
+    }
+
+    /// Plans what this viewer does with each ad of the tray.
+    fn look_at(&mut self, look: &Look, slots: &[v1::Slot], now: Moment) {
+        for (number, slot) in (0..).zip(slots) {
+            match &slot.filling {
+                Some(Filling::Ad(ad)) => {
+                    self.tally.ads_served += 1;
+                    self.encounter(look, number, ad, now);
+                }
+                Some(Filling::NoAdReason(reason)) => {
+                    *self.tally.empty_slots.entry(reason_name(*reason)).or_default() += 1;
+                }
+                None => *self.tally.empty_slots.entry(reason_name(0)).or_default() += 1,
+            }
+        }
+        self.write_without_ad(look, now);
+    }
+
+    fn encounter(&mut self, look: &Look, number: u64, ad: &v1::PlacedAd, now: Moment) {
+        let home = self.founded.ads.get(&ad.ad_id).copied().unwrap_or_default();
+        let currency = self.founded.accounts.get(&home.account).map(|purse| &*purse.currency);
+        let shopper = Shopper {
+            seed: self.seed,
+            name: &look.name,
+            country: &look.country,
+            currency: currency.unwrap_or_default(),
+        };
+        let place = [look.place[0], look.place[1], number];
+        let mut dice = Dice::new(self.seed, Concern::Behaviour, &place);
+        let encounter = Encounter { ad, home, shopper, liking: look.liking, at: now };
+        encounter.plan(&self.habits, &mut dice, &mut self.agenda);
+    }
+
+    /// Now and then somebody writes to a business that no ad led to.
+    fn write_without_ad(&mut self, look: &Look, now: Moment) {
+        let place = [look.place[0], look.place[1], u64::MAX];
+        let mut dice = Dice::new(self.seed, Concern::Behaviour, &place);
+        if !dice.chance(self.habits.organic) {
+            return;
+        }
+        let Some(shops) = self.founded.shops.get(&look.country) else {
+            return;
+        };
+        let shop = dice.pick(shops);
+        let entries = [
+            v1::EntryPoint::Organic,
+            v1::EntryPoint::QrCode,
+            v1::EntryPoint::BusinessProfile,
+            v1::EntryPoint::WebButton,
+        ];
+        let entry_point = entries[dice.weighted(&[50, 20, 20, 10])];
+        let (seed, name, country) = (self.seed, &*look.name, &*look.country);
+        let shopper = Shopper { seed, name, country, currency: &shop.currency };
+        let chat = Chat::new(&shopper, shop.business, shop.endpoint, &mut dice);
+        let opens = now.plus_ms(dice.between(1..=i64::from(CERTAIN / 10)));
+        chat.plan(&self.habits, opens, entry_point, None, &mut dice, &mut self.agenda);
+    }
+}
+
+fn same_length(call: &'static str, wanted: usize, got: usize) -> Result<(), TownError> {
+    if wanted == got {
+        return Ok(());
+    }
+    let what = format!("{got} results for {wanted} items");
+    Err(TownError::Contract { call, what })
+}

@@ -1,0 +1,36 @@
+//! A seeded town: viewers, businesses, a feed service and a chat platform that speak to a node only
+//! through its gRPC doors. One seed gives one day.
+//!
+//! Floor 6. It knows the node's moved clock, which it moves, and nothing else of the floors between.
+
+mod agenda;
+mod businesses;
+mod chat_link;
+mod chats;
+mod close;
+mod day;
+mod dice;
+mod doors;
+mod encounter;
+mod error;
+mod founding;
+mod habits;
+mod life;
+pub mod lines;
+mod people;
+mod places;
+mod recorded;
+mod replay;
+mod rhythm;
+mod tally;
+mod wire;
+
+pub use businesses::ADVERTISERS;
+pub use close::{CampaignRow, DayReport};
+pub use day::{DAY_START, Day, TICK_MS, TownOptions, found_town};
+pub use doors::{Doors, Keys};
+pub use error::TownError;
+pub use habits::Habits;
+pub use life::{Town, Wake};
+pub use recorded::{BadLine, JsonForm, LINE_BYTES_MAX};
+pub use replay::Recording;

@@ -1,0 +1,16 @@
+//! What the engine promises, shown through its doors.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on should stop there")]
+
+mod attribution;
+mod budgets;
+mod campaigns;
+mod conversations;
+mod desk;
+mod doors;
+mod h2;
+mod reports;
+mod restart;
+mod serving;
+mod stage;
+mod streams;
+mod wire;
