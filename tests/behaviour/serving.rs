@@ -194,7 +194,8 @@ fn a_feeds_policy_decides_where_ads_stand() {
 fn one_tray_has_one_ad_of_an_advertiser_and_of_a_category() {
     let mut stage = Stage::new();
     let food = Offer { category: "food", ..Offer::default() };
-    let first = stage.shop(&food);
+    // It wins: the one rival is of its account, the other of its category.
+    let first = stage.shop(&Offer { bid: 2_000_000, ..food.clone() });
     stage.shop_in(first.account, &Offer { category: "shoes", ..Offer::default() });
     stage.shop(&food);
     let request = AdRequest { posts: 30, ..stage.tray_of("a") };
