@@ -125,7 +125,7 @@ fn accounts() -> Vec<Case> {
         (Row::Account(row), reason, field)
     };
     vec![
-        spoilt(|it| *it = v1::Account::default(), "FIELD_MISSING", "account.currency"),
+        spoilt(|it| *it = v1::Account::default(), "CURRENCY_INVALID", "account.currency"),
         spoilt(|it| it.name.clear(), "FIELD_MISSING", "account.name"),
         spoilt(|it| it.name = "x".repeat(101), "TOO_LARGE", "account.name"),
         spoilt(|it| it.currency = "mxn".into(), "CURRENCY_INVALID", "account.currency"),
