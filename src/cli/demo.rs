@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,7 +31,7 @@ pub(super) struct DemoArguments {
     keep: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &DemoArguments) -> Result<(), Failure> {
+pub(super) fn run(args: &DemoArguments) -> Result<ExitCode, Failure> {
     let options = TownOptions { seed: args.seed, viewers: args.viewers as usize };
     let day = Day::new(options);
     let stage = Stage::open(args.keep.as_deref(), DAY_START, args.seed, ADVERTISERS)?;
@@ -52,7 +53,7 @@ pub(super) fn run(args: &DemoArguments) -> Result<(), Failure> {
         viewers: Some(options.viewers),
         events_per_second: per_second(&report, taken),
         day: report,
-        audit: stage.close()?,
+        audit: stage.close()?.into(),
     };
     print(&figures, args.json)
 }
@@ -71,13 +72,14 @@ pub(super) fn per_second(report: &DayReport, taken: std::time::Duration) -> u64 
     u64::try_from(answered * 1_000 / taken.as_millis().max(1)).unwrap_or(u64::MAX)
 }
 
-/// Prints the figures on stdout.
-pub(super) fn print(figures: &Figures, json: bool) -> Result<(), Failure> {
+/// Prints the figures on stdout. Fails when a promise was not kept.
+pub(super) fn print(figures: &Figures, json: bool) -> Result<ExitCode, Failure> {
     let mut out = io::stdout().lock();
     if json {
         figures.write_json(&mut out)?
     } else {
         figures.write_table(&mut out)?
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    Ok(if figures.are_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -18,6 +18,7 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Args;
 
@@ -52,7 +53,7 @@ pub(super) struct ReplayArguments {
     chats_per_million: u32,
 }
 
-pub(super) fn run(args: &ReplayArguments) -> Result<(), Failure> {
+pub(super) fn run(args: &ReplayArguments) -> Result<ExitCode, Failure> {
     let form = JsonForm::default();
     let in_file = |path: &Path| {
         let path = path.display().to_string();
@@ -87,7 +88,7 @@ pub(super) fn run(args: &ReplayArguments) -> Result<(), Failure> {
         viewers: None,
         events_per_second: per_second(&report, taken),
         day: report,
-        audit: stage.close()?,
+        audit: stage.close()?.into(),
     };
     print(&figures, args.json)
 }

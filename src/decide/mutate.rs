@@ -5,12 +5,14 @@ mod merge;
 use prost::Message;
 
 use crate::state::catalog::Catalog;
+use crate::types::money::CPM_STEP_MICROS;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, EndpointPut, RequestAnswered,
 };
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Budget, Business, Campaign, ChannelEndpoint, ConfiguredStatus, Money,
+    Account, Ad, AdSet, BillingEvent, Budget, Business, Campaign, ChannelEndpoint,
+    ConfiguredStatus, Money,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Change, Mutation, Resource};
@@ -202,6 +204,7 @@ impl Desk<'_> {
         let campaign = campaign.ok_or_else(|| not_found(field))?;
         unarchived(campaign.configured_status(), field)?;
         in_currency(row.bid.as_ref(), &account.currency, "ad_set.bid")?;
+        in_steps(row)?;
         budget_in(row.budget.as_ref(), &account.currency, "ad_set.budget")?;
         if !has_budget(row.budget.as_ref()) && !has_budget(campaign.budget.as_ref()) {
             let message = "give the ad set or its campaign a daily or lifetime budget";
@@ -311,6 +314,17 @@ fn in_currency(money: Option<&Money>, currency: &str, field: &str) -> Result<(),
         }
         _ => Ok(()),
     }
+}
+
+/// Checks that one impression of a bid for 1,000 is whole micros.
+fn in_steps(row: &AdSet) -> Result<(), Refusal> {
+    let micros = row.bid.as_ref().map_or(0, |bid| bid.micros);
+    if row.billing_event() != BillingEvent::Impressions || micros % CPM_STEP_MICROS == 0 {
+        return Ok(());
+    }
+    let message =
+        format!("is {micros}: for 1,000 impressions bid in steps of {CPM_STEP_MICROS} micros");
+    Err(Refusal::new(Reason::MoneyInvalid, "ad_set.bid.micros", message))
 }
 
 fn encoded(resource: &Resource) -> Vec<u8> {

@@ -69,10 +69,7 @@ pub(crate) fn plan(seed: u64, viewers: usize, start: Moment) -> Vec<Line> {
     let mut plan =
         Plan { seed, viewers: viewers as i64, start, lines: Vec::new(), ad_sets: 0, endpoints: 0 };
     for (tenant, market) in MARKETS.iter().enumerate() {
-        let account = plan.account(tenant, market);
-        for number in 0..market.businesses {
-            plan.business(tenant, market, &account, number);
-        }
+        (0..market.businesses).for_each(|number| plan.business(tenant, market, number));
     }
     plan.lines
 }
@@ -95,16 +92,18 @@ impl Plan {
         reference
     }
 
-    fn account(&mut self, tenant: usize, market: &Market) -> String {
+    /// Adds an account: an agency keeps one for each of its clients, since ads of one account never
+    /// stand in one tray.
+    fn account(&mut self, tenant: usize, market: &Market, number: u64) -> String {
         let account = v1::Account {
-            name: market.name.to_owned(),
+            name: format!("{} {}", market.name, number + 1),
             currency: market.currency.to_owned(),
             time_zone: market.time_zone.to_owned(),
-            // One account has a limit of its own, below what its campaigns may spend together.
-            spend_limit: (tenant == 2).then(|| self.impressions(market, 16_000)),
+            // Some have a limit of their own, below what their campaigns may spend together.
+            spend_limit: (number % 6 == 4).then(|| self.impressions(market, 2_000)),
             ..Default::default()
         };
-        self.add(tenant, "", format!("account-{tenant}"), Resource::Account(account))
+        self.add(tenant, "", format!("account-{tenant}-{number}"), Resource::Account(account))
     }
 
     /// Returns what that many impressions in the usual town are worth, scaled to this one.
@@ -113,7 +112,8 @@ impl Plan {
         v1::Money { micros: micros.max(market.cpm_micros / 100), currency: market.currency.into() }
     }
 
-    fn business(&mut self, tenant: usize, market: &Market, account: &str, number: u64) {
+    fn business(&mut self, tenant: usize, market: &Market, number: u64) {
+        let account = self.account(tenant, market, number);
         let mut dice = Dice::new(self.seed, Concern::Businesses, &[tenant as u64, number]);
         let category = (number as usize * 5 + tenant) % CATEGORIES.len();
         let name = format!("{} {} {}", market.name, CATEGORIES[category], number + 1);
@@ -123,7 +123,7 @@ impl Plan {
             ..Default::default()
         };
         let reference = format!("business-{tenant}-{number}");
-        let business = self.add(tenant, account, reference, Resource::Business(business));
+        let business = self.add(tenant, &account, reference, Resource::Business(business));
         let endpoints: Vec<String> =
             (0..1 + number % 2).map(|_| self.endpoint(tenant, &business)).collect();
         for campaign in 0..1 + (number + 1) % 2 {
@@ -135,7 +135,7 @@ impl Plan {
                 reference: format!("campaign-{tenant}-{number}-{campaign}"),
                 endpoints: &endpoints,
             };
-            self.campaign(&mut dice, account, &subject);
+            self.campaign(&mut dice, &account, &subject);
         }
     }
 
@@ -153,7 +153,7 @@ impl Plan {
 
     fn campaign(&mut self, dice: &mut Dice, account: &str, subject: &Subject<'_>) {
         let of_ad_sets = dice.chance(CERTAIN / 4);
-        let budget = (!of_ad_sets).then(|| self.budget(dice, subject.market, 1_500..=7_000));
+        let budget = (!of_ad_sets).then(|| self.budget(dice, subject.market, 700..=4_500));
         let objectives = [
             v1::Objective::OutcomeAwareness,
             v1::Objective::OutcomeTraffic,
@@ -171,7 +171,7 @@ impl Plan {
         let campaign = self.add(subject.tenant, account, reference, Resource::Campaign(campaign));
         for number in 0..1 + dice.below(2) {
             let own = of_ad_sets || dice.chance(CERTAIN / 8);
-            let budget = own.then(|| self.budget(dice, subject.market, 800..=4_000));
+            let budget = own.then(|| self.budget(dice, subject.market, 400..=2_500));
             self.ad_set(dice, &campaign, number, budget, subject);
         }
     }

@@ -163,6 +163,7 @@ pub(crate) struct Shop {
     pub(crate) account: u64,
     pub(crate) business: u64,
     pub(crate) endpoint: u64,
+    pub(crate) ad_set: u64,
     pub(crate) ad: u64,
 }
 
@@ -233,7 +234,7 @@ pub(crate) async fn open_shop(desk: &Desk, key: &str) -> Result<Shop, Status> {
     let (id, ad) = (request_id("ad"), Some(ad));
     let request = v1::CreateAdRequest { request_id: id, ad, validate_only: false };
     let ad = client.create_ad(request).await?.into_inner().ad.expect("the ad").id;
-    Ok(Shop { account, business, endpoint, ad })
+    Ok(Shop { account, business, endpoint, ad_set, ad })
 }
 
 /// Returns a request for a tray of twenty posts.

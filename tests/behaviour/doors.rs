@@ -136,6 +136,40 @@ fn another_tenants_things_are_not_found() {
 }
 
 #[test]
+fn an_update_is_judged_with_what_it_does_not_tell() {
+    let desk = Desk::start();
+    calls(async {
+        let id = open_shop(&desk, TACOS).await?.ad_set;
+        let money = |micros| Some(v1::Money { micros, currency: "MXN".into() });
+        let second = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        // Returns the field at fault.
+        let update = async |request_id: &str, field: &str, ad_set: v1::AdSet| {
+            let request = v1::UpdateAdSetRequest {
+                request_id: request_id.into(),
+                ad_set: Some(v1::AdSet { id, ..ad_set }),
+                update_mask: Some(prost_types::FieldMask { paths: vec![field.to_owned()] }),
+                validate_only: false,
+            };
+            let status = desk.campaigns(TACOS).update_ad_set(request).await.err()?;
+            let details = status.get_details_bad_request().expect("a refused field");
+            details.field_violations.into_iter().next().map(|violation| violation.field)
+        };
+        let bid = |micros| v1::AdSet { bid: money(micros), ..Default::default() };
+        let fault = update("1", "bid", bid(60_000_001)).await;
+        assert_eq!(fault.as_deref(), Some("ad_set.bid.micros"));
+        assert_eq!(update("2", "bid", bid(60_001_000)).await, None);
+        let start = v1::AdSet { start_time: second(2_000_000_000), ..Default::default() };
+        assert_eq!(update("3", "start_time", start).await, None);
+        let end = v1::AdSet { end_time: second(1_999_999_999), ..Default::default() };
+        let fault = update("4", "end_time", end).await;
+        assert_eq!(fault.as_deref(), Some("ad_set.end_time"));
+        Ok::<_, Status>(())
+    })
+    .unwrap();
+    desk.stop();
+}
+
+#[test]
 fn a_list_is_walked_by_its_pages_and_no_token_leads_elsewhere() {
     let desk = Desk::start();
     calls(async {

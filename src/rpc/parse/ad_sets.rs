@@ -7,7 +7,6 @@ use crate::rpc::parse::field::{
 };
 use crate::rpc::parse::mutations::{Fields, Shape, Verb};
 use crate::rpc::parse::targeting::targeting;
-use crate::types::money::CPM_STEP_MICROS;
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Change, Resource};
@@ -46,7 +45,9 @@ pub(in crate::rpc) fn ad_set(wire: Option<v1::AdSet>, verb: Verb) -> Result<Chan
         wire.into_iter().try_for_each(|it| targeting(it, path.field("targeting")))?;
     }
     if fields.take("bid") {
-        bid(&row, path.field("bid"))?;
+        // Its steps depend on what is billed, which an update doesn't tell: `decide` checks them.
+        let path = path.field("bid");
+        positive_money(required(row.bid.as_ref(), path)?, path)?;
     }
     if fields.take("budget") {
         budget(row.budget.as_ref(), path.field("budget"))?;
@@ -58,21 +59,6 @@ pub(in crate::rpc) fn ad_set(wire: Option<v1::AdSet>, verb: Verb) -> Result<Chan
     span(&row, &fields, path)?;
     row.effective_status = 0;
     Ok(fields.change(Resource::AdSet(row)))
-}
-
-/// Checks a bid. An update doesn't tell what is billed: `decide` checks its step there.
-fn bid(row: &v1::AdSet, path: Path) -> Result<(), Refusal> {
-    let bid = required(row.bid.as_ref(), path)?;
-    positive_money(bid, path)?;
-    let is_cpm = row.billing_event() == v1::BillingEvent::Impressions;
-    if is_cpm && bid.micros % CPM_STEP_MICROS != 0 {
-        let message = format!(
-            "is {}: for 1,000 impressions bid in steps of {CPM_STEP_MICROS} micros",
-            bid.micros
-        );
-        return Err(path.field("micros").refuse(Reason::MoneyInvalid, message));
-    }
-    Ok(())
 }
 
 fn frequency_cap(cap: &v1::FrequencyCap, path: Path) -> Result<(), Refusal> {
@@ -121,7 +107,6 @@ mod tests {
         check("ad_set.bid_strategy", |row| row.bid_strategy = 1);
         check("ad_set.bid", |row| row.bid = None);
         check("ad_set.bid.micros", |row| bid_of(row).micros = 0);
-        check("ad_set.bid.micros", |row| bid_of(row).micros = 1_001);
         check("ad_set.bid.currency", |row| bid_of(row).currency = "??".into());
         check("ad_set.targeting.age_min", |row| {
             row.targeting = Some(v1::Targeting { age_min: 1, ..Default::default() });
@@ -132,14 +117,6 @@ mod tests {
         check("ad_set.frequency_cap.interval_hours", |row| cap(row).interval_hours = 721);
         check("ad_set.end_time", |row| row.end_time = row.start_time);
         check("ad_set.start_time.seconds", |row| row.start_time = second(-1));
-    }
-
-    #[test]
-    fn only_a_bid_for_impressions_comes_in_steps() {
-        let mut row = whole();
-        row.billing_event = v1::BillingEvent::LinkClicks.into();
-        bid_of(&mut row).micros = 1_001;
-        assert!(parse(row).is_ok());
     }
 
     #[test]
