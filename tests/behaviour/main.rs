@@ -4,10 +4,12 @@
 mod attribution;
 mod budgets;
 mod campaigns;
+mod content;
 mod conversations;
 mod desk;
 mod doors;
 mod h2;
+mod refusals;
 mod reports;
 mod restart;
 mod serving;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use munadi::cli::audit::audit;
 use munadi::node::clock::MovedClock;
 use munadi::node::{Node, NodeOptions};
-use munadi::report::query::Query;
 use munadi::types::ids::SeqVector;
 use munadi::types::proto::v1::{Dimension, EventKind, NoAdReason};
 use munadi::types::request::{Change, Claim, Incoming, Origin, Resource, Verdict};
-use munadi::types::time::{HOUR_MS, MINUTE_MS};
+use munadi::types::time::{HOUR_MS, MINUTE_MS, Moment};
+use munadi::types::token::ViewToken;
 
 use crate::stage::{ALL, FEED, Offer, Shop, Shown, Stage, at, event, near, whole};
 
@@ -146,8 +146,12 @@ fn two_starts_with_one_seed_give_no_name_twice() {
 }
 
 /// Starts a node on a folder and calls it as the doors do.
-fn with_node<T>(dir: &std::path::Path, act: impl AsyncFnOnce(&Node, &MovedClock) -> T) -> T {
-    let clock = Arc::new(MovedClock::at(at("2026-11-23T12:00:00Z")));
+fn with_node<T>(
+    dir: &std::path::Path,
+    time: &str,
+    act: impl AsyncFnOnce(&Node, &MovedClock) -> T,
+) -> T {
+    let clock = Arc::new(MovedClock::at(at(time)));
     let options = NodeOptions { feeds: vec![FEED], ..NodeOptions::default() };
     let node = Node::start(dir, Arc::clone(&clock) as Arc<_>, &options).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -165,7 +169,7 @@ async fn create(node: &Node, request_id: &str, row: Resource) -> u64 {
 fn a_node_on_a_folder_serves_counts_and_comes_back_and_its_audit_is_equal() {
     let dir = tempfile::tempdir().unwrap();
     let offer = Offer { campaign: (Some(5_500_000), None), ..Offer::default() };
-    let tokens = with_node(dir.path(), async |node, clock| {
+    let tokens = with_node(dir.path(), "2026-11-23T12:00:00Z", async |node, clock| {
         let account = create(node, "account", Resource::Account(offer.account_row())).await;
         let business = munadi::types::proto::v1::Business {
             account_id: account,
@@ -201,15 +205,17 @@ fn a_node_on_a_folder_serves_counts_and_comes_back_and_its_audit_is_equal() {
         assert!(tokens.len() > 5, "{}", tokens.len());
         tokens
     });
-    let seen = |token| Incoming::Ad { token, kind: EventKind::Impression, at: None };
-    with_node(dir.path(), async |node, _| {
+    let seen = |token: ViewToken| {
+        let at = Some(Moment::from_seconds(token.issued));
+        Incoming::Ad { token, kind: EventKind::Impression, at }
+    };
+    with_node(dir.path(), "2026-11-23T14:00:00Z", async |node, _| {
         assert!(node.opened().checkpoint, "the stop left one");
         for _ in 0..2 {
             let items: Vec<_> = tokens.iter().copied().map(seen).collect();
             node.record(items).unwrap().await.unwrap();
         }
-        let query = Query { ..whole() };
-        let rows = node.report(ALL, query).await.unwrap().0.rows;
+        let rows = node.report(ALL, whole()).await.unwrap().0.rows;
         let row = &rows[0];
         assert_eq!((row.impressions, row.spend_micros), (tokens.len() as u64, 5_500_000));
         let running = audit(dir.path()).unwrap();

@@ -194,8 +194,10 @@ fn a_feeds_policy_decides_where_ads_stand() {
 fn one_tray_has_one_ad_of_an_advertiser_and_of_a_category() {
     let mut stage = Stage::new();
     let food = Offer { category: "food", ..Offer::default() };
-    let first = stage.shop(&food);
-    stage.shop_in(first.account, &Offer { category: "shoes", ..Offer::default() });
+    // It wins: of its rivals one is of its business, the other of its category.
+    let first = stage.shop(&Offer { bid: 2_000_000, ..food.clone() });
+    let sister = Offer::default().ad_row(first.ad_set, first.endpoint);
+    stage.create(first.tenant, Resource::Ad(sister));
     stage.shop(&food);
     let request = AdRequest { posts: 30, ..stage.tray_of("a") };
     let fillings: Vec<_> = stage.ask(&request).into_iter().map(|slot| stage.filled(slot)).collect();

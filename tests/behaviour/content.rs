@@ -1,0 +1,107 @@
+//! No content: no message about conversations has a field that could hold a message's text.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use munadi::types::proto::DESCRIPTORS;
+use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
+
+/// Services that hear of conversations.
+const SERVICES: [&str; 3] = ["ConversationService", "EventService", "AttributionService"];
+
+/// What is journaled of conversations.
+const FACTS: [&str; 7] = [
+    "ConversationOpened",
+    "MessageRecorded",
+    "Converted",
+    "OutboxSettled",
+    "OutcomeDeclined",
+    "ClickMatched",
+    "ConversionCredited",
+];
+
+/// Every text or bytes that these messages may carry, and why none of them is a message's text.
+const ALLOWED: [(&str, &str); 23] = [
+    ("v1.AdEvent.view_token", "sealed by the engine; anything else does not open"),
+    ("v1.AttributionRow.event_id", "the caller's id of a sale, 128 characters at most"),
+    ("v1.AttributionRow.name", "the name of a kind of event, 64 characters at most"),
+    ("v1.ConversationEvent.country", "two letters of ISO 3166-1, checked against the list"),
+    ("v1.ConversationKey.contact", "a pseudonym; only a keyed hash of it is kept"),
+    ("v1.Conversion.click_token", "sealed by the engine; anything else does not open"),
+    ("v1.Conversion.event_id", "the caller's id of a sale, 128 characters at most"),
+    ("v1.Conversion.name", "the name of a kind of event, 64 characters at most"),
+    ("v1.ItemResult.field", "the path of a field, written by the engine"),
+    ("v1.ItemResult.message", "what was wrong with a request, written by the engine"),
+    ("v1.ItemResult.reason", "a stable name, written by the engine"),
+    ("v1.MessageReceipt.message_id", "the channel's id; only a keyed hash of it is kept"),
+    ("v1.Money.currency", "three letters of ISO 4217, checked against the list"),
+    ("v1.Opened.click_token", "sealed by the engine; anything else does not open"),
+    ("v1.Opened.prefill_code", "ten characters of base32; anything else is refused"),
+    ("v1.PullAttributionsRequest.cursor", "sealed by the engine; anything else does not open"),
+    ("v1.PullAttributionsResponse.cursor", "sealed by the engine"),
+    ("v1.RecordConversationEventsRequest.request_id", "64 characters at most, not kept"),
+    ("v1.RecordConversionsRequest.request_id", "64 characters at most, not kept"),
+    ("v1.RecordEventsRequest.request_id", "64 characters at most, not kept"),
+    ("journal.v1.Converted.*", "event_id and name of a sale, as above"),
+    ("journal.v1.ConversionCredited.*", "event_id and name of a sale, as above"),
+    ("journal.v1.OutcomeDeclined.*", "event_id and name of a sale, as above"),
+];
+
+/// Collects the texts of a message and of all messages in it.
+fn texts(message: &MessageDescriptor, seen: &mut BTreeSet<String>, found: &mut BTreeSet<String>) {
+    if !seen.insert(message.full_name().to_owned()) {
+        return;
+    }
+    for field in message.fields() {
+        match field.kind() {
+            Kind::String | Kind::Bytes => {
+                found.insert(field.full_name().to_owned());
+            }
+            Kind::Message(inner) => texts(&inner, seen, found),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn no_field_of_a_conversation_could_hold_a_messages_text() {
+    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
+    let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
+    for service in SERVICES {
+        let service = pool.get_service_by_name(&format!("munadi.v1.{service}")).unwrap();
+        for method in service.methods() {
+            texts(&method.input(), &mut seen, &mut found);
+            texts(&method.output(), &mut seen, &mut found);
+        }
+    }
+    for fact in FACTS {
+        let fact = pool.get_message_by_name(&format!("munadi.journal.v1.{fact}")).unwrap();
+        texts(&fact, &mut seen, &mut found);
+    }
+    assert!(found.contains("munadi.v1.ConversationKey.contact"), "the walk finds what is there");
+    let mut used = BTreeMap::new();
+    for text in &found {
+        let name = text.strip_prefix("munadi.").unwrap_or(text);
+        let owner = format!("{}.*", name.rsplit_once('.').unwrap().0);
+        let allowed = ALLOWED.iter().find(|(allowed, _)| *allowed == name || *allowed == owner);
+        let (allowed, reason) = allowed.unwrap_or_else(|| {
+            panic!("{text} could hold a message's text: take it out, or say here why it can't")
+        });
+        *used.entry(*allowed).or_insert(0) += 1;
+        assert!(reason.len() > 10, "{allowed}: say why");
+        if allowed.ends_with('*') {
+            assert!(name.ends_with(".event_id") || name.ends_with(".name"), "{text}");
+        }
+    }
+    let unused: Vec<_> = ALLOWED.iter().filter(|(name, _)| !used.contains_key(name)).collect();
+    assert!(unused.is_empty(), "no longer there: {unused:?}");
+}
+
+#[test]
+fn the_walk_finds_a_text_wherever_it_is() {
+    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
+    // An ad's own text is one: if it came into a conversation, the test above would fail.
+    let ad = pool.get_message_by_name("munadi.v1.CreateAdRequest").unwrap();
+    let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
+    texts(&ad, &mut seen, &mut found);
+    assert!(found.contains("munadi.v1.Creative.primary_text"), "{found:?}");
+}
