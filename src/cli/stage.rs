@@ -10,22 +10,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::Failure;
-use crate::cli::audit::audit;
-use crate::cli::figures::Verdict;
+use crate::cli::audit::{AuditReport, audit};
 use crate::guard::{Key, Keys, Role, secret_blake3};
 use crate::node::clock::{Clock, MovedClock};
 use crate::node::{Node, NodeOptions};
 use crate::rpc::{Patience, Running, ServerConfig, serve};
 use crate::town::{self, Doors, Wake};
+use crate::types::money::MICROS_PER_UNIT;
 use crate::types::request::Policy;
 use crate::types::time::Moment;
 
-/// What the town's feed allows: half a unit of the currency for 1,000 impressions at least, so that an ad
-/// without a rival is not free.
-const POLICY: Policy = Policy { floor_cpm_micros: 500_000, ..Policy::USUAL };
-
 /// The number of the town's only feed.
 const FEED: u32 = 1;
+
+/// The feed's floor: one unit of any currency for 1,000 impressions, so that nothing is free.
+const FLOOR_CPM_MICROS: i64 = MICROS_PER_UNIT;
 
 /// Rounds of the writer until nothing follows from an event any more: an opening is credited in one,
 /// settled in the next.
@@ -70,7 +69,8 @@ impl Stage {
             keys: Arc::new(known),
             patience: Patience::default(),
         };
-        let policies = Arc::new(BTreeMap::from([(FEED, POLICY)]));
+        let policy = Policy { floor_cpm_micros: FLOOR_CPM_MICROS, ..Policy::default() };
+        let policies = Arc::new(BTreeMap::from([(FEED, policy)]));
         let server = serve(&node, &policies, config)?;
         Ok(Self { folder, node, server, clock, keys })
     }
@@ -111,12 +111,11 @@ impl Stage {
     ///
     /// # Errors
     /// When the journal can't be sealed or read.
-    pub(super) fn close(self) -> Result<Verdict, Failure> {
+    pub(super) fn close(self) -> Result<AuditReport, Failure> {
         self.server.stop();
         let node = Arc::into_inner(self.node);
         node.map_or(Ok(()), Node::stop)?;
-        let report = audit(&self.folder.path)?;
-        Ok(Verdict { equal: report.equal, invoices: report.invoices as u64 })
+        Ok(audit(&self.folder.path)?)
     }
 }
 

@@ -13,4 +13,5 @@ mod restart;
 mod serving;
 mod stage;
 mod streams;
+mod town;
 mod wire;
