@@ -39,6 +39,7 @@ pub(crate) enum Sent {
     Write(Box<Mutation>),
 }
 
+#[allow(clippy::large_enum_variant, reason = "a test keeps few of them")]
 enum Answer {
     Items(Result<Vec<Verdict>, Refusal>),
     Write(Result<Resource, Refusal>),
