@@ -183,7 +183,8 @@ fn interests(tags: &str) -> Vec<u32> {
 const CPM_MICROS: i64 = 80_000_000;
 
 /// Returns campaigns that suit the log: one for everybody, one for its most frequent interests, one
-/// for its most frequent region, with budgets for a part of the trays each.
+/// for its most frequent region, with budgets for a part of the trays each. Each has an account of its
+/// own, or they would never stand in one tray and set each other's prices.
 fn campaigns(requests: &[v1::AdRequest]) -> Vec<Line> {
     let viewers = || requests.iter().filter_map(|request| request.viewer.as_ref());
     let interests = frequent(viewers().flat_map(|viewer| viewer.interests.iter().copied()));
@@ -199,21 +200,11 @@ fn campaigns(requests: &[v1::AdRequest]) -> Vec<Line> {
         ("keen", keen, v1::BillingEvent::LinkClicks, CPM_MICROS / 20),
         ("near", near, v1::BillingEvent::Conversations, CPM_MICROS / 10),
     ];
-    let mut lines = vec![line("payer", "", Resource::Account(account()))];
-    for (name, targeting, billing, bid) in subjects {
-        let budget = CPM_MICROS / 1_000 * trays / 4;
-        lines.extend(campaign(name, targeting, billing, bid, budget.max(bid)));
-    }
-    lines
-}
-
-fn account() -> v1::Account {
-    v1::Account {
-        name: "iPinYou".to_owned(),
-        currency: "CNY".to_owned(),
-        time_zone: "Asia/Shanghai".to_owned(),
-        ..Default::default()
-    }
+    let budget = CPM_MICROS / 1_000 * trays / 4;
+    let lines = subjects.into_iter().flat_map(|(name, targeting, billing, bid)| {
+        campaign(name, targeting, billing, bid, budget.max(bid))
+    });
+    lines.collect()
 }
 
 fn campaign(
@@ -222,9 +213,15 @@ fn campaign(
     billing: v1::BillingEvent,
     bid: i64,
     budget: i64,
-) -> [Line; 5] {
+) -> [Line; 6] {
     let yuan = |micros| Some(v1::Money { micros, currency: "CNY".to_owned() });
     let named = |what: &str| format!("{name} {what}");
+    let account = v1::Account {
+        name: named("account"),
+        currency: "CNY".to_owned(),
+        time_zone: "Asia/Shanghai".to_owned(),
+        ..Default::default()
+    };
     let business =
         v1::Business { name: named("shop"), category: name.to_owned(), ..Default::default() };
     let endpoint = v1::ChannelEndpoint {
@@ -253,9 +250,10 @@ fn campaign(
     };
     let ad = v1::Ad { name: named("ad"), creative: Some(creative), ..Default::default() };
     [
-        line(name, "payer", Resource::Business(business)),
+        line(name, "", Resource::Account(account)),
+        line(name, name, Resource::Business(business)),
         line(name, name, Resource::Endpoint(endpoint)),
-        line(name, "payer", Resource::Campaign(campaign)),
+        line(name, name, Resource::Campaign(campaign)),
         line(name, name, Resource::AdSet(ad_set)),
         Line { endpoint: name.to_owned(), ..line(name, name, Resource::Ad(ad)) },
     ]

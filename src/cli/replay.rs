@@ -1,19 +1,4 @@
 //! `munadi replay`: recorded requests against one's own campaigns, a dry run at the time they were made.
-//!
-//! A requests file holds one `munadi.v1.AdRequest` a line in protobuf's JSON form, each with its `time`,
-//! in the order of time. A campaigns file holds one thing a line, parents before children:
-//!
-//! ```json
-//! {"kind":"account","ref":"a","resource":{"name":"Shop","currency":"MXN","timeZone":"UTC"}}
-//! {"kind":"business","resource":{"name":"Shop"}}
-//! {"kind":"endpoint","resource":{"channel":"CHANNEL_TELEGRAM","address":"shop_bot"}}
-//! {"kind":"campaign","parent":"a","resource":{"name":"June","budget":{"daily":{"micros":"9000000","currency":"MXN"}}}}
-//! {"kind":"ad_set","resource":{"name":"all","billingEvent":"BILLING_EVENT_IMPRESSIONS","bid":{"micros":"60000000","currency":"MXN"}}}
-//! {"kind":"ad","resource":{"name":"one","creative":{"primaryText":"Write to us"}}}
-//! ```
-//!
-//! `resource` is the protobuf JSON form of the kind's message. `ref` gives it a name, `parent` (and
-//! `endpoint`, for an ad) refers to one; where they are absent the last thing of that kind is meant.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -28,12 +13,33 @@ use crate::cli::figures::Figures;
 use crate::cli::stage::Stage;
 use crate::town::{Habits, JsonForm, Recording, Town, TownError};
 
+/// What the two files look like.
+const FORM: &str = r#"Files:
+  A requests file holds one munadi.v1.AdRequest a line, in protobuf's JSON form, each with its
+  time, in the order of time:
+
+    {"time":"2026-06-01T08:00:00Z","placement":"PLACEMENT_STATUS","posts":20,"viewer":{"pseudonym":"v1","country":"MX"}}
+
+  A campaigns file holds one thing a line, parents before children:
+
+    {"kind":"account","ref":"mine","resource":{"name":"Shop","currency":"MXN","timeZone":"UTC"}}
+    {"kind":"business","resource":{"name":"Shop"}}
+    {"kind":"endpoint","resource":{"channel":"CHANNEL_TELEGRAM","address":"shop_bot"}}
+    {"kind":"campaign","parent":"mine","resource":{"name":"June","objective":"OBJECTIVE_OUTCOME_SALES","budget":{"daily":{"micros":"9000000","currency":"MXN"}}}}
+    {"kind":"ad_set","resource":{"name":"all","billingEvent":"BILLING_EVENT_IMPRESSIONS","bid":{"micros":"60000000","currency":"MXN"}}}
+    {"kind":"ad","resource":{"name":"one","creative":{"primaryText":"Write to us"}}}
+
+  resource is the protobuf JSON form of the kind's message, without ids. ref gives a thing a name;
+  parent, and endpoint for an ad, refer to one. Where they are absent, the last thing of that kind
+  is meant."#;
+
 #[derive(Debug, Args)]
+#[command(after_long_help = FORM)]
 pub(super) struct ReplayArguments {
     /// Recorded requests: one AdRequest a line (protobuf JSON), with its time, in the order of time.
     #[arg(long, value_name = "FILE")]
     requests: PathBuf,
-    /// Campaigns: one thing a line, parents first; the README shows the form.
+    /// Campaigns: one thing a line, parents first; `--help` shows the form.
     #[arg(long, value_name = "FILE")]
     campaigns: PathBuf,
     /// Print one JSON object instead of the table.

@@ -15,4 +15,5 @@ mod restart;
 mod serving;
 mod stage;
 mod streams;
+mod town;
 mod wire;

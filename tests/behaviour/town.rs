@@ -1,0 +1,120 @@
+//! The demo and the dry run, as a user meets them: through the binary.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread;
+
+use serde_json::Value;
+
+fn munadi(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_munadi")).args(arguments).output().unwrap()
+}
+
+/// Returns the one object that a run printed, without what depends on the machine.
+fn figures(output: &Output) -> Value {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let mut figures: Value = serde_json::from_slice(&output.stdout).expect(&errors);
+    assert!(figures["events_per_second"].take().as_u64().unwrap() > 0);
+    assert!(output.status.success(), "{figures:#}");
+    figures
+}
+
+/// What every run must keep to.
+fn check(figures: &Value) {
+    assert_eq!(figures["audit"]["equal"], true, "{figures:#}");
+    assert_eq!(figures["over_budget_micros"], 0);
+    assert_eq!(figures["audit"]["over_budget_micros"], 0);
+    assert_eq!(figures["differences"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn one_seed_gives_one_day_and_its_invoices_stand_the_audit() {
+    let live = |seed: &'static str| {
+        thread::spawn(move || munadi(&["demo", "--json", "--viewers", "150", "--seed", seed]))
+    };
+    let [one, again, other] = ["7", "7", "8"].map(live).map(|run| figures(&run.join().unwrap()));
+    check(&one);
+    assert_eq!(one, again);
+    assert_ne!(one["requests"], other["requests"]);
+    for counted in ["requests", "ads_served", "impressions", "taps", "conversations"] {
+        assert!(one[counted].as_u64().unwrap() > 0, "{counted}: {one:#}");
+    }
+    assert!(one["audit"]["invoices"].as_u64().unwrap() > 0);
+    assert!(one["empty_slots_by_reason"].as_object().unwrap().len() > 1);
+}
+
+const CAMPAIGNS: &str = r#"
+{"kind":"account","ref":"mine","resource":{"name":"Shop","currency":"MXN","timeZone":"UTC"}}
+{"kind":"business","resource":{"name":"Shop"}}
+{"kind":"endpoint","resource":{"channel":"CHANNEL_TELEGRAM","address":"shop_bot"}}
+{"kind":"campaign","parent":"mine","resource":{"name":"June","objective":"OBJECTIVE_OUTCOME_SALES","budget":{"daily":{"micros":"9000000","currency":"MXN"}}}}
+{"kind":"ad_set","resource":{"name":"all","billingEvent":"BILLING_EVENT_IMPRESSIONS","bid":{"micros":"60000000","currency":"MXN"},"targeting":{"countries":["MX"]}}}
+{"kind":"ad","resource":{"name":"one","creative":{"primaryText":"Write to us"}}}
+"#;
+
+const REQUESTS: &str = r#"
+{"time":"2026-06-01T08:00:00Z","placement":"PLACEMENT_STATUS","posts":3,"viewer":{"pseudonym":"a","country":"MX"}}
+{"time":"2026-06-01T08:00:00.500Z","placement":"PLACEMENT_FEED","posts":3,"viewer":{"pseudonym":"b","country":"IN"}}
+{"time":"2026-06-01T09:00:00Z","placement":"PLACEMENT_FEED","posts":3,"viewer":{"pseudonym":"b","country":"MX"}}
+"#;
+
+fn replay(folder: &Path, campaigns: &str, requests: &str, more: &[&str]) -> Output {
+    let (first, second) = (folder.join("campaigns.ndjson"), folder.join("requests.ndjson"));
+    std::fs::write(&first, campaigns).unwrap();
+    std::fs::write(&second, requests).unwrap();
+    let (first, second) = (first.to_str().unwrap(), second.to_str().unwrap());
+    let arguments = ["replay", "--json", "--campaigns", first, "--requests", second];
+    munadi(&[&arguments, more].concat())
+}
+
+#[test]
+fn a_dry_run_serves_ones_own_requests_and_counts_what_they_would_cost() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = ["--taps-per-million", "1000000", "--chats-per-million", "1000000"];
+    let figures = figures(&replay(folder.path(), CAMPAIGNS, REQUESTS, &all));
+    check(&figures);
+    assert_eq!((&figures["requests"], &figures["ads_served"]), (&3.into(), &2.into()));
+    assert_eq!((&figures["impressions"], &figures["taps"]), (&2.into(), &2.into()));
+    assert_eq!(figures["conversations"], 2);
+    assert_eq!(figures["empty_slots_by_reason"]["NOT_TARGETED"], 1);
+    // Nobody else bids, so each impression costs the feed's floor: 1 MXN for 1,000.
+    assert_eq!(figures["spend_by_currency"]["MXN"], 2_000);
+}
+
+#[test]
+fn a_line_that_cannot_be_used_is_named_by_file_and_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let backwards: Vec<&str> = REQUESTS.trim().lines().rev().collect();
+    for (campaigns, requests, told) in [
+        (CAMPAIGNS, backwards.join("\n"), "requests.ndjson: line 2: its time is before"),
+        (CAMPAIGNS, "\n{\"posts\":1}".to_owned(), "requests.ndjson: line 2: it has no time"),
+        ("{\"kind\":\"moon\"}", REQUESTS.to_owned(), "campaigns.ndjson: line 1: "),
+        (CAMPAIGNS, String::new(), "requests.ndjson: it holds no request"),
+    ] {
+        let output = replay(folder.path(), campaigns, &requests, &[]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(told), "{errors}");
+    }
+}
+
+#[test]
+fn a_line_that_the_engine_refuses_is_named_by_its_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let campaigns = CAMPAIGNS.replace("\"UTC\"", "\"Moon/Base\"");
+    let output = replay(folder.path(), &campaigns, REQUESTS, &[]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("account mine was refused"), "{errors}");
+}
+
+#[test]
+fn a_kept_folder_can_be_audited_and_is_never_used_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept");
+    let kept = kept.to_str().unwrap();
+    let keep = ["--keep", kept];
+    check(&figures(&replay(folder.path(), CAMPAIGNS, REQUESTS, &keep)));
+    assert!(munadi(&["audit", kept]).status.success());
+    let again = replay(folder.path(), CAMPAIGNS, REQUESTS, &keep);
+    let errors = String::from_utf8_lossy(&again.stderr);
+    assert!(!again.status.success() && errors.contains("not empty"), "{errors}");
+}
