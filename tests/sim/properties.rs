@@ -1,17 +1,17 @@
 //! Properties of the fold and of the purse, over journals and sequences that chance made.
 
 use munadi::decide::purse::{LineId, Terms, charge, grant};
+use munadi::decide::record::showing_of;
 use munadi::journal::Block;
 use munadi::node::fold;
 use munadi::state::catalog::Catalog;
 use munadi::state::purses::PurseChunk;
 use munadi::state::{Stamp, State, route};
 use munadi::types::day::Day;
-use munadi::types::ids::{Seq, Shard, mint};
+use munadi::types::ids::{IdKind, Seq, Shard, mint};
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{
     AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, EndpointPut, ImpressionSeen, LineKind,
-    Showing,
 };
 use munadi::types::proto::v1::{
     Account, Ad, AdSet, Budget, Business, Campaign, ChannelEndpoint, ChatDestination,
@@ -110,21 +110,25 @@ fn catalog(luck: &mut Luck) -> Catalog {
         let (daily, lifetime) = (some(luck), some(luck));
         Some(Budget { daily, lifetime })
     };
-    let id = mint(1);
-    let account = Account { id, spend_limit: some(luck), ..Account::default() };
-    let campaign = Campaign { id, account_id: id, budget: budget(luck), ..Campaign::default() };
-    let ad_set = AdSet { id, campaign_id: id, budget: budget(luck), ..AdSet::default() };
-    let destination = Some(ChatDestination { endpoint_id: id, ..ChatDestination::default() });
-    let ad = Ad { id, ad_set_id: id, destination, ..Ad::default() };
-    let business = Business { id, account_id: id, ..Business::default() };
-    let endpoint = ChannelEndpoint { id, business_id: id, ..ChannelEndpoint::default() };
+    let id = |kind| mint(kind, 1);
+    let (account_id, campaign_id) = (id(IdKind::Account), id(IdKind::Campaign));
+    let (ad_set_id, business_id) = (id(IdKind::AdSet), id(IdKind::Business));
+    let (ad_id, endpoint_id) = (id(IdKind::Ad), id(IdKind::Endpoint));
+    let account = Account { id: account_id, spend_limit: some(luck), ..Account::default() };
+    let campaign =
+        Campaign { id: campaign_id, account_id, budget: budget(luck), ..Campaign::default() };
+    let ad_set = AdSet { id: ad_set_id, campaign_id, budget: budget(luck), ..AdSet::default() };
+    let destination = Some(ChatDestination { endpoint_id, ..ChatDestination::default() });
+    let ad = Ad { id: ad_id, ad_set_id, destination, ..Ad::default() };
+    let business = Business { id: business_id, account_id, ..Business::default() };
+    let endpoint = ChannelEndpoint { id: endpoint_id, business_id, ..ChannelEndpoint::default() };
     let facts = [
-        Kind::AccountPut(AccountPut { tenant: 1, account: Some(account) }),
-        Kind::CampaignPut(CampaignPut { campaign: Some(campaign) }),
-        Kind::AdSetPut(AdSetPut { ad_set: Some(ad_set) }),
-        Kind::AdPut(AdPut { ad: Some(ad) }),
-        Kind::BusinessPut(BusinessPut { business: Some(business) }),
-        Kind::EndpointPut(EndpointPut { endpoint: Some(endpoint) }),
+        Kind::AccountPut(Box::new(AccountPut { tenant: 1, account: Some(account) })),
+        Kind::CampaignPut(Box::new(CampaignPut { campaign: Some(campaign) })),
+        Kind::AdSetPut(Box::new(AdSetPut { ad_set: Some(ad_set) })),
+        Kind::AdPut(Box::new(AdPut { ad: Some(ad) })),
+        Kind::BusinessPut(Box::new(BusinessPut { business: Some(business) })),
+        Kind::EndpointPut(Box::new(EndpointPut { endpoint: Some(endpoint) })),
     ];
     let mut catalog = Catalog::default();
     for (seq, fact) in (1..).zip(&facts) {
@@ -144,12 +148,13 @@ fn a_charge_never_exceeds_any_line_on_any_day_or_in_its_life() {
     let mut luck = Luck::new(21);
     for case in 0..3_000 {
         let catalog = catalog(&mut luck);
-        let family = catalog.family(mint(1)).expect("just made");
+        let family = catalog.family(mint(IdKind::Ad, 1)).expect("just made");
         let lines = [
             (LineKind::Account, Terms::of_account(family.account)),
             (LineKind::Campaign, Terms::of_campaign(family.campaign)),
             (LineKind::AdSet, Terms::of_ad_set(family.ad_set)),
         ];
+        let account = family.account.id;
         let (mut chunk, mut seq, mut life) = (PurseChunk::default(), 0, 0);
         for number in 0..4_i32 {
             let start = i64::from(number) * 1_000;
@@ -160,8 +165,13 @@ fn a_charge_never_exceeds_any_line_on_any_day_or_in_its_life() {
                 // Grants come at midnight, and again at any time.
                 if event == 0 && luck.chance(900) || luck.chance(100) {
                     for (kind, terms) in lines {
-                        let line = LineId { kind, id: mint(1), account: mint(1) };
-                        let purse = chunk.purses.get(&mint(1));
+                        let id = match kind {
+                            LineKind::Unspecified | LineKind::Account => family.account.id,
+                            LineKind::Campaign => family.campaign.id,
+                            LineKind::AdSet => family.ad_set.id,
+                        };
+                        let line = LineId { kind, id, account };
+                        let purse = chunk.purses.get(&account);
                         if let Some(granted) = grant(line, terms, purse, day, luck.roll().max(1)) {
                             apply(&mut chunk, &mut seq, now, &Kind::Granted(granted));
                         }
@@ -169,13 +179,11 @@ fn a_charge_never_exceeds_any_line_on_any_day_or_in_its_life() {
                     continue;
                 }
                 let price = luck.between(0, 900);
-                let charge = charge(&family, chunk.purses.get(&mint(1)), price, now);
+                let charge = charge(&family, chunk.purses.get(&account), price, now);
                 assert_eq!(charge.amount + charge.over_delivered, price, "case {case}");
                 assert!(charge.amount >= 0 && charge.over_delivered >= 0, "case {case}");
                 (today, life) = (today + charge.amount, life + charge.amount);
-                let id = mint(1);
-                let showing =
-                    Showing { account: id, campaign: id, ad_set: id, ad: id, ..Showing::default() };
+                let showing = showing_of(&family, 0, 0, 0, 0);
                 let (showing, charge) = (Some(showing), Some(charge));
                 let seen = ImpressionSeen { showing, charge, ..ImpressionSeen::default() };
                 apply(&mut chunk, &mut seq, now, &Kind::ImpressionSeen(seen));

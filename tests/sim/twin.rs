@@ -10,7 +10,7 @@ use munadi::state::catalog::Catalog;
 use munadi::state::viewers::Viewer;
 use munadi::state::{Stamp, bucket::Bucket};
 use munadi::types::dice::Dice;
-use munadi::types::ids::{Seq, Shard, mint};
+use munadi::types::ids::{IdKind, Seq, Shard, mint};
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{
     AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, EndpointPut, FeedbackGiven,
@@ -62,29 +62,35 @@ fn catalog(luck: &mut Luck) -> Catalog {
     let mut facts = Vec::new();
     let (accounts, ads) = (1 + luck.below(5), 1 + luck.below(24));
     for number in 1..=accounts {
-        let account = Account { id: mint(number), ..Account::default() };
-        facts.push(Kind::AccountPut(AccountPut { tenant: 1, account: Some(account) }));
-        let campaign =
-            Campaign { id: mint(number), account_id: mint(number), ..Campaign::default() };
-        facts.push(Kind::CampaignPut(CampaignPut { campaign: Some(campaign) }));
+        let account = Account { id: mint(IdKind::Account, number), ..Account::default() };
+        facts.push(Kind::AccountPut(Box::new(AccountPut { tenant: 1, account: Some(account) })));
+        let campaign = Campaign {
+            id: mint(IdKind::Campaign, number),
+            account_id: mint(IdKind::Account, number),
+            ..Campaign::default()
+        };
+        facts.push(Kind::CampaignPut(Box::new(CampaignPut { campaign: Some(campaign) })));
     }
     for number in 1..=2 * accounts {
         let category = luck.pick(&["", "food", "travel"]).to_string();
-        let account_id = mint((number - 1) % accounts + 1);
-        let business = Business { id: mint(number), account_id, category, ..Business::default() };
-        facts.push(Kind::BusinessPut(BusinessPut { business: Some(business) }));
-        let id = mint(number);
-        let endpoint = ChannelEndpoint { id, business_id: id, ..ChannelEndpoint::default() };
-        facts.push(Kind::EndpointPut(EndpointPut { endpoint: Some(endpoint) }));
+        let account_id = mint(IdKind::Account, (number - 1) % accounts + 1);
+        let business_id = mint(IdKind::Business, number);
+        let business = Business { id: business_id, account_id, category, ..Business::default() };
+        facts.push(Kind::BusinessPut(Box::new(BusinessPut { business: Some(business) })));
+        let id = mint(IdKind::Endpoint, number);
+        let endpoint = ChannelEndpoint { id, business_id, ..ChannelEndpoint::default() };
+        facts.push(Kind::EndpointPut(Box::new(EndpointPut { endpoint: Some(endpoint) })));
     }
     for number in 1..=ads {
         let account = 1 + luck.below(accounts);
-        facts.push(Kind::AdSetPut(AdSetPut { ad_set: Some(ad_set(luck, number, account)) }));
-        let endpoint_id = mint(account + accounts * luck.below(2));
+        facts.push(Kind::AdSetPut(Box::new(AdSetPut {
+            ad_set: Some(ad_set(luck, number, account)),
+        })));
+        let endpoint_id = mint(IdKind::Endpoint, account + accounts * luck.below(2));
         let destination = Some(ChatDestination { endpoint_id, ..ChatDestination::default() });
-        let id = mint(number);
-        let ad = Ad { id, ad_set_id: id, destination, ..Ad::default() };
-        facts.push(Kind::AdPut(AdPut { ad: Some(ad) }));
+        let (id, ad_set_id) = (mint(IdKind::Ad, number), mint(IdKind::AdSet, number));
+        let ad = Ad { id, ad_set_id, destination, ..Ad::default() };
+        facts.push(Kind::AdPut(Box::new(AdPut { ad: Some(ad) })));
     }
     let mut catalog = Catalog::default();
     for (seq, fact) in (1..).zip(&facts) {
@@ -109,8 +115,8 @@ fn ad_set(luck: &mut Luck, number: u64, account: u64) -> AdSet {
     };
     let cap = FrequencyCap { max_impressions: 1 + luck.below(2) as u32, interval_hours: 5 };
     AdSet {
-        id: mint(number),
-        campaign_id: mint(account),
+        id: mint(IdKind::AdSet, number),
+        campaign_id: mint(IdKind::Campaign, account),
         targeting: Some(targeting),
         billing_event: billing,
         bid: Some(Money { micros: bid, currency: String::new() }),
