@@ -144,7 +144,7 @@ fn advertise(node: &Node, runtime: &Runtime) -> Result<Vec<u64>, Box<dyn Error>>
             validate_only: false,
             change: Change::Create(resource),
         };
-        runtime.block_on(node.mutate(mutation)).map(|created| id_of(&created)).map_err(text)
+        runtime.block_on(node.mutate(mutation)).map(|created| created.id()).map_err(text)
     };
     let money = |micros| Some(v1::Money { micros, currency: "MXN".into() });
     let account_id = create(Resource::Account(v1::Account {
@@ -183,17 +183,6 @@ fn advertise(node: &Node, runtime: &Runtime) -> Result<Vec<u64>, Box<dyn Error>>
         }
     }
     Ok(ads)
-}
-
-fn id_of(resource: &Resource) -> u64 {
-    match resource {
-        Resource::Account(row) => row.id,
-        Resource::Business(row) => row.id,
-        Resource::Endpoint(row) => row.id,
-        Resource::Campaign(row) => row.id,
-        Resource::AdSet(row) => row.id,
-        Resource::Ad(row) => row.id,
-    }
 }
 
 fn text(refusal: munadi::types::refusal::Refusal) -> Box<dyn Error> {

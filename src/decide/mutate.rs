@@ -5,6 +5,8 @@ mod merge;
 use prost::Message;
 
 use crate::state::catalog::Catalog;
+use crate::state::{CHUNKS_MAX, PER_CHUNK};
+use crate::types::ids::number_of;
 use crate::types::money::CPM_STEP_MICROS;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
@@ -17,6 +19,9 @@ use crate::types::proto::v1::{
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Change, Mutation, Resource};
 use crate::types::time::Moment;
+
+/// Most things of one kind: what the chunks of purses, tallies and the board hold.
+pub const THINGS_MAX: u64 = CHUNKS_MAX as u64 * PER_CHUNK - 1;
 
 /// What a write becomes.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +103,10 @@ impl Desk<'_> {
             }
         };
         let stamped = merge::stamp(created, 1, self.now);
+        if number_of(stamped.id()) > THINGS_MAX {
+            let message = "this engine holds as many things of this kind as it can";
+            return Err(Refusal::new(Reason::TooLarge, "", message));
+        }
         self.judge(&stamped)?;
         Ok(stamped)
     }

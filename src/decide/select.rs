@@ -289,7 +289,10 @@ fn separate(shelf: &Shelf, bids: &mut [Bid], wanted: usize, passes: &mut impl Pa
         let row = &shelf.rows[bid.row as usize];
         let clash = best.iter().any(|other| {
             let other = &shelf.rows[other.row as usize];
-            other.business == row.business || (row.category != 0 && other.category == row.category)
+            // Two ads of one ad set could exceed its cap in one tray, whoever they are of.
+            other.business == row.business
+                || other.ad_set == row.ad_set
+                || (row.category != 0 && other.category == row.category)
         });
         if best.len() > wanted {
             passes.pass(bid.row, Skip::Outbid);

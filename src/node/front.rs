@@ -88,7 +88,7 @@ impl Front {
                 continue;
             }
             if page.len() == limit {
-                let last = page.last().map_or(0, |resource| number_of(id_of(resource)));
+                let last = page.last().map_or(0, |last: &Resource| number_of(last.id()));
                 return (page, Some(last));
             }
             page.push(resource);
@@ -223,7 +223,7 @@ fn sees(catalog: &Catalog, scope: Scope, account: Option<u64>) -> bool {
 }
 
 fn find(catalog: &Catalog, kind: ResourceKind, id: u64) -> Option<Resource> {
-    all(catalog, kind, number_of(id).checked_sub(1)?).next().filter(|found| id_of(found) == id)
+    all(catalog, kind, number_of(id).checked_sub(1)?).next().filter(|found| found.id() == id)
 }
 
 fn all(
@@ -254,17 +254,6 @@ fn all(
             let effective_status = catalog.ad_status(row).into();
             Resource::Ad(Ad { effective_status, ..Ad::clone(row) })
         })),
-    }
-}
-
-fn id_of(resource: &Resource) -> u64 {
-    match resource {
-        Resource::Account(row) => row.id,
-        Resource::Business(row) => row.id,
-        Resource::Endpoint(row) => row.id,
-        Resource::Campaign(row) => row.id,
-        Resource::AdSet(row) => row.id,
-        Resource::Ad(row) => row.id,
     }
 }
 

@@ -251,3 +251,17 @@ pub enum Resource {
     /// What they see.
     Ad(v1::Ad),
 }
+
+impl Resource {
+    /// Returns its id; 0 before it was given one.
+    pub const fn id(&self) -> u64 {
+        match self {
+            Self::Account(row) => row.id,
+            Self::Business(row) => row.id,
+            Self::Endpoint(row) => row.id,
+            Self::Campaign(row) => row.id,
+            Self::AdSet(row) => row.id,
+            Self::Ad(row) => row.id,
+        }
+    }
+}

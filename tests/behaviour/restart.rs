@@ -162,7 +162,7 @@ fn with_node<T>(
 
 async fn create(node: &Node, request_id: &str, row: Resource) -> u64 {
     let write = Stage::writing(crate::stage::TENANT, request_id, Change::Create(row));
-    crate::stage::id_of(&node.mutate(write).await.unwrap())
+    node.mutate(write).await.unwrap().id()
 }
 
 #[test]

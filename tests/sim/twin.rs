@@ -237,7 +237,7 @@ fn obstacle(market: &Market, index: usize) -> Option<Skip> {
 
 fn clash(one: &Row, other: &Row) -> bool {
     one.business == other.business
-        || one.account == other.account
+        || one.ad_set == other.ad_set
         || one.category != 0 && one.category == other.category
 }
 

@@ -27,7 +27,7 @@ use munadi::types::request::{
 use munadi::types::time::{HOUR_MS, Moment};
 use munadi::types::token::{ClickToken, PrefillCode, ViewToken};
 
-pub(crate) use shop::{Offer, Shop, id_of};
+pub(crate) use shop::{Offer, Shop};
 
 /// The feed that asks.
 pub(crate) const FEED: u32 = 7;

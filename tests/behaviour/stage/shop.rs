@@ -131,18 +131,6 @@ impl Offer {
     }
 }
 
-/// Returns an id of a resource.
-pub(crate) fn id_of(resource: &Resource) -> u64 {
-    match resource {
-        Resource::Account(row) => row.id,
-        Resource::Business(row) => row.id,
-        Resource::Endpoint(row) => row.id,
-        Resource::Campaign(row) => row.id,
-        Resource::AdSet(row) => row.id,
-        Resource::Ad(row) => row.id,
-    }
-}
-
 impl Stage {
     /// Returns a write by a tenant, its body hashed as a door would: same body, same hash.
     pub(crate) fn writing(tenant: u32, request_id: &str, change: Change) -> Mutation {
@@ -160,7 +148,7 @@ impl Stage {
     pub(crate) fn try_create(&mut self, tenant: u32, row: Resource) -> Result<u64, Refusal> {
         let request_id = self.fresh_id();
         let written = self.mutate(Self::writing(tenant, &request_id, Change::Create(row)))?;
-        Ok(id_of(&written))
+        Ok(written.id())
     }
 
     pub(crate) fn create(&mut self, tenant: u32, row: Resource) -> u64 {
