@@ -121,7 +121,8 @@ fn an_archived_thing_never_serves_or_changes_again() {
 fn an_effective_status_says_which_parent_is_paused() {
     use EffectiveStatus::{AccountPaused, AdsetPaused, CampaignPaused, Paused};
     let status = ConfiguredStatus::Paused.into();
-    let levels: [(fn(&Shop, i32) -> Resource, EffectiveStatus); 4] = [
+    type Level = fn(&Shop, i32) -> Resource;
+    let levels: [(Level, EffectiveStatus); 4] = [
         (
             |shop, configured_status| {
                 Resource::Account(Account {
