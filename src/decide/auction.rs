@@ -10,15 +10,22 @@ const RATE_ONE: i128 = u16::MAX as i128;
 /// Returns what 1,000 impressions are worth at this bid, micros: bid x predicted action rate (FACTS,
 /// "Auction"; quality comes with learned rates).
 pub fn value_of(billing: BillingEvent, bid: i64, rates: Rates) -> i64 {
-    let (tap, chat) = (i128::from(rates.tap), i128::from(rates.chat));
-    let bid = i128::from(bid);
-    let value = match billing {
+    let of_thousand = bid.saturating_mul(1_000);
+    match billing {
         BillingEvent::Impressions => bid,
-        BillingEvent::LinkClicks => bid * 1_000 * tap / RATE_ONE,
-        BillingEvent::Conversations => bid * 1_000 * tap * chat / (RATE_ONE * RATE_ONE),
+        BillingEvent::LinkClicks => share(of_thousand, rates.tap),
+        BillingEvent::Conversations => share(share(of_thousand, rates.tap), rates.chat),
         BillingEvent::Unspecified => 0,
-    };
-    i64::try_from(value).unwrap_or(i64::MAX)
+    }
+}
+
+/// Returns an amount times a rate, rounded down. Every live ad is valued for every tray, and a division of
+/// 128 bits costs more than the rest of it.
+fn share(amount: i64, rate: u16) -> i64 {
+    match amount.checked_mul(i64::from(rate)) {
+        Some(product) => product / i64::from(u16::MAX),
+        None => (i128::from(amount) * i128::from(rate) / RATE_ONE) as i64,
+    }
 }
 
 /// Returns the price of one billed event whose 1,000 impressions cost `cpm` micros: rounded down, and

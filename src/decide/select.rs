@@ -187,6 +187,9 @@ pub trait Passes {
     fn pass(&mut self, row: u32, skip: Skip);
 }
 
+/// Bids that are put in order at once: mostly more than a tray needs, so that the others need none.
+const SORTED_FIRST: usize = 64;
+
 #[derive(Clone, Copy)]
 struct Bid {
     row: u32,
@@ -270,8 +273,8 @@ fn offer(
     }
     let rates = board.rates(row.ad);
     let value = value_of(row.billing, row.bid, rates);
-    let hold = hold_of(row.billing, price_of(row.billing, row.bid, rates, value), rates);
-    if board.free(row, now) < hold.max(1) {
+    // What one showing costs at the most, on the average: a thousandth of what a thousand are worth.
+    if board.free(row, now) < (value / 1_000).max(1) {
         return Err(Skip::BudgetSpent);
     }
     if value < policy.floor_cpm_micros.max(1) {
@@ -283,9 +286,18 @@ fn offer(
 /// Orders the bids by value, equal ones by lot, and returns the best of each advertiser and category:
 /// one more than there are slots, since that one sets the last price.
 fn separate(shelf: &Shelf, bids: &mut [Bid], wanted: usize, passes: &mut impl Passes) -> Vec<Bid> {
-    bids.sort_unstable_by_key(|bid| (Reverse(bid.value), bid.lot));
+    let order = |bid: &Bid| (Reverse(bid.value), bid.lot);
+    if bids.len() > SORTED_FIRST {
+        bids.select_nth_unstable_by_key(SORTED_FIRST, order);
+    }
+    let sorted = bids.len().min(SORTED_FIRST);
+    bids[..sorted].sort_unstable_by_key(order);
     let mut best: Vec<Bid> = Vec::with_capacity(wanted + 1);
-    for bid in bids.iter() {
+    for at in 0..bids.len() {
+        if at == SORTED_FIRST && best.len() <= wanted {
+            bids[at..].sort_unstable_by_key(order);
+        }
+        let bid = bids[at];
         let row = &shelf.rows[bid.row as usize];
         let clash = best.iter().any(|other| {
             let other = &shelf.rows[other.row as usize];
@@ -299,7 +311,7 @@ fn separate(shelf: &Shelf, bids: &mut [Bid], wanted: usize, passes: &mut impl Pa
         } else if clash {
             passes.pass(bid.row, Skip::Separation);
         } else {
-            best.push(*bid);
+            best.push(bid);
         }
     }
     if let Some(next) = best.get(wanted) {

@@ -228,8 +228,7 @@ fn obstacle(market: &Market, index: usize) -> Option<Skip> {
         return Some(Skip::Separation);
     }
     let value = value_of(row.billing, row.bid, market.rates[index]);
-    let most = price_of(row.billing, row.bid, market.rates[index], value);
-    if market.free[index] < hold_of(row.billing, most, market.rates[index]).max(1) {
+    if market.free[index] < (value / 1_000).max(1) {
         return Some(Skip::BudgetSpent);
     }
     (value < policy.floor_cpm_micros.max(1)).then_some(Skip::BelowFloor)
