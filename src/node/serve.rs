@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::channels::{Channel, LinkParts, chat_link};
 use crate::decide::board::Board;
-use crate::decide::select::{Onlooker, Placed, Promise, Tray, select};
+use crate::decide::select::{Onlooker, Passes, Placed, Promise, Skip, Tray, select};
 use crate::decide::shelf::{Row, Shelf};
 use crate::node::counts::{Stripe, Walk};
 use crate::node::live::Live;
@@ -88,6 +88,7 @@ impl Live {
             if let Ok(placed) = slot
                 && !hold(&self.board, &shelf.rows[placed.row as usize], placed, now)
             {
+                walk.pass(placed.row, Skip::BudgetSpent);
                 *slot = Err(NoAdReason::BudgetSpent);
             }
         }
