@@ -17,7 +17,8 @@ const VIEWERS_MAX: u64 = 5_000_000;
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArguments {
-    /// Print one JSON object instead of the table.
+    /// Print one JSON object instead of the table. Its spend_micros is the plain sum over all
+    /// currencies; spend_by_currency tells them apart.
     #[arg(long)]
     json: bool,
     /// Everything random in the town follows from it: one seed gives one set of figures.

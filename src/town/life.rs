@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Response, Status};
 
 use crate::node::clock::MovedClock;
 use crate::town::agenda::{Agenda, Deed};
@@ -24,6 +25,9 @@ use crate::types::time::Moment;
 
 /// Events in one call: half of what the door takes.
 const BATCH: usize = 500;
+
+/// How often a batch is sent until it is answered.
+const ATTEMPTS: usize = 5;
 
 /// Requests that may be on their way in a stream.
 const STREAM_AHEAD: usize = 256;
@@ -134,8 +138,12 @@ impl Town {
         const CALL: &str = "RecordEvents";
         let events = batch.iter().map(|(event, _)| event.clone()).collect();
         let request = v1::RecordEventsRequest { request_id: self.request_id(now), events };
-        let answer = self.doors.events.record_events(request).await;
-        let results = answer.map_err(TownError::refused(CALL))?.into_inner().results;
+        let door = self.doors.events.clone();
+        let send = || {
+            let (mut door, request) = (door.clone(), request.clone());
+            async move { door.record_events(request).await }
+        };
+        let results = self.until_answered(CALL, send).await?.results;
         same_length(CALL, batch.len(), results.len())?;
         for ((event, home), result) in batch.iter().zip(&results) {
             if self.tally.count(result) {
@@ -154,8 +162,12 @@ impl Town {
         const CALL: &str = "RecordConversationEvents";
         let request_id = self.request_id(now);
         let request = v1::RecordConversationEventsRequest { request_id, events: batch.to_vec() };
-        let answer = self.doors.chats.record_conversation_events(request).await;
-        let results = answer.map_err(TownError::refused(CALL))?.into_inner().results;
+        let door = self.doors.chats.clone();
+        let send = || {
+            let (mut door, request) = (door.clone(), request.clone());
+            async move { door.record_conversation_events(request).await }
+        };
+        let results = self.until_answered(CALL, send).await?.results;
         same_length(CALL, batch.len(), results.len())?;
         // What a conversation costs is decided where its viewer lives; the attributions tell it.
         for result in &results {
@@ -172,13 +184,38 @@ impl Town {
         const CALL: &str = "RecordConversions";
         let request_id = self.request_id(now);
         let request = v1::RecordConversionsRequest { request_id, conversions: batch.to_vec() };
-        let answer = self.doors.chats.record_conversions(request).await;
-        let results = answer.map_err(TownError::refused(CALL))?.into_inner().results;
+        let door = self.doors.chats.clone();
+        let send = || {
+            let (mut door, request) = (door.clone(), request.clone());
+            async move { door.record_conversions(request).await }
+        };
+        let results = self.until_answered(CALL, send).await?.results;
         same_length(CALL, batch.len(), results.len())?;
         for result in &results {
             self.tally.count(result);
         }
         Ok(())
+    }
+
+    /// Sends a batch, and sends it again as long as its outcome is unknown: whatever was counted the
+    /// first time is `ALREADY` then.
+    async fn until_answered<T, F>(
+        &mut self,
+        call: &'static str,
+        mut send: impl FnMut() -> F,
+    ) -> Result<T, TownError>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        for _ in 1..ATTEMPTS {
+            match send().await {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) if is_unknown(&status) => self.tally.sent_again += 1,
+                Err(status) => return Err(TownError::refused(call)(status)),
+            }
+            (self.wake)().await;
+        }
+        send().await.map(Response::into_inner).map_err(TownError::refused(call))
     }
 
     fn request_id(&self, now: Moment) -> String {
@@ -288,6 +325,11 @@ impl Town {
         let opens = now.plus_ms(dice.between(1..=i64::from(CERTAIN / 10)));
         chat.plan(&self.habits, opens, entry_point, None, &mut dice, &mut self.agenda);
     }
+}
+
+/// Tells whether the same call may succeed later: the disk was slow, or the queue full.
+fn is_unknown(status: &Status) -> bool {
+    matches!(status.code(), Code::DeadlineExceeded | Code::Unavailable | Code::ResourceExhausted)
 }
 
 fn same_length(call: &'static str, wanted: usize, got: usize) -> Result<(), TownError> {

@@ -21,6 +21,9 @@ pub(crate) struct Tally {
     /// Events, messages and sales that were sent.
     pub(crate) sent: u64,
     pub(crate) already: u64,
+    /// Batches that had to be sent again: their `ALREADY`s hide what is new, so the counts and charges
+    /// below are too low then.
+    pub(crate) sent_again: u64,
     /// By the refusal's stable name.
     pub(crate) refused: BTreeMap<String, u64>,
     /// Recorded ad events, by kind.
