@@ -3,6 +3,7 @@
 
 use crate::state::Map;
 use crate::state::catalog::{Catalog, Family};
+use crate::types::hash::fnv1a;
 use crate::types::ids::number_of;
 use crate::types::proto::v1::{
     AgeBand, BillingEvent, Channel, Creative, EffectiveStatus, Placement, Targeting,
@@ -207,11 +208,8 @@ impl Row {
 }
 
 fn category(name: &str) -> u64 {
-    // FNV-1a; 0 stays free for "none".
-    let hash = name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    });
-    if name.is_empty() { 0 } else { hash.max(1) }
+    // Zero stays free for "none".
+    if name.is_empty() { 0 } else { fnv1a(name.bytes()).max(1) }
 }
 
 /// All live ads at one moment.

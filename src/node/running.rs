@@ -406,10 +406,11 @@ impl Helper {
     /// that holds it is on the disk.
     fn rotate(&self) {
         let now_s = self.clock.now().seconds();
-        let mut ring = self.front.sealer().ring().clone();
-        if !ring.is_due(now_s) {
+        let sealer = self.front.sealer();
+        if !sealer.ring().is_due(now_s) {
             return;
         }
+        let mut ring = sealer.ring().clone();
         ring.prune(now_s);
         let rotated = ring.rotate(&mut fill_from_system, now_s).map_err(io::Error::other);
         match rotated.and_then(|()| self.files.keep_ring(&ring)) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::chats::Chat;
 use crate::state::viewers::Viewer;
 use crate::state::{Map, Stamp};
+use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{ConversationOpened, Converted, Showing};
@@ -140,13 +141,10 @@ impl Bucket {
     }
 }
 
-/// Returns a number that differs, but for chance, when a conversion's content does. FNV-1a, 64 bits:
-/// it tells a caller's mistake from a repeat, and guards nothing.
+/// Returns a number that differs, but for chance, when a conversion's content does:
+/// it tells a caller's mistake from a repeat.
 pub fn content_of(fact: &Converted) -> u64 {
     let (micros, currency) =
         fact.value.as_ref().map_or((0, ""), |value| (value.micros, value.currency.as_str()));
-    let bytes = fact.name.bytes().chain([0]).chain(currency.bytes()).chain(micros.to_le_bytes());
-    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    })
+    fnv1a(fact.name.bytes().chain([0]).chain(currency.bytes()).chain(micros.to_le_bytes()))
 }

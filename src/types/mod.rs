@@ -4,6 +4,7 @@
 
 pub mod day;
 pub mod dice;
+pub mod hash;
 pub mod ids;
 pub mod iso;
 pub mod money;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::decide::board::Rates;
 use crate::decide::mutate::mutate;
-use crate::decide::purse::{LineId, Terms};
+use crate::decide::purse::LineId;
 use crate::decide::record::{Event, Known, record};
 use crate::decide::{Decided, auction, chats};
 use crate::node::live::Live;
@@ -13,8 +13,8 @@ use crate::state::catalog::Catalog;
 use crate::tokens::prefill_code;
 use crate::types::ids::{Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{Charge, LineKind};
-use crate::types::proto::v1::{BillingEvent, EventKind};
+use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
+use crate::types::proto::v1::{AdSet, BillingEvent, EventKind};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Conversion, Incoming, Mutation, Origin, Resource, Verdict};
 use crate::types::time::Moment;
@@ -67,11 +67,10 @@ impl Writer {
             Decided::Already => return Verdict::Already,
             Decided::Refused(refusal) => return Verdict::Refused(refusal),
         };
-        let charged = facts.iter().find_map(charge_of).map_or(0, |charge| charge.amount);
-        if let Some(token) = held
-            && facts.iter().any(|fact| charge_of(fact).is_some())
-        {
-            release(live, catalog, &token);
+        let billed = facts.iter().find_map(billed);
+        let charged = billed.map_or(0, |(_, charge)| charge.amount);
+        if let (Some(token), Some((showing, _))) = (held, billed) {
+            release(live, showing, &token);
         }
         self.note_outgoing(&facts);
         self.journal(shard, facts, now);
@@ -101,23 +100,23 @@ impl Writer {
 
     /// Grants anew what a write may have changed: the line's budget.
     fn regrant(&mut self, written: &Resource, now: Moment) {
-        let (kind, id, terms) = match written {
-            Resource::Account(row) => (LineKind::Account, row.id, Terms::of_account(row)),
-            Resource::Campaign(row) => (LineKind::Campaign, row.id, Terms::of_campaign(row)),
-            Resource::AdSet(row) => (LineKind::AdSet, row.id, Terms::of_ad_set(row)),
-            Resource::Business(_) | Resource::Endpoint(_) | Resource::Ad(_) => return,
+        let line = {
+            let catalog = self.live.catalog();
+            let campaign_of = |row: &AdSet| catalog.campaigns.get(row.campaign_id);
+            let (kind, account) = match written {
+                Resource::Account(row) => (LineKind::Account, Some(row.id)),
+                Resource::Campaign(row) => (LineKind::Campaign, Some(row.account_id)),
+                Resource::AdSet(row) => {
+                    (LineKind::AdSet, campaign_of(row).map(|campaign| campaign.account_id))
+                }
+                Resource::Business(_) | Resource::Endpoint(_) | Resource::Ad(_) => return,
+            };
+            account.map(|account| LineId { kind, id: written.id(), account })
         };
-        let account = match written {
-            Resource::Account(row) => Some(row.id),
-            Resource::Campaign(row) => Some(row.account_id),
-            Resource::AdSet(row) => {
-                let catalog = self.live.catalog();
-                catalog.campaigns.get(row.campaign_id).map(|campaign| campaign.account_id)
-            }
-            _ => None,
-        };
-        if let Some(account) = account {
-            self.grant(LineId { kind, id, account }, terms, now);
+        if let Some(line) = line
+            && let Some(terms) = self.terms_of(line)
+        {
+            self.grant(line, terms, now);
         }
     }
 }
@@ -172,22 +171,21 @@ fn conversion_of(
     (shard_of(outcome), chats::converted(catalog, known, chat.as_ref(), conversion, now))
 }
 
-fn charge_of(fact: &Kind) -> Option<&Charge> {
+fn billed(fact: &Kind) -> Option<(&Showing, &Charge)> {
     match fact {
-        Kind::ImpressionSeen(fact) => fact.charge.as_ref(),
-        Kind::Tapped(fact) => fact.charge.as_ref(),
+        Kind::ImpressionSeen(fact) => fact.showing.as_ref().zip(fact.charge.as_ref()),
+        Kind::Tapped(fact) => fact.showing.as_ref().zip(fact.charge.as_ref()),
         _ => None,
     }
 }
 
 /// Gives back what serving held for an ad whose billed event has come.
-fn release(live: &Live, catalog: &Catalog, token: &ViewToken) {
-    let Some(family) = catalog.family(token.ad) else { return };
+fn release(live: &Live, showing: &Showing, token: &ViewToken) {
     let billing = BillingEvent::try_from(i32::from(token.billing)).unwrap_or_default();
     let rates = Rates { tap: token.p_tap, chat: token.p_chat };
     let hold = auction::hold_of(billing, token.price_micros, rates);
     let minute = Moment::from_seconds(token.issued).minute();
-    live.board.account(family.account.id).release(minute, hold);
-    live.board.campaign(family.campaign.id).release(minute, hold);
-    live.board.ad_set(family.ad_set.id).release(minute, hold);
+    live.board.account(showing.account).release(minute, hold);
+    live.board.campaign(showing.campaign).release(minute, hold);
+    live.board.ad_set(showing.ad_set).release(minute, hold);
 }

@@ -81,7 +81,8 @@ impl Writer {
         }
     }
 
-    fn terms_of(&self, line: LineId) -> Option<Terms> {
+    /// Returns what a line's budget allows now.
+    pub(super) fn terms_of(&self, line: LineId) -> Option<Terms> {
         let catalog = self.live.catalog();
         match line.kind {
             LineKind::Unspecified => None,
