@@ -129,6 +129,7 @@ fn request(line: &str) -> Result<v1::AdRequest, BadRow> {
         posts: 10,
         positions: Vec::new(),
         time: Some(time(columns[1]).ok_or_else(|| BadRow::Time(columns[1].to_owned()))?),
+        ..Default::default()
     })
 }
 
@@ -240,7 +241,7 @@ fn campaign(
         targeting: Some(targeting),
         billing_event: billing.into(),
         bid: yuan(bid),
-        frequency_cap: Some(v1::FrequencyCap { max_impressions: 3, interval_hours: 24 }),
+        frequency_caps: vec![v1::FrequencyCap { max_frequency: 3, interval_hours: 24, event: 1 }],
         ..Default::default()
     };
     let creative = v1::Creative {

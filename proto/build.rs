@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
     "munadi/v1/common.proto",
     "munadi/v1/campaign_service.proto",
     "munadi/v1/ad_service.proto",
+    "munadi/v1/admin_service.proto",
+    "munadi/v1/explain_service.proto",
     "munadi/v1/event_service.proto",
     "munadi/v1/conversation_service.proto",
     "munadi/v1/report_service.proto",
@@ -16,13 +18,15 @@ const FILES: [&str; 8] = [
 ];
 
 /// Facts too large to lie beside the small ones that every event makes.
-const BOXED: [&str; 9] = [
+const BOXED: [&str; 11] = [
     "account_put",
     "business_put",
     "endpoint_put",
     "campaign_put",
     "ad_set_put",
     "ad_put",
+    "taxonomy_put",
+    "policy_rules_put",
     "converted",
     "conversion_credited",
     "outcome_declined",
@@ -40,6 +44,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     builder
         .bytes(".munadi.v1.PlacedAd.view_token")
         .bytes(".munadi.v1.AdEvent.view_token")
+        .bytes(".munadi.v1.AdRequest.frequency_token")
+        .bytes(".munadi.v1.RequestAdsResponse.frequency_token")
+        .bytes(".munadi.v1.StreamAdsResponse.frequency_token")
         .compile_fds(descriptors)?;
     Ok(())
 }

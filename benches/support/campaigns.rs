@@ -155,6 +155,7 @@ impl Advertiser {
                 headline: "Bread at your door".to_owned(),
                 media_url: format!("https://media.example/bread/{}/{number}.jpg", self.number),
                 media_sha256: vec![7; 32],
+                ..Default::default()
             }),
             destination: Some(v1::ChatDestination {
                 endpoint_id,

@@ -143,6 +143,7 @@ fn advertise(node: &Node, runtime: &Runtime) -> Result<Vec<u64>, Box<dyn Error>>
             body_hash: [0; 16],
             validate_only: false,
             change: Change::Create(resource),
+            approve: true,
         };
         runtime.block_on(node.mutate(mutation)).map(|created| created.id()).map_err(text)
     };

@@ -76,8 +76,13 @@ impl AdService for Noop {
     ) -> Result<Response<Self::StreamAdsStream>, Status> {
         let answers = self.answers.clone();
         let stream = request.into_inner().map(move |question| {
-            let v1::RequestAdsResponse { slots } = next(&answers).clone();
-            Ok(v1::StreamAdsResponse { sequence: question?.sequence, slots, error: None })
+            let v1::RequestAdsResponse { slots, frequency_token } = next(&answers).clone();
+            Ok(v1::StreamAdsResponse {
+                sequence: question?.sequence,
+                slots,
+                error: None,
+                frequency_token,
+            })
         });
         Ok(Response::new(Box::pin(stream)))
     }

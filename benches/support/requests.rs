@@ -106,6 +106,7 @@ fn ad_request(dice: &mut Xoshiro256PlusPlus) -> v1::AdRequest {
         gender: *[0, 1, 1, 2, 2, 3].choose(dice).expect("not empty"),
         os: *[1, 1, 1, 2, 3, 4].choose(dice).expect("not empty"),
         interests,
+        ..Default::default()
     };
     v1::AdRequest {
         placement: v1::Placement::Status.into(),
@@ -113,6 +114,7 @@ fn ad_request(dice: &mut Xoshiro256PlusPlus) -> v1::AdRequest {
         posts: POSTS,
         positions: Vec::new(),
         time: None,
+        ..Default::default()
     }
 }
 

@@ -158,7 +158,7 @@ impl FeedLines {
             most_per_tray: self.most_per_tray.unwrap_or(usual.most_per_tray),
             advertiser_distance_ms: distance_s.unwrap_or(usual.advertiser_distance_ms),
             floor_cpm_micros: self.floor_cpm_micros.unwrap_or(usual.floor_cpm_micros),
-            show_by_s: usual.show_by_s,
+            ..usual
         };
         let show_by_s = self.show_by_s.unwrap_or(usual.show_by_s.into());
         let slots_max = SLOTS_MAX as u8;

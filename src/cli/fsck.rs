@@ -168,6 +168,8 @@ mod tests {
                 profile: Profile::default(),
                 posts: 20,
                 positions: Vec::new(),
+                named: true,
+                ads_in_session: 0,
             };
             // The count of this tray is journaled when the node stops.
             node.request_ads(1, &Policy::default(), &request);

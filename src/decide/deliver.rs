@@ -6,7 +6,7 @@
 
 use crate::decide::chats::declined;
 use crate::decide::purse::charge;
-use crate::decide::record::showing_of;
+use crate::decide::record::{longest_cap, showing_of};
 use crate::state::bucket::Outgoing;
 use crate::state::catalog::Catalog;
 use crate::state::chats::Chat;
@@ -18,7 +18,7 @@ use crate::types::proto::journal::v1::{
     ClickMatched, ConversationOpened, ConversationTouch, ConversionCredited, Converted,
     OutboxSettled, OutcomeDeclined, Proof, Showing,
 };
-use crate::types::proto::v1::{DeclineReason, Outcome};
+use crate::types::proto::v1::{CapEvent, DeclineReason, Outcome};
 use crate::types::time::{DAY_MS, Moment};
 
 /// A tap earns what happens within this span: the `7d_click` window, the field's default (FACTS,
@@ -144,6 +144,8 @@ fn match_opening(
         implied_tap: touch.is_none(),
         charge,
         endpoint: fact.endpoint,
+        cap_hours: longest_cap(family.ad_set, CapEvent::Conversations),
+        tap_cap_hours: longest_cap(family.ad_set, CapEvent::Taps),
     }))
 }
 

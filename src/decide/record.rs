@@ -9,7 +9,7 @@ use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     Charge, FeedbackGiven, ImpressionSeen, Showing, Tapped, Watched,
 };
-use crate::types::proto::v1::{BillingEvent, EventKind};
+use crate::types::proto::v1::{AdSet, BillingEvent, CapEvent, EventKind, FrequencyCap};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::{PrefillCode, ViewToken};
@@ -130,14 +130,13 @@ fn see(
         let message = "the viewer has seen as many ads in 25 hours as are remembered";
         return Err(Refusal::new(Reason::ViewerFull, "view_token", message));
     }
-    let cap = known.family.ad_set.frequency_cap.unwrap_or_default();
     let show_by_ms = Moment::from_seconds(token.issued).0 + i64::from(token.show_by) * 1_000;
     let billed = token.billing == BillingEvent::Impressions as u8 && event_ms <= show_by_ms;
     Ok(Some(Kind::ImpressionSeen(ImpressionSeen {
         showing: Some(showing(known, token)),
         event_ms,
         charge: charge_if(known, token, billed),
-        cap_hours: cap.interval_hours,
+        cap_hours: longest_cap(known.family.ad_set, CapEvent::Impressions),
         placement: u32::from(token.placement),
         position: u32::from(token.position),
         country: u32::from(u16::from_be_bytes(token.country)),
@@ -157,6 +156,7 @@ fn tap(known: &Known<'_>, event: &Event<'_>, event_ms: i64) -> Kind {
         code: event.code.number(),
         endpoint: known.family.endpoint.id,
         conversation_price: if conversation { token.price_micros } else { 0 },
+        cap_hours: longest_cap(known.family.ad_set, CapEvent::Taps),
     })
 }
 
@@ -166,6 +166,16 @@ fn charge_if(known: &Known<'_>, token: &ViewToken, billed: bool) -> Option<Charg
 
 fn showing(known: &Known<'_>, token: &ViewToken) -> Showing {
     showing_of(&known.family, token.view, token.viewer, token.feed, token.issued)
+}
+
+/// Returns the longest interval of an ad set's caps on one kind of event, hours; 0: there is none.
+pub fn longest_cap(ad_set: &AdSet, event: CapEvent) -> u32 {
+    let caps = ad_set.frequency_caps.iter();
+    let counted = |cap: &&FrequencyCap| match cap.event() {
+        CapEvent::Unspecified => event == CapEvent::Impressions,
+        named => named == event,
+    };
+    caps.filter(counted).map(|cap| cap.interval_hours).max().unwrap_or_default()
 }
 
 /// Returns which ad was shown to whom, with everything above the ad.

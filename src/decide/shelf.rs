@@ -173,7 +173,7 @@ impl Row {
     fn of(family: Family<'_>) -> Self {
         let Family { ad, ad_set, campaign, account, endpoint, business } = family;
         let target = Target::of(&ad_set.targeting.clone().unwrap_or_default());
-        let cap = ad_set.frequency_cap.unwrap_or_default();
+        let cap = ad_set.frequency_caps.first().copied().unwrap_or_default();
         let ms = |time: &prost_types::Timestamp| {
             time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000)
         };
@@ -189,7 +189,7 @@ impl Row {
             end_ms: ad_set.end_time.as_ref().map_or(i64::MAX, ms),
             billing: ad_set.billing_event(),
             bid: ad_set.bid.as_ref().map_or(0, |bid| bid.micros),
-            cap_max: cap.max_impressions,
+            cap_max: cap.max_frequency,
             cap_hours: cap.interval_hours as u16,
             face: Box::new(Face {
                 creative: ad.creative.clone().unwrap_or_default(),
@@ -281,6 +281,7 @@ mod tests {
             gender: Gender::Female as u8,
             os: 1,
             interests: vec![3, 9],
+            ..Default::default()
         }
     }
 

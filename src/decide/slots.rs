@@ -47,6 +47,8 @@ mod tests {
             profile: Profile::default(),
             posts,
             positions: asked.to_vec(),
+            named: true,
+            ads_in_session: 0,
         };
         let mark =
             |place: &Place| format!("{}{}", place.position, if place.allowed { "" } else { "!" });

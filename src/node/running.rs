@@ -419,3 +419,58 @@ impl Helper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::journal::memory::{MemoryDisk, MemoryLog};
+    use crate::node::clock::MovedClock;
+    use crate::types::proto::v1::Account;
+    use crate::types::request::Change;
+
+    fn engine(disk: &MemoryDisk) -> (Front, Writer, Opened) {
+        let ring = KeyRing::generate(&mut |bytes: &mut [u8]| bytes.fill(7), 0);
+        open(Box::new(MemoryLog::open(disk)), ring, 1, Vec::new()).unwrap()
+    }
+
+    fn write(request_id: &str) -> Mutation {
+        Mutation {
+            tenant: 1,
+            any_tenant: false,
+            request_id: request_id.into(),
+            body_hash: [0; 16],
+            validate_only: false,
+            change: Change::Create(Resource::Account(Account::default())),
+            approve: true,
+        }
+    }
+
+    /// Runs a node whose journal another owner has gone on with: its next write is fenced off.
+    fn fenced(dir: &Path) -> Node {
+        let journal = JournalId([1; 16]);
+        let disk = MemoryDisk::new(journal);
+        let (front, writer, opened) = engine(&disk);
+        let (_, mut other, _) = engine(&disk);
+        other.step(Moment(1), [Work::Mutate(Box::new(write("other")), Box::new(drop))]);
+        let clock: Arc<dyn Clock> = Arc::new(MovedClock::at(Moment(2)));
+        let every = Duration::from_secs(3_600);
+        let files = Files::new(dir);
+        let (helper_front, helper_clock) = (front.clone(), Arc::clone(&clock));
+        let helper = Helper { front: helper_front, files, journal, clock: helper_clock, every };
+        Node::run(front, writer, opened, journal, clock, Some(helper)).unwrap()
+    }
+
+    #[test]
+    fn a_node_whose_journal_failed_says_so_and_still_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = fenced(dir.path());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let refused = runtime.block_on(node.mutate(write("ours"))).unwrap_err();
+        assert_eq!(refused.reason, Reason::Unavailable);
+        let (told, stopped) = mpsc::channel();
+        std::thread::spawn(move || told.send(node.stop().is_err()));
+        assert_eq!(stopped.recv_timeout(Duration::from_secs(10)), Ok(true));
+    }
+}

@@ -209,6 +209,7 @@ impl Seal<'_> {
             why_this_ad: Some(WhyThisAd {
                 advertiser: row.face.advertiser.clone(),
                 parameters: row.face.parameters.clone(),
+                payer: String::new(),
             }),
         }
     }

@@ -113,6 +113,8 @@ impl Bucket {
             | Kind::AdSetPut(_)
             | Kind::AdPut(_)
             | Kind::RequestAnswered(_)
+            | Kind::TaxonomyPut(_)
+            | Kind::PolicyRulesPut(_)
             | Kind::Granted(_)
             | Kind::ServedMinute(_)
             | Kind::OutcomeDeclined(_) => {}

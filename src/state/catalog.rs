@@ -221,6 +221,8 @@ impl Catalog {
                 self.answers_by_age.push_back(aged);
                 self.forget_answers(stamp.at.0 - REQUEST_MEMORY_MS);
             }
+            // Kept with the reviews.
+            Kind::TaxonomyPut(_) | Kind::PolicyRulesPut(_) => {}
             Kind::Granted(_)
             | Kind::ServedMinute(_)
             | Kind::ImpressionSeen(_)

@@ -83,6 +83,8 @@ impl ShardPart {
             | Kind::AdSetPut(_)
             | Kind::AdPut(_)
             | Kind::RequestAnswered(_)
+            | Kind::TaxonomyPut(_)
+            | Kind::PolicyRulesPut(_)
             | Kind::Granted(_)
             | Kind::ServedMinute(_)
             | Kind::ImpressionSeen(_)

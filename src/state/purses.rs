@@ -158,6 +158,8 @@ impl PurseChunk {
             | Kind::AdSetPut(_)
             | Kind::AdPut(_)
             | Kind::RequestAnswered(_)
+            | Kind::TaxonomyPut(_)
+            | Kind::PolicyRulesPut(_)
             | Kind::ServedMinute(_)
             | Kind::Watched(_)
             | Kind::FeedbackGiven(_)

@@ -86,7 +86,9 @@ pub fn route(fact: &Kind) -> Route {
         | Kind::CampaignPut(_)
         | Kind::AdSetPut(_)
         | Kind::AdPut(_)
-        | Kind::RequestAnswered(_) => Route { catalog: true, ..NOWHERE },
+        | Kind::RequestAnswered(_)
+        | Kind::TaxonomyPut(_)
+        | Kind::PolicyRulesPut(_) => Route { catalog: true, ..NOWHERE },
         Kind::Granted(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
         Kind::ServedMinute(fact) => {
             let mut chunks: Vec<_> = fact.rows.iter().map(|row| chunk_of(row.ad)).collect();

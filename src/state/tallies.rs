@@ -149,6 +149,8 @@ impl TallyChunk {
             | Kind::AdSetPut(_)
             | Kind::AdPut(_)
             | Kind::RequestAnswered(_)
+            | Kind::TaxonomyPut(_)
+            | Kind::PolicyRulesPut(_)
             | Kind::Granted(_)
             | Kind::Watched(_)
             | Kind::ConversationOpened(_)

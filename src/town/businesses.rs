@@ -207,8 +207,9 @@ impl Plan {
         let (billing_event, bid) = billing(dice, shape, subject.market);
         let (start_time, end_time) = schedule(dice, shape, self.start);
         let cap = v1::FrequencyCap {
-            max_impressions: 1 + dice.below(4) as u32,
+            max_frequency: 1 + dice.below(4) as u32,
             interval_hours: *dice.pick(&[6, 12, 24, 168]),
+            event: v1::CapEvent::Impressions.into(),
         };
         let ad_set = v1::AdSet {
             name: format!("{}, set {}", subject.name, number + 1),
@@ -217,7 +218,7 @@ impl Plan {
             bid_strategy: v1::BidStrategy::LowestCostWithBidCap.into(),
             bid: Some(bid),
             budget,
-            frequency_cap: shape.is_multiple_of(2).then_some(cap),
+            frequency_caps: if shape.is_multiple_of(2) { vec![cap] } else { Vec::new() },
             start_time,
             end_time,
             ..Default::default()
@@ -308,6 +309,7 @@ fn targeting(dice: &mut Dice, shape: u64, subject: &Subject<'_>) -> v1::Targetin
             Vec::new()
         },
         excluded_interests: if one_in(dice, 10) { vec![interest + 20] } else { Vec::new() },
+        ..Default::default()
     }
 }
 
@@ -325,6 +327,7 @@ fn ad(dice: &mut Dice, number: u64, subject: &Subject<'_>) -> v1::Ad {
                 String::new()
             },
             media_sha256: if with_media { hash } else { Vec::new() },
+            ..Default::default()
         }),
         destination: Some(v1::ChatDestination {
             endpoint_id: 0,
@@ -373,7 +376,7 @@ mod tests {
                 Resource::Endpoint(endpoint) => drop(channels.insert(endpoint.channel)),
                 Resource::AdSet(ad_set) => {
                     billing.insert(ad_set.billing_event);
-                    capped += usize::from(ad_set.frequency_cap.is_some());
+                    capped += usize::from(!ad_set.frequency_caps.is_empty());
                     timed += usize::from(ad_set.start_time.is_some() || ad_set.end_time.is_some());
                     assert!(ad_set.bid.unwrap().micros > 0);
                 }

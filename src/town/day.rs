@@ -87,8 +87,7 @@ impl Day {
                 placement: ask.placement.into(),
                 viewer: Some(viewer),
                 posts: ask.posts,
-                positions: Vec::new(),
-                time: None,
+                ..Default::default()
             },
             name: person.viewer.pseudonym.clone(),
             country: person.viewer.country.clone(),

@@ -12,7 +12,7 @@ const OTHER_INTERESTS: u64 = 60;
 const AGE_SHARES: [u32; 7] = [60, 230, 290, 190, 120, 70, 40];
 
 /// One viewer.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Person {
     /// What the feed tells with each request.
     pub(crate) viewer: ViewerContext,
@@ -50,6 +50,7 @@ fn person(seed: u64, number: u64) -> Person {
         gender: if gender > Gender::Other as i32 { 0 } else { gender },
         os,
         interests: interests(&mut dice),
+        ..Default::default()
     };
     Person {
         viewer,

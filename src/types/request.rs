@@ -1,5 +1,6 @@
 //! What the doors hand to the engine, parsed: ad requests, events, and writes to the catalog.
 
+use crate::types::hash::fnv1a;
 use crate::types::proto::v1;
 use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::{ClickToken, PrefillCode, ViewToken};
@@ -37,6 +38,10 @@ pub struct Profile {
     pub country: u16,
     /// The packed suffix of ISO 3166-2 within the country.
     pub region: u16,
+    /// A number of the operator's cities.
+    pub city: u32,
+    /// Latitude and longitude, millionths of a degree.
+    pub location: Option<(i32, i32)>,
     /// Two letters each as a big-endian number.
     pub languages: Vec<u16>,
     /// A [`v1::AgeBand`], 0 to 7.
@@ -45,8 +50,29 @@ pub struct Profile {
     pub gender: u8,
     /// A [`v1::Os`], 0 to 4.
     pub os: u8,
+    /// A [`v1::DeviceClass`], 0 to 4.
+    pub device_class: u8,
+    /// A [`v1::Connection`], 0 to 5.
+    pub connection: u8,
+    /// A [`v1::ViewerRecency`], 0 to 2.
+    pub recency: u8,
+    /// The system's version, four numbers of 16 bits, the first highest.
+    pub os_version: u64,
+    /// The app's version, in the same form.
+    pub app_version: u64,
+    /// Minutes ahead of UTC.
+    pub utc_offset_minutes: Option<i16>,
     /// Numbers of the taxonomy, ascending.
     pub interests: Vec<u16>,
+    /// Numbers of the operator's segments, ascending.
+    pub segments: Vec<u32>,
+    /// Custom key-values, as [`key_value`] hashes them, ascending.
+    pub key_values: Vec<u64>,
+}
+
+/// Returns the number that stands for a custom key and value.
+pub fn key_value(key: &str, value: &str) -> u64 {
+    fnv1a(key.bytes().chain([0]).chain(value.bytes()))
 }
 
 /// One tray's request, parsed.
@@ -54,19 +80,26 @@ pub struct Profile {
 pub struct AdRequest {
     /// Where the ads will stand.
     pub placement: v1::Placement,
-    /// The viewer's number; `None`: unknown viewer.
+    /// The viewer's number, from the pseudonym or the frequency token; `None`: never met.
     pub viewer: Option<u64>,
+    /// Whether a pseudonym names the viewer; if not, the answer carries a frequency token.
+    pub named: bool,
     /// What is known of the viewer.
     pub profile: Profile,
     /// Posts in the tray.
     pub posts: u16,
     /// Exact positions, ascending; empty: by the feed's policy.
     pub positions: Vec<u16>,
+    /// Ads shown since the viewer opened the app.
+    pub ads_in_session: u32,
 }
 
 /// The longest that an ad may wait to be seen and still be charged, seconds. Holds last a minute longer,
 /// and a showing is remembered until every token of it has ended.
 pub const SHOW_BY_S_MAX: u16 = 15 * 60;
+
+/// The attention that the first post gets: weights of positions are parts of this.
+pub const ATTENTION_ONE: u32 = 1 << 16;
 
 /// What one feed allows; loaded from the server's configuration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,6 +112,19 @@ pub struct Policy {
     pub most_per_tray: u8,
     /// The same advertiser not again to one viewer for this long, milliseconds.
     pub advertiser_distance_ms: i64,
+    /// The same category of business not again to one viewer for this long, milliseconds.
+    pub category_distance_ms: i64,
+    /// Most ads that one viewer is shown between opening the app and leaving it; 0: no limit.
+    pub most_per_session: u16,
+    /// Most ads that one viewer is shown in 24 hours; 0: no limit.
+    pub most_per_day: u16,
+    /// How much of a post's attention the next post gets, in 1/65,536: a position `p` is worth this to the
+    /// power of `p`. 65,536: all are alike.
+    pub attention_keep: u32,
+    /// What interrupting the viewer costs the feed, for 1,000 ads, micros: the auction's common reserve.
+    pub interruption_cpm_micros: i64,
+    /// What one ad that a viewer hides or reports costs the feed, micros: the auction's quality term.
+    pub hide_cost_micros: i64,
     /// Least price of 1,000 impressions, micros.
     pub floor_cpm_micros: i64,
     /// How long an ad may wait to be seen and still be charged, seconds.
@@ -92,6 +138,12 @@ impl Policy {
         min_gap: 4,
         most_per_tray: 3,
         advertiser_distance_ms: 5 * MINUTE_MS,
+        category_distance_ms: 0,
+        most_per_session: 0,
+        most_per_day: 0,
+        attention_keep: ATTENTION_ONE,
+        interruption_cpm_micros: 0,
+        hide_cost_micros: 0,
         floor_cpm_micros: 0,
         show_by_s: 600,
     };
@@ -221,6 +273,8 @@ pub struct Mutation {
     pub body_hash: [u8; 16],
     /// Judge, but change nothing.
     pub validate_only: bool,
+    /// Whether new and changed ads serve without an operator's review.
+    pub approve: bool,
     /// What to write.
     pub change: Change,
 }

@@ -13,8 +13,8 @@ use munadi::types::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
 
 use crate::stage::{Offer, Stage, event_at, letters, refused};
 
-fn cap(max_impressions: u32, interval_hours: u32) -> Offer {
-    let cap = Some(FrequencyCap { max_impressions, interval_hours });
+fn cap(max_frequency: u32, interval_hours: u32) -> Offer {
+    let cap = Some(FrequencyCap { max_frequency, interval_hours, event: 1 });
     Offer { cap, ..Offer::default() }
 }
 

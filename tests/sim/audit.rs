@@ -182,7 +182,9 @@ impl Ledger {
                 self.find(Key::Write(fact.tenant, fact.request_id.clone()), 0);
                 Ok(())
             }
-            Kind::AccountPut(_)
+            Kind::TaxonomyPut(_)
+            | Kind::PolicyRulesPut(_)
+            | Kind::AccountPut(_)
             | Kind::BusinessPut(_)
             | Kind::EndpointPut(_)
             | Kind::CampaignPut(_)
@@ -450,6 +452,8 @@ fn name_of(kind: &Kind) -> &'static str {
         Kind::AdSetPut(_) => "AdSetPut",
         Kind::AdPut(_) => "AdPut",
         Kind::RequestAnswered(_) => "RequestAnswered",
+        Kind::TaxonomyPut(_) => "TaxonomyPut",
+        Kind::PolicyRulesPut(_) => "PolicyRulesPut",
         Kind::Granted(_) => "Granted",
         Kind::ServedMinute(_) => "ServedMinute",
         Kind::ImpressionSeen(_) => "ImpressionSeen",

@@ -33,6 +33,8 @@ fn serve(world: &mut World) -> u64 {
         profile: Profile { country, ..Profile::default() },
         posts: 4,
         positions: Vec::new(),
+        named: true,
+        ads_in_session: 0,
     };
     // A new day is granted first.
     world.settle().expect("nothing fails");

@@ -44,6 +44,8 @@ impl World {
             profile: Profile::default(),
             posts: 9,
             positions: Vec::new(),
+            named: true,
+            ads_in_session: 0,
         };
         self.ask(1, request)?;
         let mut shops = Vec::new();
@@ -148,8 +150,9 @@ impl World {
         let own = !shared || self.luck.chance(300);
         let capped = self.luck.chance(400);
         let cap = FrequencyCap {
-            max_impressions: 1 + self.luck.below(3) as u32,
+            max_frequency: 1 + self.luck.below(3) as u32,
             interval_hours: *self.luck.pick(&[1, 6, 24]),
+            ..Default::default()
         };
         let texts = |values: &[&str]| values.iter().map(|text| (*text).to_owned()).collect();
         let countries: [&[&str]; 4] = [&["MX"], &["IN", "US"], &["BR", "MX"], &["US", "BR", "IN"]];
@@ -169,7 +172,7 @@ impl World {
             billing_event: billing,
             bid: money(bid, shop.currency),
             budget: own.then(|| self.random_budget(shop.currency, 2)),
-            frequency_cap: capped.then_some(cap),
+            frequency_caps: if capped { vec![cap] } else { Vec::new() },
             start_time: at(self.now_ms + begins).filter(|_| scheduled),
             end_time: at(self.now_ms + begins + span).filter(|_| scheduled),
             ..AdSet::default()
@@ -180,14 +183,15 @@ impl World {
     fn open_niches(&mut self, shops: &[Shop]) -> Finding {
         let before = (at(self.now_ms - 2 * DAY), at(self.now_ms - DAY));
         self.niche(&shops[0], NICHES[0], |set| (set.start_time, set.end_time) = before)?;
-        let cap = |max_impressions| Some(FrequencyCap { max_impressions, interval_hours: 240 });
-        self.niche(&shops[1], NICHES[1], |set| set.frequency_cap = cap(1))?;
+        let cap =
+            |max_frequency| vec![FrequencyCap { max_frequency, interval_hours: 240, event: 1 }];
+        self.niche(&shops[1], NICHES[1], |set| set.frequency_caps = cap(1))?;
         self.niche(&shops[2], NICHES[2], |_| {})?;
         self.niche(&shops[3], NICHES[3], |set| set.bid = money(100_000, "USD"))?;
         for round in 0..17 {
             let place = if round == 16 { Placement::Stories } else { Placement::Feed };
             self.niche(&shops[round % 4], NICHES[4], |set| {
-                set.frequency_cap = cap(1);
+                set.frequency_caps = cap(1);
                 set.targeting.as_mut().expect("given").placements = vec![place.into()];
             })?;
         }
@@ -243,7 +247,15 @@ impl World {
         let hash = blake3::hash(format!("{change:?}").as_bytes());
         let mut body_hash = [0; 16];
         body_hash.copy_from_slice(&hash.as_bytes()[..16]);
-        Mutation { tenant, any_tenant: false, request_id, body_hash, validate_only: false, change }
+        Mutation {
+            tenant,
+            any_tenant: false,
+            request_id,
+            body_hash,
+            validate_only: false,
+            change,
+            approve: true,
+        }
     }
 
     /// Writes one thing to the catalog, right or wrong, sometimes twice.
@@ -339,10 +351,10 @@ impl World {
                 return (account.id, Change::Update(Resource::AdSet(row), mask));
             }
             6 => {
-                if let Some(cap) = &mut row.frequency_cap {
-                    cap.max_impressions = 1 + self.luck.below(4) as u32;
+                if let Some(cap) = row.frequency_caps.first_mut() {
+                    cap.max_frequency = 1 + self.luck.below(4) as u32;
                 }
-                "frequency_cap"
+                "frequency_caps"
             }
             _ => {
                 row.configured_status = self.random_status();
@@ -392,7 +404,7 @@ impl World {
 
     /// Fills one viewer's record: another node showed it more ads than one is remembered to hide.
     pub(crate) fn grumble(&mut self) -> Finding {
-        let uncapped = |set: &&AdSet| set.frequency_cap.is_none();
+        let uncapped = |set: &&AdSet| set.frequency_caps.is_empty();
         let ad_sets: Vec<_> =
             self.ledger.rows.ad_sets.values().filter(uncapped).map(|set| set.id).collect();
         let mut ads = self.ledger.rows.ads.values();

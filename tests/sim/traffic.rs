@@ -219,6 +219,8 @@ impl World {
             profile: person.profile.clone(),
             posts,
             positions,
+            named: true,
+            ads_in_session: 0,
         };
         let anonymous = self.luck.chance(60);
         self.ask(feed, AdRequest { viewer: request.viewer.filter(|_| !anonymous), ..request })
@@ -267,8 +269,8 @@ impl World {
         if !self.is_writing() {
             rows.may_serve(ad.ad_id, now.0).map_err(|what| format!("ad {}: {what}", ad.ad_id))?;
         }
-        let cap = ad_set.frequency_cap.unwrap_or_default();
-        if cap.max_impressions > 0 && !self.is_writing() {
+        let cap = ad_set.frequency_caps.first().copied().unwrap_or_default();
+        if cap.max_frequency > 0 && !self.is_writing() {
             ensure(request.viewer.is_some(), || "a capped ad for an unknown viewer".into())?;
             let span = i64::from(cap.interval_hours) * HOUR;
             let place = (token.viewer, ad_set.id);
@@ -286,7 +288,7 @@ impl World {
                 list.iter().filter(open).count()
             });
             let sum = (seen + promised) as u32;
-            ensure(sum < cap.max_impressions, || {
+            ensure(sum < cap.max_frequency, || {
                 format!("ad set {}: {seen} seen, {promised} promised of {cap:?}", ad_set.id)
             })?;
         }

@@ -115,14 +115,14 @@ fn ad_set(luck: &mut Luck, number: u64, account: u64) -> AdSet {
         let seconds = (NOW.0 + hours * HOUR_MS) / 1_000;
         Some(prost_types::Timestamp { seconds, nanos: 0 })
     };
-    let cap = FrequencyCap { max_impressions: 1 + luck.below(2) as u32, interval_hours: 5 };
+    let cap = FrequencyCap { max_frequency: 1 + luck.below(2) as u32, interval_hours: 5, event: 1 };
     AdSet {
         id: mint(IdKind::AdSet, number),
         campaign_id: mint(IdKind::Campaign, account),
         targeting: Some(targeting),
         billing_event: billing,
         bid: Some(Money { micros: bid, currency: String::new() }),
-        frequency_cap: luck.chance(300).then_some(cap),
+        frequency_caps: if luck.chance(300) { vec![cap] } else { Vec::new() },
         start_time: luck.chance(200).then(|| time(luck.between(-1, 2))).flatten(),
         end_time: luck.chance(200).then(|| time(luck.between(0, 2))).flatten(),
         ..AdSet::default()
@@ -193,6 +193,8 @@ fn market(luck: &mut Luck) -> Market {
         profile: Profile { country, ..Profile::default() },
         posts: luck.below(14) as u16,
         positions: if luck.chance(200) { vec![1, 3, 9] } else { Vec::new() },
+        named: true,
+        ads_in_session: 0,
     };
     Market { shelf, board, viewer, promised, policy, request, free, rates }
 }

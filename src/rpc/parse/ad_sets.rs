@@ -19,7 +19,7 @@ const AD_SET: Shape = Shape {
         "targeting",
         "bid",
         "budget",
-        "frequency_cap",
+        "frequency_caps",
         "start_time",
         "end_time",
     ],
@@ -52,9 +52,10 @@ pub(in crate::rpc) fn ad_set(wire: Option<v1::AdSet>, verb: Verb) -> Result<Chan
     if fields.take("budget") {
         budget(row.budget.as_ref(), path.field("budget"))?;
     }
-    if fields.take("frequency_cap") {
-        let cap = row.frequency_cap.iter();
-        cap.into_iter().try_for_each(|it| frequency_cap(it, path.field("frequency_cap")))?;
+    if fields.take("frequency_caps") {
+        let caps = path.field("frequency_caps");
+        let each = row.frequency_caps.iter().enumerate();
+        each.into_iter().try_for_each(|(index, cap)| frequency_cap(cap, caps.at(index)))?;
     }
     span(&row, &fields, path)?;
     row.effective_status = 0;
@@ -69,7 +70,7 @@ fn frequency_cap(cap: &v1::FrequencyCap, path: Path) -> Result<(), Refusal> {
         let message = format!("is {value}: send 1 to {max}, or no cap at all");
         Err(path.field(name).refuse(Reason::FieldInvalid, message))
     };
-    check(cap.max_impressions, CAP_IMPRESSIONS_MAX, "max_impressions")?;
+    check(cap.max_frequency, CAP_IMPRESSIONS_MAX, "max_frequency")?;
     check(cap.interval_hours, CAP_HOURS_MAX, "interval_hours")
 }
 
@@ -111,10 +112,10 @@ mod tests {
         check("ad_set.targeting.age_min", |row| {
             row.targeting = Some(v1::Targeting { age_min: 1, ..Default::default() });
         });
-        check("ad_set.frequency_cap.max_impressions", |row| cap(row).max_impressions = 0);
-        check("ad_set.frequency_cap.max_impressions", |row| cap(row).max_impressions = 256);
-        check("ad_set.frequency_cap.interval_hours", |row| cap(row).interval_hours = 0);
-        check("ad_set.frequency_cap.interval_hours", |row| cap(row).interval_hours = 721);
+        check("ad_set.frequency_caps[0].max_frequency", |row| cap(row).max_frequency = 0);
+        check("ad_set.frequency_caps[0].max_frequency", |row| cap(row).max_frequency = 256);
+        check("ad_set.frequency_caps[0].interval_hours", |row| cap(row).interval_hours = 0);
+        check("ad_set.frequency_caps[0].interval_hours", |row| cap(row).interval_hours = 721);
         check("ad_set.end_time", |row| row.end_time = row.start_time);
         check("ad_set.start_time.seconds", |row| row.start_time = second(-1));
     }
@@ -136,7 +137,11 @@ mod tests {
             name: "Everyone".into(),
             billing_event: v1::BillingEvent::Impressions.into(),
             bid: Some(v1::Money { micros: 2_000_000, currency: "MXN".into() }),
-            frequency_cap: Some(v1::FrequencyCap { max_impressions: 3, interval_hours: 24 }),
+            frequency_caps: vec![v1::FrequencyCap {
+                max_frequency: 3,
+                interval_hours: 24,
+                event: 1,
+            }],
             start_time: second(1_800_000_000),
             end_time: second(1_800_000_001),
             ..v1::AdSet::default()
@@ -152,7 +157,7 @@ mod tests {
     }
 
     fn cap(row: &mut v1::AdSet) -> &mut v1::FrequencyCap {
-        row.frequency_cap.as_mut().unwrap()
+        &mut row.frequency_caps[0]
     }
 
     fn parse(row: v1::AdSet) -> Result<Change, Refusal> {

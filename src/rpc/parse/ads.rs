@@ -33,7 +33,9 @@ pub(in crate::rpc) fn ad_request(
     let pseudonym = viewer_path.field("pseudonym");
     let viewer = viewer(&wire_viewer.pseudonym, feed, sealer, pseudonym)?;
     let profile = profile(&wire_viewer, viewer_path)?;
-    Ok(AdRequest { placement, viewer, profile, posts: posts as u16, positions })
+    let (named, ads_in_session) = (viewer.is_some(), wire.ads_in_session);
+    let posts = posts as u16;
+    Ok(AdRequest { placement, viewer, named, profile, posts, positions, ads_in_session })
 }
 
 fn positions(wire: &[u32], posts: u32, path: Path) -> Result<Vec<u16>, Refusal> {
@@ -89,7 +91,8 @@ fn profile(wire: &v1::ViewerContext, path: Path) -> Result<Profile, Refusal> {
     let gender: v1::Gender = optional_variant(wire.gender, path.field("gender"))?;
     let os: v1::Os = optional_variant(wire.os, path.field("os"))?;
     let (age_band, gender, os) = (age_band as u8, gender as u8, os as u8);
-    Ok(Profile { country, region, languages, age_band, gender, os, interests })
+    let told = Profile { country, region, languages, age_band, gender, os, ..Profile::default() };
+    Ok(Profile { interests, ..told })
 }
 
 #[cfg(test)]
@@ -114,6 +117,7 @@ mod tests {
             gender: 1,
             os: 1,
             interests: vec![3, 9],
+            ..Profile::default()
         };
         assert_eq!(request.profile, profile);
     }
@@ -170,10 +174,11 @@ mod tests {
                 gender: v1::Gender::Female.into(),
                 os: v1::Os::Android.into(),
                 interests: vec![9, 3],
+                ..Default::default()
             }),
             posts: 20,
             positions: vec![2, 9],
-            time: None,
+            ..Default::default()
         }
     }
 

@@ -347,6 +347,7 @@ mod tests {
                 headline: "Today".into(),
                 media_url: "https://cdn.example/taco.mp4?v=1".into(),
                 media_sha256: vec![7; 32],
+                ..Default::default()
             }),
             destination: Some(v1::ChatDestination { endpoint_id: 9, ..Default::default() }),
             ..v1::Ad::default()

@@ -100,7 +100,15 @@ pub(in crate::rpc) fn mutation(
 ) -> Result<Mutation, Refusal> {
     text(&request_id, REQUEST_ID_CHARS_MAX, Path::root("request_id"))?;
     let Scope { tenant, any: any_tenant } = scope;
-    Ok(Mutation { tenant, any_tenant, request_id, body_hash, validate_only, change })
+    Ok(Mutation {
+        tenant,
+        any_tenant,
+        request_id,
+        body_hash,
+        validate_only,
+        approve: false,
+        change,
+    })
 }
 
 /// Returns what tells one write from another under the same request id: the first half of BLAKE3 over

@@ -118,6 +118,7 @@ mod tests {
             placements: vec![v1::Placement::Status.into()],
             interests: vec![v1::InterestGroup { any_of: vec![1, 65_535] }],
             excluded_interests: vec![2],
+            ..Default::default()
         }
     }
 

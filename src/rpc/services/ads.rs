@@ -28,7 +28,7 @@ impl AdService for Ads {
     ) -> Answer<v1::RequestAdsResponse> {
         let feed = self.feed(&request)?;
         let slots = feed.slots(request.into_inner().ad_request)?;
-        Ok(Response::new(v1::RequestAdsResponse { slots }))
+        Ok(Response::new(v1::RequestAdsResponse { slots, ..Default::default() }))
     }
 
     type StreamAdsStream = Answers<v1::StreamAdsResponse>;
@@ -42,11 +42,11 @@ impl AdService for Ads {
         let answer = move |wire: v1::StreamAdsRequest| {
             let sequence = wire.sequence;
             match feed.slots(wire.ad_request) {
-                Ok(slots) => v1::StreamAdsResponse { sequence, slots, error: None },
+                Ok(slots) => v1::StreamAdsResponse { sequence, slots, ..Default::default() },
                 Err(refusal) => v1::StreamAdsResponse {
                     sequence,
-                    slots: Vec::new(),
                     error: Some(refused_item(&refusal)),
+                    ..Default::default()
                 },
             }
         };

@@ -185,6 +185,8 @@ impl Stage {
             profile: Profile { country: letters("MX"), ..Profile::default() },
             posts: 3,
             positions: Vec::new(),
+            named: true,
+            ads_in_session: 0,
         }
     }
 

@@ -110,7 +110,7 @@ impl Offer {
             billing_event: self.billing.into(),
             bid: Some(self.money(self.bid * many)),
             budget: self.budget(self.ad_set),
-            frequency_cap: self.cap,
+            frequency_caps: self.cap.into_iter().collect(),
             start_time: time(self.start),
             end_time: time(self.end),
             ..AdSet::default()
@@ -142,7 +142,7 @@ impl Stage {
         });
         let request_id = request_id.to_owned();
         let (any_tenant, validate_only) = (false, false);
-        Mutation { tenant, any_tenant, request_id, body_hash, validate_only, change }
+        Mutation { tenant, any_tenant, request_id, body_hash, validate_only, change, approve: true }
     }
 
     pub(crate) fn try_create(&mut self, tenant: u32, row: Resource) -> Result<u64, Refusal> {
