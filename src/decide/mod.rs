@@ -12,6 +12,7 @@ pub mod record;
 pub mod select;
 pub mod shelf;
 pub mod slots;
+pub mod target;
 
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::refusal::Refusal;
