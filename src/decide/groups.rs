@@ -6,7 +6,8 @@
 
 use std::cmp::Reverse;
 
-use crate::decide::index::Worth;
+use crate::decide::board::Rates;
+use crate::decide::index::{Entry, Worth};
 
 /// An ad that may win a slot.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,11 +22,21 @@ pub struct Member {
     pub group: u64,
     /// What it is worth.
     pub worth: Worth,
+    /// The rates that it was valued with.
+    pub rates: Rates,
     /// Orders equals, the lowest first.
     pub lot: u64,
 }
 
 impl Member {
+    /// Returns an ad of the index; where it stands is left open.
+    pub fn of(entry: &Entry, worth: Worth, rates: Rates, lot: u64) -> Self {
+        let (ad, business) = (entry.ad, entry.business);
+        // The number of a business is small and a category's hash is not, but for chance.
+        let group = if entry.category == 0 { business.into() } else { entry.category };
+        Self { at: (0, 0), ad, business, group, worth, rates, lot }
+    }
+
     fn order(&self) -> (i64, Reverse<u64>, Reverse<u32>) {
         (self.worth.total(), Reverse(self.lot), Reverse(self.ad))
     }

@@ -7,12 +7,12 @@
 use crate::decide::auction::{Candidate, Scratch, Terms, Win, clear, hold_of, price_of};
 use crate::decide::board::{Board, Rates};
 use crate::decide::groups::{Groups, Member};
-use crate::decide::index::{Entry, Index, Segment, Visitor, Walker};
+use crate::decide::index::{Entry, Extra, Index, Segment, Visitor, Walker};
 use crate::decide::onlooker::Onlooker;
 use crate::decide::skip::Skip;
 use crate::decide::slots::{Place, places};
 use crate::decide::target::Told;
-use crate::state::catalog::Rules;
+use crate::state::rules::Blocks;
 use crate::types::hash::mix;
 use crate::types::proto::v1::NoAdReason;
 use crate::types::request::{ATTENTION_ONE, AdRequest, Policy};
@@ -26,7 +26,7 @@ pub struct Asked<'a> {
     /// Their money and rates.
     pub board: &'a Board,
     /// Where categories of ads may be shown.
-    pub rules: &'a Rules,
+    pub blocks: &'a Blocks,
     /// The viewer.
     pub onlooker: &'a Onlooker,
     /// What the feed allows.
@@ -37,13 +37,15 @@ pub struct Asked<'a> {
     pub now: Moment,
     /// A roll of the dice: orders equals.
     pub roll: u64,
+    /// How many ads are live, for anybody.
+    pub live_ads: usize,
 }
 
 impl Asked<'_> {
     /// Returns why an ad that is meant for the viewer can't be shown now; `None`: nothing stands against it.
-    pub fn obstacle(&self, segment: &Segment, entry: &Entry, value: i64) -> Option<Skip> {
-        let extra = segment.extra(entry);
-        let blocked = || self.rules.blocked(self.request.profile.country, self.request.profile.age_band);
+    pub fn obstacle(&self, entry: &Entry, extra: &Extra, value: i64) -> Option<Skip> {
+        let profile = &self.request.profile;
+        let blocked = || self.blocks.blocked(profile.country, profile.age_band);
         if entry.policy != 0 && entry.policy & blocked() != 0 {
             return Some(Skip::PolicyBlocked);
         }
@@ -154,10 +156,8 @@ impl Selector {
         if self.wins.len() < wanted.min(self.groups.len()) {
             furthest = Skip::InterruptionCost;
         }
-        let empty = match asked.index.is_empty() {
-            true => NoAdReason::NoLiveAds,
-            false => furthest.of_slot(),
-        };
+        let none_live = asked.live_ads == 0;
+        let empty = if none_live { NoAdReason::NoLiveAds } else { furthest.of_slot() };
         let mut wins = self.wins.iter().peekable();
         for place in &places {
             let won = wins.next_if(|win| self.positions[win.place] == place.position);
@@ -267,17 +267,13 @@ impl Visitor for Picker<'_> {
             if worth.total() < self.groups.least() {
                 continue;
             }
-            match self.asked.obstacle(segment, entry, worth.value) {
+            match self.asked.obstacle(entry, segment.extra(entry), worth.value) {
                 Some(skip) if skip.stage() > self.furthest.stage() => self.furthest = skip,
                 Some(_) => {}
                 None => {
                     self.offered += 1;
-                    let (ad, business) = (entry.ad, entry.business);
-                    let group = entry.group();
-                    let lot = self.asked.lot(ad);
-                    let rates = now.rates;
-                    let at = (lane, at);
-                    self.groups.offer(Member { at, ad, business, group, worth, rates, lot });
+                    let member = Member::of(entry, worth, now.rates, self.asked.lot(entry.ad));
+                    self.groups.offer(Member { at: (lane, at), ..member });
                 }
             }
         }

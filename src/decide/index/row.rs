@@ -251,6 +251,21 @@ impl Draft {
         Self { entry, extra, source, targets, ceilings, pace_ceiling, bound }
     }
 
+    /// Returns what selection reads.
+    pub const fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Returns when the ad runs and how often it may be seen.
+    pub const fn extra(&self) -> &Extra {
+        &self.extra
+    }
+
+    /// Returns its conjunctions.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
     /// Returns the ad's number.
     pub const fn ad(&self) -> u32 {
         self.entry.ad
