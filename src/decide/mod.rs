@@ -7,6 +7,7 @@ pub mod board;
 pub mod chats;
 pub mod deliver;
 pub mod mutate;
+pub mod onlooker;
 pub mod purse;
 pub mod record;
 pub mod select;

@@ -7,9 +7,9 @@ use std::cmp::Reverse;
 
 use crate::decide::auction::{hold_of, price_of, value_of};
 use crate::decide::board::{Board, Rates};
+use crate::decide::onlooker::Onlooker;
 use crate::decide::shelf::{Row, Shelf};
 use crate::decide::slots::places;
-use crate::state::viewers::{CAPPED_AD_SETS_MAX, CapCount, Hidden, Viewer};
 use crate::types::dice::Dice;
 use crate::types::proto::v1::NoAdReason;
 use crate::types::request::{AdRequest, Policy};
@@ -82,82 +82,6 @@ impl Skip {
             Self::BelowFloor => NoAdReason::BelowFloor,
             Self::CapStateFull => NoAdReason::CapStateFull,
         }
-    }
-}
-
-/// An ad that was promised to the viewer and not seen yet.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Promise {
-    /// The view it will be.
-    pub view: u64,
-    /// Its ad set.
-    pub ad_set: u64,
-    /// Its business.
-    pub business: u64,
-    /// When it was promised, milliseconds.
-    pub at_ms: i64,
-    /// When the promise ends, milliseconds.
-    pub until_ms: i64,
-}
-
-/// A copy of what selection needs to know of one viewer.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Onlooker {
-    /// Whether the feed told who it is. Capped ads need to know.
-    pub known: bool,
-    caps: Vec<CapCount>,
-    recent: Vec<(u64, i64)>,
-    hidden: Vec<Hidden>,
-    promised: Vec<Promise>,
-}
-
-impl Onlooker {
-    /// Returns the copy of a viewer with the promises made to it.
-    pub fn of(viewer: Option<&Viewer>, promised: &[Promise], now: Moment) -> Self {
-        let promised =
-            promised.iter().filter(|promise| promise.until_ms > now.0).copied().collect();
-        let mut onlooker = Self { known: true, promised, ..Self::default() };
-        if let Some(viewer) = viewer {
-            onlooker.caps.clone_from(&viewer.caps);
-            onlooker.hidden.clone_from(&viewer.hidden);
-            let seen = |view: &crate::state::viewers::View| {
-                (view.business, Moment::from_seconds(view.issued_s).0)
-            };
-            onlooker.recent = viewer.views.iter().map(seen).collect();
-        }
-        onlooker
-    }
-
-    fn hides(&self, row: &Row) -> bool {
-        let is = |hidden: &Hidden| hidden.id == if hidden.business { row.business } else { row.ad };
-        self.hidden.iter().any(is)
-    }
-
-    fn cap_of(&self, row: &Row, now: Moment) -> Result<(), Skip> {
-        if row.cap_max == 0 {
-            return Ok(());
-        }
-        if !self.known {
-            return Err(Skip::FrequencyCapped);
-        }
-        let promised = self.promised.iter().filter(|promise| promise.ad_set == row.ad_set).count();
-        let counted = self.caps.iter().find(|cap| cap.ad_set == row.ad_set);
-        let seen = counted.map_or(0, |cap| cap.within(row.cap_hours, now));
-        if seen + promised as u32 >= row.cap_max {
-            return Err(Skip::FrequencyCapped);
-        }
-        let others = |promise: &&Promise| !self.caps.iter().any(|cap| cap.ad_set == promise.ad_set);
-        let room = CAPPED_AD_SETS_MAX.saturating_sub(self.promised.iter().filter(others).count());
-        if counted.is_none() && self.caps.len() >= room {
-            return Err(Skip::CapStateFull);
-        }
-        Ok(())
-    }
-
-    fn saw_business_since(&self, business: u64, since_ms: i64) -> bool {
-        let promised = self.promised.iter().map(|promise| (promise.business, promise.at_ms));
-        let mut shown = self.recent.iter().copied().chain(promised);
-        shown.any(|(of, at_ms)| of == business && at_ms > since_ms)
     }
 }
 
@@ -264,13 +188,7 @@ fn offer(
     if now.0 < row.start_ms || now.0 >= row.end_ms {
         return Err(Skip::OutsideSchedule);
     }
-    if onlooker.hides(row) {
-        return Err(Skip::HiddenByViewer);
-    }
-    onlooker.cap_of(row, now)?;
-    if onlooker.saw_business_since(row.business, now.0 - policy.advertiser_distance_ms) {
-        return Err(Skip::Separation);
-    }
+    onlooker.admits(&row.passing(), now)?;
     let rates = board.rates(row.ad);
     let value = value_of(row.billing, row.bid, rates);
     // What one showing costs at the most, on the average: a thousandth of what a thousand are worth.

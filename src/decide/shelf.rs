@@ -1,9 +1,10 @@
 //! The live ads as serving reads them: one row an ad with everything above it resolved. Immutable; a
 //! change makes a new shelf.
 
+use crate::decide::onlooker::{Cap, Passing};
 use crate::state::Map;
 use crate::state::catalog::{Catalog, Family};
-use crate::types::hash::fnv1a;
+use crate::types::hash::category_number;
 use crate::types::ids::number_of;
 use crate::types::proto::v1::{
     AgeBand, BillingEvent, Channel, Creative, EffectiveStatus, Placement, Targeting,
@@ -38,10 +39,8 @@ pub struct Row {
     pub billing: BillingEvent,
     /// Ceiling for one billed event (for impressions: 1,000), micros.
     pub bid: i64,
-    /// Impressions allowed within the cap's interval; 0: not capped.
-    pub cap_max: u32,
-    /// The cap's interval, hours.
-    pub cap_hours: u16,
+    /// The caps of its ad set.
+    pub caps: Vec<Cap>,
     /// What the answer carries.
     pub face: Box<Face>,
 }
@@ -173,7 +172,6 @@ impl Row {
     fn of(family: Family<'_>) -> Self {
         let Family { ad, ad_set, campaign, account, endpoint, business } = family;
         let target = Target::of(&ad_set.targeting.clone().unwrap_or_default());
-        let cap = ad_set.frequency_caps.first().copied().unwrap_or_default();
         let ms = |time: &prost_types::Timestamp| {
             time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000)
         };
@@ -184,13 +182,12 @@ impl Row {
             account: account.id,
             business: business.id,
             endpoint: endpoint.id,
-            category: category(&business.category),
+            category: category_number(&business.category),
             start_ms: ad_set.start_time.as_ref().map_or(i64::MIN, ms),
             end_ms: ad_set.end_time.as_ref().map_or(i64::MAX, ms),
             billing: ad_set.billing_event(),
             bid: ad_set.bid.as_ref().map_or(0, |bid| bid.micros),
-            cap_max: cap.max_frequency,
-            cap_hours: cap.interval_hours as u16,
+            caps: Cap::of(ad_set).collect(),
             face: Box::new(Face {
                 creative: ad.creative.clone().unwrap_or_default(),
                 advertiser: business.name.clone(),
@@ -205,11 +202,12 @@ impl Row {
             target,
         }
     }
-}
 
-fn category(name: &str) -> u64 {
-    // Zero stays free for "none".
-    if name.is_empty() { 0 } else { fnv1a(name.bytes()).max(1) }
+    /// Returns what the checks of a viewer need to know.
+    pub fn passing(&self) -> Passing<'_> {
+        let Self { ad, ad_set, business, category, .. } = *self;
+        Passing { ad, ad_set, business, category, caps: &self.caps }
+    }
 }
 
 /// All live ads at one moment.

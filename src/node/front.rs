@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::node::live::Live;
+use crate::node::serve::Answer;
 use crate::report::pull::{Pulled, ShardPage, closed_before, merge};
 use crate::report::query::{Query, Report, add_feeds, complete_up_to};
 use crate::state::catalog::Catalog;
@@ -15,7 +16,7 @@ use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Campaign, Conversation, QueryReportResponse, Slot, Touch,
+    Account, Ad, AdSet, Campaign, Conversation, QueryReportResponse, Touch,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
@@ -40,7 +41,7 @@ impl Front {
         policy: &Policy,
         request: &AdRequest,
         now: Moment,
-    ) -> Vec<Slot> {
+    ) -> Answer {
         self.0.request_ads(feed, policy, request, now)
     }
 

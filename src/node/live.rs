@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use arc_swap::ArcSwap;
 
 use crate::decide::board::{Board, Rates};
+use crate::decide::onlooker::Promise;
 use crate::decide::purse::{LineId, Terms};
-use crate::decide::select::Promise;
 use crate::decide::shelf::Shelf;
 use crate::node::checkpoint::Progress;
 use crate::node::counts::Counts;
@@ -22,9 +22,6 @@ use crate::types::ids::SHARDS;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
 use crate::types::time::Moment;
-
-/// A cell with more viewers than this that were promised ads is looked through for lapsed promises.
-const PROMISED_BEFORE_SWEEP: usize = 64;
 
 /// What was promised to one viewer and not seen yet. Not journaled: a crash forgets it.
 #[derive(Debug, Default)]
@@ -42,12 +39,16 @@ pub(in crate::node) struct Cell {
     pub(in crate::node) facts: Bucket,
     /// By viewer.
     pub(in crate::node) promised: Map<u64, Promises>,
+    /// The minute in which lapsed promises were last forgotten.
+    pub(in crate::node) swept_minute: u32,
 }
 
 impl Cell {
-    /// Returns a viewer's promises, and forgets lapsed ones of others when there are many.
+    /// Returns a viewer's promises, and forgets once a minute the lapsed ones of others: a promise is
+    /// then looked at as many times as it has minutes, however many viewers share the cell.
     pub(in crate::node) fn promises(&mut self, viewer: u64, now: Moment) -> &mut Promises {
-        if self.promised.len() > PROMISED_BEFORE_SWEEP {
+        if now.minute() != self.swept_minute {
+            self.swept_minute = now.minute();
             let open =
                 |promises: &Promises| promises.list.iter().any(|promise| promise.until_ms > now.0);
             self.promised.retain(|number, promises| *number == viewer || open(promises));

@@ -18,3 +18,4 @@ pub use front::{Front, PULL_ROWS_MAX};
 pub use queue::QUEUE_MAX;
 pub use recover::{OpenError, Opened, fold, open};
 pub use running::{Node, NodeOptions, Pending, StartError};
+pub use serve::Answer;

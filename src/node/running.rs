@@ -20,13 +20,14 @@ use crate::node::files::Files;
 use crate::node::front::Front;
 use crate::node::queue::{Queue, Turned};
 use crate::node::recover::{OpenError, Opened, open};
+use crate::node::serve::Answer;
 use crate::node::writer::{Reply, Work, Writer};
 use crate::report::pull::Pulled;
 use crate::report::query::Query;
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
 use crate::types::ids::{BatchNo, JournalId, SeqVector};
-use crate::types::proto::v1::{Conversation, QueryReportResponse, Slot};
+use crate::types::proto::v1::{Conversation, QueryReportResponse};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{
     AdRequest, Incoming, Mutation, Policy, Resource, ResourceKind, Scope, Verdict,
@@ -179,7 +180,7 @@ impl Node {
     }
 
     /// Fills a tray. Waits for nothing.
-    pub fn request_ads(&self, feed: u32, policy: &Policy, request: &AdRequest) -> Vec<Slot> {
+    pub fn request_ads(&self, feed: u32, policy: &Policy, request: &AdRequest) -> Answer {
         metrics::counter!("munadi_ad_requests_total").increment(1);
         self.front.request_ads(feed, policy, request, self.now())
     }

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use prost::bytes::Bytes;
+
 use crate::channels::{Channel, LinkParts, chat_link};
 use crate::decide::board::Board;
-use crate::decide::select::{Onlooker, Passes, Placed, Promise, Skip, Tray, select};
+use crate::decide::onlooker::{Onlooker, Promise};
+use crate::decide::select::{Passes, Placed, Skip, Tray, select};
 use crate::decide::shelf::{Row, Shelf};
 use crate::node::counts::{Stripe, Walk};
 use crate::node::live::Live;
@@ -21,6 +24,15 @@ use crate::types::token::{ClickToken, PackedPrice, ViewToken};
 /// How often a tray is selected again because its viewer changed meanwhile.
 const ATTEMPTS: usize = 3;
 
+/// What a feed is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Ascending by position, each with an ad or the reason for none.
+    pub slots: Vec<Slot>,
+    /// For the next request for a viewer without a pseudonym; empty for one with.
+    pub frequency_token: Bytes,
+}
+
 /// A tray with the names of its views, ready to be sealed.
 struct Promised {
     tray: Tray,
@@ -35,12 +47,16 @@ impl Live {
         policy: &Policy,
         request: &AdRequest,
         now: Moment,
-    ) -> Vec<Slot> {
+    ) -> Answer {
         let shelf = self.shelf.load_full();
         let mut stripe = self.counts.stripe();
+        // Nothing is known of a viewer never met, but what it is promised now is kept.
+        let viewer = request.viewer.unwrap_or_else(|| stripe.dice.roll());
+        let asking = Asking { viewer, policy, request, now };
+        let mut onlooker = Onlooker::default();
         let promised = (0..ATTEMPTS).find_map(|_| {
             let mut walk = Walk::default();
-            let promised = self.attempt(&shelf, policy, request, now, &mut stripe, &mut walk)?;
+            let promised = self.attempt(&shelf, &asking, &mut onlooker, &mut stripe, &mut walk)?;
             let placed = promised.tray.slots.iter().filter_map(|(_, slot)| slot.as_ref().ok());
             stripe.walked(&shelf, &walk, placed.map(|placed| (placed.row, placed.hold)));
             Some(promised)
@@ -52,7 +68,7 @@ impl Live {
         stripe.answered(feed, request.placement, served as u32, empty);
         drop(stripe);
         let sealer = self.sealer.load_full();
-        let seal = Seal { shelf: &shelf, sealer: &sealer, feed, policy, request, now };
+        let seal = Seal { shelf: &shelf, sealer: &sealer, feed, viewer, policy, request, now };
         let mut views = promised.views.iter();
         let slots = promised.tray.slots.into_iter().map(|(position, slot)| {
             let filling = match slot {
@@ -65,25 +81,22 @@ impl Live {
             };
             Slot { position: position.into(), filling: Some(filling) }
         });
-        slots.collect()
+        Answer { slots: slots.collect(), frequency_token: Bytes::new() }
     }
 
     /// Selects once and promises what was selected; `None`: the viewer changed meanwhile.
     fn attempt(
         &self,
         shelf: &Arc<Shelf>,
-        policy: &Policy,
-        request: &AdRequest,
-        now: Moment,
+        asking: &Asking<'_>,
+        onlooker: &mut Onlooker,
         stripe: &mut Stripe,
         walk: &mut Walk,
     ) -> Option<Promised> {
-        let (onlooker, version) = match request.viewer {
-            Some(viewer) => self.look(viewer, now),
-            None => (Onlooker::default(), (0, 0)),
-        };
+        let Asking { viewer, policy, request, now } = *asking;
+        let version = self.look(viewer, policy, now, onlooker);
         let dice = &mut stripe.dice;
-        let mut tray = select(shelf, &self.board, &onlooker, policy, request, now, dice, walk);
+        let mut tray = select(shelf, &self.board, onlooker, policy, request, now, dice, walk);
         for (_, slot) in &mut tray.slots {
             if let Ok(placed) = slot
                 && !hold(&self.board, &shelf.rows[placed.row as usize], placed, now)
@@ -97,12 +110,12 @@ impl Live {
         let until_ms = now.0 + i64::from(policy.show_by_s) * 1_000;
         let promises = placed.iter().zip(&views).map(|(placed, view)| {
             let row = &shelf.rows[placed.row as usize];
-            let (ad_set, business) = (row.ad_set, row.business);
-            Promise { view: *view, ad_set, business, at_ms: now.0, until_ms }
+            let Row { ad_set, business, category, .. } = *row;
+            let capped = !row.caps.is_empty();
+            Promise { view: *view, ad_set, business, category, capped, at_ms: now.0, until_ms }
         });
-        if let Some(viewer) = request.viewer
-            && !self.promise(viewer, version, promises, now)
-        {
+        // What promises nothing can break no promise.
+        if !placed.is_empty() && !self.promise(viewer, version, promises, now) {
             let minute = now.minute();
             for placed in placed {
                 let row = &shelf.rows[placed.row as usize];
@@ -113,15 +126,19 @@ impl Live {
         Some(Promised { tray, views })
     }
 
-    fn look(&self, viewer: u64, now: Moment) -> (Onlooker, (u32, u32)) {
+    /// Takes a copy of a viewer; returns the versions that it had.
+    fn look(
+        &self,
+        viewer: u64,
+        policy: &Policy,
+        now: Moment,
+        onlooker: &mut Onlooker,
+    ) -> (u32, u32) {
         let cell = self.cell(viewer);
         let (facts, promises) = (cell.facts.viewers.get(&viewer), cell.promised.get(&viewer));
         let list = promises.map_or(&[][..], |promises| &promises.list);
-        let version = (
-            facts.map_or(0, |facts| facts.version),
-            promises.map_or(0, |promises| promises.version),
-        );
-        (Onlooker::of(facts, list, now), version)
+        onlooker.look(facts, list, policy, now);
+        (facts.map_or(0, |facts| facts.version), promises.map_or(0, |promises| promises.version))
     }
 
     /// Notes promises to a viewer unless it changed since it was looked at.
@@ -163,10 +180,19 @@ fn busy(policy: &Policy, request: &AdRequest) -> Promised {
     Promised { tray: Tray { slots }, views: Vec::new() }
 }
 
+/// Who asks for what.
+struct Asking<'a> {
+    viewer: u64,
+    policy: &'a Policy,
+    request: &'a AdRequest,
+    now: Moment,
+}
+
 struct Seal<'a> {
     shelf: &'a Shelf,
     sealer: &'a Sealer,
     feed: u32,
+    viewer: u64,
     policy: &'a Policy,
     request: &'a AdRequest,
     now: Moment,
@@ -176,7 +202,7 @@ impl Seal<'_> {
     fn seal(&self, placed: &Placed, position: u16, view: u64) -> PlacedAd {
         let row = &self.shelf.rows[placed.row as usize];
         let profile = &self.request.profile;
-        let viewer = self.request.viewer.unwrap_or(view);
+        let viewer = self.viewer;
         let issued = self.now.seconds();
         let token = ViewToken {
             view,
