@@ -94,8 +94,8 @@ impl Groups {
         if member.worth.total() < self.least {
             return;
         }
-        match self.best.iter_mut().find(|group| group.first.group == member.group) {
-            Some(group) => group.offer(member),
+        match self.best.iter().position(|group| group.first.group == member.group) {
+            Some(known) => self.best[known].offer(member),
             None if self.best.len() < self.wanted => {
                 self.best.push(Group { first: member, second: None });
             }

@@ -263,25 +263,38 @@ impl Target {
         };
         overlap(&self.places, &told.places) || told.location.is_some_and(inside)
     }
+}
 
-    /// Returns the names of the parameters that this targeting uses, for "why this ad".
-    pub fn parameters(&self) -> Vec<String> {
-        const NAMES: [&str; TRAITS] =
-            ["age", "gender", "os", "placement", "device", "connection", "recency"];
-        let traits = self.traits.iter().zip(NAMES).map(|(mask, name)| (name, *mask != ANY));
-        let tagged = !self.groups.is_empty() || !self.excluded_tags.is_empty();
-        let placed = !self.places.is_empty() || !self.circles.is_empty();
-        let lists = [
-            ("country", !self.countries.is_empty()),
-            ("place", placed || !self.excluded_places.is_empty()),
-            ("language", !self.languages.is_empty()),
-            ("interests", tagged),
-            ("time", self.hours.is_some()),
-            ("version", self.os_versions.is_some() || self.app_versions.is_some()),
+/// Returns the names of the parameters that an ad set's targeting uses, for "why this ad".
+pub fn parameters(ad_set: &AdSet) -> Vec<String> {
+    let mut names = Vec::new();
+    for wire in ad_set.targeting.iter().chain(&ad_set.or_targeting) {
+        let placed = !wire.regions.is_empty() || !wire.cities.is_empty() || !wire.radii.is_empty();
+        let unplaced = !wire.excluded_regions.is_empty() || !wire.excluded_cities.is_empty();
+        let interests = !wire.interests.is_empty() || !wire.excluded_interests.is_empty();
+        let segments = !wire.segments.is_empty() || !wire.excluded_segments.is_empty();
+        let values = !wire.key_values.is_empty() || !wire.excluded_key_values.is_empty();
+        let used = [
+            ("country", !wire.countries.is_empty()),
+            ("place", placed || unplaced),
+            ("language", !wire.languages.is_empty()),
+            ("age", wire.age_min != 0 || wire.age_max != 0),
+            ("gender", !wire.genders.is_empty()),
+            ("os", !wire.os.is_empty() || wire.os_version.is_some()),
+            ("device", !wire.device_classes.is_empty()),
+            ("connection", !wire.connections.is_empty()),
+            ("app_version", wire.app_version.is_some()),
+            ("placement", !wire.placements.is_empty()),
+            ("interests", interests),
+            ("audience", segments || values),
+            ("time", !wire.hours_of_week.is_empty()),
+            ("recency", wire.viewer_recency != 0),
         ];
-        let used = lists.into_iter().chain(traits).filter(|(_, used)| *used);
-        used.map(|(name, _)| name.to_owned()).collect()
+        let new = used.iter().filter(|(name, used)| *used && !names.contains(name));
+        let new: Vec<_> = new.map(|(name, _)| *name).collect();
+        names.extend(new);
     }
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// Tells whether a version that may not be told lies in a range that may not be asked for.
@@ -387,7 +400,7 @@ mod tests {
         assert!(matches(&Targeting::default()));
         let told = Told::default();
         assert!(Target::of(&AdSet::default())[0].matches(&told));
-        assert!(Target::of(&AdSet::default())[0].parameters().is_empty());
+        assert!(parameters(&AdSet::default()).is_empty());
     }
 
     fn texts(values: &[&str]) -> Vec<String> {

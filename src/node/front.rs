@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::node::live::Live;
+use crate::node::serve::Answer;
 use crate::report::pull::{Pulled, ShardPage, closed_before, merge};
 use crate::report::query::{Query, Report, add_feeds, complete_up_to};
 use crate::state::catalog::Catalog;
@@ -16,7 +17,7 @@ use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Campaign, Conversation, PolicyRule, QueryReportResponse, Slot, Taxonomy,
+    Account, Ad, AdSet, Campaign, Conversation, PolicyRule, QueryReportResponse, Taxonomy,
     TaxonomyEntry, Touch,
 };
 use crate::types::refusal::{Reason, Refusal};
@@ -42,7 +43,7 @@ impl Front {
         policy: &Policy,
         request: &AdRequest,
         now: Moment,
-    ) -> Vec<Slot> {
+    ) -> Answer {
         self.0.request_ads(feed, policy, request, now)
     }
 
@@ -58,7 +59,7 @@ impl Front {
 
     /// Returns how many ads are live.
     pub fn live_ads(&self) -> usize {
-        self.0.shelf.load().rows.len()
+        self.0.live_ads()
     }
 
     /// Returns the newest version of a thing, with its effective status.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use munadi::decide::auction::{hold_of, price_of, value_of};
 use munadi::decide::board::{Board, Rates};
-use munadi::decide::select::{Onlooker, Passes, Promise, Skip, select};
+use munadi::decide::onlooker::{Onlooker, Promise};
+use munadi::decide::select::{Passes, Skip, select};
 use munadi::decide::shelf::{Row, Shelf};
 use munadi::state::catalog::Catalog;
 use munadi::state::viewers::Viewer;
@@ -17,7 +18,7 @@ use munadi::types::proto::journal::v1::{
     ImpressionSeen, Showing,
 };
 use munadi::types::proto::v1::{
-    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, ChatDestination, EventKind,
+    Account, Ad, AdSet, Business, Campaign, CapEvent, ChannelEndpoint, ChatDestination, EventKind,
     FrequencyCap, Money, NoAdReason, Placement, Targeting,
 };
 use munadi::types::request::{AdRequest, Policy, Profile};
@@ -147,8 +148,9 @@ fn viewer(luck: &mut Luck, shelf: &Shelf) -> Viewer {
             issued_s: at.seconds(),
             ..Showing::default()
         });
-        let cap_hours = if row.cap_max > 0 { 5 } else { 0 };
-        let seen = ImpressionSeen { showing, cap_hours, ..ImpressionSeen::default() };
+        let cap_hours = if row.caps.is_empty() { 0 } else { 5 };
+        let category = row.category;
+        let seen = ImpressionSeen { showing, cap_hours, category, ..ImpressionSeen::default() };
         bucket.apply(stamp(2 * seq), &Kind::ImpressionSeen(seen));
         if luck.chance(200) {
             let kind = *luck.pick(&[EventKind::HideAd, EventKind::HideBusiness]);
@@ -178,14 +180,21 @@ fn market(luck: &mut Luck) -> Market {
     let mut promised = Vec::new();
     for view in 0..luck.below(3) {
         if let Some(row) = shelf.rows.get(luck.below(1 + shelf.rows.len() as u64) as usize) {
-            let (ad_set, business) = (row.ad_set, row.business);
+            let Row { ad_set, business, category, .. } = *row;
+            let (capped, at_ms) = (!row.caps.is_empty(), NOW.0 - 1);
             let until_ms = NOW.0 + luck.between(-1, 2);
-            promised.push(Promise { view, ad_set, business, at_ms: NOW.0 - 1, until_ms });
+            promised.push(Promise { view, ad_set, business, category, capped, at_ms, until_ms });
         }
     }
     let floor_cpm_micros = *luck.pick(&[0, 0, 1_500_000]);
     let advertiser_distance_ms = *luck.pick(&[0, 300_000, 2 * HOUR_MS]);
-    let policy = Policy { floor_cpm_micros, advertiser_distance_ms, ..Policy::default() };
+    let category_distance_ms = *luck.pick(&[0, 0, HOUR_MS]);
+    let policy = Policy {
+        floor_cpm_micros,
+        advertiser_distance_ms,
+        category_distance_ms,
+        ..Policy::default()
+    };
     let country = u16::from_be_bytes(*luck.pick(&[*b"MX", *b"IN", *b"US"]));
     let request = AdRequest {
         placement: *luck.pick(&[Placement::Status, Placement::Feed]),
@@ -217,18 +226,22 @@ fn obstacle(market: &Market, index: usize) -> Option<Skip> {
     if hidden.any(|hidden| hidden == (true, row.business) || hidden == (false, row.ad)) {
         return Some(Skip::HiddenByViewer);
     }
-    if row.cap_max > 0 {
-        let seen = viewer.seen_of(row.ad_set, row.cap_hours, NOW);
+    for cap in &row.caps {
+        let hours = cap.interval_hours;
+        let seen = viewer.counted(row.ad_set, CapEvent::Impressions, hours, NOW);
         let soon = promised.iter().filter(|promise| promise.ad_set == row.ad_set).count();
-        if !known || seen + soon as u32 >= row.cap_max {
+        if seen + soon as u32 >= u32::from(cap.max) {
             return Some(Skip::FrequencyCapped);
         }
     }
-    let since = NOW.0 - policy.advertiser_distance_ms;
     let views = viewer.views.iter();
-    let shown = views.map(|view| (view.business, i64::from(view.issued_s) * 1_000));
-    let mut shown = shown.chain(promised.iter().map(|promise| (promise.business, promise.at_ms)));
-    if shown.any(|(business, at_ms)| business == row.business && at_ms > since) {
+    let views = views.map(|view| (view.business, view.category, i64::from(view.issued_s) * 1_000));
+    let soon = promised.iter().map(|promise| (promise.business, promise.category, promise.at_ms));
+    let (business_ms, category_ms) = (policy.advertiser_distance_ms, policy.category_distance_ms);
+    if views.chain(soon).any(|(business, category, at_ms)| {
+        business == row.business && at_ms > NOW.0 - business_ms
+            || category == row.category && category != 0 && at_ms > NOW.0 - category_ms
+    }) {
         return Some(Skip::Separation);
     }
     let value = value_of(row.billing, row.bid, market.rates[index]);
@@ -275,10 +288,10 @@ fn selection_fills_a_tray_as_its_slow_twin_does() {
     for case in 0..6_000 {
         let market = market(&mut luck);
         let lots = luck.roll();
-        let onlooker = match market.request.viewer {
-            Some(_) => Onlooker::of(Some(&market.viewer), &market.promised, NOW),
-            None => Onlooker::default(),
-        };
+        let mut onlooker = Onlooker::default();
+        if market.request.viewer.is_some() {
+            onlooker.look(Some(&market.viewer), &market.promised, &market.policy, NOW);
+        }
         let mut passed = Passed::default();
         let tray = select(
             &market.shelf,

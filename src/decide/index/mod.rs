@@ -16,7 +16,7 @@ mod walk;
 
 use std::sync::Arc;
 
-pub use row::{CAPS_MAX, Draft, Entry, Extra, Source, Storefront, Worth, category};
+pub use row::{CAPS_MAX, Draft, Entry, Extra, Source, Storefront, Worth};
 pub use segment::{Scope, Segment};
 pub use walk::{Visitor, Walker};
 
@@ -163,7 +163,7 @@ impl Index {
     }
 
     /// Returns one of the segments that a walk for a viewer of this country passes.
-    pub(in crate::decide) fn segment(&self, country: u16, lane: usize) -> &Segment {
+    pub fn segment(&self, country: u16, lane: usize) -> &Segment {
         match lane {
             0 => self.countries.get(&country).unwrap_or(&self.empty),
             1 => &self.worldwide,

@@ -7,10 +7,10 @@ use crate::decide::board::{AdNow, Board, LineNumbers, MULTIPLIER_ONE, Rates, mul
 use crate::decide::onlooker::{Cap, Passing};
 use crate::decide::target::Target;
 use crate::state::catalog::Catalog;
-use crate::types::hash::fnv1a;
+use crate::types::hash::category_number;
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::proto::v1::{
-    Ad, AdSet, BillingEvent, Business, CapEvent, ChannelEndpoint, EffectiveStatus,
+    Ad, AdSet, BillingEvent, Business, ChannelEndpoint, EffectiveStatus,
 };
 use crate::types::request::Policy;
 use crate::types::time::Moment;
@@ -131,14 +131,7 @@ impl Extra {
             time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000)
         };
         let mut caps = [Cap::default(); CAPS_MAX];
-        for (cap, wire) in caps.iter_mut().zip(&ad_set.frequency_caps) {
-            let event = match wire.event() {
-                CapEvent::Unspecified => CapEvent::Impressions,
-                named => named,
-            };
-            let max = wire.max_frequency.min(u8::MAX.into()) as u8;
-            *cap = Cap { event: event as u8, max, interval_hours: wire.interval_hours as u16 };
-        }
+        caps.iter_mut().zip(Cap::of(ad_set)).for_each(|(place, cap)| *place = cap);
         Self {
             start_ms: ad_set.start_time.as_ref().map_or(i64::MIN, ms),
             end_ms: ad_set.end_time.as_ref().map_or(i64::MAX, ms),
@@ -219,7 +212,7 @@ impl Draft {
         let number = |id: u64| number_of(id) as u32;
         let entry = Entry {
             bid: 0,
-            category: category(&family.business.category),
+            category: category_number(&family.business.category),
             ad: number(ad),
             ad_set: number(family.ad_set.id),
             campaign: number(family.campaign.id),
@@ -286,10 +279,4 @@ impl Draft {
         }
         board.lower_pace_ceiling(self.entry.ad_set.into(), self.pace_ceiling);
     }
-}
-
-/// Returns the number that stands for a category; 0 for none.
-pub fn category(name: &str) -> u64 {
-    // Zero stays free for "none".
-    if name.is_empty() { 0 } else { fnv1a(name.bytes()).max(1) }
 }
