@@ -141,12 +141,8 @@ impl Selector {
         let request = asked.request;
         self.told.take(&request.profile, request.placement, asked.now);
         self.groups.begin(wanted);
-        let mut picker = Picker {
-            asked,
-            groups: &mut self.groups,
-            offered: 0,
-            furthest: Skip::NotTargeted,
-        };
+        let mut picker =
+            Picker { asked, groups: &mut self.groups, offered: 0, furthest: Skip::NotTargeted };
         self.walker.walk(asked.index, &self.told, &mut picker);
         let (offered, mut furthest) = (picker.offered, picker.furthest);
         if offered > self.groups.len() && self.groups.len() <= wanted {

@@ -414,7 +414,8 @@ mod tests {
     #[test]
     fn each_attribute_includes_and_excludes() {
         let base = Targeting::default;
-        let values = |key: &str, any_of: &[&str]| KeyValues { key: key.into(), any_of: texts(any_of) };
+        let values =
+            |key: &str, any_of: &[&str]| KeyValues { key: key.into(), any_of: texts(any_of) };
         let near = |meters| Radius { latitude_e6: 19_400_000, longitude_e6: -99_100_000, meters };
         let cases = [
             (Targeting { countries: texts(&["IN", "MX"]), ..base() }, true),

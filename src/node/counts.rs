@@ -182,7 +182,11 @@ fn facts(
             log_mu: 0,
             passed,
         };
-        shards.entry(shard_of(mint(IdKind::Campaign, count.campaign.into())).index()).or_default().0.push(row);
+        shards
+            .entry(shard_of(mint(IdKind::Campaign, count.campaign.into())).index())
+            .or_default()
+            .0
+            .push(row);
     }
     for ((feed, placement), count) in feeds {
         let row = FeedRow {

@@ -73,12 +73,7 @@ impl Indexer {
         }
     }
 
-    fn publish_ads(
-        &mut self,
-        live: &Live,
-        ads: Vec<(u64, Option<Box<Draft>>)>,
-        now: Moment,
-    ) {
+    fn publish_ads(&mut self, live: &Live, ads: Vec<(u64, Option<Box<Draft>>)>, now: Moment) {
         // Of two versions of an ad in one round the later counts.
         let last: crate::state::Map<u64, usize> =
             ads.iter().enumerate().map(|(at, (ad, _))| (*ad, at)).collect();
@@ -97,8 +92,11 @@ impl Indexer {
             }
         }
         let index = live.index.load_full();
-        let index =
-            if drafts.is_empty() { index } else { Arc::new(index.with(drafts, &live.board, self.merging)) };
+        let index = if drafts.is_empty() {
+            index
+        } else {
+            Arc::new(index.with(drafts, &live.board, self.merging))
+        };
         live.index.store(Arc::clone(&index));
         // Only now do the old rows go dead: no request finds the ad in neither form.
         epochs.iter().for_each(|(ad, epoch)| live.board.set_epoch(*ad, *epoch));

@@ -214,9 +214,9 @@ mod tests {
             let mut taking = vec![0; block];
             column.keep(&mut selected, first, &mut kept, &mut taking);
             let rows = kept.iter().enumerate().flat_map(|(word, bits)| {
-                (0..WORD).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| {
-                    (first + word) * WORD + bit
-                })
+                (0..WORD)
+                    .filter(move |bit| bits >> bit & 1 == 1)
+                    .map(move |bit| (first + word) * WORD + bit)
             });
             all.extend(rows);
             first += block;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::decide::auction::value_of;
-use crate::decide::board::{AdNow, Board, LineNumbers, MULTIPLIER_ONE, Rates, multiplier_with_room};
+use crate::decide::board::{
+    AdNow, Board, LineNumbers, MULTIPLIER_ONE, Rates, multiplier_with_room,
+};
 use crate::decide::onlooker::{Cap, Passing};
 use crate::decide::target::Target;
 use crate::state::catalog::Catalog;
@@ -41,7 +43,7 @@ pub struct Entry {
     pub epoch: u16,
     /// Categories of the operator's policy, a bit each.
     pub policy: u16,
-    billing: u8,
+    pub(super) billing: u8,
 }
 
 // One cache line holds an entry; a catalog of three million ads holds three million of them.

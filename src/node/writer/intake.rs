@@ -120,9 +120,8 @@ impl Writer {
     /// Shows serving what was written, once it is durable.
     fn show(&mut self, written: &Resource) {
         let open = |status: ConfiguredStatus| status == ConfiguredStatus::Active;
-        let close = |kind, id, account, status| {
-            Change::Close(LineId { kind, id, account }, !open(status))
-        };
+        let close =
+            |kind, id, account, status| Change::Close(LineId { kind, id, account }, !open(status));
         match written {
             Resource::Account(row) => {
                 let change = close(LineKind::Account, row.id, row.id, row.configured_status());

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use crate::decide::purse::LineId;
 use crate::decide::index::Rebased;
+use crate::decide::purse::LineId;
 use crate::journal::{
     BLOCK_BYTES_MAX, Block, BlockBuilder, BlockHash, LogError, Outcome, ShardLog, Ticket, Wake,
 };
