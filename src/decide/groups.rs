@@ -74,6 +74,7 @@ pub struct Groups {
     best: Vec<Group>,
     wanted: usize,
     least: i64,
+    clashed: bool,
 }
 
 impl Groups {
@@ -82,6 +83,12 @@ impl Groups {
         self.best.clear();
         self.wanted = slots + 1;
         self.least = i64::MIN;
+        self.clashed = false;
+    }
+
+    /// Tells whether two ads came of one group.
+    pub const fn clashed(&self) -> bool {
+        self.clashed
     }
 
     /// Returns what an ad must be worth to change slots or prices. Never falls.
@@ -95,7 +102,11 @@ impl Groups {
             return;
         }
         match self.best.iter().position(|group| group.first.group == member.group) {
-            Some(known) => self.best[known].offer(member),
+            Some(known) => {
+                // An ad with several conjunctions may come once for each.
+                self.clashed |= self.best[known].first.ad != member.ad;
+                self.best[known].offer(member);
+            }
             None if self.best.len() < self.wanted => {
                 self.best.push(Group { first: member, second: None });
             }

@@ -142,10 +142,10 @@ impl Selector {
         self.told.take(&request.profile, request.placement, asked.now);
         self.groups.begin(wanted);
         let mut picker =
-            Picker { asked, groups: &mut self.groups, offered: 0, furthest: Skip::NotTargeted };
+            Picker { asked, groups: &mut self.groups, furthest: Skip::NotTargeted };
         self.walker.walk(asked.index, &self.told, &mut picker);
-        let (offered, mut furthest) = (picker.offered, picker.furthest);
-        if offered > self.groups.len() && self.groups.len() <= wanted {
+        let mut furthest = picker.furthest;
+        if self.groups.clashed() && self.groups.len() <= wanted {
             furthest = Skip::Separation;
         }
         self.auction(asked, &policy, &places);
@@ -240,7 +240,6 @@ fn attention(policy: &Policy, positions: &[u16], weights: &mut Vec<u32>) {
 struct Picker<'a> {
     asked: &'a Asked<'a>,
     groups: &'a mut Groups,
-    offered: usize,
     /// How far the ad that came furthest got.
     furthest: Skip,
 }
@@ -267,7 +266,6 @@ impl Visitor for Picker<'_> {
                 Some(skip) if skip.stage() > self.furthest.stage() => self.furthest = skip,
                 Some(_) => {}
                 None => {
-                    self.offered += 1;
                     let member = Member::of(entry, worth, now.rates, self.asked.lot(entry.ad));
                     self.groups.offer(Member { at: (lane, at), ..member });
                 }
