@@ -141,8 +141,7 @@ impl Selector {
         let request = asked.request;
         self.told.take(&request.profile, request.placement, asked.now);
         self.groups.begin(wanted);
-        let mut picker =
-            Picker { asked, groups: &mut self.groups, furthest: Skip::NotTargeted };
+        let mut picker = Picker { asked, groups: &mut self.groups, furthest: Skip::NotTargeted };
         self.walker.walk(asked.index, &self.told, &mut picker);
         let mut furthest = picker.furthest;
         if self.groups.clashed() && self.groups.len() <= wanted {

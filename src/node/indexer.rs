@@ -16,7 +16,7 @@ pub(in crate::node) type Rebaser = Box<dyn FnMut(Arc<Index>, Moment) + Send>;
 
 /// One change that serving may see once its batch is durable: the ids of writes that a crash undoes are
 /// given again, to others.
-pub(in crate::node) enum Change {
+pub(in crate::node) enum Shown {
     /// An ad in its newest form; `None`: it does not serve any more.
     Ad(u64, Option<Box<Draft>>),
     /// Everything under an account, campaign or ad set is paused, or not any more.
@@ -28,7 +28,7 @@ pub(in crate::node) enum Change {
 /// The writer's side of the index.
 #[derive(Default)]
 pub(in crate::node) struct Indexer {
-    waiting: VecDeque<(BatchNo, Change)>,
+    waiting: VecDeque<(BatchNo, Shown)>,
     /// Which ads are live, a bit for each number.
     live: Vec<u64>,
     live_count: usize,
@@ -54,7 +54,7 @@ impl Indexer {
     }
 
     /// Takes a change of the batch that is being filled.
-    pub(in crate::node) fn note(&mut self, batch: BatchNo, change: Change) {
+    pub(in crate::node) fn note(&mut self, batch: BatchNo, change: Shown) {
         self.waiting.push_back((batch, change));
     }
 
@@ -63,9 +63,9 @@ impl Indexer {
         let mut ads = Vec::new();
         while let Some((_, change)) = self.waiting.pop_front_if(|(batch, _)| *batch <= durable) {
             match change {
-                Change::Ad(ad, draft) => ads.push((number_of(ad), draft)),
-                Change::Close(line, closed) => live.board_line(line).close(closed),
-                Change::Blocks(blocks) => live.blocks.store(blocks),
+                Shown::Ad(ad, draft) => ads.push((number_of(ad), draft)),
+                Shown::Close(line, closed) => live.board_line(line).close(closed),
+                Shown::Blocks(blocks) => live.blocks.store(blocks),
             }
         }
         if !ads.is_empty() {
@@ -143,10 +143,10 @@ impl Live {
     pub(in crate::node) fn rebuild_index(&self) {
         let catalog = self.catalog();
         let mut drafts = Vec::new();
-        for ad in catalog.ads.after(0) {
-            if let Some(mut draft) = Draft::of(&catalog, ad.id, &self.board) {
+        for ad in catalog.ads.ids_after(0) {
+            if let Some(mut draft) = Draft::of(&catalog, ad, &self.board) {
                 draft.set_epoch(1);
-                self.board.set_epoch(ad.id, 1);
+                self.board.set_epoch(ad, 1);
                 drafts.push(draft);
             }
         }
@@ -161,9 +161,9 @@ impl Live {
 }
 
 /// Returns the change that shows serving an ad as the catalog has it now.
-pub(in crate::node) fn ad_change(live: &Live, ad: u64) -> Change {
+pub(in crate::node) fn ad_change(live: &Live, ad: u64) -> Shown {
     let draft = Draft::of(&live.catalog(), ad, &live.board);
-    Change::Ad(ad, draft.map(Box::new))
+    Shown::Ad(ad, draft.map(Box::new))
 }
 
 /// Returns the ads of merged segments that have outgrown them while they were made.

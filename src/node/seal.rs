@@ -6,7 +6,7 @@ use crate::decide::select::Placed;
 use crate::decide::target::parameters;
 use crate::state::credit::timestamp;
 use crate::tokens::{Sealer, prefill_code};
-use crate::types::proto::v1::{BillingEvent, EntryPoint, PlacedAd, WhyThisAd};
+use crate::types::proto::v1::{BillingEvent, ChatDestination, EntryPoint, PlacedAd, WhyThisAd};
 use crate::types::request::{AdRequest, Policy};
 use crate::types::time::{DAY_MS, Moment};
 use crate::types::token::{ClickToken, PackedPrice, ViewToken};
@@ -50,11 +50,12 @@ impl Seal<'_> {
         };
         let (lane, at) = placed.at;
         let source = self.index.segment(profile.country, lane.into()).source(at);
+        let shown = source.ad.decode();
         let issued_ms = Moment::from_seconds(issued).0;
         PlacedAd {
             ad_id: ad,
-            creative: source.ad.creative.clone(),
-            chat_link: self.link(placed, source, view),
+            chat_link: self.link(placed, source, shown.destination.as_ref(), view),
+            creative: shown.creative,
             view_token: self.sealer.seal_view(&token).to_vec().into(),
             show_by: Some(timestamp(issued_ms + i64::from(self.policy.show_by_s) * 1_000)),
             valid_until: Some(timestamp(issued_ms + DAY_MS)),
@@ -62,8 +63,14 @@ impl Seal<'_> {
         }
     }
 
-    fn link(&self, placed: &Placed, source: &Source, view: u64) -> String {
-        let endpoint = &source.storefront.endpoint;
+    fn link(
+        &self,
+        placed: &Placed,
+        source: &Source,
+        destination: Option<&ChatDestination>,
+        view: u64,
+    ) -> String {
+        let endpoint = source.endpoint.decode();
         let Some(channel) = Channel::from_number(endpoint.channel as u8) else {
             return String::new();
         };
@@ -78,15 +85,17 @@ impl Seal<'_> {
         };
         let token = self.sealer.seal_click_text(&click);
         let code = prefill_code(&self.sealer.ring().code, view, self.viewer).to_string();
-        let text = source.ad.destination.as_ref().map_or("", |chat| &chat.prefilled_text);
+        let text = destination.map_or("", |chat| &chat.prefilled_text);
         chat_link(channel, &endpoint.address, &LinkParts { token: &token, code: &code, text })
     }
 }
 
 /// Returns the facts that transparency law asks for.
 fn why(source: &Source) -> WhyThisAd {
-    let or = |text: &String, other: &String| if text.is_empty() { other } else { text }.clone();
-    let advertiser = or(&source.ad_set.beneficiary, &source.storefront.business.name);
-    let payer = or(&source.ad_set.payer, &advertiser);
-    WhyThisAd { advertiser, payer, parameters: parameters(&source.ad_set) }
+    let ad_set = source.ad_set.decode();
+    let parameters = parameters(&ad_set);
+    let or = |text: String, other: String| if text.is_empty() { other } else { text };
+    let advertiser = or(ad_set.beneficiary, source.business.decode().name);
+    let payer = or(ad_set.payer, advertiser.clone());
+    WhyThisAd { advertiser, payer, parameters }
 }

@@ -16,7 +16,7 @@ mod walk;
 
 use std::sync::Arc;
 
-pub use row::{CAPS_MAX, Draft, Entry, Extra, Source, Storefront, Worth};
+pub use row::{CAPS_MAX, Draft, Entry, Extra, Source, Worth};
 pub use segment::{Scope, Segment};
 pub use walk::{Visitor, Walker};
 

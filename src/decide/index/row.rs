@@ -1,15 +1,12 @@
 //! What the index holds of one live ad: numbers to score and judge it by, and where its texts are.
 
-use std::sync::Arc;
-
 use crate::decide::auction::value_of;
 use crate::decide::board::{
     AdNow, Board, LineNumbers, MULTIPLIER_ONE, Rates, multiplier_with_room,
 };
 use crate::decide::onlooker::{Cap, Passing};
 use crate::decide::target::Target;
-use crate::state::catalog::Catalog;
-use crate::types::hash::category_number;
+use crate::state::catalog::{Catalog, Packed};
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::proto::v1::{
     Ad, AdSet, BillingEvent, Business, ChannelEndpoint, EffectiveStatus,
@@ -153,24 +150,17 @@ impl Extra {
     }
 }
 
-/// Whom an ad speaks for, and where it is answered.
-#[derive(Clone, Debug)]
-pub struct Storefront {
-    /// The business.
-    pub business: Arc<Business>,
-    /// Where it is written to.
-    pub endpoint: Arc<ChannelEndpoint>,
-}
-
-/// Where the texts of an ad are: the versions that its row was built from.
+/// Where the texts of an ad are: the versions that its row was built from, as the catalog keeps them.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The ad.
-    pub ad: Arc<Ad>,
+    pub ad: Packed<Ad>,
     /// Its ad set.
-    pub ad_set: Arc<AdSet>,
-    /// Whom it speaks for.
-    pub storefront: Arc<Storefront>,
+    pub ad_set: Packed<AdSet>,
+    /// The business it is of.
+    pub business: Packed<Business>,
+    /// Where that is written to.
+    pub endpoint: Packed<ChannelEndpoint>,
 }
 
 /// An ad on its way into the index.
@@ -190,59 +180,50 @@ impl Draft {
     /// Returns the draft of an ad in its newest version; `None`: neither it nor its ad set lets it serve,
     /// or there is no such ad.
     pub fn of(catalog: &Catalog, ad: u64, board: &Board) -> Option<Self> {
-        let family = catalog.family(ad)?;
-        let status = catalog.ad_status(family.ad);
         // The lines of campaign and account are closed on the board, so that they open at once.
         let served = matches!(
-            status,
+            catalog.ad_status(ad),
             EffectiveStatus::Active
                 | EffectiveStatus::CampaignPaused
                 | EffectiveStatus::AccountPaused
         );
-        if !served {
-            return None;
-        }
-        let storefront = Storefront {
-            business: Arc::clone(family.business),
-            endpoint: Arc::clone(family.endpoint),
-        };
+        let family = catalog.family(ad).filter(|_| served)?;
         let source = Source {
-            ad: Arc::clone(family.ad),
-            ad_set: Arc::clone(family.ad_set),
-            storefront: Arc::new(storefront),
+            ad: catalog.ads.packed(ad)?.clone(),
+            ad_set: catalog.ad_sets.packed(family.ad_set)?.clone(),
+            business: catalog.businesses.packed(family.business)?.clone(),
+            endpoint: catalog.endpoints.packed(family.endpoint)?.clone(),
         };
+        let ad_set = source.ad_set.decode();
+        let review = source.ad.decode().review.unwrap_or_default();
         let number = |id: u64| number_of(id) as u32;
         let entry = Entry {
-            bid: 0,
-            category: category_number(&family.business.category),
+            bid: ad_set.bid.as_ref().map_or(0, |bid| bid.micros),
+            category: family.category,
             ad: number(ad),
-            ad_set: number(family.ad_set.id),
-            campaign: number(family.campaign.id),
-            account: number(family.account.id),
-            business: number(family.business.id),
+            ad_set: number(family.ad_set),
+            campaign: number(family.campaign),
+            account: number(family.account),
+            business: number(family.business),
             extra: 0,
             epoch: board.ad(ad).epoch,
-            policy: 0,
-            billing: 0,
+            policy: review.categories.iter().fold(0, |mask, category| mask | 1 << (category & 15)),
+            billing: ad_set.billing_event() as u8,
         };
-        Some(Self::from_source(entry, source, board))
+        Some(Self::with_targets(entry, source, &ad_set, board))
     }
 
-    /// Returns the draft of a row's versions, with what they say and the board's rates of now.
+    /// Returns the draft of a row, bound anew by the board's rates of now.
     pub(super) fn from_source(entry: Entry, source: Source, board: &Board) -> Self {
-        let ad_set = &source.ad_set;
-        let categories = source.ad.review.iter().flat_map(|review| &review.categories);
-        let entry = Entry {
-            bid: ad_set.bid.as_ref().map_or(0, |bid| bid.micros),
-            policy: categories.fold(0, |mask, category| mask | 1 << (category & 15)),
-            billing: ad_set.billing_event() as u8,
-            ..entry
-        };
+        let ad_set = source.ad_set.decode();
+        Self::with_targets(entry, source, &ad_set, board)
+    }
+
+    fn with_targets(entry: Entry, source: Source, ad_set: &AdSet, board: &Board) -> Self {
         let ceilings = board.ad(entry.ad.into()).rates.with_room();
         let pace_ceiling = multiplier_with_room(board.multiplier(entry.ad_set.into()));
         let bound = paced(value_of(entry.billing(), entry.bid, ceilings), pace_ceiling);
-        let extra = Extra::of(ad_set);
-        let targets = Target::of(ad_set);
+        let (extra, targets) = (Extra::of(ad_set), Target::of(ad_set));
         Self { entry, extra, source, targets, ceilings, pace_ceiling, bound }
     }
 

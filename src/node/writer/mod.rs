@@ -85,6 +85,8 @@ pub struct Writer {
     in_flight: VecDeque<InFlight>,
     waiting: VecDeque<Waiting>,
     due: BTreeSet<(i64, LineId)>,
+    /// Lines that were written in this round and not granted yet.
+    ungranted: Vec<LineId>,
     outbox: VecDeque<u64>,
     minute: u32,
     indexer: Indexer,
@@ -124,6 +126,7 @@ impl Writer {
             in_flight: VecDeque::new(),
             waiting: VecDeque::new(),
             due: BTreeSet::new(),
+            ungranted: Vec::new(),
             outbox: resume.outbox.into(),
             minute: 0,
             indexer,
@@ -145,6 +148,7 @@ impl Writer {
         for work in work {
             self.take(work, now);
         }
+        self.grant_written(now);
         self.cut();
         let outgrown = self.live.take_outgrown();
         self.refresh(outgrown);
@@ -328,6 +332,7 @@ impl Writer {
 
     fn stop(&mut self) {
         self.stopped = true;
+        self.live.progress.note_stopped();
         self.tell();
     }
 
