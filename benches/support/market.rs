@@ -36,7 +36,9 @@ pub(crate) struct Market {
 impl Market {
     /// Starts a node on a folder.
     pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
-        let options = NodeOptions { feeds: vec![FEED], ..NodeOptions::default() };
+        // A checkpoint of all ads is no part of what is measured.
+        let checkpoint_every = Duration::from_secs(24 * 3_600);
+        let options = NodeOptions { feeds: vec![FEED], checkpoint_every, ..NodeOptions::default() };
         let node = Arc::new(Node::start(folder, Arc::new(SystemClock::default()), &options)?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { node, runtime })
@@ -44,19 +46,26 @@ impl Market {
 
     /// Creates things and returns their ids in the same order.
     pub(crate) fn create(&self, resources: Vec<Resource>) -> Result<Vec<u64>, Failure> {
-        let mut ids = Vec::with_capacity(resources.len());
-        let mut resources = resources.into_iter().peekable();
-        while resources.peek().is_some() {
-            let some: Vec<Resource> = resources.by_ref().take(IN_FLIGHT).collect();
-            ids.extend(self.runtime.block_on(self.create_at_once(some))?);
+        self.write(resources.into_iter().map(Change::Create))
+    }
+
+    /// Does these writes and returns the ids of what was written, in the same order.
+    pub(crate) fn write(
+        &self,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Result<Vec<u64>, Failure> {
+        let (mut ids, mut changes) = (Vec::new(), changes.into_iter().peekable());
+        while changes.peek().is_some() {
+            let some: Vec<Change> = changes.by_ref().take(IN_FLIGHT).collect();
+            ids.extend(self.runtime.block_on(self.write_at_once(some))?);
         }
         Ok(ids)
     }
 
-    async fn create_at_once(&self, resources: Vec<Resource>) -> Result<Vec<u64>, Failure> {
-        let mut waiting = Vec::with_capacity(resources.len());
-        for resource in resources {
-            let (node, mutation) = (self.node.clone(), mutation(Change::Create(resource)));
+    async fn write_at_once(&self, changes: Vec<Change>) -> Result<Vec<u64>, Failure> {
+        let mut waiting = Vec::with_capacity(changes.len());
+        for change in changes {
+            let (node, mutation) = (self.node.clone(), mutation(change));
             waiting.push(tokio::spawn(async move { node.mutate(mutation).await }));
         }
         let mut ids = Vec::with_capacity(waiting.len());
@@ -67,18 +76,6 @@ impl Market {
             );
         }
         Ok(ids)
-    }
-
-    /// Creates one thing.
-    pub(crate) fn create_one(&self, resource: Resource) -> Result<u64, Failure> {
-        Ok(self.create(vec![resource])?[0])
-    }
-
-    /// Changes these fields of a thing.
-    pub(crate) fn update(&self, resource: Resource, fields: &[&str]) -> Result<(), Failure> {
-        let fields = fields.iter().map(|field| (*field).to_owned()).collect();
-        let updated = self.node.mutate(mutation(Change::Update(resource, fields)));
-        self.runtime.block_on(updated).map(|_| ()).map_err(|refusal| refusal.message.into())
     }
 
     /// Waits until so many ads are live.

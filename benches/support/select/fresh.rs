@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use munadi::types::proto::v1;
 use munadi::types::proto::v1::slot::Filling;
-use munadi::types::request::{AdRequest, Policy, Resource};
+use munadi::types::request::{AdRequest, Change, Policy, Resource};
 
 use crate::Failure;
 use crate::support::market::{FEED, Market};
@@ -64,23 +64,29 @@ impl Town {
     fn found() -> Result<Self, Failure> {
         let folder = tempfile::tempdir()?;
         let market = Market::open(folder.path())?;
-        let account_id = market.create_one(Resource::Account(v1::Account {
-            name: "Bakers".into(),
-            currency: facts::CURRENCY.into(),
-            time_zone: "America/Mexico_City".into(),
-            ..Default::default()
-        }))?;
+        let account_id = create_one(
+            &market,
+            Resource::Account(v1::Account {
+                name: "Bakers".into(),
+                currency: facts::CURRENCY.into(),
+                time_zone: "America/Mexico_City".into(),
+                ..Default::default()
+            }),
+        )?;
         let business = v1::Business { account_id, name: "Panaderia".into(), ..Default::default() };
-        let business_id = market.create_one(Resource::Business(business))?;
-        let endpoint = market.create_one(Resource::Endpoint(v1::ChannelEndpoint {
-            business_id,
-            channel: v1::Channel::Whatsapp.into(),
-            address: "5215512345678".into(),
-            ..Default::default()
-        }))?;
+        let business_id = create_one(&market, Resource::Business(business))?;
+        let endpoint = create_one(
+            &market,
+            Resource::Endpoint(v1::ChannelEndpoint {
+                business_id,
+                channel: v1::Channel::Whatsapp.into(),
+                address: "5215512345678".into(),
+                ..Default::default()
+            }),
+        )?;
         let budget = v1::Budget { daily: Some(facts::money(DAILY)), lifetime: None };
         let campaign = v1::Campaign { account_id, budget: Some(budget), ..Default::default() };
-        let campaign = market.create_one(Resource::Campaign(campaign))?;
+        let campaign = create_one(&market, Resource::Campaign(campaign))?;
         Ok(Self { market, campaign, endpoint, _folder: folder })
     }
 
@@ -100,15 +106,16 @@ impl Town {
     }
 
     fn add(&self, spec: &Spec) -> Result<(u64, Instant), Failure> {
-        let ad_set = self.market.create_one(self.ad_set(spec))?;
-        let ad = self.market.create_one(self.ad(ad_set))?;
+        let ad_set = create_one(&self.market, self.ad_set(spec))?;
+        let ad = create_one(&self.market, self.ad(ad_set))?;
         Ok((ad, Instant::now()))
     }
 
     fn pause(&self, id: u64) -> Result<Instant, Failure> {
         let configured_status = v1::ConfiguredStatus::Paused.into();
         let ad = v1::Ad { id, configured_status, ..Default::default() };
-        self.market.update(Resource::Ad(ad), &["configured_status"])?;
+        let fields = vec!["configured_status".to_owned()];
+        self.market.write([Change::Update(Resource::Ad(ad), fields)])?;
         Ok(Instant::now())
     }
 
@@ -143,6 +150,10 @@ impl Town {
             }
         }
     }
+}
+
+fn create_one(market: &Market, resource: Resource) -> Result<u64, Failure> {
+    Ok(market.create(vec![resource])?[0])
 }
 
 fn viewer(country: u8) -> Query {

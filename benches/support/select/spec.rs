@@ -241,7 +241,8 @@ impl Source {
             4 => (Billing::Chats, cpm / EXPECTED[0] * 1_000.0 / EXPECTED[1]),
             _ => (Billing::Impressions, cpm),
         };
-        (spec.billing, spec.bid) = (billing, (bid as i64).max(1_000));
+        // Bids for 1,000 impressions have steps of 1,000 micros.
+        (spec.billing, spec.bid) = (billing, (bid as i64 / 1_000).max(1) * 1_000);
         let built = (0.1 * self.normal().exp()).min(1.0) * f64::from(MULTIPLIER_ONE);
         let personal = self.dice.random_range(0.05..1.0);
         spec.built_multiplier = (built as u32).max(1);

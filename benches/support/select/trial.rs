@@ -112,9 +112,7 @@ impl Trial {
             let total = engine.top(board, query, TOP).iter().map(|(_, total)| total).sum::<i64>();
             checksum ^= total;
         });
-        // The list of times is allocated anew now and then: twice its length in all, and once more.
-        let own = 4 * times.count() * size_of::<std::time::Duration>();
-        let bytes = (ALLOCATOR.total_allocated() - before).saturating_sub(own);
+        let bytes = ALLOCATOR.total_allocated() - before - Times::bytes_of(times.count());
         (times, checksum, bytes as f64)
     }
 
