@@ -8,6 +8,8 @@
     reason = "a bench measures time and prints"
 )]
 
+use std::time::Duration;
+
 use cap::Cap;
 use mimalloc::MiMalloc;
 
@@ -40,6 +42,8 @@ pub(crate) struct Plan {
     /// Requests of the slow methods.
     scanned: usize,
     tree_ads: usize,
+    /// How long requests are asked beside changes and rebuilds.
+    disturbed: Duration,
     /// Ads of the node that changes are timed on, and changes.
     fresh: (usize, usize),
 }
@@ -61,8 +65,7 @@ fn main() -> Result<(), Failure> {
                 continue;
             }
             if workload == Workload::Easy {
-                let (disturbed, churn) = trial.run_disturbed(&cores);
-                report::print_disturbed(&outcome.times, &disturbed, churn);
+                report::print_disturbed(&outcome.times, &trial.run_disturbed(&plan, &cores));
             }
             let with_tree = workload == Workload::Easy;
             let peers = peers::measure(&plan, &trial, &cores, with_tree)?;
@@ -90,6 +93,7 @@ fn plan() -> Result<Plan, Failure> {
         checked: or("--checked", "1000", "50").parse()?,
         scanned: or("--scanned", "200", "10").parse()?,
         tree_ads: or("--tree-ads", "20000", "200").parse()?,
+        disturbed: Duration::from_secs(if is_bench() { 15 } else { 0 }),
         fresh: if is_bench() { (10_000, 20) } else { (50, 2) },
     })
 }

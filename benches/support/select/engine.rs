@@ -36,6 +36,21 @@ pub(crate) fn board(_specs: &[Spec]) -> Board {
 /// Sets the multipliers that hold when ads are asked for.
 pub(crate) fn pace(_board: &Board, _specs: &[Spec]) {}
 
+/// A viewer's request as the door hands it on.
+pub(crate) struct Request {
+    query: Query,
+}
+
+impl Request {
+    /// Returns the request of a viewer.
+    pub(crate) fn of(query: &Query) -> Self {
+        Self { query: query.clone() }
+    }
+}
+
+/// What readers and the writer of an index share.
+pub(crate) type Shared = ();
+
 /// The index with what one thread keeps from one request to the next.
 pub(crate) struct Engine {
     scan: Scan,
@@ -51,8 +66,12 @@ impl Engine {
         Self { scan, worth, found: Vec::new(), best: Vec::new() }
     }
 
+    /// Returns what changes reach the index by.
+    pub(crate) fn shared(&self) -> Shared {}
+
     /// Returns the best `most` ads for a viewer with their total values, the best first.
-    pub(crate) fn top(&mut self, _board: &Board, query: &Query, most: usize) -> &[(u64, i64)] {
+    pub(crate) fn top(&mut self, _board: &Board, request: &Request, most: usize) -> &[(u64, i64)] {
+        let query = &request.query;
         self.found.clear();
         std::hint::black_box(query.roll);
         self.scan.matches(query, &mut self.found);
@@ -75,7 +94,13 @@ pub(crate) struct Churn {
 }
 
 /// Changes 1,000 ads a second, and builds the index anew all the while, until it is told to stop.
-pub(crate) fn churn(catalog: &Catalog, board: &Board, specs: &[Spec], stop: &AtomicBool) -> Churn {
+pub(crate) fn churn(
+    _index: &Shared,
+    catalog: &Catalog,
+    board: &Board,
+    specs: &[Spec],
+    stop: &AtomicBool,
+) -> Churn {
     let mut churn = Churn::default();
     while !stop.load(Ordering::Relaxed) {
         std::hint::black_box(Engine::build(catalog, board, specs));

@@ -52,7 +52,8 @@ pub(crate) fn catalog(specs: impl Iterator<Item = Spec>) -> Catalog {
     writer.catalog
 }
 
-const fn business_of(ad: u64) -> u64 {
+/// Returns the number of the business that an ad is of.
+pub(crate) const fn business_of(ad: u64) -> u64 {
     1 + (ad - 1) / ADS_PER_BUSINESS
 }
 

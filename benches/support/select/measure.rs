@@ -53,6 +53,13 @@ impl Times {
         Self(times)
     }
 
+    /// Returns the times of all of these.
+    pub(crate) fn joined(parts: Vec<Self>) -> Self {
+        let mut times: Vec<Duration> = parts.into_iter().flat_map(|part| part.0).collect();
+        times.sort_unstable();
+        Self(times)
+    }
+
     /// Returns the bytes that so many times take.
     pub(crate) const fn bytes_of(count: usize) -> usize {
         count * size_of::<Duration>()

@@ -3,11 +3,10 @@
 use serde::Serialize;
 
 use crate::Failure;
-use crate::support::select::engine::Churn;
 use crate::support::select::fresh::Freshness;
 use crate::support::select::measure::Times;
 use crate::support::select::peers::{Peer, Peers};
-use crate::support::select::trial::{Outcome, TOP};
+use crate::support::select::trial::{Disturbed, Outcome, TOP};
 
 /// All figures of a run, as the line for programs has them.
 #[derive(Serialize)]
@@ -64,11 +63,12 @@ impl Report {
             outcome.bytes_per_request,
         );
         println!(
-            "  built in {:.2} s of CPU, index {:.1} and catalog {:.1} bytes an ad, {} mismatches in {} \
-             requests",
+            "  built in {:.2} s of CPU, index {:.1}, catalog {:.1} and board {:.1} bytes an ad, {} \
+             mismatches in {} requests",
             outcome.build_s,
             outcome.index_bytes_per_ad,
             outcome.catalog_bytes_per_ad,
+            outcome.board_bytes_per_ad,
             outcome.mismatches,
             outcome.checked,
         );
@@ -133,13 +133,17 @@ fn print_peer(peer: &Peer) {
 }
 
 /// Prints what changes cost those who ask at the same time.
-pub(crate) fn print_disturbed(idle: &Times, disturbed: &Times, churn: Churn) {
-    let [p50, p99, p999] = percentiles(disturbed);
+pub(crate) fn print_disturbed(idle: &Times, disturbed: &Disturbed) {
+    let Disturbed { busy, after, churn } = disturbed;
+    let [p50, p99, p999] = percentiles(busy);
     println!(
-        "  during {} changes and {} rebuilds: {p50} / {p99} / {p999} us, {:.2} times the idle p99",
+        "  during {} changes and {} rebuilds: {p50} / {p99} / {p999} us of {}; p99 is {:.2} times that \
+         before, {:.2} times that after",
         churn.updates,
         churn.rebuilds,
-        disturbed.us_at(0.99) / idle.us_at(0.99),
+        busy.count(),
+        busy.us_at(0.99) / idle.us_at(0.99),
+        busy.us_at(0.99) / after.us_at(0.99),
     );
 }
 

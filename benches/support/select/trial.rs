@@ -1,13 +1,14 @@
 //! One number of ads under one workload: the engine's index is built, asked, and checked.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use cpu_time::ProcessTime;
 use munadi::decide::board::Board;
 use munadi::state::catalog::Catalog;
 
 use crate::support::select::Method;
-use crate::support::select::engine::{self, Churn, Engine};
+use crate::support::select::engine::{self, Churn, Engine, Request};
 use crate::support::select::facts;
 use crate::support::select::measure::{Cores, Times};
 use crate::support::select::scan::Scan;
@@ -26,12 +27,14 @@ pub(crate) struct Trial {
     pub(crate) workload: Workload,
     pub(crate) specs: Vec<Spec>,
     pub(crate) queries: Vec<Query>,
+    requests: Vec<Request>,
     catalog: Catalog,
     board: Board,
     engine: Engine,
     build_s: f64,
     index_bytes: f64,
     catalog_bytes: f64,
+    board_bytes: f64,
 }
 
 /// What one case measured.
@@ -42,6 +45,8 @@ pub(crate) struct Outcome {
     pub(crate) build_s: f64,
     pub(crate) index_bytes_per_ad: f64,
     pub(crate) catalog_bytes_per_ad: f64,
+    /// Lines of money and rates, which serving reads beside the index.
+    pub(crate) board_bytes_per_ad: f64,
     /// Bytes that were allocated for one request, after the warm-up.
     pub(crate) bytes_per_request: f64,
     pub(crate) checked: usize,
@@ -57,10 +62,13 @@ impl Trial {
     pub(crate) fn prepare(plan: &Plan, workload: Workload, ads: usize) -> Self {
         let specs: Vec<Spec> = Source::ads(workload, plan.seed, ads).collect();
         let queries = Source::queries(workload, plan.seed, plan.queries);
+        let requests = queries.iter().map(Request::of).collect();
         let empty = ALLOCATOR.allocated();
         let catalog = facts::catalog(specs.iter().copied());
         let catalog_bytes = (ALLOCATOR.allocated() - empty) as f64;
+        let without = ALLOCATOR.allocated();
         let board = engine::board(&specs);
+        let board_bytes = (ALLOCATOR.allocated() - without) as f64;
         let without = ALLOCATOR.allocated();
         let start = ProcessTime::now();
         let engine = Engine::build(&catalog, &board, &specs);
@@ -71,12 +79,14 @@ impl Trial {
             workload,
             specs,
             queries,
+            requests,
             catalog,
             board,
             engine,
             build_s,
             index_bytes,
             catalog_bytes,
+            board_bytes,
         }
     }
 
@@ -94,6 +104,7 @@ impl Trial {
             build_s: self.build_s,
             index_bytes_per_ad: self.index_bytes / ads as f64,
             catalog_bytes_per_ad: self.catalog_bytes / ads as f64,
+            board_bytes_per_ad: self.board_bytes / ads as f64,
             checked,
             mismatches,
             matches,
@@ -103,13 +114,13 @@ impl Trial {
 
     fn ask(&mut self) -> (Times, i64, f64) {
         let (engine, board) = (&mut self.engine, &self.board);
-        for query in self.queries.iter().take(WARM_UP) {
-            std::hint::black_box(engine.top(board, query, TOP));
+        for request in self.requests.iter().take(WARM_UP) {
+            std::hint::black_box(engine.top(board, request, TOP));
         }
         let mut checksum = 0;
         let before = ALLOCATOR.total_allocated();
-        let times = Times::of_each(&self.queries, |query| {
-            let total = engine.top(board, query, TOP).iter().map(|(_, total)| total).sum::<i64>();
+        let times = Times::of_each(&self.requests, |request| {
+            let total = engine.top(board, request, TOP).iter().map(|(_, total)| total).sum::<i64>();
             checksum ^= total;
         });
         let bytes = ALLOCATOR.total_allocated() - before - Times::bytes_of(times.count());
@@ -120,13 +131,13 @@ impl Trial {
     fn check(&mut self, count: usize) -> (usize, f64) {
         let (mut scan, worth) = (Scan::build(&self.specs), Worth::of(&self.specs));
         let (mut found, mut mismatches, mut matches) = (Vec::new(), 0, 0);
-        for query in &self.queries[..count] {
+        for (query, request) in self.queries.iter().zip(&self.requests).take(count) {
             found.clear();
             scan.matches(query, &mut found);
             matches += found.len();
             let mut best = Best::new(TOP);
             found.iter().for_each(|index| best.offer(*index, worth.total(*index)));
-            let answer = self.engine.top(&self.board, query, TOP);
+            let answer = self.engine.top(&self.board, request, TOP);
             if !agrees(answer, &best.drain_sorted(), &found, &worth) {
                 mismatches += 1;
             }
@@ -134,24 +145,42 @@ impl Trial {
         (mismatches, matches as f64 / count.max(1) as f64)
     }
 
-    /// Asks again while ads change and the index is built anew on another core.
-    pub(crate) fn run_disturbed(&mut self, cores: &Cores) -> (Times, Churn) {
-        let Self { engine, board, queries, catalog, specs, .. } = self;
-        let (board, stop) = (&*board, AtomicBool::new(false));
-        std::thread::scope(|scope| {
+    /// Asks again and again while ads change and the index is built anew on another core, then once more
+    /// when all is quiet.
+    pub(crate) fn run_disturbed(&mut self, plan: &Plan, cores: &Cores) -> Disturbed {
+        let Self { engine, board, requests, catalog, specs, .. } = self;
+        let (board, stop, shared) = (&*board, AtomicBool::new(false), engine.shared());
+        let mut pass = || {
+            Times::of_each(&*requests, |request| {
+                std::hint::black_box(engine.top(board, request, TOP));
+            })
+        };
+        let (busy, churn) = std::thread::scope(|scope| {
             let churn = scope.spawn(|| {
                 cores.stand_beside();
-                engine::churn(catalog, board, specs, &stop)
+                engine::churn(&shared, catalog, board, specs, &stop)
             });
-            let times = cores.pinned(|| {
-                Times::of_each(&*queries, |query| {
-                    std::hint::black_box(engine.top(board, query, TOP));
-                })
+            let busy = cores.pinned(|| {
+                let (start, mut parts) = (Instant::now(), Vec::new());
+                while parts.is_empty() || start.elapsed() < plan.disturbed {
+                    parts.push(pass());
+                }
+                Times::joined(parts)
             });
             stop.store(true, Ordering::Relaxed);
-            (times, churn.join().expect("a panic was printed already"))
-        })
+            (busy, churn.join().expect("a panic was printed already"))
+        });
+        Disturbed { busy, after: cores.pinned(pass), churn }
     }
+}
+
+/// What was measured while ads changed.
+pub(crate) struct Disturbed {
+    /// During the changes.
+    pub(crate) busy: Times,
+    /// After them, on the index that they left.
+    pub(crate) after: Times,
+    pub(crate) churn: Churn,
 }
 
 /// Tells whether an answer is the expected one. Ads that are worth as much as the last one may stand for

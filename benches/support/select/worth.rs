@@ -42,8 +42,11 @@ impl Best {
         Self { most, heap: BinaryHeap::with_capacity(most + 1) }
     }
 
-    /// Offers an ad.
+    /// Offers an ad. One that is worth nothing is never shown.
     pub(crate) fn offer(&mut self, index: u32, total: i64) {
+        if total < 1 {
+            return;
+        }
         let offered = Reverse((total, Reverse(index)));
         if self.heap.len() < self.most {
             self.heap.push(offered);
