@@ -38,7 +38,12 @@ impl Market {
     pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
         // A checkpoint of all ads is no part of what is measured.
         let checkpoint_every = Duration::from_secs(24 * 3_600);
-        let options = NodeOptions { feeds: vec![FEED], checkpoint_every, ..NodeOptions::default() };
+        let options = NodeOptions {
+            feeds: vec![FEED],
+            checkpoint_every,
+            approve_ads: true,
+            ..NodeOptions::default()
+        };
         let node = Arc::new(Node::start(folder, Arc::new(SystemClock::default()), &options)?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { node, runtime })

@@ -5,6 +5,7 @@ use crate::decide::purse::charge;
 use crate::state::catalog::Family;
 use crate::state::purses::Purse;
 use crate::state::viewers::{HIDDEN_MAX, VIEW_MEMORY_MS, VIEWS_MAX, View, Viewer};
+use crate::types::hash::category_number;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     Charge, FeedbackGiven, ImpressionSeen, Showing, Tapped, Watched,
@@ -143,6 +144,7 @@ fn see(
         region: u32::from(token.region),
         age_gender: u32::from(token.age_gender),
         os_device: u32::from(token.os_device),
+        category: category_number(&known.family.business.category),
     })))
 }
 

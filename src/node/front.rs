@@ -4,18 +4,21 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::node::live::Live;
+use crate::node::serve::Answer;
 use crate::report::pull::{Pulled, ShardPage, closed_before, merge};
 use crate::report::query::{Query, Report, add_feeds, complete_up_to};
 use crate::state::catalog::Catalog;
 use crate::state::chats::{Chat, StoredTouch};
 use crate::state::credit::timestamp;
+use crate::state::lists::Search;
 use crate::state::purses::PurseChunk;
 use crate::state::tallies::TallyChunk;
 use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Campaign, Conversation, QueryReportResponse, Slot, Touch,
+    Account, Ad, AdSet, Campaign, Conversation, PolicyRule, QueryReportResponse, Taxonomy,
+    TaxonomyEntry, Touch,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
@@ -40,7 +43,7 @@ impl Front {
         policy: &Policy,
         request: &AdRequest,
         now: Moment,
-    ) -> Vec<Slot> {
+    ) -> Answer {
         self.0.request_ads(feed, policy, request, now)
     }
 
@@ -56,7 +59,7 @@ impl Front {
 
     /// Returns how many ads are live.
     pub fn live_ads(&self) -> usize {
-        self.0.shelf.load().rows.len()
+        self.0.live_ads()
     }
 
     /// Returns the newest version of a thing, with its effective status.
@@ -94,6 +97,24 @@ impl Front {
             page.push(resource);
         }
         (page, None)
+    }
+
+    /// Returns the rules for policy categories that are in force.
+    pub fn policy_rules(&self) -> Vec<PolicyRule> {
+        self.0.catalog().rules.all().to_vec()
+    }
+
+    /// Returns entries of a list that targeting may name, in order, behind the one named `after`, and
+    /// where the next page begins; see [`crate::state::lists::Lists::search`].
+    pub fn search_targeting(
+        &self,
+        taxonomy: Taxonomy,
+        query: &str,
+        country: &str,
+        after: &str,
+        limit: usize,
+    ) -> (Vec<TaxonomyEntry>, Option<String>) {
+        self.0.catalog().lists.search(taxonomy, &Search { query, country }, after, limit)
     }
 
     /// Answers a report's question, and says how many rows to pass over for the next page.

@@ -4,6 +4,7 @@
 
 pub mod day;
 pub mod dice;
+pub mod geo;
 pub mod hash;
 pub mod ids;
 pub mod iso;
@@ -13,3 +14,4 @@ pub mod refusal;
 pub mod request;
 pub mod time;
 pub mod token;
+pub mod version;

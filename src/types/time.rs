@@ -35,6 +35,14 @@ impl Moment {
         self.0.div_euclid(HOUR_MS) as u32
     }
 
+    /// Returns the hour of the week where clocks are that many minutes ahead of UTC: 0 is Monday from
+    /// 00:00 to 00:59, 167 the last of Sunday.
+    pub const fn hour_of_week(self, offset_minutes: i16) -> u8 {
+        let there = self.0 + offset_minutes as i64 * MINUTE_MS;
+        // The epoch began on a Thursday.
+        (there.div_euclid(HOUR_MS) + 3 * 24).rem_euclid(7 * 24) as u8
+    }
+
     /// Returns the moment of a second since the epoch.
     pub const fn from_seconds(seconds: u32) -> Self {
         Self(seconds as i64 * SECOND_MS)
@@ -50,5 +58,15 @@ mod tests {
         let moment = Moment(3 * HOUR_MS - 1);
         assert_eq!((moment.hour(), moment.minute(), moment.seconds()), (2, 179, 10_799));
         assert_eq!(moment.plus_ms(1).hour(), 3);
+    }
+
+    #[test]
+    fn the_week_begins_on_monday_where_the_viewer_is() {
+        // 2026-11-23 was a Monday.
+        let monday = Moment(1_795_392_000_000);
+        assert_eq!(monday.hour_of_week(0), 0);
+        assert_eq!(monday.hour_of_week(-60), 167);
+        assert_eq!(monday.hour_of_week(330), 5);
+        assert_eq!(monday.plus_ms(DAY_MS - 1).hour_of_week(0), 23);
     }
 }

@@ -152,7 +152,7 @@ fn with_node<T>(
     act: impl AsyncFnOnce(&Node, &MovedClock) -> T,
 ) -> T {
     let clock = Arc::new(MovedClock::at(at(time)));
-    let options = NodeOptions { feeds: vec![FEED], ..NodeOptions::default() };
+    let options = NodeOptions { feeds: vec![FEED], approve_ads: true, ..NodeOptions::default() };
     let node = Node::start(dir, Arc::clone(&clock) as Arc<_>, &options).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let result = runtime.block_on(act(&node, &clock));
@@ -192,7 +192,7 @@ fn a_node_on_a_folder_serves_counts_and_comes_back_and_its_audit_is_equal() {
         let mut tokens = Vec::new();
         for number in 0..8 {
             let request = stage.tray_of(&format!("viewer {number}"));
-            for slot in node.request_ads(FEED, &near(), &request) {
+            for slot in node.request_ads(FEED, &near(), &request).slots {
                 let Some(munadi::types::proto::v1::slot::Filling::Ad(ad)) = slot.filling else {
                     continue;
                 };

@@ -11,6 +11,7 @@ mod coverage;
 mod faulty_log;
 mod found;
 mod luck;
+mod market;
 mod pen;
 mod properties;
 mod shop;

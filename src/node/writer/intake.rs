@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::decide::board::Rates;
-use crate::decide::mutate::mutate;
+use crate::decide::mutate::{mutate, mutate_lists};
 use crate::decide::purse::LineId;
 use crate::decide::record::{Event, Known, record};
 use crate::decide::{Decided, auction, chats};
+use crate::node::indexer::Change;
 use crate::node::live::Live;
 use crate::node::writer::{Reply, Work, Writer};
 use crate::state::catalog::Catalog;
@@ -14,9 +15,11 @@ use crate::tokens::prefill_code;
 use crate::types::ids::{Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
-use crate::types::proto::v1::{AdSet, BillingEvent, EventKind};
+use crate::types::proto::v1::{Ad, AdSet, BillingEvent, ConfiguredStatus, EventKind};
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Conversion, Incoming, Mutation, Origin, Resource, Verdict};
+use crate::types::request::{
+    Conversion, Incoming, ListMutation, Mutation, Origin, Resource, Verdict,
+};
 use crate::types::time::Moment;
 use crate::types::token::{PrefillCode, ViewToken};
 
@@ -32,7 +35,10 @@ impl Writer {
                 self.answer(reply, Ok(verdicts));
             }
             Work::Mutate(mutation, reply) => self.write(&mutation, reply, now),
+            Work::MutateLists(mutation, reply) => self.write_lists(&mutation, reply, now),
             Work::Settle(reply) => self.answer(reply, Ok(now)),
+            Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased),
+            Work::Refresh(ads) => self.refresh(ads),
         }
     }
 
@@ -93,9 +99,45 @@ impl Writer {
             self.cut();
             self.regrant(&written.answer, now);
             self.cut();
-            self.shelf_is_old = true;
+            self.show(&written.answer);
         }
         self.answer(reply, Ok(written.answer));
+    }
+
+    fn write_lists(&mut self, mutation: &ListMutation, reply: Reply<u32>, now: Moment) {
+        let written = mutate_lists(&self.live.catalog(), mutation);
+        let answer = written.map(|written| {
+            for decision in written.decisions {
+                self.journal(Shard::CATALOG, decision, now);
+            }
+            let blocks = Arc::clone(self.live.catalog().rules.blocks());
+            self.indexer.note(self.head, Change::Blocks(blocks));
+            written.answer
+        });
+        self.answer(reply, answer);
+    }
+
+    /// Shows serving what was written, once it is durable.
+    fn show(&mut self, written: &Resource) {
+        let open = |status: ConfiguredStatus| status == ConfiguredStatus::Active;
+        let close =
+            |kind, id, account, status| Change::Close(LineId { kind, id, account }, !open(status));
+        match written {
+            Resource::Account(row) => {
+                let change = close(LineKind::Account, row.id, row.id, row.configured_status());
+                self.indexer.note(self.head, change);
+            }
+            Resource::Campaign(row) => {
+                let change =
+                    close(LineKind::Campaign, row.id, row.account_id, row.configured_status());
+                self.indexer.note(self.head, change);
+            }
+            Resource::Endpoint(_) => {}
+            Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => {
+                let ads = touched(&self.live.catalog(), written);
+                self.refresh(ads);
+            }
+        }
     }
 
     /// Grants anew what a write may have changed: the line's budget.
@@ -119,6 +161,24 @@ impl Writer {
             self.grant(line, terms, now);
         }
     }
+}
+
+/// Returns the ads whose rows in the index say what was written.
+fn touched(catalog: &Catalog, written: &Resource) -> Vec<u64> {
+    let of_business = |ad: &Ad, business: u64| {
+        let endpoint = ad.destination.as_ref().map_or(0, |chat| chat.endpoint_id);
+        catalog.endpoints.get(endpoint).is_some_and(|row| row.business_id == business)
+    };
+    let says = |ad: &&Arc<Ad>| match written {
+        Resource::Ad(row) => ad.id == row.id,
+        Resource::AdSet(row) => ad.ad_set_id == row.id,
+        Resource::Business(row) => of_business(ad, row.id),
+        Resource::Account(_) | Resource::Campaign(_) | Resource::Endpoint(_) => false,
+    };
+    if let Resource::Ad(row) = written {
+        return vec![row.id];
+    }
+    catalog.ads.after(0).filter(says).map(|ad| ad.id).collect()
 }
 
 /// Judges one event on a served ad.

@@ -1,4 +1,4 @@
-//! Prices of a tray: the best bids by value, each paying what the next one would have.
+//! What an ad is worth and what one of its events costs: bids, rates and prices of 1,000 impressions.
 
 use crate::decide::board::Rates;
 use crate::types::proto::v1::BillingEvent;
@@ -86,5 +86,77 @@ mod tests {
     fn a_price_rises_with_the_next_bid() {
         let at = |cpm| price_of(BillingEvent::LinkClicks, 1_000_000, RATES, cpm);
         assert!((1..2_000).all(|step| at(step * 1_000) <= at((step + 1) * 1_000)));
+    }
+}
+
+// STUB until merged
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub ad: u64,
+    pub business: u64,
+    pub group: u64,
+    pub value: i64,
+    pub quality: i64,
+    pub lot: u64,
+}
+pub struct Terms<'a> {
+    pub places: &'a [u16],
+    pub attention: &'a [u32],
+    pub min_gap: u16,
+    pub most: usize,
+    pub interruption: i64,
+    pub floor: i64,
+}
+#[derive(Debug)]
+pub struct Win {
+    pub candidate: usize,
+    pub place: usize,
+    pub pay_cpm: i64,
+}
+#[derive(Debug, Default)]
+pub struct Scratch {}
+pub fn clear(
+    candidates: &[Candidate],
+    terms: &Terms<'_>,
+    _scratch: &mut Scratch,
+    wins: &mut Vec<Win>,
+) {
+    wins.clear();
+    let mut order: Vec<usize> =
+        (0..candidates.len()).filter(|i| candidates[*i].value >= terms.floor.max(1)).collect();
+    order.sort_by_key(|i| {
+        (
+            std::cmp::Reverse(candidates[*i].value + candidates[*i].quality),
+            candidates[*i].lot,
+            candidates[*i].ad,
+        )
+    });
+    let mut seen = Vec::new();
+    order.retain(|i| {
+        let new = !seen.contains(&candidates[*i].group);
+        seen.push(candidates[*i].group);
+        new
+    });
+    let mut at = 0;
+    let mut last: Option<u16> = None;
+    for (n, i) in order.iter().enumerate() {
+        if wins.len() == terms.most {
+            break;
+        }
+        while at < terms.places.len() && last.is_some_and(|l| terms.places[at] < l + terms.min_gap)
+        {
+            at += 1;
+        }
+        if at == terms.places.len() {
+            break;
+        }
+        last = Some(terms.places[at]);
+        let next = order.get(n + 1).map_or(terms.floor, |j| candidates[*j].value);
+        wins.push(Win {
+            candidate: *i,
+            place: at,
+            pay_cpm: next.max(terms.floor).min(candidates[*i].value),
+        });
+        at += 1;
     }
 }
