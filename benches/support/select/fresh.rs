@@ -136,9 +136,9 @@ impl Town {
             ads_in_session: 0,
         };
         loop {
-            let slots = self.market.node.request_ads(FEED, &Policy::default(), &request);
+            let answer = self.market.node.request_ads(FEED, &Policy::default(), &request);
             let waited = since.elapsed();
-            let shown = slots.iter().find_map(|slot| match &slot.filling {
+            let shown = answer.slots.iter().find_map(|slot| match &slot.filling {
                 Some(Filling::Ad(ad)) => Some(ad.ad_id),
                 _ => None,
             });
