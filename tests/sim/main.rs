@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "a run says what it covered")]
 
+mod auction;
 mod audit;
 mod books;
 mod catalog;
