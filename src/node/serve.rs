@@ -19,7 +19,7 @@ use crate::types::proto::v1::{
 };
 use crate::types::request::{AdRequest, Policy};
 use crate::types::time::{DAY_MS, Moment};
-use crate::types::token::{ClickToken, PackedPrice, ViewToken};
+use crate::types::token::{ClickToken, FrequencyToken, PackedPrice, ViewToken};
 
 /// How often a tray is selected again because its viewer changed meanwhile.
 const ATTEMPTS: usize = 3;
@@ -81,7 +81,7 @@ impl Live {
             };
             Slot { position: position.into(), filling: Some(filling) }
         });
-        Answer { slots: slots.collect(), frequency_token: Bytes::new() }
+        Answer { slots: slots.collect(), frequency_token: seal.frequency_token() }
     }
 
     /// Selects once and promises what was selected; `None`: the viewer changed meanwhile.
@@ -199,6 +199,19 @@ struct Seal<'a> {
 }
 
 impl Seal<'_> {
+    /// Returns what stands for a viewer without a pseudonym from now on.
+    fn frequency_token(&self) -> Bytes {
+        if self.request.named {
+            return Bytes::new();
+        }
+        let (viewer, feed, issued) = (self.viewer, self.feed, self.now.seconds());
+        Bytes::copy_from_slice(&self.sealer.seal_frequency(&FrequencyToken {
+            viewer,
+            feed,
+            issued,
+        }))
+    }
+
     fn seal(&self, placed: &Placed, position: u16, view: u64) -> PlacedAd {
         let row = &self.shelf.rows[placed.row as usize];
         let profile = &self.request.profile;
