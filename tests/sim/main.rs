@@ -5,6 +5,7 @@
 
 mod audit;
 mod books;
+mod caps;
 mod catalog;
 mod chats;
 mod coverage;
