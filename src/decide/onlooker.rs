@@ -107,7 +107,7 @@ impl Onlooker {
         let open = || promised.iter().filter(|promise| promise.until_ms > now.0);
         let since = Since::of(policy, now);
         if let Some(viewer) = viewer {
-            self.take_counts(viewer);
+            self.take_counts(viewer, now);
             self.take_hidden(viewer);
         }
         let views = viewer.map_or(&[][..], |viewer| &viewer.views);
@@ -197,9 +197,10 @@ impl Onlooker {
         promised + ever - before >= max
     }
 
-    /// Copies the viewer's cap record, which is in the order of ad sets.
-    fn take_counts(&mut self, viewer: &Viewer) {
-        for count in &viewer.caps {
+    /// Copies the viewer's cap record, which is in the order of ad sets. What has left its interval is
+    /// passed by: it may stand there until the next fact of its bucket.
+    fn take_counts(&mut self, viewer: &Viewer, now: Moment) {
+        for count in viewer.caps.iter().filter(|count| !count.is_over(now)) {
             if self.counts.last().is_none_or(|last| last.ad_set != count.ad_set) {
                 let (ad_set, is_recorded) = (count.ad_set, true);
                 self.counts.push(Counts { ad_set, is_recorded, ..Counts::default() });
@@ -371,7 +372,8 @@ mod tests {
 
     #[test]
     fn a_full_record_has_room_for_what_it_knows_or_was_promised() {
-        let counts = (1..=14).map(|ad_set| count(ad_set, CapEvent::Impressions, &[]));
+        let now = [(NOW.hour(), 1)];
+        let counts = (1..=14).map(|ad_set| count(ad_set, CapEvent::Impressions, &now));
         let viewer = Viewer { caps: counts.collect(), ..Viewer::default() };
         let admits = |promised: &[Promise], ad_set| {
             looked(&viewer, promised).admits(&ad(1, ad_set, &[Cap { max: 9, ..ONE_A_DAY }]), NOW)

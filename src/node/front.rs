@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use crate::node::indexer::{Rebaser, merge_behind};
 use crate::node::live::Live;
+use crate::node::queue::Queue;
 use crate::node::serve::Answer;
 use crate::report::pull::{Pulled, ShardPage, closed_before, merge};
 use crate::report::query::{Query, Report, add_feeds, complete_up_to};
@@ -34,6 +36,10 @@ pub struct Front(Arc<Live>);
 impl Front {
     pub(in crate::node) fn new(live: Arc<Live>) -> Self {
         Self(live)
+    }
+
+    pub(in crate::node) fn merge_behind(&self, queue: Arc<Queue>) -> io::Result<Rebaser> {
+        merge_behind(Arc::clone(&self.0), queue)
     }
 
     /// Fills a tray. Waits for no disk.

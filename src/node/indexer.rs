@@ -2,14 +2,22 @@
 //! acknowledged. Large merges happen behind, where there is a thread for them.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread::Builder;
+use std::time::Duration;
 
 use crate::decide::index::{Draft, Index, Rebased};
 use crate::decide::purse::LineId;
-use crate::node::live::Live;
+use crate::node::live::{Live, locked};
+use crate::node::queue::Queue;
+use crate::node::writer::Work;
 use crate::state::rules::Blocks;
 use crate::types::ids::{BatchNo, IdKind, mint, number_of};
 use crate::types::time::Moment;
+
+/// How long after a merge the writer has surely published it: what outgrew it meanwhile is then built anew.
+const PUBLISHED_BY_NOW: Duration = Duration::from_millis(100);
 
 /// Merges the fresh ads of an index elsewhere; its work comes back as [`crate::node::writer::Work`].
 pub(in crate::node) type Rebaser = Box<dyn FnMut(Arc<Index>, Moment) + Send>;
@@ -156,8 +164,35 @@ impl Live {
 
     /// Returns the ads whose rates have outgrown the bounds of their rows since it was asked last.
     pub(in crate::node) fn take_outgrown(&self) -> Vec<u64> {
-        std::mem::take(&mut *crate::node::live::locked(&self.outgrown))
+        std::mem::take(&mut *locked(&self.outgrown))
     }
+}
+
+/// Starts a thread that merges the index beside the writer, and returns what hands it work. It ends when
+/// that is dropped.
+///
+/// # Errors
+/// When no thread can be started.
+pub(in crate::node) fn merge_behind(live: Arc<Live>, queue: Arc<Queue>) -> io::Result<Rebaser> {
+    let (sender, jobs) = mpsc::channel::<(Arc<Index>, Moment)>();
+    let merge = move || {
+        for (index, now) in jobs {
+            let rebased = index.rebase(&live.board, now);
+            // The old index is large, and gone once nobody serves from it.
+            drop(index);
+            queue.put(Work::Rebased(Box::new(rebased)));
+            std::thread::sleep(PUBLISHED_BY_NOW);
+            let outgrown = outgrown_in(&live, &live.index.load());
+            if !outgrown.is_empty() {
+                queue.put(Work::Refresh(outgrown));
+            }
+        }
+    };
+    Builder::new().name("indexer".into()).spawn(merge)?;
+    Ok(Box::new(move |index, now| {
+        // The thread goes only with the node.
+        let _ = sender.send((index, now));
+    }))
 }
 
 /// Returns the change that shows serving an ad as the catalog has it now.
@@ -167,7 +202,7 @@ pub(in crate::node) fn ad_change(live: &Live, ad: u64) -> Shown {
 }
 
 /// Returns the ads of merged segments that have outgrown them while they were made.
-pub(in crate::node) fn outgrown_in(live: &Live, index: &Index) -> Vec<u64> {
+fn outgrown_in(live: &Live, index: &Index) -> Vec<u64> {
     let entries = index.segments().flat_map(|segment| segment.entries());
     let grown = |ad: u32, ad_set: u32| {
         let ceiling = live.board.pace_ceiling(ad_set.into());

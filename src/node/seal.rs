@@ -1,5 +1,7 @@
 //! Sealing: what a feed is handed for a placed ad, with its tokens and its chat link.
 
+use prost::bytes::Bytes;
+
 use crate::channels::{Channel, LinkParts, chat_link};
 use crate::decide::index::{Index, Source};
 use crate::decide::select::Placed;
@@ -9,7 +11,7 @@ use crate::tokens::{Sealer, prefill_code};
 use crate::types::proto::v1::{BillingEvent, ChatDestination, EntryPoint, PlacedAd, WhyThisAd};
 use crate::types::request::{AdRequest, Policy};
 use crate::types::time::{DAY_MS, Moment};
-use crate::types::token::{ClickToken, PackedPrice, ViewToken};
+use crate::types::token::{ClickToken, FrequencyToken, PackedPrice, ViewToken};
 
 /// What the answers of one tray have in common.
 pub(in crate::node) struct Seal<'a> {
@@ -23,6 +25,19 @@ pub(in crate::node) struct Seal<'a> {
 }
 
 impl Seal<'_> {
+    /// Returns what stands for a viewer without a pseudonym from now on.
+    pub(in crate::node) fn frequency_token(&self) -> Bytes {
+        if self.request.named {
+            return Bytes::new();
+        }
+        let (viewer, feed, issued) = (self.viewer, self.feed, self.now.seconds());
+        Bytes::copy_from_slice(&self.sealer.seal_frequency(&FrequencyToken {
+            viewer,
+            feed,
+            issued,
+        }))
+    }
+
     /// Returns what the feed is handed for an ad.
     pub(in crate::node) fn seal(&self, placed: &Placed, position: u16, view: u64) -> PlacedAd {
         let profile = &self.request.profile;

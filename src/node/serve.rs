@@ -83,7 +83,7 @@ impl Live {
             };
             Slot { position: (*position).into(), filling: Some(filling) }
         });
-        Answer { slots: slots.collect(), frequency_token: Bytes::new() }
+        Answer { slots: slots.collect(), frequency_token: seal.frequency_token() }
     }
 
     /// Selects once and promises what was selected; tells whether the viewer was the same throughout.

@@ -130,8 +130,10 @@ impl CapCount {
         inside.map(|(_, count)| u32::from(*count)).sum()
     }
 
-    fn is_over(&self, now: Moment) -> bool {
-        self.within(self.interval_hours, now) == 0
+    /// Tells whether all that was counted has left the interval.
+    pub fn is_over(&self, now: Moment) -> bool {
+        let from = now.hour().saturating_sub(u32::from(self.interval_hours));
+        self.hours.last().is_none_or(|(hour, _)| *hour < from)
     }
 }
 

@@ -14,8 +14,8 @@ use munadi::types::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
 use crate::stage::{Offer, Stage, event_at, letters, refused};
 
 fn cap(max_frequency: u32, interval_hours: u32) -> Offer {
-    let cap = Some(FrequencyCap { max_frequency, interval_hours, event: 1 });
-    Offer { cap, ..Offer::default() }
+    let caps = vec![FrequencyCap { max_frequency, interval_hours, event: 1 }];
+    Offer { caps, ..Offer::default() }
 }
 
 fn why(stage: &Stage) -> NoAdReason {

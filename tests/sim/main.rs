@@ -6,6 +6,7 @@
 mod auction;
 mod audit;
 mod books;
+mod caps;
 mod catalog;
 mod chats;
 mod coverage;

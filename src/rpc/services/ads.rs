@@ -77,7 +77,7 @@ struct Feed {
 
 impl Feed {
     fn answer(&self, wire: Option<v1::AdRequest>) -> Result<node::Answer, Refusal> {
-        let request = ad_request(wire, self.id, &self.node.opener())?;
+        let request = ad_request(wire, self.id, &self.node.opener(), self.node.now())?;
         Ok(self.node.request_ads(self.id, &self.policy, &request))
     }
 }
