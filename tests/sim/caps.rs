@@ -1,7 +1,7 @@
 //! The checks of a viewer against a plain list of everything that ever happened to it.
 
 use munadi::decide::onlooker::{Cap, Onlooker, Passing, Promise};
-use munadi::decide::select::Skip;
+use munadi::decide::skip::Skip;
 use munadi::state::bucket::Bucket;
 use munadi::state::viewers::CAPPED_AD_SETS_MAX;
 use munadi::state::{Stamp, viewers::Viewer};
