@@ -6,6 +6,7 @@ mod counts;
 pub mod dice;
 mod files;
 mod front;
+mod helper;
 mod indexer;
 mod live;
 mod queue;

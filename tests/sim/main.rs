@@ -105,8 +105,8 @@ fn a_seed_writes_the_same_journal_every_time() {
 }
 
 #[test]
-fn four_seeds_keep_every_promise_and_reach_everything() {
-    run_all(1..=4);
+fn six_seeds_keep_every_promise_and_reach_everything() {
+    run_all(1..=6);
 }
 
 #[test]
