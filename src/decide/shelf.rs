@@ -3,7 +3,6 @@
 
 use crate::state::Map;
 use crate::state::catalog::{Catalog, Family};
-use crate::types::hash::fnv1a;
 use crate::types::ids::number_of;
 use crate::types::proto::v1::{
     AgeBand, BillingEvent, Channel, Creative, EffectiveStatus, Placement, Targeting,
@@ -187,7 +186,7 @@ impl Row {
             account: family.account,
             business: business.id,
             endpoint: endpoint.id,
-            category: category(&business.category),
+            category: family.category,
             start_ms: ad_set.start_time.as_ref().map_or(i64::MIN, ms),
             end_ms: ad_set.end_time.as_ref().map_or(i64::MAX, ms),
             billing: ad_set.billing_event(),
@@ -208,11 +207,6 @@ impl Row {
             target,
         })
     }
-}
-
-fn category(name: &str) -> u64 {
-    // Zero stays free for "none".
-    if name.is_empty() { 0 } else { fnv1a(name.bytes()).max(1) }
 }
 
 /// All live ads at one moment.

@@ -6,6 +6,7 @@ mod counts;
 pub mod dice;
 mod files;
 mod front;
+mod helper;
 mod live;
 mod queue;
 mod recover;

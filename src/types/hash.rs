@@ -7,9 +7,21 @@ pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     })
 }
 
+/// Returns the number of a business's category: of its name's letters. 0: it has none.
+pub fn category_number(name: &str) -> u64 {
+    // Zero stays free for "none".
+    if name.is_empty() { 0 } else { fnv1a(name.bytes()).max(1) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_business_without_a_category_has_none() {
+        assert_eq!(category_number(""), 0);
+        assert_ne!(category_number("food"), category_number("travel"));
+    }
 
     #[test]
     fn the_hash_is_that_of_its_authors_test_vectors() {

@@ -10,6 +10,7 @@ mod chats;
 mod coverage;
 mod faulty_log;
 mod found;
+mod kin;
 mod luck;
 mod pen;
 mod properties;
