@@ -1,10 +1,18 @@
-//! FNV-1a: a short number that tells texts apart, but for chance. It guards nothing.
+//! Short numbers that tell texts apart or order equals, but for chance. They guard nothing.
 
 /// Returns the 64-bit FNV-1a hash of some bytes.
 pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
     })
+}
+
+/// Returns a number whose bits all depend on all bits of this one (the finaliser of SplitMix64: Steele, Lea
+/// and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
+pub const fn mix(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    number ^ (number >> 31)
 }
 
 /// Returns the number of a business's category: of its name's letters. 0: it has none.

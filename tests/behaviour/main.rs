@@ -4,8 +4,10 @@
 mod attribution;
 mod budgets;
 mod campaigns;
+mod caps;
 mod content;
 mod conversations;
+mod crowd;
 mod desk;
 mod doors;
 mod h2;

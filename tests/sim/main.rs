@@ -3,8 +3,10 @@
 
 #![allow(clippy::print_stdout, reason = "a run says what it covered")]
 
+mod auction;
 mod audit;
 mod books;
+mod caps;
 mod catalog;
 mod chats;
 mod coverage;
@@ -12,6 +14,7 @@ mod faulty_log;
 mod found;
 mod kin;
 mod luck;
+mod market;
 mod pen;
 mod properties;
 mod shop;

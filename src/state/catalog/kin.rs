@@ -24,7 +24,7 @@ pub struct Family {
     pub endpoint: u64,
     /// The business of that endpoint.
     pub business: u64,
-    /// The number of the business's category; 0: none, never separated.
+    /// Number of the business's category; 0: none.
     pub category: u64,
     /// Whether the account has a spend limit, the campaign a budget, the ad set a budget.
     pub limited: [bool; 3],
@@ -225,9 +225,10 @@ impl Kin {
     }
 
     pub(super) fn put_business(&mut self, row: &Business) {
-        let business = number(IdKind::Business, row.id);
-        *slot(&mut self.businesses, business) = number(IdKind::Account, row.account_id);
-        *slot(&mut self.categories, business) = category_number(&row.category);
+        let account = number(IdKind::Account, row.account_id);
+        *slot(&mut self.businesses, number(IdKind::Business, row.id)) = account;
+        let category = category_number(&row.category);
+        *slot(&mut self.categories, number(IdKind::Business, row.id)) = category;
     }
 
     pub(super) fn put_endpoint(&mut self, row: &ChannelEndpoint) {
