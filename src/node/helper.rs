@@ -1,4 +1,4 @@
-//! What happens beside serving: checkpoints and key rotation.
+//! What a node does beside serving and writing: checkpoints and key rotation.
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(in crate::node) struct Helper {
 }
 
 impl Helper {
-    /// Runs until it is told to stop; takes a last checkpoint then.
+    /// Runs until it is told to stop, then writes a last checkpoint.
     pub(in crate::node) fn run(&self, stopping: &AtomicBool) {
         let mut last = self.clock.monotonic();
         while !stopping.load(Ordering::Acquire) {

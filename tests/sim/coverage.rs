@@ -60,7 +60,7 @@ const EXPECTED: &[(&str, &str)] = &[
          OutcomeDeclined",
     ),
     // Numbers of `decide::skip::Skip` that are counted where an auction is held.
-    ("skip", "4, 500"),
+    ("skip", "500"),
     (
         "no ad",
         "NoLiveAds, NotTargeted, OutsideSchedule, BudgetSpent, FrequencyCapped, HiddenByViewer, \

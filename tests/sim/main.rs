@@ -12,6 +12,7 @@ mod chats;
 mod coverage;
 mod faulty_log;
 mod found;
+mod kin;
 mod luck;
 mod market;
 mod pen;
