@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_no_version() {
-        for text in ["", ".", "1.", "v1", "1.2.3.4.5", "65536", "-1", "+1", "0", "0.0", "1 2", "١"] {
+        for text in ["", ".", "1.", "v1", "1.2.3.4.5", "65536", "-1", "+1", "0", "0.0", "1 2", "١"]
+        {
             assert_eq!(version(text), None, "{text:?}");
         }
     }

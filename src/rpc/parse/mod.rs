@@ -4,8 +4,10 @@
 
 pub(super) mod ad_sets;
 pub(super) mod ads;
+mod audience;
 pub(super) mod campaigns;
 pub(super) mod conversations;
+mod creatives;
 pub(super) mod events;
 mod field;
 pub(super) mod mutations;
