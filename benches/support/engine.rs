@@ -48,6 +48,7 @@ pub(crate) fn record_batches(
         feeds: vec![FEED],
         seed: Some(1),
         checkpoint_every: Duration::from_secs(3_600),
+        approve_ads: true,
         ..NodeOptions::default()
     };
     let node = Node::start(dir, Arc::new(SystemClock::default()), &options)?;

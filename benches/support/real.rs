@@ -28,7 +28,7 @@ pub(crate) struct Real {
 /// Starts a server with so many live ads.
 pub(crate) fn start(ads: u32) -> Result<Real, Failure> {
     let folder = tempfile::tempdir()?;
-    let options = NodeOptions { feeds: vec![FEED], ..NodeOptions::default() };
+    let options = NodeOptions { feeds: vec![FEED], approve_ads: true, ..NodeOptions::default() };
     let node = Arc::new(Node::start(folder.path(), Arc::new(SystemClock::default()), &options)?);
     let policies: Policies = Arc::new(BTreeMap::from([(FEED, Policy::default())]));
     let server = serve(&node, &policies, door::config()?)?;

@@ -1,10 +1,14 @@
 //! Writes to the catalog: what a create or update becomes, judged against what stands above it.
 
+mod lists;
 mod merge;
+mod review;
 
 use prost::Message;
 
-use crate::state::catalog::Catalog;
+pub use lists::{LIST_ENTRIES_MAX, WrittenLists, mutate_lists};
+
+use crate::state::catalog::{Answered, Catalog};
 use crate::state::{CHUNKS_MAX, PER_CHUNK};
 use crate::types::ids::number_of;
 use crate::types::money::CPM_STEP_MICROS;
@@ -38,17 +42,15 @@ pub struct Written {
 /// With the field at fault; nothing is changed then.
 pub fn mutate(catalog: &Catalog, mutation: &Mutation, now: Moment) -> Result<Written, Refusal> {
     if let Some(known) = catalog.answered(mutation.tenant, &mutation.request_id) {
-        if known.body_hash != mutation.body_hash {
-            let message = "this request_id was used with another body; choose a new one";
-            return Err(Refusal::new(Reason::RequestIdReused, "request_id", message));
-        }
-        return remembered(&mutation.change, &known.answer)
+        return same_body(known, &mutation.body_hash)
+            .and_then(|answer| remembered(&mutation.change, answer))
             .map(|answer| Written { facts: Vec::new(), answer });
     }
     let desk = Desk { catalog, mutation, now };
     let answer = match &mutation.change {
         Change::Create(resource) => desk.create(resource.clone())?,
         Change::Update(resource, mask) => desk.update(resource, mask)?,
+        Change::Review { ad, etag, review } => desk.review(*ad, etag, review)?,
     };
     if mutation.validate_only {
         return Ok(Written { facts: Vec::new(), answer });
@@ -98,7 +100,8 @@ impl Desk<'_> {
                 create_time: time,
                 ..row
             }),
-            Resource::Ad(row) => {
+            Resource::Ad(mut row) => {
+                self.await_review(&mut row);
                 Resource::Ad(Ad { id: self.catalog.ads.next_id(), create_time: time, ..row })
             }
         };
@@ -112,7 +115,26 @@ impl Desk<'_> {
     }
 
     fn update(&self, wanted: &Resource, mask: &[String]) -> Result<Resource, Refusal> {
-        let current = self.current(wanted)?;
+        let (current, revision) = self.changeable(wanted, "id")?;
+        let mut merged = merge::merge(current, wanted, mask)?;
+        let looks = |field: &String| field == "creative" || field == "destination";
+        if let Resource::Ad(row) = &mut merged
+            && mask.iter().any(looks)
+        {
+            self.await_review(row);
+        }
+        let stamped = merge::stamp(merged, revision + 1, self.now);
+        self.judge(&stamped)?;
+        Ok(stamped)
+    }
+
+    /// Returns the newest version of what is to be changed, and its revision.
+    fn changeable(
+        &self,
+        wanted: &Resource,
+        field: &'static str,
+    ) -> Result<(Resource, u64), Refusal> {
+        let current = self.current(wanted, field)?;
         let (revision, status) = merge::revision_and_status(&current);
         let etag = merge::etag(wanted);
         if !etag.is_empty() && etag != revision.to_string() {
@@ -120,16 +142,12 @@ impl Desk<'_> {
             return Err(Refusal::new(Reason::EtagMismatch, "etag", message));
         }
         if status == ConfiguredStatus::Archived {
-            return Err(Refusal::new(Reason::Archived, "id", "archived things can't be changed"));
+            return Err(Refusal::new(Reason::Archived, field, "archived things can't be changed"));
         }
-        let merged = merge::merge(current, wanted, mask)?;
-        let stamped = merge::stamp(merged, revision + 1, self.now);
-        self.judge(&stamped)?;
-        Ok(stamped)
+        Ok((current, revision))
     }
 
-    /// Returns the newest version of what is to be changed.
-    fn current(&self, wanted: &Resource) -> Result<Resource, Refusal> {
+    fn current(&self, wanted: &Resource, field: &'static str) -> Result<Resource, Refusal> {
         let catalog = self.catalog;
         let (found, account) = match wanted {
             Resource::Account(row) => {
@@ -163,9 +181,9 @@ impl Desk<'_> {
             }
         };
         let (Some(found), Some(account)) = (found, account) else {
-            return Err(Refusal::new(Reason::NotFound, "id", "no such id"));
+            return Err(not_found(field));
         };
-        self.own(account, "id")?;
+        self.own(account, field)?;
         Ok(found)
     }
 
@@ -350,7 +368,10 @@ fn encoded(resource: &Resource) -> Vec<u8> {
 /// Decodes a remembered answer as the kind that was asked for. The body's hash covers the method, so
 /// the kind is the same.
 fn remembered(change: &Change, answer: &[u8]) -> Result<Resource, Refusal> {
-    let (Change::Create(like) | Change::Update(like, _)) = change;
+    let like = match change {
+        Change::Create(like) | Change::Update(like, _) => like,
+        Change::Review { .. } => &Resource::Ad(Ad::default()),
+    };
     let decoded = match like {
         Resource::Account(_) => Account::decode(answer).map(Resource::Account),
         Resource::Business(_) => Business::decode(answer).map(Resource::Business),
@@ -359,7 +380,18 @@ fn remembered(change: &Change, answer: &[u8]) -> Result<Resource, Refusal> {
         Resource::AdSet(_) => AdSet::decode(answer).map(Resource::AdSet),
         Resource::Ad(_) => Ad::decode(answer).map(Resource::Ad),
     };
-    decoded.map_err(|_| {
-        Refusal::new(Reason::RequestIdReused, "request_id", "this id was used for another method")
-    })
+    decoded.map_err(|_| other_method())
+}
+
+/// Returns the remembered answer to the same request; another body is refused.
+fn same_body<'a>(known: &'a Answered, body_hash: &[u8; 16]) -> Result<&'a [u8], Refusal> {
+    if known.body_hash == body_hash {
+        return Ok(&known.answer);
+    }
+    let message = "this request_id was used with another body; choose a new one";
+    Err(Refusal::new(Reason::RequestIdReused, "request_id", message))
+}
+
+fn other_method() -> Refusal {
+    Refusal::new(Reason::RequestIdReused, "request_id", "this id was used for another method")
 }

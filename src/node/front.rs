@@ -9,13 +9,15 @@ use crate::report::query::{Query, Report, add_feeds, complete_up_to};
 use crate::state::catalog::Catalog;
 use crate::state::chats::{Chat, StoredTouch};
 use crate::state::credit::timestamp;
+use crate::state::lists::Search;
 use crate::state::purses::PurseChunk;
 use crate::state::tallies::TallyChunk;
 use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Campaign, Conversation, QueryReportResponse, Slot, Touch,
+    Account, Ad, AdSet, Campaign, Conversation, PolicyRule, QueryReportResponse, Slot, Taxonomy,
+    TaxonomyEntry, Touch,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
@@ -94,6 +96,24 @@ impl Front {
             page.push(resource);
         }
         (page, None)
+    }
+
+    /// Returns the rules for policy categories that are in force.
+    pub fn policy_rules(&self) -> Vec<PolicyRule> {
+        self.0.catalog().rules.all().to_vec()
+    }
+
+    /// Returns entries of a list that targeting may name, in order, behind the one named `after`, and
+    /// where the next page begins; see [`crate::state::lists::Lists::search`].
+    pub fn search_targeting(
+        &self,
+        taxonomy: Taxonomy,
+        query: &str,
+        country: &str,
+        after: &str,
+        limit: usize,
+    ) -> (Vec<TaxonomyEntry>, Option<String>) {
+        self.0.catalog().lists.search(taxonomy, &Search { query, country }, after, limit)
     }
 
     /// Answers a report's question, and says how many rows to pass over for the next page.

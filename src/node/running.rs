@@ -26,10 +26,12 @@ use crate::report::query::Query;
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
 use crate::types::ids::{BatchNo, JournalId, SeqVector};
-use crate::types::proto::v1::{Conversation, QueryReportResponse, Slot};
+use crate::types::proto::v1::{
+    Conversation, PolicyRule, QueryReportResponse, Slot, Taxonomy, TaxonomyEntry,
+};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{
-    AdRequest, Incoming, Mutation, Policy, Resource, ResourceKind, Scope, Verdict,
+    AdRequest, Incoming, ListMutation, Mutation, Policy, Resource, ResourceKind, Scope, Verdict,
 };
 use crate::types::time::Moment;
 
@@ -47,6 +49,8 @@ pub struct NodeOptions {
     pub checkpoint_every: Duration,
     /// The journal's own options.
     pub journal: Options,
+    /// Whether new and changed ads serve without an operator's review.
+    pub approve_ads: bool,
 }
 
 impl Default for NodeOptions {
@@ -56,6 +60,7 @@ impl Default for NodeOptions {
             seed: None,
             checkpoint_every: Duration::from_secs(600),
             journal: Options::default(),
+            approve_ads: false,
         }
     }
 }
@@ -96,6 +101,7 @@ pub struct Node {
     clock: Arc<dyn Clock>,
     opened: Opened,
     journal: JournalId,
+    approve_ads: bool,
     stopping: Arc<AtomicBool>,
     writer: Option<JoinHandle<Result<(), LogError>>>,
     helper: Option<JoinHandle<()>>,
@@ -125,7 +131,9 @@ impl Node {
             clock: Arc::clone(&clock),
             every: options.checkpoint_every,
         };
-        Self::run(front, writer, opened, journal, clock, Some(helper))
+        let mut node = Self::run(front, writer, opened, journal, clock, Some(helper))?;
+        node.approve_ads = options.approve_ads;
+        Ok(node)
     }
 
     fn run(
@@ -150,7 +158,9 @@ impl Node {
             }
             None => None,
         };
-        Ok(Self { front, queue, clock, opened, journal, stopping, writer: Some(writer), helper })
+        let writer = Some(writer);
+        let approve_ads = false;
+        Ok(Self { front, queue, clock, opened, journal, approve_ads, stopping, writer, helper })
     }
 
     /// Returns what opening found.
@@ -197,8 +207,18 @@ impl Node {
     ///
     /// # Errors
     /// With the field at fault, or `Busy`.
-    pub async fn mutate(&self, mutation: Mutation) -> Result<Resource, Refusal> {
+    pub async fn mutate(&self, mut mutation: Mutation) -> Result<Resource, Refusal> {
+        mutation.approve |= self.approve_ads;
         self.submit(|reply| Work::Mutate(Box::new(mutation), reply))?.await
+    }
+
+    /// Writes to the operator's lists or rules; answers once it is durable with how many entries or rules
+    /// there are now.
+    ///
+    /// # Errors
+    /// With the field at fault, or `Busy`.
+    pub async fn mutate_lists(&self, mutation: ListMutation) -> Result<u32, Refusal> {
+        self.submit(|reply| Work::MutateLists(Box::new(mutation), reply))?.await
     }
 
     /// Waits until everything that came before is durable, and returns the journal's time.
@@ -227,6 +247,23 @@ impl Node {
         limit: usize,
     ) -> (Vec<Resource>, Option<u64>) {
         self.front.list(scope, kind, parent, after, limit)
+    }
+
+    /// Returns the rules for policy categories; see [`Front::policy_rules`].
+    pub fn policy_rules(&self) -> Vec<PolicyRule> {
+        self.front.policy_rules()
+    }
+
+    /// Searches what targeting may name; see [`Front::search_targeting`].
+    pub fn search_targeting(
+        &self,
+        taxonomy: Taxonomy,
+        query: &str,
+        country: &str,
+        after: &str,
+        limit: usize,
+    ) -> (Vec<TaxonomyEntry>, Option<String>) {
+        self.front.search_targeting(taxonomy, query, country, after, limit)
     }
 
     /// Answers a report from durable facts only; see [`Front::report`].

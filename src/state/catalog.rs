@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::lists::Lists;
+use crate::state::rules::Rules;
 use crate::state::{Map, Stamp};
 use crate::types::ids::{IdKind, Seq, mint, number_of};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -129,6 +131,10 @@ pub struct Catalog {
     pub ad_sets: Table<AdSet>,
     /// What is seen.
     pub ads: Table<Ad>,
+    /// What targeting may name.
+    pub lists: Lists,
+    /// Where ads of a policy category may be shown.
+    pub rules: Rules,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -221,8 +227,8 @@ impl Catalog {
                 self.answers_by_age.push_back(aged);
                 self.forget_answers(stamp.at.0 - REQUEST_MEMORY_MS);
             }
-            // Kept with the reviews.
-            Kind::TaxonomyPut(_) | Kind::PolicyRulesPut(_) => {}
+            Kind::TaxonomyPut(fact) => self.lists.put(fact),
+            Kind::PolicyRulesPut(fact) => self.rules = Rules::of((**fact).clone()),
             Kind::Granted(_)
             | Kind::ServedMinute(_)
             | Kind::ImpressionSeen(_)

@@ -83,6 +83,17 @@ pub fn is_currency(text: &str) -> bool {
     listed(&CURRENCIES, text).is_some()
 }
 
+/// Returns every country of ISO 3166-1, ascending.
+pub fn countries() -> impl Iterator<Item = &'static str> {
+    // The tables are ASCII.
+    COUNTRIES.iter().filter_map(|code| std::str::from_utf8(code).ok())
+}
+
+/// Returns every language of ISO 639-1, ascending.
+pub fn languages() -> impl Iterator<Item = &'static str> {
+    LANGUAGES.iter().filter_map(|code| std::str::from_utf8(code).ok())
+}
+
 fn listed<const N: usize>(table: &[[u8; N]], text: &str) -> Option<[u8; N]> {
     let code = <[u8; N]>::try_from(text.as_bytes()).ok()?;
     table.binary_search(&code).ok().map(|at| table[at])

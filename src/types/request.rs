@@ -1,6 +1,7 @@
 //! What the doors hand to the engine, parsed: ad requests, events, and writes to the catalog.
 
 use crate::types::hash::fnv1a;
+use crate::types::proto::journal::v1::{PolicyRulesPut, TaxonomyPut};
 use crate::types::proto::v1;
 use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::{ClickToken, PrefillCode, ViewToken};
@@ -286,6 +287,37 @@ pub enum Change {
     Create(Resource),
     /// Takes the named top-level fields from the resource, which carries the id and maybe an etag.
     Update(Resource, Vec<String>),
+    /// An operator's finding on an ad; answered with the ad.
+    Review {
+        /// Which ad.
+        ad: u64,
+        /// The etag of the version that was looked at. Empty: not checked.
+        etag: String,
+        /// What was found. Its time is given by the engine.
+        review: v1::Review,
+    },
+}
+
+/// One write to the operator's lists or rules, checked for its form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListMutation {
+    /// The caller's tenant.
+    pub tenant: u32,
+    /// The caller's id of the write.
+    pub request_id: String,
+    /// First 16 bytes of BLAKE3 over method and body.
+    pub body_hash: [u8; 16],
+    /// What to write.
+    pub change: ListChange,
+}
+
+/// What changes of the operator's lists and rules.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ListChange {
+    /// Adds, replaces and removes entries of one list.
+    Taxonomy(TaxonomyPut),
+    /// Replaces all rules.
+    PolicyRules(PolicyRulesPut),
 }
 
 /// One of the catalog's six kinds of things.

@@ -71,7 +71,13 @@ impl Desk {
         let folder = tempfile::tempdir().expect("a folder");
         let journal = Options { segment_bytes: SEGMENT_BYTES, ..Options::default() };
         let feeds = vec![1, 2];
-        let options = NodeOptions { feeds, seed: Some(7), journal, ..NodeOptions::default() };
+        let options = NodeOptions {
+            feeds,
+            seed: Some(7),
+            journal,
+            approve_ads: true,
+            ..NodeOptions::default()
+        };
         let clock = Arc::new(SystemClock::default());
         let node = Arc::new(Node::start(folder.path(), clock, &options).expect("a node"));
         let keys = KEYS.map(|(id, role, tenant)| Key {

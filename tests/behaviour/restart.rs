@@ -152,7 +152,7 @@ fn with_node<T>(
     act: impl AsyncFnOnce(&Node, &MovedClock) -> T,
 ) -> T {
     let clock = Arc::new(MovedClock::at(at(time)));
-    let options = NodeOptions { feeds: vec![FEED], ..NodeOptions::default() };
+    let options = NodeOptions { feeds: vec![FEED], approve_ads: true, ..NodeOptions::default() };
     let node = Node::start(dir, Arc::clone(&clock) as Arc<_>, &options).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let result = runtime.block_on(act(&node, &clock));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::decide::board::Rates;
-use crate::decide::mutate::mutate;
+use crate::decide::mutate::{mutate, mutate_lists};
 use crate::decide::purse::LineId;
 use crate::decide::record::{Event, Known, record};
 use crate::decide::{Decided, auction, chats};
@@ -16,7 +16,9 @@ use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
 use crate::types::proto::v1::{AdSet, BillingEvent, EventKind};
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Conversion, Incoming, Mutation, Origin, Resource, Verdict};
+use crate::types::request::{
+    Conversion, Incoming, ListMutation, Mutation, Origin, Resource, Verdict,
+};
 use crate::types::time::Moment;
 use crate::types::token::{PrefillCode, ViewToken};
 
@@ -32,6 +34,7 @@ impl Writer {
                 self.answer(reply, Ok(verdicts));
             }
             Work::Mutate(mutation, reply) => self.write(&mutation, reply, now),
+            Work::MutateLists(mutation, reply) => self.write_lists(&mutation, reply, now),
             Work::Settle(reply) => self.answer(reply, Ok(now)),
         }
     }
@@ -96,6 +99,17 @@ impl Writer {
             self.shelf_is_old = true;
         }
         self.answer(reply, Ok(written.answer));
+    }
+
+    fn write_lists(&mut self, mutation: &ListMutation, reply: Reply<u32>, now: Moment) {
+        let written = mutate_lists(&self.live.catalog(), mutation);
+        let answer = written.map(|written| {
+            for decision in written.decisions {
+                self.journal(Shard::CATALOG, decision, now);
+            }
+            written.answer
+        });
+        self.answer(reply, answer);
     }
 
     /// Grants anew what a write may have changed: the line's budget.

@@ -23,7 +23,7 @@ use crate::state::Stamp;
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Incoming, Mutation, Resource, Verdict};
+use crate::types::request::{Incoming, ListMutation, Mutation, Resource, Verdict};
 use crate::types::time::Moment;
 
 /// Batches that may wait for the disk at once. More would only lengthen the wait.
@@ -38,6 +38,8 @@ pub enum Work {
     Record(Vec<Incoming>, Reply<Vec<Verdict>>),
     /// A write to the catalog.
     Mutate(Box<Mutation>, Reply<Resource>),
+    /// A write to the operator's lists or rules; answered with the entries or rules there are now.
+    MutateLists(Box<ListMutation>, Reply<u32>),
     /// Nothing: answered with the journal's time once all that came before it is durable.
     Settle(Reply<Moment>),
 }
