@@ -142,6 +142,9 @@ pub const CAP_HOURS_MAX: u32 = 30 * 24;
 /// Characters of the names of who is behind an ad: beneficiary and payer.
 pub const PARTY_CHARS_MAX: usize = 100;
 
+/// Characters of the name of an entry of an operator's list.
+pub const ENTRY_NAME_CHARS_MAX: usize = 100;
+
 /// Reasons of one review.
 pub const REVIEW_REASONS_MAX: usize = 8;
 
@@ -180,6 +183,9 @@ pub const FEED_MESSAGE_BYTES_MAX: usize = 256 * 1_024;
 
 /// Bytes of one message to the other services.
 pub const MESSAGE_BYTES_MAX: usize = 1_024 * 1_024;
+
+/// Bytes of one message to the operator's service: a full call of entries fits.
+pub const LISTS_MESSAGE_BYTES_MAX: usize = 5 * 1_024 * 1_024;
 
 /// Messages of one event stream that wait for the disk at a time: two group commits of the writer.
 pub const STREAM_IN_FLIGHT_MAX: usize = 64;
@@ -234,3 +240,7 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 /// A feed's event that fills a batch to the brim: token, kind, time, and their tags.
 const EVENT_BYTES_MAX: usize = 160;
 const _: () = assert!(EVENTS_MAX * EVENT_BYTES_MAX <= FEED_MESSAGE_BYTES_MAX);
+
+/// An entry of a list with the longest name: four bytes a character, its number, country, code and tags.
+const ENTRY_BYTES_MAX: usize = 4 * ENTRY_NAME_CHARS_MAX + 48;
+const _: () = assert!(TAXONOMY_CALL_MAX * ENTRY_BYTES_MAX <= LISTS_MESSAGE_BYTES_MAX);
