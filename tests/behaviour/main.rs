@@ -1,6 +1,7 @@
 //! What the engine promises, shown through its doors.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on should stop there")]
 
+mod admin;
 mod attribution;
 mod budgets;
 mod campaigns;
