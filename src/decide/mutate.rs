@@ -3,10 +3,12 @@
 mod lists;
 mod merge;
 mod review;
+mod story;
 
 use prost::Message;
 
 pub use lists::{LIST_ENTRIES_MAX, WrittenLists, mutate_lists};
+pub use story::{SAFE_BOTTOM_PERCENT, SAFE_TOP_PERCENT, STORY_PIXELS_MIN};
 
 use crate::state::catalog::{Answered, Catalog};
 use crate::state::{CHUNKS_MAX, PER_CHUNK};
@@ -111,6 +113,7 @@ impl Desk<'_> {
             return Err(Refusal::new(Reason::TooLarge, "", message));
         }
         self.judge(&stamped)?;
+        self.judge_shape(&stamped, &[])?;
         Ok(stamped)
     }
 
@@ -125,6 +128,7 @@ impl Desk<'_> {
         }
         let stamped = merge::stamp(merged, revision + 1, self.now);
         self.judge(&stamped)?;
+        self.judge_shape(&stamped, mask)?;
         Ok(stamped)
     }
 

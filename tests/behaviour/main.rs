@@ -3,6 +3,7 @@
 
 mod admin;
 mod attribution;
+mod audience;
 mod budgets;
 mod campaigns;
 mod content;
