@@ -8,86 +8,99 @@ use tonic_types::StatusExt;
 
 use crate::desk::{Desk, STATUS, Shop, TACOS, calls, open_shop, tray};
 
+/// A targeting that is refused, and the field that is named.
+type Case = (v1::Targeting, &'static str);
+
+fn contradictions() -> Vec<Case> {
+    let anyone = v1::Targeting::default;
+    let plan = |value: &str| vec![v1::KeyValues { key: "plan".into(), any_of: vec![value.into()] }];
+    let (mexico, texas) = (texts(&["MX"]), texts(&["US-TX"]));
+    let here = || texts(&["MX-CMX"]);
+    vec![
+        (v1::Targeting { countries: mexico, regions: texas, ..anyone() }, "regions[0]"),
+        (
+            v1::Targeting { regions: here(), excluded_regions: here(), ..anyone() },
+            "excluded_regions",
+        ),
+        (
+            v1::Targeting { cities: vec![7], excluded_cities: vec![7], ..anyone() },
+            "excluded_cities",
+        ),
+        (
+            v1::Targeting {
+                interests: vec![group(&[1]), group(&[2, 3])],
+                excluded_interests: vec![2, 3],
+                ..anyone()
+            },
+            "interests[1].any_of",
+        ),
+        (
+            v1::Targeting {
+                segments: vec![v1::SegmentGroup { any_of: vec![9] }],
+                excluded_segments: vec![9],
+                ..anyone()
+            },
+            "segments[0].any_of",
+        ),
+        (
+            v1::Targeting {
+                key_values: plan("gold"),
+                excluded_key_values: plan("gold"),
+                ..anyone()
+            },
+            "key_values[0].any_of",
+        ),
+        (v1::Targeting { age_min: 35, age_max: 24, ..anyone() }, "age_max"),
+    ]
+}
+
+fn out_of_bounds() -> Vec<Case> {
+    let anyone = v1::Targeting::default;
+    let around = |meters| {
+        let place = v1::Radius { latitude_e6: 19_432_608, longitude_e6: -99_133_209, meters };
+        v1::Targeting { radii: vec![place], ..anyone() }
+    };
+    let versions = |os: &[i32], min: &str, max: &str| v1::Targeting {
+        os: os.to_vec(),
+        os_version: Some(v1::VersionRange { min: min.into(), max: max.into() }),
+        ..anyone()
+    };
+    let unknown = vec![group(&[70_000])];
+    vec![
+        (v1::Targeting { interests: vec![group(&[1]); 17], ..anyone() }, "interests"),
+        (v1::Targeting { interests: unknown, ..anyone() }, "interests[0].any_of[0]"),
+        (v1::Targeting { countries: texts(&["MX", "MX"]), ..anyone() }, "countries[1]"),
+        (around(0), "radii[0].meters"),
+        (around(80_001), "radii[0].meters"),
+        (versions(&[], "16", ""), "os_version"),
+        (versions(&[1, 2], "16", ""), "os_version"),
+        (versions(&[2], "16", "9"), "os_version.max"),
+        (versions(&[2], "iOS 16", ""), "os_version.min"),
+        (v1::Targeting { hours_of_week: vec![168], ..anyone() }, "hours_of_week[0]"),
+        (v1::Targeting { hours_of_week: (0..300).collect(), ..anyone() }, "hours_of_week"),
+    ]
+}
+
+fn group(any_of: &[u32]) -> v1::InterestGroup {
+    v1::InterestGroup { any_of: any_of.to_vec() }
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}
+
 #[test]
 fn an_audience_that_nobody_can_be_in_is_refused_by_what_contradicts() {
     let desk = Desk::start();
     calls(async {
         let shop = open_shop(&desk, TACOS).await?;
         let ad_set = ad_set_of(&desk, &shop).await?;
-        let group = |any_of: &[u32]| v1::InterestGroup { any_of: any_of.to_vec() };
-        let plan =
-            |value: &str| vec![v1::KeyValues { key: "plan".into(), any_of: vec![value.into()] }];
-        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
-        let anyone = v1::Targeting::default;
-        let around = |meters| {
-            let place = v1::Radius { latitude_e6: 19_432_608, longitude_e6: -99_133_209, meters };
-            v1::Targeting { radii: vec![place], ..anyone() }
-        };
-        let versions = |os: &[i32], min: &str, max: &str| v1::Targeting {
-            os: os.to_vec(),
-            os_version: Some(v1::VersionRange { min: min.into(), max: max.into() }),
-            ..anyone()
-        };
-        let (mexico, texas) = (texts(&["MX"]), texts(&["US-TX"]));
-        let cases = [
-            (v1::Targeting { countries: mexico, regions: texas, ..anyone() }, "regions[0]"),
-            (
-                v1::Targeting {
-                    regions: texts(&["MX-CMX"]),
-                    excluded_regions: texts(&["MX-CMX"]),
-                    ..anyone()
-                },
-                "excluded_regions",
-            ),
-            (
-                v1::Targeting { cities: vec![7], excluded_cities: vec![7], ..anyone() },
-                "excluded_cities",
-            ),
-            (
-                v1::Targeting {
-                    interests: vec![group(&[1]), group(&[2, 3])],
-                    excluded_interests: vec![2, 3],
-                    ..anyone()
-                },
-                "interests[1].any_of",
-            ),
-            (
-                v1::Targeting {
-                    segments: vec![v1::SegmentGroup { any_of: vec![9] }],
-                    excluded_segments: vec![9],
-                    ..anyone()
-                },
-                "segments[0].any_of",
-            ),
-            (
-                v1::Targeting {
-                    key_values: plan("gold"),
-                    excluded_key_values: plan("gold"),
-                    ..anyone()
-                },
-                "key_values[0].any_of",
-            ),
-            (v1::Targeting { age_min: 35, age_max: 24, ..anyone() }, "age_max"),
-            (v1::Targeting { interests: vec![group(&[1]); 17], ..anyone() }, "interests"),
-            (
-                v1::Targeting { interests: vec![group(&[70_000])], ..anyone() },
-                "interests[0].any_of[0]",
-            ),
-            (v1::Targeting { countries: texts(&["MX", "MX"]), ..anyone() }, "countries[1]"),
-            (around(0), "radii[0].meters"),
-            (around(80_001), "radii[0].meters"),
-            (versions(&[], "16", ""), "os_version"),
-            (versions(&[1, 2], "16", ""), "os_version"),
-            (versions(&[2], "16", "9"), "os_version.max"),
-            (versions(&[2], "iOS 16", ""), "os_version.min"),
-            (v1::Targeting { hours_of_week: vec![168], ..anyone() }, "hours_of_week[0]"),
-            (v1::Targeting { hours_of_week: (0..300).collect(), ..anyone() }, "hours_of_week"),
-        ];
-        for (number, (targeting, field)) in cases.into_iter().enumerate() {
+        let cases = contradictions().into_iter().chain(out_of_bounds());
+        for (number, (targeting, field)) in cases.enumerate() {
             for other in [false, true] {
                 let (mut row, at) = (ad_set.clone(), format!("case-{number}-{other}"));
                 let path = if other {
-                    row.targeting = Some(anyone());
+                    row.targeting = Some(v1::Targeting::default());
                     row.or_targeting = vec![targeting.clone()];
                     format!("ad_set.or_targeting[0].{field}")
                 } else {
@@ -99,8 +112,8 @@ fn an_audience_that_nobody_can_be_in_is_refused_by_what_contradicts() {
             }
         }
         let crowd = v1::AdSet {
-            targeting: Some(anyone()),
-            or_targeting: vec![anyone(); 16],
+            targeting: Some(v1::Targeting::default()),
+            or_targeting: vec![v1::Targeting::default(); 16],
             ..ad_set.clone()
         };
         let status = create(&desk, "crowd".into(), crowd).await.unwrap_err();
