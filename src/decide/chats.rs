@@ -5,7 +5,7 @@ use crate::decide::record::event_time;
 use crate::state::bucket::{KnownConversion, content_of};
 use crate::state::catalog::Catalog;
 use crate::state::chats::{Chat as KnownChat, MESSAGE_MEMORY_MS};
-use crate::types::ids::from_hash;
+use crate::types::ids::{IdKind, from_hash};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     ConversationOpened, Converted, MessageRecorded, OutcomeDeclined, Proof,
@@ -229,7 +229,7 @@ fn same_endpoint(
         return Err(Refusal::new(Reason::EventBeforeToken, "time", message));
     }
     match catalog.family(token.ad) {
-        Some(family) if family.endpoint.id == endpoint => Ok(()),
+        Some(family) if family.endpoint == endpoint => Ok(()),
         Some(_) => {
             let message = "the click token is for a chat with another endpoint";
             Err(Refusal::new(Reason::EndpointForeign, "opened.click_token", message))
@@ -240,16 +240,15 @@ fn same_endpoint(
 
 /// Returns the account behind a conversation's business, or refuses one that is not the caller's.
 fn owner(catalog: &Catalog, chat: &Chat) -> Result<u64, Refusal> {
-    let business = catalog.businesses.get(chat.business);
-    let business = business.ok_or_else(|| not_found("business_id", "no such business"))?;
-    owned(catalog, business.account_id, chat.tenant)
+    let account = catalog.account_of(IdKind::Business, chat.business);
+    let account = account.ok_or_else(|| not_found("business_id", "no such business"))?;
+    owned(catalog, account, chat.tenant)
         .map_err(|_| not_found("business_id", "no such business"))?;
-    let endpoint = catalog.endpoints.get(chat.endpoint);
-    if endpoint.is_none_or(|endpoint| endpoint.business_id != chat.business) {
+    if catalog.parent_of(IdKind::Endpoint, chat.endpoint) != Some(chat.business) {
         let message = "the business does not own this channel endpoint; name the one it owns";
         return Err(Refusal::new(Reason::EndpointForeign, "conversation.endpoint_id", message));
     }
-    Ok(business.account_id)
+    Ok(account)
 }
 
 fn owned(catalog: &Catalog, account: u64, tenant: u32) -> Result<(), Refusal> {
@@ -262,11 +261,8 @@ fn owned(catalog: &Catalog, account: u64, tenant: u32) -> Result<(), Refusal> {
 
 fn account_of(catalog: &Catalog, conversion: &Conversion) -> Option<u64> {
     match conversion.origin {
-        Origin::Click(token) => Some(catalog.family(token.ad)?.account.id),
-        Origin::Conversation { endpoint, .. } => {
-            let endpoint = catalog.endpoints.get(endpoint)?;
-            Some(catalog.businesses.get(endpoint.business_id)?.account_id)
-        }
+        Origin::Click(token) => Some(catalog.family(token.ad)?.account),
+        Origin::Conversation { endpoint, .. } => catalog.account_of(IdKind::Endpoint, endpoint),
     }
 }
 

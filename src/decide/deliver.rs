@@ -6,7 +6,7 @@
 
 use crate::decide::chats::declined;
 use crate::decide::purse::charge;
-use crate::decide::record::{longest_cap, showing_of};
+use crate::decide::record::showing_of;
 use crate::state::bucket::Outgoing;
 use crate::state::catalog::Catalog;
 use crate::state::chats::Chat;
@@ -144,8 +144,8 @@ fn match_opening(
         implied_tap: touch.is_none(),
         charge,
         endpoint: fact.endpoint,
-        cap_hours: longest_cap(family.ad_set, CapEvent::Conversations),
-        tap_cap_hours: longest_cap(family.ad_set, CapEvent::Taps),
+        cap_hours: family.cap_hours(CapEvent::Conversations),
+        tap_cap_hours: family.cap_hours(CapEvent::Taps),
     }))
 }
 

@@ -1,18 +1,21 @@
 //! Writes to the catalog: what a create or update becomes, judged against what stands above it.
 
+mod listed;
 mod lists;
 mod merge;
 mod review;
 mod story;
+mod touched;
 
 use prost::Message;
 
 pub use lists::{LIST_ENTRIES_MAX, WrittenLists, mutate_lists};
 pub use story::{SAFE_BOTTOM_PERCENT, SAFE_TOP_PERCENT, STORY_PIXELS_MIN};
+pub use touched::touched;
 
-use crate::state::catalog::{Answered, Catalog};
+use crate::state::catalog::{Answered, Catalog, has_budget};
 use crate::state::{CHUNKS_MAX, PER_CHUNK};
-use crate::types::ids::number_of;
+use crate::types::ids::{IdKind, number_of};
 use crate::types::money::CPM_STEP_MICROS;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
@@ -153,42 +156,18 @@ impl Desk<'_> {
 
     fn current(&self, wanted: &Resource, field: &'static str) -> Result<Resource, Refusal> {
         let catalog = self.catalog;
-        let (found, account) = match wanted {
-            Resource::Account(row) => {
-                let row = catalog.accounts.get(row.id);
-                (row.map(|row| Resource::Account(Account::clone(row))), row.map(|row| row.id))
-            }
-            Resource::Business(row) => {
-                let row = catalog.businesses.get(row.id);
-                let account = row.map(|row| row.account_id);
-                (row.map(|row| Resource::Business(Business::clone(row))), account)
-            }
-            Resource::Endpoint(row) => {
-                let row = catalog.endpoints.get(row.id);
-                let account = row.and_then(|row| self.account_of_business(row.business_id).ok());
-                (row.map(|row| Resource::Endpoint(ChannelEndpoint::clone(row))), account)
-            }
-            Resource::Campaign(row) => {
-                let row = catalog.campaigns.get(row.id);
-                let account = row.map(|row| row.account_id);
-                (row.map(|row| Resource::Campaign(Campaign::clone(row))), account)
-            }
-            Resource::AdSet(row) => {
-                let row = catalog.ad_sets.get(row.id);
-                let account = row.and_then(|row| self.account_of_campaign(row.campaign_id).ok());
-                (row.map(|row| Resource::AdSet(AdSet::clone(row))), account)
-            }
-            Resource::Ad(row) => {
-                let row = catalog.ads.get(row.id);
-                let account = row.and_then(|row| self.account_of_ad_set(row.ad_set_id).ok());
-                (row.map(|row| Resource::Ad(Ad::clone(row))), account)
-            }
-        };
-        let (Some(found), Some(account)) = (found, account) else {
-            return Err(not_found(field));
-        };
+        let (kind, id) = (kind_of(wanted), wanted.id());
+        let account = catalog.account_of(kind, id).ok_or_else(|| not_found(field))?;
         self.own(account, field)?;
-        Ok(found)
+        let found = match wanted {
+            Resource::Account(_) => catalog.accounts.get(id).map(Resource::Account),
+            Resource::Business(_) => catalog.businesses.get(id).map(Resource::Business),
+            Resource::Endpoint(_) => catalog.endpoints.get(id).map(Resource::Endpoint),
+            Resource::Campaign(_) => catalog.campaigns.get(id).map(Resource::Campaign),
+            Resource::AdSet(_) => catalog.ad_sets.get(id).map(Resource::AdSet),
+            Resource::Ad(_) => catalog.ads.get(id).map(Resource::Ad),
+        };
+        found.ok_or_else(|| not_found(field))
     }
 
     /// Checks a new version against what stands above it.
@@ -199,12 +178,13 @@ impl Desk<'_> {
             }
             Resource::Business(row) => self.own(row.account_id, "business.account_id").map(drop),
             Resource::Endpoint(row) => {
-                let account = self.account_of_business(row.business_id)?;
-                self.own(account, "channel_endpoint.business_id").map(drop)
+                let field = "channel_endpoint.business_id";
+                let account = self.account_of(IdKind::Business, row.business_id, field)?;
+                self.own(account, field).map(drop)
             }
             Resource::Campaign(row) => {
-                let account = self.own(row.account_id, "campaign.account_id")?;
-                budget_in(row.budget.as_ref(), &account.currency, "campaign.budget")?;
+                let currency = self.own(row.account_id, "campaign.account_id")?;
+                budget_in(row.budget.as_ref(), currency, "campaign.budget")?;
                 self.keeps_a_budget(row)
             }
             Resource::AdSet(row) => self.judge_ad_set(row),
@@ -214,13 +194,13 @@ impl Desk<'_> {
 
     /// Refuses to take away the only budget of an ad set: it would be charged without a limit.
     fn keeps_a_budget(&self, row: &Campaign) -> Result<(), Refusal> {
-        let current = self.catalog.campaigns.get(row.id);
-        let had = current.is_some_and(|current| has_budget(current.budget.as_ref()));
+        let catalog = self.catalog;
+        let had = catalog.is_limited(IdKind::Campaign, row.id);
         if !had || has_budget(row.budget.as_ref()) {
             return Ok(());
         }
-        let mut below = self.catalog.ad_sets.after(0).filter(|set| set.campaign_id == row.id);
-        if below.all(|set| has_budget(set.budget.as_ref())) {
+        let mut below = catalog.ad_sets_of_campaign(row.id);
+        if below.all(|ad_set| catalog.is_limited(IdKind::AdSet, ad_set)) {
             return Ok(());
         }
         let message = "an ad set of this campaign has no budget of its own; give it one first";
@@ -229,15 +209,16 @@ impl Desk<'_> {
 
     fn judge_ad_set(&self, row: &AdSet) -> Result<(), Refusal> {
         let field = "ad_set.campaign_id";
-        let account = self.account_of_campaign(row.campaign_id)?;
-        let account = self.own(account, field)?;
-        let campaign = self.catalog.campaigns.get(row.campaign_id);
-        let campaign = campaign.ok_or_else(|| not_found(field))?;
-        unarchived(campaign.configured_status(), field)?;
-        in_currency(row.bid.as_ref(), &account.currency, "ad_set.bid")?;
+        let account = self.account_of(IdKind::Campaign, row.campaign_id, field)?;
+        let currency = self.own(account, field)?;
+        unarchived(self.catalog.is_archived(IdKind::Campaign, row.campaign_id), field)?;
+        in_currency(row.bid.as_ref(), currency, "ad_set.bid")?;
         in_steps(row)?;
-        budget_in(row.budget.as_ref(), &account.currency, "ad_set.budget")?;
-        if !has_budget(row.budget.as_ref()) && !has_budget(campaign.budget.as_ref()) {
+        listed::listed(&self.catalog.lists, row)?;
+        budget_in(row.budget.as_ref(), currency, "ad_set.budget")?;
+        if !has_budget(row.budget.as_ref())
+            && !self.catalog.is_limited(IdKind::Campaign, row.campaign_id)
+        {
             let message = "give the ad set or its campaign a daily or lifetime budget";
             return Err(Refusal::new(Reason::FieldMissing, "ad_set.budget", message));
         }
@@ -254,43 +235,49 @@ impl Desk<'_> {
 
     fn judge_ad(&self, row: &Ad) -> Result<(), Refusal> {
         let field = "ad.ad_set_id";
-        let account = self.account_of_ad_set(row.ad_set_id)?;
+        let account = self.account_of(IdKind::AdSet, row.ad_set_id, field)?;
         self.own(account, field)?;
-        let ad_set = self.catalog.ad_sets.get(row.ad_set_id).ok_or_else(|| not_found(field))?;
-        unarchived(ad_set.configured_status(), field)?;
+        unarchived(self.catalog.is_archived(IdKind::AdSet, row.ad_set_id), field)?;
         let field = "ad.destination.endpoint_id";
         let endpoint = row.destination.as_ref().map_or(0, |chat| chat.endpoint_id);
-        let endpoint = self.catalog.endpoints.get(endpoint).ok_or_else(|| not_found(field))?;
-        if self.account_of_business(endpoint.business_id)? != account {
+        if self.account_of(IdKind::Endpoint, endpoint, field)? != account {
             let message =
                 "the endpoint belongs to another account's business; name one of this account";
             return Err(Refusal::new(Reason::EndpointForeign, field, message));
         }
-        Ok(())
+        self.of_one_business(row, endpoint)
     }
 
-    /// Returns an account of the caller's tenant. Foreign and unknown ids are told apart for nobody.
-    fn own(&self, account: u64, field: &'static str) -> Result<&Account, Refusal> {
+    /// Refuses an ad of another business than the ad set's first: ads of one ad set are kept apart from
+    /// others by their business.
+    fn of_one_business(&self, row: &Ad, endpoint: u64) -> Result<(), Refusal> {
+        let business = self.catalog.parent_of(IdKind::Endpoint, endpoint);
+        let mut others = self.catalog.ads_of_ad_set(row.ad_set_id).filter(|ad| *ad != row.id);
+        let first = others.next().and_then(|ad| self.catalog.business_of_ad(ad));
+        match first {
+            Some(first) if business != Some(first) => {
+                let message = format!(
+                    "the ad set's ads are of business {first}: name an endpoint of it, or make \
+                     another ad set"
+                );
+                let field = "ad.destination.endpoint_id";
+                Err(Refusal::new(Reason::FieldInvalid, field, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the currency of an account of the caller's tenant. Foreign and unknown ids are told apart
+    /// for nobody.
+    fn own(&self, account: u64, field: &'static str) -> Result<&str, Refusal> {
         let owner = self.catalog.tenant_of(account);
         let ours = self.mutation.any_tenant || owner == Some(self.mutation.tenant);
-        // A new account is nobody's yet.
-        let found = self.catalog.accounts.get(account).filter(|_| ours);
-        found.map(|row| &**row).ok_or_else(|| not_found(field))
+        let found = self.catalog.currency_of(account).filter(|_| ours);
+        found.ok_or_else(|| not_found(field))
     }
 
-    fn account_of_business(&self, business: u64) -> Result<u64, Refusal> {
-        let row = self.catalog.businesses.get(business);
-        row.map(|row| row.account_id).ok_or_else(|| not_found("channel_endpoint.business_id"))
-    }
-
-    fn account_of_campaign(&self, campaign: u64) -> Result<u64, Refusal> {
-        let row = self.catalog.campaigns.get(campaign);
-        row.map(|row| row.account_id).ok_or_else(|| not_found("ad_set.campaign_id"))
-    }
-
-    fn account_of_ad_set(&self, ad_set: u64) -> Result<u64, Refusal> {
-        let row = self.catalog.ad_sets.get(ad_set).ok_or_else(|| not_found("ad.ad_set_id"))?;
-        self.account_of_campaign(row.campaign_id)
+    fn account_of(&self, kind: IdKind, id: u64, field: &'static str) -> Result<u64, Refusal> {
+        self.catalog.account_of(kind, id).ok_or_else(|| not_found(field))
     }
 
     fn put(&self, resource: &Resource) -> Kind {
@@ -314,21 +301,27 @@ impl Desk<'_> {
     }
 }
 
+const fn kind_of(resource: &Resource) -> IdKind {
+    match resource {
+        Resource::Account(_) => IdKind::Account,
+        Resource::Business(_) => IdKind::Business,
+        Resource::Endpoint(_) => IdKind::Endpoint,
+        Resource::Campaign(_) => IdKind::Campaign,
+        Resource::AdSet(_) => IdKind::AdSet,
+        Resource::Ad(_) => IdKind::Ad,
+    }
+}
+
 fn not_found(field: &'static str) -> Refusal {
     Refusal::new(Reason::NotFound, field, "no such id")
 }
 
-fn unarchived(status: ConfiguredStatus, field: &'static str) -> Result<(), Refusal> {
-    match status {
-        ConfiguredStatus::Archived => {
-            Err(Refusal::new(Reason::Archived, field, "nothing can be put under an archived one"))
-        }
-        _ => Ok(()),
+fn unarchived(archived: bool, field: &'static str) -> Result<(), Refusal> {
+    if archived {
+        let message = "nothing can be put under an archived one";
+        return Err(Refusal::new(Reason::Archived, field, message));
     }
-}
-
-fn has_budget(budget: Option<&Budget>) -> bool {
-    budget.is_some_and(|budget| budget.daily.is_some() || budget.lifetime.is_some())
+    Ok(())
 }
 
 fn budget_in(budget: Option<&Budget>, currency: &str, field: &str) -> Result<(), Refusal> {

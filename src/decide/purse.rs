@@ -98,27 +98,25 @@ pub fn grant(
     })
 }
 
-/// Returns the three lines that pay for an ad, with their terms.
-pub fn lines_of(family: &Family<'_>) -> [(LineId, Terms); 3] {
-    let account = family.account.id;
-    let line = |kind, id| LineId { kind, id, account };
-    [
-        (line(LineKind::Account, account), Terms::of_account(family.account)),
-        (line(LineKind::Campaign, family.campaign.id), Terms::of_campaign(family.campaign)),
-        (line(LineKind::AdSet, family.ad_set.id), Terms::of_ad_set(family.ad_set)),
-    ]
+/// Returns the lines that pay for an ad: those that have a budget.
+pub fn lines_of(family: &Family) -> impl Iterator<Item = LineId> {
+    let account = family.account;
+    let lines = [
+        (LineKind::Account, account),
+        (LineKind::Campaign, family.campaign),
+        (LineKind::AdSet, family.ad_set),
+    ];
+    let limited = lines.into_iter().zip(family.limited).filter(|(_, limited)| *limited);
+    limited.map(move |((kind, id), _)| LineId { kind, id, account })
 }
 
 /// Returns the charge for an event of this price: clipped to the least that any line has left, the
 /// rest noted as delivered for nothing. A line whose grant has ended has nothing left, and nobody pays
 /// where no line has a budget.
-pub fn charge(family: &Family<'_>, purse: Option<&Purse>, price: i64, now: Moment) -> Charge {
+pub fn charge(family: &Family, purse: Option<&Purse>, price: i64, now: Moment) -> Charge {
     let mut charge = Charge::default();
     let (mut left, mut limited) = (price.max(0), false);
-    for (line, terms) in lines_of(family) {
-        if !terms.limited() {
-            continue;
-        }
+    for line in lines_of(family) {
         limited = true;
         let known = purse.and_then(|purse| purse.line(line.kind, line.id));
         let Some(grant) = known.and_then(Line::current) else {

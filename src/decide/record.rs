@@ -9,7 +9,7 @@ use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     Charge, FeedbackGiven, ImpressionSeen, Showing, Tapped, Watched,
 };
-use crate::types::proto::v1::{AdSet, BillingEvent, CapEvent, EventKind, FrequencyCap};
+use crate::types::proto::v1::{BillingEvent, CapEvent, EventKind};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::{PrefillCode, ViewToken};
@@ -21,7 +21,7 @@ pub const FUTURE_MS_MAX: i64 = 5 * MINUTE_MS;
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
     /// The ad with everything above it.
-    pub family: Family<'a>,
+    pub family: Family,
     /// The viewer.
     pub viewer: Option<&'a Viewer>,
     /// The purse of the ad's account.
@@ -136,7 +136,7 @@ fn see(
         showing: Some(showing(known, token)),
         event_ms,
         charge: charge_if(known, token, billed),
-        cap_hours: longest_cap(known.family.ad_set, CapEvent::Impressions),
+        cap_hours: known.family.cap_hours(CapEvent::Impressions),
         placement: u32::from(token.placement),
         position: u32::from(token.position),
         country: u32::from(u16::from_be_bytes(token.country)),
@@ -154,9 +154,9 @@ fn tap(known: &Known<'_>, event: &Event<'_>, event_ms: i64) -> Kind {
         event_ms,
         charge: charge_if(known, token, token.billing == BillingEvent::LinkClicks as u8),
         code: event.code.number(),
-        endpoint: known.family.endpoint.id,
+        endpoint: known.family.endpoint,
         conversation_price: if conversation { token.price_micros } else { 0 },
-        cap_hours: longest_cap(known.family.ad_set, CapEvent::Taps),
+        cap_hours: known.family.cap_hours(CapEvent::Taps),
     })
 }
 
@@ -168,32 +168,16 @@ fn showing(known: &Known<'_>, token: &ViewToken) -> Showing {
     showing_of(&known.family, token.view, token.viewer, token.feed, token.issued)
 }
 
-/// Returns the longest interval of an ad set's caps on one kind of event, hours; 0: there is none.
-pub fn longest_cap(ad_set: &AdSet, event: CapEvent) -> u32 {
-    let caps = ad_set.frequency_caps.iter();
-    let counted = |cap: &&FrequencyCap| match cap.event() {
-        CapEvent::Unspecified => event == CapEvent::Impressions,
-        named => named == event,
-    };
-    caps.filter(counted).map(|cap| cap.interval_hours).max().unwrap_or_default()
-}
-
 /// Returns which ad was shown to whom, with everything above the ad.
-pub fn showing_of(
-    family: &Family<'_>,
-    view: u64,
-    viewer: u64,
-    feed: u32,
-    issued_s: u32,
-) -> Showing {
+pub fn showing_of(family: &Family, view: u64, viewer: u64, feed: u32, issued_s: u32) -> Showing {
     Showing {
         view,
         viewer,
-        ad: family.ad.id,
-        ad_set: family.ad_set.id,
-        campaign: family.campaign.id,
-        account: family.account.id,
-        business: family.business.id,
+        ad: family.ad,
+        ad_set: family.ad_set,
+        campaign: family.campaign,
+        account: family.account,
+        business: family.business,
         feed,
         issued_s,
     }

@@ -170,18 +170,21 @@ fn ages(min: u32, max: u32) -> u8 {
 
 impl Row {
     /// Returns the row of a live ad.
-    fn of(family: Family<'_>) -> Self {
-        let Family { ad, ad_set, campaign, account, endpoint, business } = family;
+    fn of(catalog: &Catalog, family: Family) -> Option<Self> {
+        let ad = catalog.ads.get(family.ad)?;
+        let ad_set = catalog.ad_sets.get(family.ad_set)?;
+        let endpoint = catalog.endpoints.get(family.endpoint)?;
+        let business = catalog.businesses.get(family.business)?;
         let target = Target::of(&ad_set.targeting.clone().unwrap_or_default());
         let cap = ad_set.frequency_caps.first().copied().unwrap_or_default();
         let ms = |time: &prost_types::Timestamp| {
             time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000)
         };
-        Self {
+        Some(Self {
             ad: ad.id,
             ad_set: ad_set.id,
-            campaign: campaign.id,
-            account: account.id,
+            campaign: family.campaign,
+            account: family.account,
             business: business.id,
             endpoint: endpoint.id,
             category: category(&business.category),
@@ -203,7 +206,7 @@ impl Row {
                 parameters: target.parameters(),
             }),
             target,
-        }
+        })
     }
 }
 
@@ -227,12 +230,13 @@ impl Shelf {
     /// Returns the shelf of a catalog's live ads.
     pub fn of(catalog: &Catalog) -> Self {
         let mut shelf = Self::default();
-        for ad in catalog.ads.after(0) {
+        for ad in catalog.ads.ids_after(0) {
             if catalog.ad_status(ad) != EffectiveStatus::Active {
                 continue;
             }
-            if let Some(family) = catalog.family(ad.id) {
-                shelf.put(Row::of(family));
+            let family = catalog.family(ad);
+            if let Some(row) = family.and_then(|family| Row::of(catalog, family)) {
+                shelf.put(row);
             }
         }
         shelf

@@ -5,20 +5,21 @@
 //! other promise.
 
 use std::io::{self, Read, Write};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::journal::{LogError, ShardLog};
 use crate::node::live::{Cell, Live};
 use crate::state::bucket::Bucket;
+use crate::state::catalog::Catalog;
 use crate::state::{Applied, BUCKETS, CHUNKS_MAX};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::time::Moment;
 
 const MAGIC: [u8; 8] = *b"munadick";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The largest record that is read back: a broken length must not ask for more memory than this.
 const RECORD_BYTES_MAX: u32 = 1 << 30;
@@ -31,6 +32,8 @@ pub(in crate::node) struct Progress {
     head: AtomicU64,
     durable: AtomicU64,
     latest_ms: std::sync::atomic::AtomicI64,
+    /// Nothing more will be durable.
+    stopped: AtomicBool,
 }
 
 impl Default for Progress {
@@ -40,6 +43,7 @@ impl Default for Progress {
             head: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             latest_ms: std::sync::atomic::AtomicI64::new(0),
+            stopped: AtomicBool::new(false),
         }
     }
 }
@@ -63,6 +67,14 @@ impl Progress {
         BatchNo(self.durable.load(Acquire))
     }
 
+    pub(in crate::node) fn note_stopped(&self) {
+        self.stopped.store(true, Release);
+    }
+
+    pub(in crate::node) fn is_stopped(&self) -> bool {
+        self.stopped.load(Acquire)
+    }
+
     fn head(&self) -> BatchNo {
         BatchNo(self.head.load(Acquire))
     }
@@ -83,6 +95,7 @@ enum Part {
     Feeds = 5,
     Catalog = 6,
     End = 7,
+    CatalogRows = 8,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -162,8 +175,11 @@ impl Live {
         }
         let copy = self.feeds().clone();
         recorder.record(Part::Feeds, 0, &copy)?;
-        let copy = self.catalog().clone();
-        recorder.record(Part::Catalog, 0, &copy)?;
+        let copy = self.catalog().saved();
+        recorder.record(Part::Catalog, 0, &copy.head)?;
+        for (index, page) in copy.pages() {
+            recorder.record(Part::CatalogRows, index, &page)?;
+        }
         // Read after the last copy: everything copied is of this batch or an earlier one.
         let head = self.progress.head();
         let records = recorder.records;
@@ -245,8 +261,15 @@ impl Live {
                 all_within(feeds.applied())
             }
             6 => {
-                self.replace_catalog(decoded(bytes)?);
-                within(Shard::CATALOG, self.catalog().applied())
+                let catalog = Catalog::of_head(decoded(bytes)?);
+                let fits = within(Shard::CATALOG, catalog.applied());
+                *self.catalog_mut() = catalog;
+                fits
+            }
+            8 => {
+                let loaded = self.catalog_mut().load_page(index, bytes);
+                loaded.ok_or_else(|| invalid("a part can't be decoded"))?;
+                true
             }
             _ => return Err(invalid("an unknown part")),
         };

@@ -67,9 +67,9 @@ impl Front {
     /// `NotFound` for an unknown or foreign id: they are told apart for nobody.
     pub fn get(&self, scope: Scope, kind: ResourceKind, id: u64) -> Result<Resource, Refusal> {
         let catalog = self.0.catalog();
-        let found = find(&catalog, kind, id);
-        let theirs = found.filter(|found| sees(&catalog, scope, account_of(&catalog, found)));
-        theirs.ok_or_else(|| Refusal::new(Reason::NotFound, "id", "no such id"))
+        let theirs = sees(&catalog, scope, catalog.account_of(kind.id_kind(), id));
+        let found = find(&catalog, kind, id).filter(|_| theirs);
+        found.ok_or_else(|| Refusal::new(Reason::NotFound, "id", "no such id"))
     }
 
     /// Returns things in order of creation, behind the number `after`, and where the next page begins.
@@ -84,16 +84,17 @@ impl Front {
     ) -> (Vec<Resource>, Option<u64>) {
         let catalog = self.0.catalog();
         let mut page = Vec::new();
-        for resource in all(&catalog, kind, after) {
-            let of_parent = parent == 0 || parent_of(&resource) == parent;
-            if !of_parent || !sees(&catalog, scope, account_of(&catalog, &resource)) {
+        let ids = kind.id_kind();
+        for id in all(&catalog, kind, after) {
+            let of_parent = parent == 0 || catalog.parent_of(ids, id) == Some(parent);
+            if !of_parent || !sees(&catalog, scope, catalog.account_of(ids, id)) {
                 continue;
             }
             if page.len() == limit {
                 let last = page.last().map_or(0, |last: &Resource| number_of(last.id()));
                 return (page, Some(last));
             }
-            page.push(resource);
+            page.extend(find(&catalog, kind, id));
         }
         (page, None)
     }
@@ -206,6 +207,11 @@ impl Front {
         (*live.catalog() != state.catalog).then(|| "catalog".to_owned())
     }
 
+    /// Tells whether the journal can't be written any more.
+    pub fn is_stopped(&self) -> bool {
+        self.0.progress.is_stopped()
+    }
+
     /// Returns the last durable batch.
     pub fn durable(&self) -> BatchNo {
         self.0.progress.durable()
@@ -243,64 +249,36 @@ fn sees(catalog: &Catalog, scope: Scope, account: Option<u64>) -> bool {
 }
 
 fn find(catalog: &Catalog, kind: ResourceKind, id: u64) -> Option<Resource> {
-    all(catalog, kind, number_of(id).checked_sub(1)?).next().filter(|found| found.id() == id)
+    Some(match kind {
+        ResourceKind::Account => {
+            let effective_status = catalog.account_status(id).into();
+            Resource::Account(Account { effective_status, ..catalog.accounts.get(id)? })
+        }
+        ResourceKind::Business => Resource::Business(catalog.businesses.get(id)?),
+        ResourceKind::Endpoint => Resource::Endpoint(catalog.endpoints.get(id)?),
+        ResourceKind::Campaign => {
+            let effective_status = catalog.campaign_status(id).into();
+            Resource::Campaign(Campaign { effective_status, ..catalog.campaigns.get(id)? })
+        }
+        ResourceKind::AdSet => {
+            let effective_status = catalog.ad_set_status(id).into();
+            Resource::AdSet(AdSet { effective_status, ..catalog.ad_sets.get(id)? })
+        }
+        ResourceKind::Ad => {
+            let effective_status = catalog.ad_status(id).into();
+            Resource::Ad(Ad { effective_status, ..catalog.ads.get(id)? })
+        }
+    })
 }
 
-fn all(
-    catalog: &Catalog,
-    kind: ResourceKind,
-    after: u64,
-) -> Box<dyn Iterator<Item = Resource> + '_> {
+/// Returns the ids of all things of a kind behind a number, in order of creation.
+fn all(catalog: &Catalog, kind: ResourceKind, after: u64) -> Box<dyn Iterator<Item = u64> + '_> {
     match kind {
-        ResourceKind::Account => Box::new(catalog.accounts.after(after).map(|row| {
-            let effective_status = catalog.account_status(row).into();
-            Resource::Account(Account { effective_status, ..Account::clone(row) })
-        })),
-        ResourceKind::Business => {
-            Box::new(catalog.businesses.after(after).map(|row| Resource::Business((**row).clone())))
-        }
-        ResourceKind::Endpoint => {
-            Box::new(catalog.endpoints.after(after).map(|row| Resource::Endpoint((**row).clone())))
-        }
-        ResourceKind::Campaign => Box::new(catalog.campaigns.after(after).map(|row| {
-            let effective_status = catalog.campaign_status(row).into();
-            Resource::Campaign(Campaign { effective_status, ..Campaign::clone(row) })
-        })),
-        ResourceKind::AdSet => Box::new(catalog.ad_sets.after(after).map(|row| {
-            let effective_status = catalog.ad_set_status(row).into();
-            Resource::AdSet(AdSet { effective_status, ..AdSet::clone(row) })
-        })),
-        ResourceKind::Ad => Box::new(catalog.ads.after(after).map(|row| {
-            let effective_status = catalog.ad_status(row).into();
-            Resource::Ad(Ad { effective_status, ..Ad::clone(row) })
-        })),
-    }
-}
-
-fn parent_of(resource: &Resource) -> u64 {
-    match resource {
-        Resource::Account(_) => 0,
-        Resource::Business(row) => row.account_id,
-        Resource::Endpoint(row) => row.business_id,
-        Resource::Campaign(row) => row.account_id,
-        Resource::AdSet(row) => row.campaign_id,
-        Resource::Ad(row) => row.ad_set_id,
-    }
-}
-
-/// Returns the account that a thing belongs to.
-fn account_of(catalog: &Catalog, resource: &Resource) -> Option<u64> {
-    let of_campaign = |id| catalog.campaigns.get(id).map(|row| row.account_id);
-    match resource {
-        Resource::Account(row) => Some(row.id),
-        Resource::Business(row) => Some(row.account_id),
-        Resource::Endpoint(row) => {
-            catalog.businesses.get(row.business_id).map(|business| business.account_id)
-        }
-        Resource::Campaign(row) => Some(row.account_id),
-        Resource::AdSet(row) => of_campaign(row.campaign_id),
-        Resource::Ad(row) => {
-            catalog.ad_sets.get(row.ad_set_id).and_then(|ad_set| of_campaign(ad_set.campaign_id))
-        }
+        ResourceKind::Account => Box::new(catalog.accounts.ids_after(after)),
+        ResourceKind::Business => Box::new(catalog.businesses.ids_after(after)),
+        ResourceKind::Endpoint => Box::new(catalog.endpoints.ids_after(after)),
+        ResourceKind::Campaign => Box::new(catalog.campaigns.ids_after(after)),
+        ResourceKind::AdSet => Box::new(catalog.ad_sets.ids_after(after)),
+        ResourceKind::Ad => Box::new(catalog.ads.ids_after(after)),
     }
 }

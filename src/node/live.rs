@@ -1,6 +1,6 @@
 //! The parts of the state behind one lock each, and what serving reads beside them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
 
@@ -18,7 +18,7 @@ use crate::state::purses::{Line, PurseChunk};
 use crate::state::tallies::TallyChunk;
 use crate::state::{BUCKETS, CHUNKS_MAX, Map, Stamp, bucket_of, chunk_of, route};
 use crate::tokens::Sealer;
-use crate::types::ids::SHARDS;
+use crate::types::ids::{IdKind, SHARDS};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
 use crate::types::time::Moment;
@@ -137,8 +137,8 @@ impl Live {
         self.catalog.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in crate::node) fn replace_catalog(&self, catalog: Catalog) {
-        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
+    pub(in crate::node) fn catalog_mut(&self) -> RwLockWriteGuard<'_, Catalog> {
+        self.catalog.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies one fact to the parts it touches, and shows serving what it changed.
@@ -168,8 +168,7 @@ impl Live {
             self.feeds().apply(stamp, fact);
         }
         if route.catalog {
-            let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
-            catalog.apply(stamp, fact);
+            self.catalog_mut().apply(stamp, fact);
         }
     }
 
@@ -246,20 +245,20 @@ impl Live {
 
 /// Returns every budget line of the catalog with its terms and its account's time zone.
 pub(in crate::node) fn lines(catalog: &Catalog) -> Vec<(LineId, Terms, String)> {
-    let zone = |account: u64| catalog.accounts.get(account).map(|row| row.time_zone.clone());
     let line = |kind, id, account, terms| {
-        zone(account).map(|zone| (LineId { kind, id, account }, terms, zone))
+        let zone = catalog.zone_of(account)?.to_owned();
+        Some((LineId { kind, id, account }, terms, zone))
     };
     let accounts = catalog
         .accounts
         .after(0)
-        .filter_map(|row| line(LineKind::Account, row.id, row.id, Terms::of_account(row)));
+        .filter_map(|row| line(LineKind::Account, row.id, row.id, Terms::of_account(&row)));
     let campaigns = catalog.campaigns.after(0).filter_map(|row| {
-        line(LineKind::Campaign, row.id, row.account_id, Terms::of_campaign(row))
+        line(LineKind::Campaign, row.id, row.account_id, Terms::of_campaign(&row))
     });
     let ad_sets = catalog.ad_sets.after(0).filter_map(|row| {
-        let account = catalog.campaigns.get(row.campaign_id)?.account_id;
-        line(LineKind::AdSet, row.id, account, Terms::of_ad_set(row))
+        let account = catalog.parent_of(IdKind::Campaign, row.campaign_id)?;
+        line(LineKind::AdSet, row.id, account, Terms::of_ad_set(&row))
     });
     accounts.chain(campaigns).chain(ad_sets).collect()
 }

@@ -429,7 +429,8 @@ impl Helper {
     fn checkpoint(&self, stopping: &AtomicBool) {
         let write = |out: &mut dyn io::Write| self.front.write_checkpoint(self.journal, out);
         let settle = |head: BatchNo| {
-            while self.front.durable() < head && !stopping.load(Ordering::Acquire) {
+            let ended = || stopping.load(Ordering::Acquire) || self.front.is_stopped();
+            while self.front.durable() < head && !ended() {
                 std::thread::park_timeout(Duration::from_millis(5));
             }
             self.front.durable() >= head

@@ -51,15 +51,19 @@ impl Report {
         tally: &AdTally,
     ) {
         let Some(family) = catalog.family(ad) else { return };
-        let account = family.account.id;
+        let account = family.account;
         let theirs = scope.any || catalog.tenant_of(account) == Some(scope.tenant);
         let asked = (query.account == 0 || query.account == account)
-            && (query.campaign == 0 || query.campaign == family.campaign.id);
+            && (query.campaign == 0 || query.campaign == family.campaign);
         if !theirs || !asked || query.start_hour >= query.end_hour {
             return;
         }
+        let (Some(zone), Some(currency)) = (catalog.zone_of(account), catalog.currency_of(account))
+        else {
+            return;
+        };
         for (hour, tally) in tally.hours.range(query.start_hour..query.end_hour) {
-            let key = key_of(query, &family, *hour);
+            let key = key_of(query, &family, (zone, currency), *hour);
             let row = self.rows.entry(key.clone()).or_insert_with(|| row_of(&key));
             sum(row, tally);
         }
@@ -98,24 +102,24 @@ pub fn complete_up_to(now: Moment) -> Moment {
     Moment(ended - ended.rem_euclid(HOUR_MS))
 }
 
-fn key_of(query: &Query, family: &Family<'_>, hour: u32) -> Key {
+fn key_of(query: &Query, family: &Family, (zone, currency): (&str, &str), hour: u32) -> Key {
     let asks = |dimension| query.dimensions.contains(&dimension);
     let of = |dimension, id: u64| if asks(dimension) { id } else { 0 };
     let start = Moment(i64::from(hour) * HOUR_MS);
     let period = if asks(Dimension::Hour) {
         start.0
     } else if asks(Dimension::Day) {
-        day_of(&family.account.time_zone, start).start.0
+        day_of(zone, start).start.0
     } else {
         i64::MIN
     };
     (
-        of(Dimension::Account, family.account.id),
-        of(Dimension::Campaign, family.campaign.id),
-        of(Dimension::AdSet, family.ad_set.id),
-        of(Dimension::Ad, family.ad.id),
+        of(Dimension::Account, family.account),
+        of(Dimension::Campaign, family.campaign),
+        of(Dimension::AdSet, family.ad_set),
+        of(Dimension::Ad, family.ad),
         period,
-        family.account.currency.clone(),
+        currency.to_owned(),
     )
 }
 

@@ -1,92 +1,30 @@
 //! What is advertised: accounts, businesses, endpoints, campaigns, ad sets and ads. A row is replaced,
 //! never edited.
 
+mod kin;
+mod saved;
+mod table;
+
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
 use crate::state::{Map, Stamp};
-use crate::types::ids::{IdKind, Seq, mint, number_of};
+use crate::types::ids::{IdKind, Seq};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, ConfiguredStatus, EffectiveStatus,
+    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus,
 };
 use crate::types::time::DAY_MS;
 
+pub use kin::{Family, Kin, has_budget};
+pub use saved::{Head, Saved};
+pub use table::{Packed, Row, Table};
+
 /// How long the answer to a write is remembered for its `request_id`.
 pub const REQUEST_MEMORY_MS: i64 = DAY_MS;
-
-/// A kind of thing in the catalog.
-pub trait Row {
-    /// What its ids say.
-    const KIND: IdKind;
-}
-
-macro_rules! rows {
-    ($($row:ident => $kind:ident),*) => {
-        $(impl Row for $row {
-            const KIND: IdKind = IdKind::$kind;
-        })*
-    };
-}
-
-rows!(
-    Account => Account,
-    Business => Business,
-    ChannelEndpoint => Endpoint,
-    Campaign => Campaign,
-    AdSet => AdSet,
-    Ad => Ad
-);
-
-/// The newest version of each thing of one kind, by its number.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(bound = "T: prost::Message + Default")]
-pub struct Table<T> {
-    #[serde(with = "crate::state::wire::rows")]
-    rows: Vec<Option<Arc<T>>>,
-}
-
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self { rows: Vec::new() }
-    }
-}
-
-impl<T: Row> Table<T> {
-    /// Returns the newest version; `None`: there is no such id.
-    pub fn get(&self, id: u64) -> Option<&Arc<T>> {
-        let row = self.rows.get(number_of(id) as usize)?.as_ref()?;
-        (mint(T::KIND, number_of(id)) == id).then_some(row)
-    }
-
-    /// Returns the id that the next new one will have. Numbers start at 1.
-    pub fn next_id(&self) -> u64 {
-        mint(T::KIND, self.rows.len().max(1) as u64)
-    }
-
-    /// Returns all in order of creation, beginning after a number.
-    pub fn after(&self, number: u64) -> impl Iterator<Item = &Arc<T>> {
-        let from = (number.saturating_add(1)).min(self.rows.len() as u64) as usize;
-        self.rows[from..].iter().flatten()
-    }
-
-    /// Returns how many there are.
-    pub fn count(&self) -> usize {
-        self.rows.len().saturating_sub(1)
-    }
-
-    fn put(&mut self, id: u64, row: T) {
-        let index = number_of(id) as usize;
-        if self.rows.len() <= index {
-            self.rows.resize_with(index + 1, || None);
-        }
-        self.rows[index] = Some(Arc::new(row));
-    }
-}
 
 /// A remembered answer.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -97,30 +35,12 @@ pub struct Answered {
     pub answer: Vec<u8>,
 }
 
-/// An ad with everything above it.
-#[derive(Clone, Copy, Debug)]
-pub struct Family<'a> {
-    /// The ad.
-    pub ad: &'a Arc<Ad>,
-    /// Its ad set.
-    pub ad_set: &'a Arc<AdSet>,
-    /// Its campaign.
-    pub campaign: &'a Arc<Campaign>,
-    /// Its account.
-    pub account: &'a Arc<Account>,
-    /// The endpoint that it opens a chat with.
-    pub endpoint: &'a Arc<ChannelEndpoint>,
-    /// The business of that endpoint.
-    pub business: &'a Arc<Business>,
-}
-
 /// The whole catalog.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Catalog {
     applied: u64,
     /// Who pays.
     pub accounts: Table<Account>,
-    tenants: Map<u64, u32>,
     /// Who advertises.
     pub businesses: Table<Business>,
     /// Where they are written to.
@@ -131,6 +51,7 @@ pub struct Catalog {
     pub ad_sets: Table<AdSet>,
     /// What is seen.
     pub ads: Table<Ad>,
+    kin: Kin,
     /// What targeting may name.
     pub lists: Lists,
     /// Where ads of a policy category may be shown.
@@ -147,7 +68,64 @@ impl Catalog {
 
     /// Returns the tenant that owns an account.
     pub fn tenant_of(&self, account: u64) -> Option<u32> {
-        self.tenants.get(&account).copied()
+        self.kin.tenant(account)
+    }
+
+    /// Returns an account's time zone; `None`: there is no such account.
+    pub fn zone_of(&self, account: u64) -> Option<&str> {
+        self.kin.zone_and_currency(account).map(|(zone, _)| zone)
+    }
+
+    /// Returns an account's currency.
+    pub fn currency_of(&self, account: u64) -> Option<&str> {
+        self.kin.zone_and_currency(account).map(|(_, currency)| currency)
+    }
+
+    /// Returns what stands directly above a thing.
+    pub fn parent_of(&self, kind: IdKind, id: u64) -> Option<u64> {
+        self.kin.parent(kind, id)
+    }
+
+    /// Returns the account that a thing belongs to; an account is its own.
+    pub fn account_of(&self, kind: IdKind, id: u64) -> Option<u64> {
+        let parent = |kind| self.kin.parent(kind, id);
+        match kind {
+            IdKind::Account => self.accounts.has(id).then_some(id),
+            IdKind::Business | IdKind::Campaign => parent(kind),
+            IdKind::Endpoint => self.account_of(IdKind::Business, parent(kind)?),
+            IdKind::AdSet => self.account_of(IdKind::Campaign, parent(kind)?),
+            IdKind::Ad => self.account_of(IdKind::AdSet, parent(kind)?),
+        }
+    }
+
+    /// Returns an account's campaigns in order of creation.
+    pub fn campaigns_of_account(&self, account: u64) -> impl Iterator<Item = u64> + '_ {
+        self.kin.campaigns_of(account)
+    }
+
+    /// Returns a campaign's ad sets in order of creation.
+    pub fn ad_sets_of_campaign(&self, campaign: u64) -> impl Iterator<Item = u64> + '_ {
+        self.kin.ad_sets_of(campaign)
+    }
+
+    /// Returns an ad set's ads in order of creation.
+    pub fn ads_of_ad_set(&self, ad_set: u64) -> impl Iterator<Item = u64> + '_ {
+        self.kin.ads_of(ad_set)
+    }
+
+    /// Returns the business that an ad is of.
+    pub fn business_of_ad(&self, ad: u64) -> Option<u64> {
+        self.kin.business_of_ad(ad)
+    }
+
+    /// Tells whether a campaign or ad set is archived itself.
+    pub fn is_archived(&self, kind: IdKind, id: u64) -> bool {
+        self.kin.is_archived(kind, id)
+    }
+
+    /// Tells whether an account has a spend limit, a campaign or ad set a budget.
+    pub fn is_limited(&self, kind: IdKind, id: u64) -> bool {
+        self.kin.is_limited(kind, id)
     }
 
     /// Returns the remembered answer to a tenant's write.
@@ -155,50 +133,29 @@ impl Catalog {
         self.answers.get(&(tenant, request_id.to_owned()))
     }
 
-    /// Returns an ad with everything above it; `None`: there is no such ad.
-    pub fn family(&self, ad: u64) -> Option<Family<'_>> {
-        let ad = self.ads.get(ad)?;
-        let ad_set = self.ad_sets.get(ad.ad_set_id)?;
-        let campaign = self.campaigns.get(ad_set.campaign_id)?;
-        let account = self.accounts.get(campaign.account_id)?;
-        let endpoint = self.endpoints.get(ad.destination.as_ref()?.endpoint_id)?;
-        let business = self.businesses.get(endpoint.business_id)?;
-        Some(Family { ad, ad_set, campaign, account, endpoint, business })
+    /// Returns an ad with everything above it; `None`: there is no such ad. Decodes nothing.
+    pub fn family(&self, ad: u64) -> Option<Family> {
+        self.kin.family(ad)
     }
 
-    /// Returns what holds for an account now.
-    pub fn account_status(&self, account: &Account) -> EffectiveStatus {
-        own_status(account.configured_status(), EffectiveStatus::Paused)
+    /// Returns what holds for an account now; unspecified: there is none.
+    pub fn account_status(&self, account: u64) -> EffectiveStatus {
+        self.kin.account_status(account)
     }
 
     /// Returns what holds for a campaign now.
-    pub fn campaign_status(&self, campaign: &Campaign) -> EffectiveStatus {
-        let account = self
-            .accounts
-            .get(campaign.account_id)
-            .map(|account| own_status(account.configured_status(), EffectiveStatus::AccountPaused));
-        above(account, own_status(campaign.configured_status(), EffectiveStatus::Paused))
+    pub fn campaign_status(&self, campaign: u64) -> EffectiveStatus {
+        self.kin.campaign_status(campaign)
     }
 
     /// Returns what holds for an ad set now.
-    pub fn ad_set_status(&self, ad_set: &AdSet) -> EffectiveStatus {
-        let campaign = self.campaigns.get(ad_set.campaign_id).map(|campaign| {
-            match self.campaign_status(campaign) {
-                EffectiveStatus::Paused => EffectiveStatus::CampaignPaused,
-                status => status,
-            }
-        });
-        above(campaign, own_status(ad_set.configured_status(), EffectiveStatus::Paused))
+    pub fn ad_set_status(&self, ad_set: u64) -> EffectiveStatus {
+        self.kin.ad_set_status(ad_set)
     }
 
     /// Returns what holds for an ad now.
-    pub fn ad_status(&self, ad: &Ad) -> EffectiveStatus {
-        let ad_set =
-            self.ad_sets.get(ad.ad_set_id).map(|ad_set| match self.ad_set_status(ad_set) {
-                EffectiveStatus::Paused => EffectiveStatus::AdsetPaused,
-                status => status,
-            });
-        above(ad_set, own_status(ad.configured_status(), EffectiveStatus::Paused))
+    pub fn ad_status(&self, ad: u64) -> EffectiveStatus {
+        self.kin.ad_status(ad)
     }
 
     /// Applies a fact that touches the catalog, once.
@@ -209,16 +166,41 @@ impl Catalog {
         self.applied = stamp.seq.0;
         match fact {
             Kind::AccountPut(fact) => {
-                if let Some(account) = &fact.account {
-                    self.tenants.insert(account.id, fact.tenant);
-                    self.accounts.put(account.id, account.clone());
+                if let Some(row) = &fact.account {
+                    self.kin.put_account(fact.tenant, row);
+                    self.accounts.put(row.id, Packed::of(row));
                 }
             }
-            Kind::BusinessPut(fact) => put(&mut self.businesses, &fact.business, |row| row.id),
-            Kind::EndpointPut(fact) => put(&mut self.endpoints, &fact.endpoint, |row| row.id),
-            Kind::CampaignPut(fact) => put(&mut self.campaigns, &fact.campaign, |row| row.id),
-            Kind::AdSetPut(fact) => put(&mut self.ad_sets, &fact.ad_set, |row| row.id),
-            Kind::AdPut(fact) => put(&mut self.ads, &fact.ad, |row| row.id),
+            Kind::BusinessPut(fact) => {
+                if let Some(row) = &fact.business {
+                    self.kin.put_business(row);
+                    self.businesses.put(row.id, Packed::of(row));
+                }
+            }
+            Kind::EndpointPut(fact) => {
+                if let Some(row) = &fact.endpoint {
+                    self.kin.put_endpoint(row);
+                    self.endpoints.put(row.id, Packed::of(row));
+                }
+            }
+            Kind::CampaignPut(fact) => {
+                if let Some(row) = &fact.campaign {
+                    self.kin.put_campaign(row);
+                    self.campaigns.put(row.id, Packed::of(row));
+                }
+            }
+            Kind::AdSetPut(fact) => {
+                if let Some(row) = &fact.ad_set {
+                    self.kin.put_ad_set(row);
+                    self.ad_sets.put(row.id, Packed::of(row));
+                }
+            }
+            Kind::AdPut(fact) => {
+                if let Some(row) = &fact.ad {
+                    self.kin.put_ad(row);
+                    self.ads.put(row.id, Packed::of(row));
+                }
+            }
             Kind::RequestAnswered(fact) => {
                 let answered =
                     Answered { body_hash: fact.body_hash.clone(), answer: fact.answer.clone() };
@@ -251,27 +233,5 @@ impl Catalog {
         {
             self.answers.remove(&(tenant, id));
         }
-    }
-}
-
-fn put<T: Row + Clone>(table: &mut Table<T>, row: &Option<T>, id: impl Fn(&T) -> u64) {
-    if let Some(row) = row {
-        table.put(id(row), row.clone());
-    }
-}
-
-fn own_status(configured: ConfiguredStatus, paused: EffectiveStatus) -> EffectiveStatus {
-    match configured {
-        ConfiguredStatus::Unspecified | ConfiguredStatus::Active => EffectiveStatus::Active,
-        ConfiguredStatus::Paused => paused,
-        ConfiguredStatus::Archived => EffectiveStatus::Archived,
-    }
-}
-
-/// Returns a thing's own status unless that is "active" and its parent says otherwise.
-fn above(parent: Option<EffectiveStatus>, own: EffectiveStatus) -> EffectiveStatus {
-    match (own, parent) {
-        (EffectiveStatus::Active, Some(parent)) => parent,
-        _ => own,
     }
 }

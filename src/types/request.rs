@@ -1,6 +1,7 @@
 //! What the doors hand to the engine, parsed: ad requests, events, and writes to the catalog.
 
 use crate::types::hash::fnv1a;
+use crate::types::ids::IdKind;
 use crate::types::proto::journal::v1::{PolicyRulesPut, TaxonomyPut};
 use crate::types::proto::v1;
 use crate::types::time::{MINUTE_MS, Moment};
@@ -30,6 +31,20 @@ pub enum ResourceKind {
     AdSet,
     /// What they see.
     Ad,
+}
+
+impl ResourceKind {
+    /// Returns what its ids say.
+    pub const fn id_kind(self) -> IdKind {
+        match self {
+            Self::Account => IdKind::Account,
+            Self::Business => IdKind::Business,
+            Self::Endpoint => IdKind::Endpoint,
+            Self::Campaign => IdKind::Campaign,
+            Self::AdSet => IdKind::AdSet,
+            Self::Ad => IdKind::Ad,
+        }
+    }
 }
 
 /// What is known of the viewer, in codes. Zero and empty mean "not told".

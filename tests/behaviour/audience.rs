@@ -6,7 +6,7 @@ use prost_types::FieldMask;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::desk::{Desk, STATUS, Shop, TACOS, calls, open_shop, tray};
+use crate::desk::{Desk, OPERATOR, STATUS, Shop, TACOS, calls, open_shop, tray};
 
 /// A targeting that is refused, and the field that is named.
 type Case = (v1::Targeting, &'static str);
@@ -126,6 +126,67 @@ fn an_audience_that_nobody_can_be_in_is_refused_by_what_contradicts() {
     })
     .unwrap();
     desk.stop();
+}
+
+#[test]
+fn what_is_in_no_list_is_refused_once_the_list_is_loaded() {
+    let desk = Desk::start();
+    calls(async {
+        let shop = open_shop(&desk, TACOS).await?;
+        let ad_set = ad_set_of(&desk, &shop).await?;
+        let anyone = v1::Targeting::default;
+        let key = v1::KeyValues { key: "plan".into(), any_of: vec!["gold".into()] };
+        let cases = [
+            (
+                v1::Taxonomy::Interest,
+                v1::Targeting { interests: vec![group(&[7, 8])], ..anyone() },
+                "interests[0].any_of[1]",
+            ),
+            (
+                v1::Taxonomy::Region,
+                v1::Targeting { regions: texts(&["MX-XXX"]), ..anyone() },
+                "regions[0]",
+            ),
+            (
+                v1::Taxonomy::Key,
+                v1::Targeting { key_values: vec![key], ..anyone() },
+                "key_values[0]",
+            ),
+        ];
+        for (taxonomy, targeting, field) in cases {
+            let row = |targeting: &v1::Targeting| v1::AdSet {
+                targeting: Some(targeting.clone()),
+                ..ad_set.clone()
+            };
+            let name = taxonomy.as_str_name();
+            create(&desk, format!("{name}-before"), row(&targeting)).await?;
+            let entry = match taxonomy {
+                v1::Taxonomy::Interest => v1::TaxonomyEntry { id: 7, ..named("Food") },
+                v1::Taxonomy::Region => {
+                    v1::TaxonomyEntry { code: "MX-PUE".into(), ..named("Puebla") }
+                }
+                _ => named("tier"),
+            };
+            let request = v1::UpdateTaxonomyRequest {
+                request_id: format!("{name}-list"),
+                taxonomy: taxonomy.into(),
+                put: vec![entry],
+                removed: Vec::new(),
+            };
+            desk.admin(OPERATOR).update_taxonomy(request).await?;
+            let status = create(&desk, format!("{name}-after"), row(&targeting)).await.unwrap_err();
+            let wanted = (Code::InvalidArgument, format!("ad_set.targeting.{field}"));
+            assert_eq!(told(&status), wanted);
+            assert!(status.message().contains("SearchTargeting"), "{}", status.message());
+        }
+        Ok::<_, Status>(())
+    })
+    .unwrap();
+    desk.stop();
+}
+
+fn named(name: &str) -> v1::TaxonomyEntry {
+    v1::TaxonomyEntry { name: name.into(), ..Default::default() }
 }
 
 #[test]

@@ -150,11 +150,17 @@ fn a_charge_never_exceeds_any_line_on_any_day_or_in_its_life() {
         let catalog = catalog(&mut luck);
         let family = catalog.family(mint(IdKind::Ad, 1)).expect("just made");
         let lines = [
-            (LineKind::Account, Terms::of_account(family.account)),
-            (LineKind::Campaign, Terms::of_campaign(family.campaign)),
-            (LineKind::AdSet, Terms::of_ad_set(family.ad_set)),
+            (
+                LineKind::Account,
+                Terms::of_account(&catalog.accounts.get(family.account).expect("made")),
+            ),
+            (
+                LineKind::Campaign,
+                Terms::of_campaign(&catalog.campaigns.get(family.campaign).expect("made")),
+            ),
+            (LineKind::AdSet, Terms::of_ad_set(&catalog.ad_sets.get(family.ad_set).expect("made"))),
         ];
-        let account = family.account.id;
+        let account = family.account;
         let (mut chunk, mut seq, mut life) = (PurseChunk::default(), 0, 0);
         for number in 0..4_i32 {
             let start = i64::from(number) * 1_000;
@@ -166,9 +172,9 @@ fn a_charge_never_exceeds_any_line_on_any_day_or_in_its_life() {
                 if event == 0 && luck.chance(900) || luck.chance(100) {
                     for (kind, terms) in lines {
                         let id = match kind {
-                            LineKind::Unspecified | LineKind::Account => family.account.id,
-                            LineKind::Campaign => family.campaign.id,
-                            LineKind::AdSet => family.ad_set.id,
+                            LineKind::Unspecified | LineKind::Account => family.account,
+                            LineKind::Campaign => family.campaign,
+                            LineKind::AdSet => family.ad_set,
                         };
                         let line = LineId { kind, id, account };
                         let purse = chunk.purses.get(&account);

@@ -122,8 +122,9 @@ impl World {
         for _ in 0..2 {
             let ad_set = self.random_ad_set(shop, campaign, shared);
             let ad_set = self.create(shop.tenant, Resource::AdSet(ad_set))?;
+            // All of one business.
+            let endpoint = *self.luck.pick(&shop.endpoints);
             for _ in 0..=self.luck.below(2) {
-                let endpoint = *self.luck.pick(&shop.endpoints);
                 self.create(shop.tenant, Resource::Ad(ad_of(ad_set, endpoint)))?;
             }
         }

@@ -34,13 +34,12 @@ impl Desk<'_> {
                 both.map_or(Ok(()), |(set, creative)| fits(set, creative, "ad.creative"))
             }
             Resource::AdSet(ad_set) if touches(&["targeting", "or_targeting"]) => {
-                let ads = self.catalog.ads.after(0).filter(|ad| ad.ad_set_id == ad_set.id);
-                let mut shown =
-                    ads.filter(|ad| ad.configured_status() != ConfiguredStatus::Archived);
-                let field = "ad_set.targeting";
-                shown.try_for_each(|ad| {
-                    fits(ad_set, &ad.creative.clone().unwrap_or_default(), field)
-                })
+                let ads = self.catalog.ads_of_ad_set(ad_set.id);
+                let ads = ads.filter_map(|ad| self.catalog.ads.get(ad));
+                let archived = ConfiguredStatus::Archived;
+                let shown = ads.filter(|ad| ad.configured_status() != archived);
+                let mut creatives = shown.filter_map(|ad| ad.creative);
+                creatives.try_for_each(|creative| fits(ad_set, &creative, "ad_set.targeting"))
             }
             _ => Ok(()),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::decide::board::Rates;
-use crate::decide::mutate::{mutate, mutate_lists};
+use crate::decide::mutate::{mutate, mutate_lists, touched};
 use crate::decide::purse::LineId;
 use crate::decide::record::{Event, Known, record};
 use crate::decide::{Decided, auction, chats};
@@ -11,13 +11,13 @@ use crate::node::live::Live;
 use crate::node::writer::{Reply, Work, Writer};
 use crate::state::catalog::Catalog;
 use crate::tokens::prefill_code;
-use crate::types::ids::{Shard, shard_of};
+use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
-use crate::types::proto::v1::{AdSet, BillingEvent, EventKind};
+use crate::types::proto::v1::{BillingEvent, EventKind};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{
-    Conversion, Incoming, ListMutation, Mutation, Origin, Resource, Verdict,
+    Change, Conversion, Incoming, ListMutation, Mutation, Origin, Resource, Verdict,
 };
 use crate::types::time::Moment;
 use crate::types::token::{PrefillCode, ViewToken};
@@ -92,11 +92,8 @@ impl Writer {
         };
         if !written.facts.is_empty() {
             self.journal(Shard::CATALOG, written.facts, now);
-            // A grant must stand behind its campaign in the journal, and before every charge on it.
-            self.cut();
-            self.regrant(&written.answer, now);
-            self.cut();
-            self.shelf_is_old = true;
+            self.regrant(mutation, &written.answer, now);
+            self.shelf_is_old |= touched(&self.live.catalog(), &written.answer).next().is_some();
         }
         self.answer(reply, Ok(written.answer));
     }
@@ -112,26 +109,46 @@ impl Writer {
         self.answer(reply, answer);
     }
 
-    /// Grants anew what a write may have changed: the line's budget.
-    fn regrant(&mut self, written: &Resource, now: Moment) {
+    /// Grants anew what a write may have changed: the line's budget. A new line waits for the end of the
+    /// round: nothing is charged on it before.
+    fn regrant(&mut self, mutation: &Mutation, written: &Resource, now: Moment) {
         let line = {
             let catalog = self.live.catalog();
-            let campaign_of = |row: &AdSet| catalog.campaigns.get(row.campaign_id);
             let (kind, account) = match written {
                 Resource::Account(row) => (LineKind::Account, Some(row.id)),
                 Resource::Campaign(row) => (LineKind::Campaign, Some(row.account_id)),
                 Resource::AdSet(row) => {
-                    (LineKind::AdSet, campaign_of(row).map(|campaign| campaign.account_id))
+                    (LineKind::AdSet, catalog.parent_of(IdKind::Campaign, row.campaign_id))
                 }
                 Resource::Business(_) | Resource::Endpoint(_) | Resource::Ad(_) => return,
             };
             account.map(|account| LineId { kind, id: written.id(), account })
         };
-        if let Some(line) = line
-            && let Some(terms) = self.terms_of(line)
-        {
-            self.grant(line, terms, now);
+        self.ungranted.extend(line);
+        if !matches!(mutation.change, Change::Create(_)) {
+            self.grant_written(now);
         }
+    }
+
+    /// Grants what was written since the last time. A grant must stand behind its campaign in the
+    /// journal, and before every charge on it.
+    pub(super) fn grant_written(&mut self, now: Moment) {
+        let mut lines = std::mem::take(&mut self.ungranted);
+        let mut journaled = false;
+        for line in lines.drain(..) {
+            let Some(terms) = self.terms_of(line) else { continue };
+            let Some(granted) = self.granted(line, terms, now) else { continue };
+            if !journaled {
+                self.cut();
+                journaled = true;
+            }
+            self.journal_grant(line, granted, now);
+        }
+        if journaled {
+            self.cut();
+        }
+        // Its memory serves the next round.
+        self.ungranted = lines;
     }
 }
 
@@ -155,11 +172,11 @@ fn ad_event(
         _ => PrefillCode::default(),
     };
     let cell = live.cell(token.viewer);
-    let purses = live.purses(family.account.id);
+    let purses = live.purses(family.account);
     let known = Known {
         family,
         viewer: cell.facts.viewers.get(&token.viewer),
-        purse: purses.purses.get(&family.account.id),
+        purse: purses.purses.get(&family.account),
         now,
     };
     record(&known, &Event { token, kind, at, code })

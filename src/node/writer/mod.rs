@@ -80,6 +80,8 @@ pub struct Writer {
     in_flight: VecDeque<InFlight>,
     waiting: VecDeque<Waiting>,
     due: BTreeSet<(i64, LineId)>,
+    /// Lines that were written in this round and not granted yet.
+    ungranted: Vec<LineId>,
     outbox: VecDeque<u64>,
     minute: u32,
     shelf_is_old: bool,
@@ -121,6 +123,7 @@ impl Writer {
             in_flight: VecDeque::new(),
             waiting: VecDeque::new(),
             due: BTreeSet::new(),
+            ungranted: Vec::new(),
             outbox: resume.outbox.into(),
             minute: 0,
             shelf_is_old: false,
@@ -143,6 +146,7 @@ impl Writer {
         for work in work {
             self.take(work, now);
         }
+        self.grant_written(now);
         self.cut();
         if self.shelf_is_old && self.next_shelf.is_none() {
             self.shelf_is_old = false;
@@ -318,6 +322,7 @@ impl Writer {
 
     fn stop(&mut self) {
         self.stopped = true;
+        self.live.progress.note_stopped();
         self.tell();
     }
 

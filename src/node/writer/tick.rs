@@ -7,8 +7,8 @@ use crate::state::purses::Line;
 use crate::types::day::day_of;
 use crate::types::dice::Dice;
 use crate::types::ids::{Shard, shard_of};
-use crate::types::proto::journal::v1::LineKind;
 use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{Granted, LineKind};
 use crate::types::time::Moment;
 
 /// Grants given in one round, so that a midnight of millions of campaigns does not hold up events.
@@ -27,8 +27,9 @@ impl Writer {
         {
             self.due.pop_first();
             given += 1;
-            if let Some(terms) = self.terms_of(line) {
-                self.grant(line, terms, now);
+            let terms = self.terms_of(line);
+            if let Some(granted) = terms.and_then(|terms| self.granted(line, terms, now)) {
+                self.journal_grant(line, granted, now);
             }
         }
         if given > 0 {
@@ -48,24 +49,23 @@ impl Writer {
         }
     }
 
-    /// Grants a line its budget for the day, or shows serving that it has none.
-    pub(super) fn grant(&mut self, line: LineId, terms: Terms, now: Moment) {
+    /// Returns a line's budget for the day, to be journaled; shows serving one that has none.
+    pub(super) fn granted(&mut self, line: LineId, terms: Terms, now: Moment) -> Option<Granted> {
         if !terms.limited() {
             self.live.board_line(line).set(i64::MAX, i64::MAX);
-            return;
+            return None;
         }
-        let granted = {
-            let catalog = self.live.catalog();
-            let Some(account) = catalog.accounts.get(line.account) else { return };
-            let purses = self.live.purses(line.account);
-            let purse = purses.purses.get(&line.account);
-            let day = day_of(&account.time_zone, now);
-            grant(line, terms, purse, day, self.dice.roll().max(1))
-        };
-        if let Some(granted) = granted {
-            self.due.insert((granted.until_ms, line));
-            self.journal(shard_of(line.id), vec![Kind::Granted(granted)], now);
-        }
+        let catalog = self.live.catalog();
+        let day = day_of(catalog.zone_of(line.account)?, now);
+        let purses = self.live.purses(line.account);
+        let purse = purses.purses.get(&line.account);
+        grant(line, terms, purse, day, self.dice.roll().max(1))
+    }
+
+    /// Journals a grant, and notes when it ends.
+    pub(super) fn journal_grant(&mut self, line: LineId, granted: Granted, now: Moment) {
+        self.due.insert((granted.until_ms, line));
+        self.journal(shard_of(line.id), vec![Kind::Granted(granted)], now);
     }
 
     /// Lists when each line's grant ends, after recovery: at once for one that has none, or whose budget
@@ -86,9 +86,11 @@ impl Writer {
         let catalog = self.live.catalog();
         match line.kind {
             LineKind::Unspecified => None,
-            LineKind::Account => catalog.accounts.get(line.id).map(|row| Terms::of_account(row)),
-            LineKind::Campaign => catalog.campaigns.get(line.id).map(|row| Terms::of_campaign(row)),
-            LineKind::AdSet => catalog.ad_sets.get(line.id).map(|row| Terms::of_ad_set(row)),
+            LineKind::Account => catalog.accounts.get(line.id).map(|row| Terms::of_account(&row)),
+            LineKind::Campaign => {
+                catalog.campaigns.get(line.id).map(|row| Terms::of_campaign(&row))
+            }
+            LineKind::AdSet => catalog.ad_sets.get(line.id).map(|row| Terms::of_ad_set(&row)),
         }
     }
 }

@@ -1,0 +1,137 @@
+//! The catalog in checkpoints: a head, then pages of rows as they are kept.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{Answered, Catalog, Kin, Packed, Row, Table};
+use crate::state::Map;
+use crate::state::lists::Lists;
+use crate::state::rules::Rules;
+use crate::types::ids::IdKind;
+use crate::types::proto::v1::{Account, Ad, AdSet, Business, Campaign, ChannelEndpoint};
+
+/// Bits of a page's index beside its kind.
+const PAGE_BITS: u32 = 24;
+
+/// All of a catalog but its rows.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Head {
+    applied: u64,
+    /// By account number.
+    tenants: Vec<u32>,
+    lists: Lists,
+    rules: Rules,
+    answers: Map<(u32, String), Answered>,
+    answers_by_age: VecDeque<(i64, u32, String)>,
+}
+
+/// A copy of a catalog for a checkpoint. It shares the rows.
+#[derive(Debug)]
+pub struct Saved {
+    /// All but the rows.
+    pub head: Head,
+    accounts: Table<Account>,
+    businesses: Table<Business>,
+    endpoints: Table<ChannelEndpoint>,
+    campaigns: Table<Campaign>,
+    ad_sets: Table<AdSet>,
+    ads: Table<Ad>,
+}
+
+/// The bytes of one row.
+struct Bytes<'a>(&'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+/// Rows of one page, by their place in it.
+#[derive(Serialize)]
+pub struct SavedPage<'a>(Vec<Option<Bytes<'a>>>);
+
+fn pages<T: Row>(table: &Table<T>) -> impl Iterator<Item = (usize, SavedPage<'_>)> {
+    table.pages().map(|(page, rows)| {
+        let rows = rows.iter().map(|row| row.as_ref().map(|row| Bytes(row.bytes())));
+        ((T::KIND as usize) << PAGE_BITS | page, SavedPage(rows.collect()))
+    })
+}
+
+impl Saved {
+    /// Returns every page that holds anything, with an index that says what it is.
+    pub fn pages(&self) -> impl Iterator<Item = (usize, SavedPage<'_>)> {
+        pages(&self.accounts)
+            .chain(pages(&self.businesses))
+            .chain(pages(&self.endpoints))
+            .chain(pages(&self.campaigns))
+            .chain(pages(&self.ad_sets))
+            .chain(pages(&self.ads))
+    }
+}
+
+impl Catalog {
+    /// Returns a copy for a checkpoint.
+    pub fn saved(&self) -> Saved {
+        let head = Head {
+            applied: self.applied,
+            tenants: self.kin.tenants(),
+            lists: self.lists.clone(),
+            rules: self.rules.clone(),
+            answers: self.answers.clone(),
+            answers_by_age: self.answers_by_age.clone(),
+        };
+        Saved {
+            head,
+            accounts: self.accounts.clone(),
+            businesses: self.businesses.clone(),
+            endpoints: self.endpoints.clone(),
+            campaigns: self.campaigns.clone(),
+            ad_sets: self.ad_sets.clone(),
+            ads: self.ads.clone(),
+        }
+    }
+
+    /// Returns a catalog with this head and no rows yet.
+    pub fn of_head(head: Head) -> Self {
+        Self {
+            applied: head.applied,
+            kin: Kin::of_tenants(&head.tenants),
+            lists: head.lists,
+            rules: head.rules,
+            answers: head.answers,
+            answers_by_age: head.answers_by_age,
+            ..Self::default()
+        }
+    }
+
+    /// Takes one page of a checkpoint, in the order in which they were saved. `None`: it can't be read.
+    #[must_use]
+    pub fn load_page(&mut self, index: usize, bytes: &[u8]) -> Option<()> {
+        let rows: Vec<Option<&[u8]>> = postcard::from_bytes(bytes).ok()?;
+        let kin = &mut self.kin;
+        for bytes in rows.into_iter().flatten() {
+            match index >> PAGE_BITS {
+                1 => load(&mut self.accounts, bytes, |row| kin.put_known_account(row))?,
+                2 => load(&mut self.businesses, bytes, |row| kin.put_business(row))?,
+                3 => load(&mut self.endpoints, bytes, |row| kin.put_endpoint(row))?,
+                4 => load(&mut self.campaigns, bytes, |row| kin.put_campaign(row))?,
+                5 => load(&mut self.ad_sets, bytes, |row| kin.put_ad_set(row))?,
+                6 => load(&mut self.ads, bytes, |row| kin.put_ad(row))?,
+                _ => return None,
+            }
+        }
+        Some(())
+    }
+}
+
+fn load<T: Row>(table: &mut Table<T>, bytes: &[u8], relate: impl FnOnce(&T)) -> Option<()> {
+    let (packed, row) = Packed::<T>::read(bytes).ok()?;
+    relate(&row);
+    table.put(row.id(), packed);
+    Some(())
+}
+
+// The numbers that the pages' indexes carry.
+const _: () = assert!(IdKind::Account as usize == 1 && IdKind::Ad as usize == 6);
