@@ -24,7 +24,8 @@ fn an_ad_serves_once_it_is_approved_and_no_longer_once_it_is_rejected() {
         assert_eq!(asked(&desk, country("MX", 0)).await?, Err(NoAdReason::NoLiveAds));
 
         let ad = review(&desk, &shop, "1", approved(&[])).await?;
-        assert_eq!(ad.effective_status(), EffectiveStatus::Active);
+        assert_eq!(ad.review.unwrap().state(), ReviewState::Approved);
+        assert_eq!(ad_of(&desk, &shop).await?.effective_status(), EffectiveStatus::Active);
         until(&desk, country("MX", 0), Ok(shop.ad)).await?;
 
         let found = v1::Review {
@@ -63,7 +64,8 @@ fn a_changed_creative_waits_again_and_an_advertiser_cannot_review_it() {
         };
         let changed = desk.campaigns(TACOS).update_ad(update.clone()).await?.into_inner().ad;
         let changed = changed.unwrap();
-        assert_eq!(changed.effective_status(), EffectiveStatus::PendingReview);
+        assert_eq!(changed.review.unwrap().state(), ReviewState::Pending);
+        assert_eq!(ad_of(&desk, &shop).await?.effective_status(), EffectiveStatus::PendingReview);
         assert_eq!(changed.creative.unwrap().format(), v1::CreativeFormat::Text);
 
         let mask = Some(prost_types::FieldMask { paths: vec!["review".into()] });
