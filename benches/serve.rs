@@ -22,6 +22,7 @@ mod support {
     pub(crate) mod codec;
     pub(crate) mod door;
     pub(crate) mod load;
+    pub(crate) mod market;
     pub(crate) mod noop;
     pub(crate) mod real;
     pub(crate) mod report;
@@ -41,6 +42,8 @@ const STREAM: Shape = Shape { mode: Mode::Stream, connections: 4, streams: 4, in
 /// How much is run.
 struct Plan {
     ads: Vec<u32>,
+    /// Trays that are filled without the door.
+    trays: u32,
     rounds: usize,
     round: Round,
 }
@@ -49,11 +52,12 @@ fn main() -> Result<(), Failure> {
     match option("--server").as_deref() {
         Some("noop") => {
             let server = support::noop::start(&child::told(&option("--like"))?)?;
-            child::answer(&server.target)
+            child::answer(&server.target, "")
         }
         Some("real") => {
-            let server = support::real::start(plan()?.ads[0])?;
-            child::answer(&server.target)
+            let plan = plan()?;
+            let server = support::real::start(plan.ads[0], plan.trays)?;
+            child::answer(&server.target, &server.tray_us.to_string())
         }
         Some(other) => Err(format!("no such server: {other}").into()),
         None => run(&plan()?),
@@ -64,10 +68,14 @@ fn main() -> Result<(), Failure> {
 fn run(plan: &Plan) -> Result<(), Failure> {
     let mut report = Report::default();
     for &ads in &plan.ads {
-        let real = Child::start(&["--server", "real", "--ads", &ads.to_string()])?;
+        let trays = plan.trays.to_string();
+        let mut real =
+            Child::start(&["--server", "real", "--ads", &ads.to_string(), "--trays", &trays])?;
+        let tray_us: f64 = real.line()?.trim().parse()?;
         let noop = Child::start(&["--server", "noop", "--like", &real.target.to_string()])?;
         for shape in [UNARY, STREAM] {
-            report.add(compare(plan, ads, shape, &noop, &real)?);
+            let case = Case::new(ads, shape, tray_us);
+            report.add(compare(plan, case, shape, &noop, &real)?);
         }
     }
     if !is_bench() {
@@ -79,12 +87,11 @@ fn run(plan: &Plan) -> Result<(), Failure> {
 /// Measures both servers in turn, so that a slow moment of the machine meets both.
 fn compare(
     plan: &Plan,
-    ads: u32,
+    mut case: Case,
     shape: Shape,
     noop: &Child,
     real: &Child,
 ) -> Result<Case, Failure> {
-    let mut case = Case::new(ads, shape);
     for _ in 0..plan.rounds {
         case.noop.push(measure(noop, shape, plan.round)?);
         case.real.push(measure(real, shape, plan.round)?);
@@ -93,15 +100,17 @@ fn compare(
     Ok(case)
 }
 
-/// Reads the plan off the command line: `--ads 100,1000 --rounds 5 --seconds 2`.
+/// Reads the plan off the command line: `--ads 100000,1000000 --rounds 5 --seconds 2 --trays 50000`.
 fn plan() -> Result<Plan, Failure> {
     let or = |name: &str, bench: &str, tiny: &str| {
         option(name).unwrap_or(if is_bench() { bench } else { tiny }.to_owned())
     };
-    let ads: Result<Vec<u32>, _> = or("--ads", "1000", "50").split(',').map(str::parse).collect();
+    let ads: Result<Vec<u32>, _> =
+        or("--ads", "100000,1000000", "50").split(',').map(str::parse).collect();
     let seconds: f64 = or("--seconds", "1", "0.05").parse()?;
     Ok(Plan {
         ads: ads?,
+        trays: or("--trays", "50000", "50").parse()?,
         rounds: or("--rounds", "11", "1").parse()?,
         round: Round {
             warm_up: Duration::from_secs_f64(seconds / 4.0),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -39,9 +39,9 @@ pub(crate) fn told(option: &Option<String>) -> Result<Target, Failure> {
     option.as_deref().ok_or("no target was given")?.parse()
 }
 
-/// Tells the parent where this server listens, then serves until the parent lets go.
-pub(crate) fn answer(target: &Target) -> Result<(), Failure> {
-    println!("{target}");
+/// Tells the parent where this server listens and one thing more, then serves until the parent lets go.
+pub(crate) fn answer(target: &Target, more: &str) -> Result<(), Failure> {
+    println!("{target}\n{more}");
     // The parent's end of the pipe closes with the parent, however it ends: no server is left behind.
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
@@ -50,6 +50,7 @@ pub(crate) fn answer(target: &Target) -> Result<(), Failure> {
 /// A running server.
 pub(crate) struct Child {
     process: std::process::Child,
+    out: BufReader<ChildStdout>,
     pub(crate) target: Target,
 }
 
@@ -61,11 +62,18 @@ impl Child {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let out = process.stdout.take().ok_or("the server has no output")?;
+        let mut out = BufReader::new(process.stdout.take().ok_or("the server has no output")?);
         let mut line = String::new();
-        BufReader::new(out).read_line(&mut line)?;
+        out.read_line(&mut line)?;
         let target = line.parse().map_err(|_| format!("the server did not start: {line:?}"))?;
-        Ok(Self { process, target })
+        Ok(Self { process, out, target })
+    }
+
+    /// Reads the next line that the server tells.
+    pub(crate) fn line(&mut self) -> Result<String, Failure> {
+        let mut line = String::new();
+        self.out.read_line(&mut line)?;
+        Ok(line)
     }
 
     /// Returns the CPU time that the server has used since it started.

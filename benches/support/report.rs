@@ -30,6 +30,8 @@ struct Figures {
     noop_per_s: u64,
     ratio: f64,
     server_us_per_tray: f64,
+    /// Without the door, in the server's process: the mean.
+    select_us: f64,
 }
 
 impl Report {
@@ -43,6 +45,7 @@ impl Report {
             ratio: case.ratio().rounded(1_000.0),
             server_us_per_tray: Spread::of(&case.real, |round| round.server_us_per_tray)
                 .rounded(100.0),
+            select_us: (case.tray_us * 100.0).round() / 100.0,
         });
     }
 
@@ -57,14 +60,16 @@ impl Report {
 pub(crate) struct Case {
     ads: u32,
     shape: Shape,
+    /// Selection, auction and sealing of one tray, without the door, us.
+    tray_us: f64,
     pub(crate) noop: Vec<Measured>,
     pub(crate) real: Vec<Measured>,
 }
 
 impl Case {
     /// Returns a case before its first round.
-    pub(crate) fn new(ads: u32, shape: Shape) -> Self {
-        Self { ads, shape, noop: Vec::new(), real: Vec::new() }
+    pub(crate) fn new(ads: u32, shape: Shape, tray_us: f64) -> Self {
+        Self { ads, shape, tray_us, noop: Vec::new(), real: Vec::new() }
     }
 
     /// Prints the lines for people: median [least .. most].
@@ -82,6 +87,7 @@ impl Case {
         println!("  ratio  {}", self.ratio().text(3));
         println!("  ratio by CPU of server and load  {}", self.ratio_by_cpu().text(3));
         println!("  server CPU over the no-op, us a tray  {}", self.cpu_over_noop().text(2));
+        println!("  selection, auction and sealing alone, us a tray  {:.2}", self.tray_us);
     }
 
     /// Compares each round with the no-op round just before it.

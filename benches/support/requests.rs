@@ -5,7 +5,9 @@
 
 use std::sync::LazyLock;
 
+use munadi::types::iso::{country_code, language_code};
 use munadi::types::proto::v1;
+use munadi::types::request::{AdRequest, Profile};
 use prost::Message;
 use prost::bytes::BufMut;
 use rand::seq::IndexedRandom;
@@ -31,10 +33,14 @@ pub(crate) const LANGUAGES: [&str; 10] =
     ["hi", "pt", "es", "id", "en", "en", "de", "es", "ar", "tr"];
 
 /// All kinds of requests.
-pub(crate) static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
+static REQUESTS: LazyLock<Vec<v1::AdRequest>> = LazyLock::new(|| {
     let mut dice = Xoshiro256PlusPlus::seed_from_u64(0x5E27E);
-    (0..KINDS).map(|_| Template::new(&ad_request(&mut dice))).collect()
+    (0..KINDS).map(|_| ad_request(&mut dice)).collect()
 });
+
+/// The same, encoded.
+pub(crate) static TEMPLATES: LazyLock<Vec<Template>> =
+    LazyLock::new(|| REQUESTS.iter().map(Template::new).collect());
 
 /// An encoded `AdRequest` that lacks the digits of the viewer's pseudonym.
 pub(crate) struct Template {
@@ -75,6 +81,30 @@ pub(crate) fn at_turn(turn: u32) -> (u32, &'static Template) {
     // An odd factor makes the walk visit each number below a power of two once.
     let viewer = turn.wrapping_mul(0x9E37_79B1) % VIEWERS;
     (viewer, &TEMPLATES[(viewer % KINDS) as usize])
+}
+
+/// Returns the request of this turn as the door hands it on. Its viewer is none of those of [`at_turn`].
+pub(crate) fn parsed(turn: u32) -> AdRequest {
+    let wire = &REQUESTS[(turn % KINDS) as usize];
+    let viewer = wire.viewer.clone().unwrap_or_default();
+    let code = |text: &String| language_code(text).unwrap_or_default();
+    AdRequest {
+        placement: v1::Placement::Status,
+        viewer: Some((u64::from(turn) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+        named: true,
+        profile: Profile {
+            country: country_code(&viewer.country).unwrap_or_default(),
+            languages: viewer.languages.iter().map(code).collect(),
+            age_band: viewer.age_band as u8,
+            gender: viewer.gender as u8,
+            os: viewer.os as u8,
+            interests: viewer.interests.iter().map(|interest| *interest as u16).collect(),
+            ..Profile::default()
+        },
+        posts: POSTS as u16,
+        positions: Vec::new(),
+        ads_in_session: 0,
+    }
 }
 
 /// Returns a checksum of all that is asked: the same on every machine.

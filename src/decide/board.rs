@@ -4,9 +4,11 @@
 //! beyond its budget, which is ours to bear and is counted; it never costs a charge.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+};
 
-use crate::decide::shelf::Row;
 use crate::state::{CHUNKS_MAX, PER_CHUNK, chunk_of};
 use crate::types::ids::number_of;
 use crate::types::request::SHOW_BY_S_MAX;
@@ -27,11 +29,14 @@ const MINUTE_MASK: u64 = (1 << (u64::BITS - AMOUNT_BITS)) - 1;
 pub struct Line {
     left: AtomicI64,
     until_ms: AtomicI64,
+    /// The sum of the ring as of a minute, packed as its cells are: so that serving reads one number.
+    sum: AtomicU64,
+    /// Whether the account, campaign or ad set is paused or archived: takes effect at once, whatever the
+    /// index still holds.
+    closed: AtomicBool,
     /// A ring by minute of issue: 24 bits of minute, 40 bits of micros. A cell of another minute is
     /// void, so holds lapse without anybody clearing them.
     held: [AtomicU64; HOLD_MINUTES as usize],
-    /// The sum of the ring as of a minute, packed as its cells are: so that serving reads one number.
-    sum: AtomicU64,
 }
 
 impl Line {
@@ -39,6 +44,16 @@ impl Line {
     pub fn set(&self, left: i64, until_ms: i64) {
         self.left.store(left, Relaxed);
         self.until_ms.store(until_ms, Relaxed);
+    }
+
+    /// Stores whether nothing under this line may be served.
+    pub fn close(&self, closed: bool) {
+        self.closed.store(closed, Release);
+    }
+
+    /// Tells whether nothing under this line may be served.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Acquire)
     }
 
     /// Returns what is neither charged nor held, micros; 0 when the grant has ended.
@@ -121,17 +136,53 @@ impl<T: Default> Cells<T> {
     }
 }
 
+/// A multiplier of 1: multipliers are parts of this.
+pub const MULTIPLIER_ONE: u32 = 1 << 16;
+
+/// What an ad's row was built with, and what it is worth now.
+#[derive(Debug, Default)]
+struct AdCell {
+    /// From the highest bits: tap rate, chat rate, hide rate, epoch.
+    now: AtomicU64,
+    /// The highest rates that the bound of its row allows for: tap above chat. 0: it has no row.
+    ceilings: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct PaceCell {
+    /// What is taken off a multiplier of 1, so that a new cell paces nothing.
+    off: AtomicU32,
+    /// The highest multiplier that the bounds of the ad set's rows allow for; 0: it has no rows.
+    ceiling: AtomicU32,
+}
+
+/// What serving reads of one ad, in one look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct AdNow {
+    /// Its predicted action rates.
+    pub rates: Rates,
+    /// How often viewers hide or report it once seen, in 1/65,535.
+    pub hide: u16,
+    /// The epoch of its live row; 0: it has none.
+    pub epoch: u16,
+}
+
+/// The lines that a charge draws on, by the numbers of account, campaign and ad set.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LineNumbers(pub [u32; 3]);
+
 /// Everything serving reads that the writer keeps up to date.
 #[derive(Debug, Default)]
 pub struct Board {
     accounts: Cells<Line>,
     campaigns: Cells<Line>,
     ad_sets: Cells<Line>,
-    rates: Cells<AtomicU32>,
+    paces: Cells<PaceCell>,
+    ads: Cells<AdCell>,
 }
 
 impl Board {
-    /// Returns an account's line.
+    /// Returns an account's line. Takes an id or its number, as all of these do.
     pub fn account(&self, id: u64) -> &Line {
         self.accounts.at(id)
     }
@@ -146,28 +197,119 @@ impl Board {
         self.ad_sets.at(id)
     }
 
-    /// Returns the lines that a charge for this row draws on.
-    pub fn lines(&self, row: &Row) -> [&Line; 3] {
-        [self.account(row.account), self.campaign(row.campaign), self.ad_set(row.ad_set)]
+    /// Returns the lines that a charge draws on.
+    pub fn lines(&self, LineNumbers([account, campaign, ad_set]): LineNumbers) -> [&Line; 3] {
+        let (account, campaign) = (self.account(account.into()), self.campaign(campaign.into()));
+        [account, campaign, self.ad_set(ad_set.into())]
     }
 
-    /// Returns what all lines of a row have free, micros.
-    pub fn free(&self, row: &Row, now: Moment) -> i64 {
-        self.lines(row).iter().map(|line| line.free(now)).min().unwrap_or_default()
+    /// Returns what all of these lines have free, micros.
+    pub fn free(&self, numbers: LineNumbers, now: Moment) -> i64 {
+        self.lines(numbers).iter().map(|line| line.free(now)).min().unwrap_or_default()
     }
 
-    /// Stores an ad's predicted rates.
-    pub fn set_rates(&self, ad: u64, rates: Rates) {
-        self.rates.at(ad).store(u32::from(rates.tap) << 16 | u32::from(rates.chat), Relaxed);
+    /// Tells whether the account, the campaign and the ad set are open.
+    pub fn is_open(&self, numbers: LineNumbers) -> bool {
+        self.lines(numbers).iter().all(|line| !line.is_closed())
     }
 
-    /// Returns an ad's predicted rates.
-    pub fn rates(&self, ad: u64) -> Rates {
-        match self.rates.at(ad).load(Relaxed) {
-            0 => Rates::learned([0; 3]),
-            packed => Rates { tap: (packed >> 16) as u16, chat: packed as u16 },
-        }
+    /// Stores an ad's predicted rates and how often it is hidden; tells whether they have outgrown the
+    /// bound of its row, which must then be built anew.
+    pub fn set_rates(&self, ad: u64, rates: Rates, hide: u16) -> bool {
+        let cell = self.ads.at(ad);
+        let known = unpack_ad(cell.now.load(Relaxed));
+        // The writer alone stores here, so nothing comes between.
+        cell.now.store(pack_ad(AdNow { rates, hide, ..known }), SeqCst);
+        self.outgrown(ad)
     }
+
+    /// Tells whether an ad's rates are above those that its row was built for.
+    pub fn outgrown(&self, ad: u64) -> bool {
+        let cell = self.ads.at(ad);
+        // Whoever stores one and then reads the other sees what the other side stored, or is seen by it.
+        let rates = unpack_ad(cell.now.load(SeqCst)).rates;
+        let ceilings = unpack_rates(cell.ceilings.load(SeqCst));
+        ceilings != Rates::default() && (rates.tap > ceilings.tap || rates.chat > ceilings.chat)
+    }
+
+    /// Returns what is known of an ad now.
+    pub fn ad(&self, ad: u64) -> AdNow {
+        unpack_ad(self.ads.at(ad).now.load(Acquire))
+    }
+
+    /// Makes the rows of this epoch the ad's live ones; 0: none is.
+    pub fn set_epoch(&self, ad: u64, epoch: u16) {
+        let cell = self.ads.at(ad);
+        let known = unpack_ad(cell.now.load(Relaxed));
+        cell.now.store(pack_ad(AdNow { epoch, ..known }), Release);
+    }
+
+    /// Stores the highest rates that the bounds of an ad's rows allow for: all of them are new.
+    pub fn set_ceilings(&self, ad: u64, ceilings: Rates) {
+        self.ads.at(ad).ceilings.store(pack_rates(ceilings), SeqCst);
+    }
+
+    /// Notes that some of an ad's rows were built anew for these rates: the lowest count.
+    pub fn lower_ceilings(&self, ad: u64, ceilings: Rates) {
+        let lowest = |known| {
+            let known = unpack_rates(known);
+            let (tap, chat) = (known.tap.min(ceilings.tap), known.chat.min(ceilings.chat));
+            Some(pack_rates(if known == Rates::default() { ceilings } else { Rates { tap, chat } }))
+        };
+        // The closure always gives a value, so this cannot fail.
+        let _ = self.ads.at(ad).ceilings.fetch_update(SeqCst, SeqCst, lowest);
+    }
+
+    /// Stores an ad set's pacing multiplier, at most [`MULTIPLIER_ONE`]; tells whether it has outgrown the
+    /// bounds of the ad set's rows.
+    pub fn set_multiplier(&self, ad_set: u64, multiplier: u32) -> bool {
+        let cell = self.paces.at(ad_set);
+        cell.off.store(MULTIPLIER_ONE.saturating_sub(multiplier), SeqCst);
+        let ceiling = cell.ceiling.load(SeqCst);
+        ceiling != 0 && multiplier > ceiling
+    }
+
+    /// Returns an ad set's pacing multiplier.
+    pub fn multiplier(&self, ad_set: u64) -> u32 {
+        MULTIPLIER_ONE - self.paces.at(ad_set).off.load(Relaxed)
+    }
+
+    /// Stores the highest multiplier that the bounds of an ad set's rows allow for: all of them are new.
+    pub fn set_pace_ceiling(&self, ad_set: u64, ceiling: u32) {
+        self.paces.at(ad_set).ceiling.store(ceiling, SeqCst);
+    }
+
+    /// Notes that some of an ad set's rows were built anew for this multiplier: the lowest counts.
+    pub fn lower_pace_ceiling(&self, ad_set: u64, ceiling: u32) {
+        let lowest = |known| Some(if known == 0 { ceiling } else { ceiling.min(known) });
+        // As above.
+        let _ = self.paces.at(ad_set).ceiling.fetch_update(SeqCst, SeqCst, lowest);
+    }
+
+    /// Returns the highest multiplier that the bounds of an ad set's rows allow for.
+    pub fn pace_ceiling(&self, ad_set: u64) -> u32 {
+        self.paces.at(ad_set).ceiling.load(SeqCst)
+    }
+}
+
+fn pack_rates(rates: Rates) -> u32 {
+    u32::from(rates.tap) << 16 | u32::from(rates.chat)
+}
+
+fn unpack_rates(packed: u32) -> Rates {
+    Rates { tap: (packed >> 16) as u16, chat: packed as u16 }
+}
+
+fn pack_ad(ad: AdNow) -> u64 {
+    u64::from(pack_rates(ad.rates)) << 32 | u64::from(ad.hide) << 16 | u64::from(ad.epoch)
+}
+
+fn unpack_ad(packed: u64) -> AdNow {
+    let rates = match unpack_rates((packed >> 32) as u32) {
+        Rates { tap: 0, chat: 0 } => Rates::NEW,
+        learned => learned,
+    };
+    AdNow { rates, hide: (packed >> 16) as u16, epoch: packed as u16 }
 }
 
 /// Predicted action rates in 1/65,535: of a tap once seen, of a conversation once tapped.
@@ -190,6 +332,18 @@ const PRIOR_OPENED_TAPS: u64 = 20;
 const PRIOR_CONVERSATIONS: u64 = 8;
 
 impl Rates {
+    /// Those of an ad that nobody has seen.
+    pub const NEW: Self = Self {
+        tap: rate(PRIOR_TAPS, PRIOR_IMPRESSIONS),
+        chat: rate(PRIOR_CONVERSATIONS, PRIOR_OPENED_TAPS),
+    };
+
+    /// Returns the highest rates that a row built now allows for: a quarter above these.
+    pub fn with_room(self) -> Self {
+        let room = |rate: u16| rate.saturating_add(rate / 4 + 1);
+        Self { tap: room(self.tap), chat: room(self.chat) }
+    }
+
     /// Returns the Bayesian averages of an ad's impressions, taps and conversations.
     pub fn learned([impressions, taps, conversations]: [u64; 3]) -> Self {
         Self {
@@ -199,8 +353,27 @@ impl Rates {
     }
 }
 
-fn rate(part: u64, whole: u64) -> u16 {
-    (part * u64::from(u16::MAX) / whole).clamp(1, u64::from(u16::MAX)) as u16
+/// Returns how often viewers hide or report an ad once seen, in 1/65,535: as good as never until
+/// something is known.
+pub fn hide_rate(hides: u64, impressions: u64) -> u16 {
+    let share = hides * u64::from(u16::MAX) / (impressions + PRIOR_IMPRESSIONS);
+    share.min(u64::from(u16::MAX)) as u16
+}
+
+const fn rate(part: u64, whole: u64) -> u16 {
+    let share = part * u16::MAX as u64 / whole;
+    if share == 0 {
+        1
+    } else if share > u16::MAX as u64 {
+        u16::MAX
+    } else {
+        share as u16
+    }
+}
+
+/// Returns the highest multiplier that a row built now allows for: a quarter above this one.
+pub fn multiplier_with_room(multiplier: u32) -> u32 {
+    (multiplier + multiplier / 4 + 1).min(MULTIPLIER_ONE)
 }
 
 #[cfg(test)]
@@ -232,6 +405,29 @@ mod tests {
     #[test]
     fn a_line_that_was_never_granted_gives_nothing() {
         assert_eq!(Line::default().free(Moment(0)), 0);
+    }
+
+    #[test]
+    fn an_ad_outgrows_its_row_when_a_rate_does() {
+        let board = Board::default();
+        assert!(!board.set_rates(7, Rates { tap: 60_000, chat: 60_000 }, 0), "it has no row");
+        let low = Rates { tap: 400, chat: 1_000 };
+        board.set_rates(7, low, 3);
+        board.set_epoch(7, 9);
+        board.set_ceilings(7, low.with_room());
+        assert_eq!(board.ad(7), AdNow { rates: low, hide: 3, epoch: 9 });
+        assert!(!board.set_rates(7, Rates { tap: 501, chat: 1_251 }, 0));
+        assert!(board.set_rates(7, Rates { tap: 502, chat: 1_000 }, 0));
+        assert_eq!(board.ad(7).epoch, 9);
+    }
+
+    #[test]
+    fn an_ad_set_paces_nothing_until_it_is_told_to() {
+        let board = Board::default();
+        assert_eq!(board.multiplier(3), MULTIPLIER_ONE);
+        board.set_pace_ceiling(3, multiplier_with_room(6_554));
+        assert!(!board.set_multiplier(3, 8_193) && board.set_multiplier(3, 8_194));
+        assert_eq!(board.multiplier(3), 8_194);
     }
 
     #[test]

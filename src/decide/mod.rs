@@ -6,12 +6,17 @@ pub mod auction;
 pub mod board;
 pub mod chats;
 pub mod deliver;
+pub mod groups;
+pub mod index;
 pub mod mutate;
+pub mod onlooker;
+pub mod plain;
 pub mod purse;
 pub mod record;
 pub mod select;
-pub mod shelf;
+pub mod skip;
 pub mod slots;
+pub mod target;
 
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::refusal::Refusal;

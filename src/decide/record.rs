@@ -143,6 +143,7 @@ fn see(
         region: u32::from(token.region),
         age_gender: u32::from(token.age_gender),
         os_device: u32::from(token.os_device),
+        category: known.family.category,
     })))
 }
 

@@ -1,171 +1,98 @@
-//! The one path of serving: targeting, schedule, feedback, caps, distance, budget, score, auction, slots.
+//! The one path of serving: targeting, policy, schedule, feedback, caps, distance, budget, floor, auction.
 //!
-//! Written plainly: every live ad of the country is looked at, one after the other. It stays as the
-//! oracle of the index.
+//! The index shows the ads that are meant for the viewer, the best bounds first. Everything that could
+//! keep one of them out is asked *before* it is taken: else a tray whose best ads are capped would wrongly
+//! stay empty. [`crate::decide::plain`] does the same the slow, obvious way.
 
-use std::cmp::Reverse;
-
-use crate::decide::auction::{hold_of, price_of, value_of};
+use crate::decide::auction::{Candidate, Scratch, Terms, Win, clear, hold_of, price_of};
 use crate::decide::board::{Board, Rates};
-use crate::decide::shelf::{Row, Shelf};
-use crate::decide::slots::places;
-use crate::state::viewers::{CAPPED_AD_SETS_MAX, CapCount, Hidden, Viewer};
-use crate::types::dice::Dice;
+use crate::decide::groups::{Groups, Member};
+use crate::decide::index::{Entry, Extra, Index, Segment, Visitor, Walker};
+use crate::decide::onlooker::Onlooker;
+use crate::decide::skip::Skip;
+use crate::decide::slots::{Place, places};
+use crate::decide::target::Told;
+use crate::state::rules::Blocks;
+use crate::types::hash::mix;
 use crate::types::proto::v1::NoAdReason;
-use crate::types::request::{AdRequest, Policy};
+use crate::types::request::{ATTENTION_ONE, AdRequest, Policy};
 use crate::types::time::Moment;
 
-/// Why an ad stayed out of a tray. Counted and reported, never raised as an error. Numbers are
-/// journaled: those of `NoAdReason` where it has one, ours from 500.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-#[repr(u16)]
-pub enum Skip {
-    /// Not for this viewer or placement.
-    NotTargeted = 2,
-    /// Before its start or after its end.
-    OutsideSchedule = 3,
-    /// A budget has nothing free.
-    BudgetSpent = 4,
-    /// The viewer has seen its ad set often enough.
-    FrequencyCapped = 5,
-    /// The viewer hid the ad or its business.
-    HiddenByViewer = 6,
-    /// The advertiser or category stands in the tray, or was shown to the viewer just now.
-    Separation = 8,
-    /// Its value is under the feed's floor.
-    BelowFloor = 9,
-    /// The viewer's cap record has no room for another ad set.
-    CapStateFull = 11,
-    /// Others were worth more.
-    Outbid = 500,
+/// What one selection depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The live ads.
+    pub index: &'a Index,
+    /// Their money and rates.
+    pub board: &'a Board,
+    /// Where categories of ads may be shown.
+    pub blocks: &'a Blocks,
+    /// The viewer.
+    pub onlooker: &'a Onlooker,
+    /// What the feed allows.
+    pub policy: &'a Policy,
+    /// What it asks for.
+    pub request: &'a AdRequest,
+    /// The moment.
+    pub now: Moment,
+    /// A roll of the dice: orders equals.
+    pub roll: u64,
+    /// How many ads are live, for anybody.
+    pub live_ads: usize,
 }
 
-impl Skip {
-    /// Every reason, in the order of the path.
-    pub const ALL: [Self; 9] = [
-        Self::NotTargeted,
-        Self::OutsideSchedule,
-        Self::HiddenByViewer,
-        Self::CapStateFull,
-        Self::FrequencyCapped,
-        Self::Separation,
-        Self::BudgetSpent,
-        Self::BelowFloor,
-        Self::Outbid,
-    ];
-
-    /// Returns how far along the path an ad got: its place in [`Self::ALL`].
-    pub const fn stage(self) -> usize {
-        match self {
-            Self::NotTargeted => 0,
-            Self::OutsideSchedule => 1,
-            Self::HiddenByViewer => 2,
-            Self::CapStateFull => 3,
-            Self::FrequencyCapped => 4,
-            Self::Separation => 5,
-            Self::BudgetSpent => 6,
-            Self::BelowFloor => 7,
-            Self::Outbid => 8,
+impl Asked<'_> {
+    /// Returns why an ad that is meant for the viewer can't be shown now; `None`: nothing stands against it.
+    pub fn obstacle(&self, entry: &Entry, extra: &Extra, value: i64) -> Option<Skip> {
+        let profile = &self.request.profile;
+        let blocked = || self.blocks.blocked(profile.country, profile.age_band);
+        if entry.policy != 0 && entry.policy & blocked() != 0 {
+            return Some(Skip::PolicyBlocked);
         }
+        if !extra.runs(self.now) {
+            return Some(Skip::OutsideSchedule);
+        }
+        if let Err(skip) = self.onlooker.admits(&entry.passing(extra), self.now) {
+            return Some(skip);
+        }
+        if !self.board.is_open(entry.lines()) {
+            return Some(Skip::Closed);
+        }
+        // What one showing costs at the most, on the average: a thousandth of what a thousand are worth.
+        if self.board.free(entry.lines(), self.now) < (value / 1_000).max(1) {
+            return Some(Skip::BudgetSpent);
+        }
+        (value < self.policy.floor_cpm_micros.max(1)).then_some(Skip::BelowFloor)
     }
 
-    /// Returns the slot's reason when this is how far the best ad for it got.
-    const fn of_slot(self) -> NoAdReason {
-        match self {
-            Self::NotTargeted => NoAdReason::NotTargeted,
-            Self::OutsideSchedule => NoAdReason::OutsideSchedule,
-            Self::BudgetSpent => NoAdReason::BudgetSpent,
-            Self::FrequencyCapped => NoAdReason::FrequencyCapped,
-            Self::HiddenByViewer => NoAdReason::HiddenByViewer,
-            // An ad that was outbid had a slot to itself unless separation took it.
-            Self::Separation | Self::Outbid => NoAdReason::Separation,
-            Self::BelowFloor => NoAdReason::BelowFloor,
-            Self::CapStateFull => NoAdReason::CapStateFull,
-        }
-    }
-}
-
-/// An ad that was promised to the viewer and not seen yet.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Promise {
-    /// The view it will be.
-    pub view: u64,
-    /// Its ad set.
-    pub ad_set: u64,
-    /// Its business.
-    pub business: u64,
-    /// When it was promised, milliseconds.
-    pub at_ms: i64,
-    /// When the promise ends, milliseconds.
-    pub until_ms: i64,
-}
-
-/// A copy of what selection needs to know of one viewer.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Onlooker {
-    /// Whether the feed told who it is. Capped ads need to know.
-    pub known: bool,
-    caps: Vec<CapCount>,
-    recent: Vec<(u64, i64)>,
-    hidden: Vec<Hidden>,
-    promised: Vec<Promise>,
-}
-
-impl Onlooker {
-    /// Returns the copy of a viewer with the promises made to it.
-    pub fn of(viewer: Option<&Viewer>, promised: &[Promise], now: Moment) -> Self {
-        let promised =
-            promised.iter().filter(|promise| promise.until_ms > now.0).copied().collect();
-        let mut onlooker = Self { known: true, promised, ..Self::default() };
-        if let Some(viewer) = viewer {
-            onlooker.caps.clone_from(&viewer.caps);
-            onlooker.hidden.clone_from(&viewer.hidden);
-            let seen = |view: &crate::state::viewers::View| {
-                (view.business, Moment::from_seconds(view.issued_s).0)
-            };
-            onlooker.recent = viewer.views.iter().map(seen).collect();
-        }
-        onlooker
+    /// Returns the lot that orders an ad among its equals: the same wherever the index keeps it.
+    pub fn lot(&self, ad: u32) -> u64 {
+        mix(self.roll ^ u64::from(ad))
     }
 
-    fn hides(&self, row: &Row) -> bool {
-        let is = |hidden: &Hidden| hidden.id == if hidden.business { row.business } else { row.ad };
-        self.hidden.iter().any(is)
-    }
-
-    fn cap_of(&self, row: &Row, now: Moment) -> Result<(), Skip> {
-        if row.cap_max == 0 {
-            return Ok(());
-        }
-        if !self.known {
-            return Err(Skip::FrequencyCapped);
-        }
-        let promised = self.promised.iter().filter(|promise| promise.ad_set == row.ad_set).count();
-        let counted = self.caps.iter().find(|cap| cap.ad_set == row.ad_set);
-        let seen = counted.map_or(0, |cap| cap.within(row.cap_hours, now));
-        if seen + promised as u32 >= row.cap_max {
-            return Err(Skip::FrequencyCapped);
-        }
-        let others = |promise: &&Promise| !self.caps.iter().any(|cap| cap.ad_set == promise.ad_set);
-        let room = CAPPED_AD_SETS_MAX.saturating_sub(self.promised.iter().filter(others).count());
-        if counted.is_none() && self.caps.len() >= room {
-            return Err(Skip::CapStateFull);
-        }
-        Ok(())
-    }
-
-    fn saw_business_since(&self, business: u64, since_ms: i64) -> bool {
-        let promised = self.promised.iter().map(|promise| (promise.business, promise.at_ms));
-        let mut shown = self.recent.iter().copied().chain(promised);
-        shown.any(|(of, at_ms)| of == business && at_ms > since_ms)
+    /// Returns the places of the tray. A viewer who has been shown as many ads as the feed allows in a
+    /// session or a day gets none.
+    fn places(&self) -> (Policy, Vec<Place>) {
+        let mut policy = *self.policy;
+        let mut limit = |most: u16, shown: u64| {
+            let left = u64::from(most).saturating_sub(shown).min(u64::from(u8::MAX)) as u8;
+            if most > 0 {
+                policy.most_per_tray = policy.most_per_tray.min(left);
+            }
+        };
+        limit(policy.most_per_session, self.request.ads_in_session.into());
+        limit(policy.most_per_day, self.onlooker.shown_today() as u64);
+        (policy, places(&policy, self.request))
     }
 }
 
 /// One ad in one slot.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Placed {
-    /// Its row on the shelf.
-    pub row: u32,
+    /// The ad.
+    pub entry: Entry,
+    /// Where its texts are: the lane of the walk and the place in its segment.
+    pub at: (u16, u32),
     /// Price of one billed event, micros.
     pub price: i64,
     /// The rates that it was valued with.
@@ -175,158 +102,173 @@ pub struct Placed {
 }
 
 /// A filled tray: places in order, each with an ad or the reason for none.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Tray {
     /// Position and filling.
     pub slots: Vec<(u16, Result<Placed, NoAdReason>)>,
 }
 
-/// Counts why rows were passed over. Rows that are never looked at were not targeted.
+/// Counts what became of ads that reached the auction.
 pub trait Passes {
-    /// Notes that a row was passed over.
-    fn pass(&mut self, row: u32, skip: Skip);
+    /// Notes that an ad was passed over.
+    fn pass(&mut self, entry: &Entry, skip: Skip);
 }
 
-/// Bids that are put in order at once: mostly more than a tray needs, so that the others need none.
-const SORTED_FIRST: usize = 64;
-
-#[derive(Clone, Copy)]
-struct Bid {
-    row: u32,
-    value: i64,
-    lot: u64,
-    rates: Rates,
+/// Fills trays; keeps its buffers from one to the next.
+#[derive(Debug, Default)]
+pub struct Selector {
+    walker: Walker,
+    told: Told,
+    groups: Groups,
+    members: Vec<Member>,
+    candidates: Vec<Candidate>,
+    positions: Vec<u16>,
+    attention: Vec<u32>,
+    auction: Scratch,
+    wins: Vec<Win>,
 }
 
-/// Fills a tray.
-#[allow(clippy::too_many_arguments, reason = "everything a pure decision depends on is named here")]
-pub fn select(
-    shelf: &Shelf,
-    board: &Board,
-    onlooker: &Onlooker,
-    policy: &Policy,
-    request: &AdRequest,
-    now: Moment,
-    dice: &mut impl Dice,
-    passes: &mut impl Passes,
-) -> Tray {
-    let places = places(policy, request);
-    let wanted = places.iter().filter(|place| place.allowed).count();
-    if wanted == 0 {
-        let refused =
-            |place: &crate::decide::slots::Place| (place.position, Err(NoAdReason::FeedPolicy));
-        return Tray { slots: places.iter().map(refused).collect() };
+impl Selector {
+    /// Fills a tray.
+    pub fn select(&mut self, asked: &Asked<'_>, tray: &mut Tray, passes: &mut impl Passes) {
+        tray.slots.clear();
+        let (policy, places) = asked.places();
+        let wanted = places.iter().filter(|place| place.allowed).count();
+        if wanted == 0 {
+            let refused = places.iter().map(|place| (place.position, Err(NoAdReason::FeedPolicy)));
+            return tray.slots.extend(refused);
+        }
+        let request = asked.request;
+        self.told.take(&request.profile, request.placement, asked.now);
+        self.groups.begin(wanted);
+        let mut picker = Picker { asked, groups: &mut self.groups, furthest: Skip::NotTargeted };
+        self.walker.walk(asked.index, &self.told, &mut picker);
+        let mut furthest = picker.furthest;
+        if self.groups.clashed() && self.groups.len() <= wanted {
+            furthest = Skip::Separation;
+        }
+        self.auction(asked, &policy, &places);
+        if self.wins.len() < wanted.min(self.groups.len()) {
+            furthest = Skip::InterruptionCost;
+        }
+        let none_live = asked.live_ads == 0;
+        let empty = if none_live { NoAdReason::NoLiveAds } else { furthest.of_slot() };
+        let mut wins = self.wins.iter().peekable();
+        for place in &places {
+            let won = wins.next_if(|win| self.positions[win.place] == place.position);
+            let filling = match won {
+                Some(win) => Ok(self.placed(asked, win)),
+                None if place.allowed => Err(empty),
+                None => Err(NoAdReason::FeedPolicy),
+            };
+            tray.slots.push((place.position, filling));
+        }
+        self.count(asked, passes);
     }
-    let mut bids = Vec::new();
-    let mut furthest = Skip::NotTargeted;
-    for index in shelf.in_country(request.profile.country) {
-        let row = &shelf.rows[index as usize];
-        match offer(row, board, onlooker, policy, request, now) {
-            Ok((value, rates)) => bids.push(Bid { row: index, value, lot: dice.roll(), rates }),
-            Err(skip) => {
-                if skip.stage() > furthest.stage() {
-                    furthest = skip;
-                }
-                passes.pass(index, skip);
+
+    /// Finds who stands where, at which price.
+    fn auction(&mut self, asked: &Asked<'_>, policy: &Policy, places: &[Place]) {
+        self.members.clear();
+        self.members.extend(self.groups.members().copied());
+        self.candidates.clear();
+        self.candidates.extend(self.members.iter().map(|member| Candidate {
+            ad: member.ad.into(),
+            business: member.business.into(),
+            group: member.group,
+            value: member.worth.value,
+            quality: member.worth.quality,
+            lot: member.lot,
+        }));
+        self.positions.clear();
+        if asked.request.positions.is_empty() {
+            self.positions.extend(policy.first_position..asked.request.posts);
+        } else {
+            self.positions.extend(places.iter().filter(|p| p.allowed).map(|p| p.position));
+        }
+        attention(policy, &self.positions, &mut self.attention);
+        let terms = Terms {
+            places: &self.positions,
+            attention: &self.attention,
+            min_gap: policy.min_gap.max(1),
+            most: policy.most_per_tray.into(),
+            interruption: policy.interruption_cpm_micros,
+            floor: policy.floor_cpm_micros,
+        };
+        clear(&self.candidates, &terms, &mut self.auction, &mut self.wins);
+    }
+
+    fn placed(&self, asked: &Asked<'_>, win: &Win) -> Placed {
+        let member = &self.members[win.candidate];
+        let (lane, at) = member.at;
+        let country = asked.request.profile.country;
+        let entry = *asked.index.segment(country, lane.into()).entry(at);
+        let price = price_of(entry.billing(), entry.bid, member.rates, win.pay_cpm);
+        let hold = hold_of(entry.billing(), price, member.rates);
+        Placed { entry, at: member.at, price, rates: member.rates, hold }
+    }
+
+    /// Counts the losers of the auction.
+    fn count(&self, asked: &Asked<'_>, passes: &mut impl Passes) {
+        let country = asked.request.profile.country;
+        for (at, member) in self.members.iter().enumerate() {
+            if self.wins.iter().all(|win| win.candidate != at) {
+                let (lane, place) = member.at;
+                passes.pass(asked.index.segment(country, lane.into()).entry(place), Skip::Outbid);
             }
         }
     }
-    let winners = separate(shelf, &mut bids, wanted, passes);
-    if winners.len() < bids.len() && winners.len() <= wanted {
-        furthest = Skip::Separation;
-    }
-    let empty = if shelf.rows.is_empty() { NoAdReason::NoLiveAds } else { furthest.of_slot() };
-    let mut placed = (0..wanted).map(|slot| place(shelf, policy, &winners, slot));
-    let fill = |place: &crate::decide::slots::Place| {
-        let filling = if place.allowed {
-            placed.next().flatten().ok_or(empty)
-        } else {
-            Err(NoAdReason::FeedPolicy)
-        };
-        (place.position, filling)
-    };
-    Tray { slots: places.iter().map(fill).collect() }
 }
 
-/// Returns what a row is worth for this viewer now, or why it stays out.
-fn offer(
-    row: &Row,
-    board: &Board,
-    onlooker: &Onlooker,
-    policy: &Policy,
-    request: &AdRequest,
-    now: Moment,
-) -> Result<(i64, Rates), Skip> {
-    // Only rows of the viewer's country are offered.
-    if !row.target.matches_at_home(&request.profile, request.placement) {
-        return Err(Skip::NotTargeted);
-    }
-    if now.0 < row.start_ms || now.0 >= row.end_ms {
-        return Err(Skip::OutsideSchedule);
-    }
-    if onlooker.hides(row) {
-        return Err(Skip::HiddenByViewer);
-    }
-    onlooker.cap_of(row, now)?;
-    if onlooker.saw_business_since(row.business, now.0 - policy.advertiser_distance_ms) {
-        return Err(Skip::Separation);
-    }
-    let rates = board.rates(row.ad);
-    let value = value_of(row.billing, row.bid, rates);
-    // What one showing costs at the most, on the average: a thousandth of what a thousand are worth.
-    if board.free(row, now) < (value / 1_000).max(1) {
-        return Err(Skip::BudgetSpent);
-    }
-    if value < policy.floor_cpm_micros.max(1) {
-        return Err(Skip::BelowFloor);
-    }
-    Ok((value, rates))
-}
-
-/// Orders the bids by value, equal ones by lot, and returns the best of each advertiser and category:
-/// one more than there are slots, since that one sets the last price.
-fn separate(shelf: &Shelf, bids: &mut [Bid], wanted: usize, passes: &mut impl Passes) -> Vec<Bid> {
-    let order = |bid: &Bid| (Reverse(bid.value), bid.lot);
-    if bids.len() > SORTED_FIRST {
-        bids.select_nth_unstable_by_key(SORTED_FIRST, order);
-    }
-    let sorted = bids.len().min(SORTED_FIRST);
-    bids[..sorted].sort_unstable_by_key(order);
-    let mut best: Vec<Bid> = Vec::with_capacity(wanted + 1);
-    for at in 0..bids.len() {
-        if at == SORTED_FIRST && best.len() <= wanted {
-            bids[at..].sort_unstable_by_key(order);
+/// Computes the weight of each position: `keep` to the power of the position.
+fn attention(policy: &Policy, positions: &[u16], weights: &mut Vec<u32>) {
+    weights.clear();
+    let (mut at, mut weight) = (0, ATTENTION_ONE);
+    for &position in positions {
+        if policy.attention_keep < ATTENTION_ONE {
+            while at < position {
+                let product = u64::from(weight) * u64::from(policy.attention_keep);
+                weight = (product / u64::from(ATTENTION_ONE)) as u32;
+                at += 1;
+            }
         }
-        let bid = bids[at];
-        let row = &shelf.rows[bid.row as usize];
-        let clash = best.iter().any(|other| {
-            let other = &shelf.rows[other.row as usize];
-            // Two ads of one ad set could exceed its cap in one tray, whoever they are of.
-            other.business == row.business
-                || other.ad_set == row.ad_set
-                || (row.category != 0 && other.category == row.category)
-        });
-        if best.len() > wanted {
-            passes.pass(bid.row, Skip::Outbid);
-        } else if clash {
-            passes.pass(bid.row, Skip::Separation);
-        } else {
-            best.push(bid);
+        weights.push(weight);
+    }
+}
+
+/// Takes the ads of a walk that nothing stands against.
+struct Picker<'a> {
+    asked: &'a Asked<'a>,
+    groups: &'a mut Groups,
+    /// How far the ad that came furthest got.
+    furthest: Skip,
+}
+
+impl Visitor for Picker<'_> {
+    fn least(&self) -> i64 {
+        self.groups.least()
+    }
+
+    fn visit(&mut self, segment: &Segment, lane: u16, entries: &[u32]) {
+        let board = self.asked.board;
+        for &at in entries {
+            let entry = segment.entry(at);
+            let now = board.ad(entry.ad.into());
+            if now.epoch != entry.epoch {
+                continue;
+            }
+            let multiplier = board.multiplier(entry.ad_set.into());
+            let worth = entry.worth(&now, multiplier, self.asked.policy);
+            if worth.total() < self.groups.least() {
+                continue;
+            }
+            match self.asked.obstacle(entry, segment.extra(entry), worth.value) {
+                Some(skip) if skip.stage() > self.furthest.stage() => self.furthest = skip,
+                Some(_) => {}
+                None => {
+                    let member = Member::of(entry, worth, now.rates, self.asked.lot(entry.ad));
+                    self.groups.offer(Member { at: (lane, at), ..member });
+                }
+            }
         }
     }
-    if let Some(next) = best.get(wanted) {
-        passes.pass(next.row, Skip::Outbid);
-    }
-    best
-}
-
-/// Returns the winner of a slot at the price that the next one sets.
-fn place(shelf: &Shelf, policy: &Policy, winners: &[Bid], slot: usize) -> Option<Placed> {
-    let bid = winners.get(slot)?;
-    let next = winners.get(slot + 1).map_or(policy.floor_cpm_micros, |next| next.value);
-    let row = &shelf.rows[bid.row as usize];
-    let cpm = next.max(policy.floor_cpm_micros);
-    let price = price_of(row.billing, row.bid, bid.rates, cpm);
-    let hold = hold_of(row.billing, price, bid.rates);
-    Some(Placed { row: bid.row, price, rates: bid.rates, hold })
 }

@@ -1,13 +1,16 @@
 //! What serving counts between two minutes: served and passed-over ads, trays and empty slots.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 
-use crate::decide::select::{Passes, Skip};
-use crate::decide::shelf::Shelf;
+use crate::decide::index::Entry;
+use crate::decide::select::Passes;
+use crate::decide::skip::Skip;
 use crate::node::dice::SeededDice;
 use crate::node::live::locked;
-use crate::types::ids::shard_of;
+use crate::node::serve::Desk;
+use crate::state::Map;
+use crate::types::ids::{IdKind, mint, shard_of};
 use crate::types::proto::journal::v1::{FeedRow, Reason, ServedMinute, ServedRow};
 use crate::types::proto::v1::{NoAdReason, Placement};
 
@@ -17,10 +20,11 @@ const STRIPES: usize = 8;
 /// Rows of one fact: well under the 256 KiB that a fact may have.
 const ROWS_MAX: usize = 1_000;
 
+/// What one ad was counted for.
 #[derive(Clone, Debug, Default)]
 struct AdCount {
-    ad_set: u64,
-    campaign: u64,
+    ad_set: u32,
+    campaign: u32,
     served: u32,
     held: i64,
     passed: [u32; Skip::ALL.len()],
@@ -33,67 +37,68 @@ struct FeedCount {
     empty: BTreeMap<u32, u32>,
 }
 
-/// The counts and dice of one stripe.
+/// The counts by ad, by the ad's number.
+#[derive(Debug, Default)]
+pub(in crate::node) struct AdCounts(Map<u32, AdCount>);
+
+/// The counts by feed and placement.
+#[derive(Debug, Default)]
+pub(in crate::node) struct FeedCounts(BTreeMap<(u32, i32), FeedCount>);
+
+/// The counts, dice and buffers of one stripe.
 pub(in crate::node) struct Stripe {
     /// Orders equal bids and names views.
     pub(in crate::node) dice: SeededDice,
-    shelf: Arc<Shelf>,
-    rows: Vec<AdCount>,
-    walks: u32,
-    ads: BTreeMap<u64, AdCount>,
-    feeds: BTreeMap<(u32, i32), FeedCount>,
+    /// Buffers of selection.
+    pub(in crate::node) desk: Desk,
+    pub(in crate::node) ads: AdCounts,
+    pub(in crate::node) feeds: FeedCounts,
 }
 
-/// Why rows were passed over in one walk; counted only if the walk's tray is used.
+/// Why ads that reached the auction did not win; counted only if the tray is used.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Walk {
-    passed: Vec<(u32, Skip)>,
+    passed: Vec<(Entry, Skip)>,
+}
+
+impl Walk {
+    /// Forgets the last tray.
+    pub(in crate::node) fn begin(&mut self) {
+        self.passed.clear();
+    }
 }
 
 impl Passes for Walk {
-    fn pass(&mut self, row: u32, skip: Skip) {
-        // Every other row was not targeted: those are counted by the walk.
-        if skip != Skip::NotTargeted {
-            self.passed.push((row, skip));
-        }
+    fn pass(&mut self, entry: &Entry, skip: Skip) {
+        self.passed.push((*entry, skip));
     }
 }
 
-impl Stripe {
-    fn new(dice: SeededDice) -> Self {
-        Self {
-            dice,
-            shelf: Arc::default(),
-            rows: Vec::new(),
-            walks: 0,
-            ads: BTreeMap::new(),
-            feeds: BTreeMap::new(),
-        }
+impl AdCounts {
+    fn of(&mut self, entry: &Entry) -> &mut AdCount {
+        let count = self.0.entry(entry.ad).or_default();
+        (count.ad_set, count.campaign) = (entry.ad_set, entry.campaign);
+        count
     }
 
-    /// Counts a walk over a shelf and the rows that it served, with what each holds.
-    pub(in crate::node) fn walked(
+    /// Counts the ads of one auction, and those that it served with what each holds.
+    pub(in crate::node) fn count<'a>(
         &mut self,
-        shelf: &Arc<Shelf>,
         walk: &Walk,
-        served: impl Iterator<Item = (u32, i64)>,
+        served: impl Iterator<Item = (&'a Entry, i64)>,
     ) {
-        if !Arc::ptr_eq(&self.shelf, shelf) {
-            self.fold();
-            self.shelf = Arc::clone(shelf);
-            self.rows.resize(shelf.rows.len(), AdCount::default());
+        for (entry, skip) in &walk.passed {
+            self.of(entry).passed[skip.stage()] += 1;
         }
-        self.walks += 1;
-        for (row, skip) in &walk.passed {
-            self.rows[*row as usize].passed[skip.stage()] += 1;
-        }
-        for (row, held) in served {
-            let count = &mut self.rows[row as usize];
+        for (entry, held) in served {
+            let count = self.of(entry);
             count.served += 1;
             count.held = count.held.saturating_add(held);
         }
     }
+}
 
+impl FeedCounts {
     /// Counts a tray: how many slots were filled, and why the others were not.
     pub(in crate::node) fn answered(
         &mut self,
@@ -102,26 +107,17 @@ impl Stripe {
         served: u32,
         empty: impl Iterator<Item = NoAdReason>,
     ) {
-        let count = self.feeds.entry((feed, placement.into())).or_default();
+        let count = self.0.entry((feed, placement.into())).or_default();
         count.requests += 1;
         count.served += served;
         empty.for_each(|reason| *count.empty.entry(reason as u32).or_default() += 1);
     }
+}
 
-    /// Adds the rows of the shelf in use to the counts by ad.
-    fn fold(&mut self) {
-        for (row, count) in self.shelf.rows.iter().zip(self.rows.drain(..)) {
-            let seen: u32 = count.passed.iter().sum::<u32>() + count.served;
-            let ad = self.ads.entry(row.ad).or_default();
-            ad.ad_set = row.ad_set;
-            ad.campaign = row.campaign;
-            ad.served += count.served;
-            ad.held = ad.held.saturating_add(count.held);
-            ad.passed.iter_mut().zip(count.passed).for_each(|(sum, more)| *sum += more);
-            ad.passed[Skip::NotTargeted.stage()] += self.walks.saturating_sub(seen);
-        }
-        self.walks = 0;
-        self.shelf = Arc::default();
+impl Stripe {
+    fn new(dice: SeededDice) -> Self {
+        let (desk, ads, feeds) = (Desk::default(), AdCounts::default(), FeedCounts::default());
+        Self { dice, desk, ads, feeds }
     }
 }
 
@@ -144,18 +140,17 @@ impl Counts {
     /// Takes what was counted, as facts by the index of their shard: an ad's in its campaign's, a feed's
     /// in the one of its number.
     pub(in crate::node) fn drain(&self, minute: u32) -> Vec<(usize, ServedMinute)> {
-        let (mut ads, mut feeds) = (BTreeMap::<u64, AdCount>::new(), BTreeMap::new());
+        let (mut ads, mut feeds) = (BTreeMap::<u32, AdCount>::new(), BTreeMap::new());
         for stripe in &self.0 {
             let mut stripe = locked(stripe);
-            stripe.fold();
-            for (ad, count) in std::mem::take(&mut stripe.ads) {
+            for (ad, count) in stripe.ads.0.drain() {
                 let sum = ads.entry(ad).or_default();
                 (sum.ad_set, sum.campaign) = (count.ad_set, count.campaign);
                 sum.served += count.served;
                 sum.held = sum.held.saturating_add(count.held);
                 sum.passed.iter_mut().zip(count.passed).for_each(|(sum, more)| *sum += more);
             }
-            for (feed, count) in std::mem::take(&mut stripe.feeds) {
+            for (feed, count) in std::mem::take(&mut stripe.feeds.0) {
                 let sum: &mut FeedCount = feeds.entry(feed).or_default();
                 sum.requests += count.requests;
                 sum.served += count.served;
@@ -170,7 +165,7 @@ impl Counts {
 
 fn facts(
     minute: u32,
-    ads: BTreeMap<u64, AdCount>,
+    ads: BTreeMap<u32, AdCount>,
     feeds: BTreeMap<(u32, i32), FeedCount>,
 ) -> Vec<(usize, ServedMinute)> {
     let mut shards = BTreeMap::<usize, (Vec<ServedRow>, Vec<FeedRow>)>::new();
@@ -180,14 +175,18 @@ fn facts(
             continue;
         }
         let row = ServedRow {
-            ad,
-            ad_set: count.ad_set,
+            ad: mint(IdKind::Ad, ad.into()),
+            ad_set: mint(IdKind::AdSet, count.ad_set.into()),
             served: count.served,
             held_micros: count.held,
             log_mu: 0,
             passed,
         };
-        shards.entry(shard_of(count.campaign).index()).or_default().0.push(row);
+        shards
+            .entry(shard_of(mint(IdKind::Campaign, count.campaign.into())).index())
+            .or_default()
+            .0
+            .push(row);
     }
     for ((feed, placement), count) in feeds {
         let row = FeedRow {

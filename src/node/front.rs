@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use crate::node::indexer::{Rebaser, merge_behind};
 use crate::node::live::Live;
+use crate::node::queue::Queue;
+use crate::node::serve::Answer;
 use crate::report::pull::{Pulled, ShardPage, closed_before, merge};
 use crate::report::query::{Query, Report, add_feeds, complete_up_to};
 use crate::state::catalog::Catalog;
@@ -16,7 +19,7 @@ use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Campaign, Conversation, PolicyRule, QueryReportResponse, Slot, Taxonomy,
+    Account, Ad, AdSet, Campaign, Conversation, PolicyRule, QueryReportResponse, Taxonomy,
     TaxonomyEntry, Touch,
 };
 use crate::types::refusal::{Reason, Refusal};
@@ -35,6 +38,10 @@ impl Front {
         Self(live)
     }
 
+    pub(in crate::node) fn merge_behind(&self, queue: Arc<Queue>) -> io::Result<Rebaser> {
+        merge_behind(Arc::clone(&self.0), queue)
+    }
+
     /// Fills a tray. Waits for no disk.
     pub fn request_ads(
         &self,
@@ -42,7 +49,7 @@ impl Front {
         policy: &Policy,
         request: &AdRequest,
         now: Moment,
-    ) -> Vec<Slot> {
+    ) -> Answer {
         self.0.request_ads(feed, policy, request, now)
     }
 
@@ -58,7 +65,7 @@ impl Front {
 
     /// Returns how many ads are live.
     pub fn live_ads(&self) -> usize {
-        self.0.shelf.load().rows.len()
+        self.0.live_ads()
     }
 
     /// Returns the newest version of a thing, with its effective status.

@@ -1,13 +1,14 @@
 //! The parts of the state behind one lock each, and what serving reads beside them.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
 
-use crate::decide::board::{Board, Rates};
+use crate::decide::board::{Board, Rates, hide_rate};
+use crate::decide::index::Index;
+use crate::decide::onlooker::Promise;
 use crate::decide::purse::{LineId, Terms};
-use crate::decide::select::Promise;
-use crate::decide::shelf::Shelf;
 use crate::node::checkpoint::Progress;
 use crate::node::counts::Counts;
 use crate::state::bucket::Bucket;
@@ -15,16 +16,15 @@ use crate::state::catalog::Catalog;
 use crate::state::credit::ShardPart;
 use crate::state::feeds::Feeds;
 use crate::state::purses::{Line, PurseChunk};
-use crate::state::tallies::TallyChunk;
+use crate::state::rules::Blocks;
+use crate::state::tallies::{AdTally, TallyChunk};
 use crate::state::{BUCKETS, CHUNKS_MAX, Map, Stamp, bucket_of, chunk_of, route};
 use crate::tokens::Sealer;
 use crate::types::ids::{IdKind, SHARDS};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
+use crate::types::proto::v1::ConfiguredStatus;
 use crate::types::time::Moment;
-
-/// A cell with more viewers than this that were promised ads is looked through for lapsed promises.
-const PROMISED_BEFORE_SWEEP: usize = 64;
 
 /// What was promised to one viewer and not seen yet. Not journaled: a crash forgets it.
 #[derive(Debug, Default)]
@@ -42,12 +42,16 @@ pub(in crate::node) struct Cell {
     pub(in crate::node) facts: Bucket,
     /// By viewer.
     pub(in crate::node) promised: Map<u64, Promises>,
+    /// The minute in which lapsed promises were last forgotten.
+    pub(in crate::node) swept_minute: u32,
 }
 
 impl Cell {
-    /// Returns a viewer's promises, and forgets lapsed ones of others when there are many.
+    /// Returns a viewer's promises, and forgets once a minute the lapsed ones of others: a promise is
+    /// then looked at as many times as it has minutes, however many viewers share the cell.
     pub(in crate::node) fn promises(&mut self, viewer: u64, now: Moment) -> &mut Promises {
-        if self.promised.len() > PROMISED_BEFORE_SWEEP {
+        if now.minute() != self.swept_minute {
+            self.swept_minute = now.minute();
             let open =
                 |promises: &Promises| promises.list.iter().any(|promise| promise.until_ms > now.0);
             self.promised.retain(|number, promises| *number == viewer || open(promises));
@@ -65,7 +69,12 @@ pub(in crate::node) struct Live {
     feeds: Mutex<Feeds>,
     catalog: RwLock<Catalog>,
     /// The live ads.
-    pub(in crate::node) shelf: ArcSwap<Shelf>,
+    pub(in crate::node) index: ArcSwap<Index>,
+    live_ads: AtomicUsize,
+    /// Where categories of ads may be shown.
+    pub(in crate::node) blocks: ArcSwap<Blocks>,
+    /// Ads whose rates have outgrown the bounds of their rows.
+    pub(in crate::node) outgrown: Mutex<Vec<u64>>,
     /// What serving reads of the money.
     pub(in crate::node) board: Board,
     /// What serving counts between two minutes.
@@ -95,7 +104,10 @@ impl Live {
             tallies: many(CHUNKS_MAX),
             feeds: Mutex::default(),
             catalog: RwLock::default(),
-            shelf: ArcSwap::default(),
+            index: ArcSwap::default(),
+            live_ads: AtomicUsize::new(0),
+            blocks: ArcSwap::default(),
+            outgrown: Mutex::default(),
             board: Board::default(),
             counts,
             sealer: ArcSwap::from_pointee(sealer),
@@ -211,16 +223,26 @@ impl Live {
             Kind::ImpressionSeen(fact) => &fact.showing,
             Kind::Tapped(fact) => &fact.showing,
             Kind::ClickMatched(fact) => &fact.showing,
+            Kind::FeedbackGiven(fact) => &fact.showing,
             _ => return,
         };
         let ad = showing.as_ref().map_or(0, |showing| showing.ad);
-        if let Some(tally) = tallies.ads.get(&ad) {
-            self.board.set_rates(ad, Rates::learned(tally.totals));
+        if let Some(tally) = tallies.ads.get(&ad)
+            && self.board.set_rates(ad, Rates::learned(tally.totals), hides(tally))
+        {
+            locked(&self.outgrown).push(ad);
         }
     }
 
     /// Stores on the board everything that the state says, after recovery.
     pub(in crate::node) fn show_all(&self) {
+        let closed = |status: ConfiguredStatus| status != ConfiguredStatus::Active;
+        for row in self.catalog().accounts.after(0) {
+            self.board.account(row.id).close(closed(row.configured_status()));
+        }
+        for row in self.catalog().campaigns.after(0) {
+            self.board.campaign(row.id).close(closed(row.configured_status()));
+        }
         for (line, terms, _) in lines(&self.catalog()) {
             if terms.limited() {
                 self.show_line(&self.purses(line.account), line);
@@ -230,17 +252,25 @@ impl Live {
         }
         for chunk in 0..CHUNKS_MAX {
             for (ad, tally) in &self.tallies_at(chunk).ads {
-                self.board.set_rates(*ad, Rates::learned(tally.totals));
+                self.board.set_rates(*ad, Rates::learned(tally.totals), hides(tally));
             }
         }
-        self.rebuild_shelf();
+        self.rebuild_index();
     }
 
-    /// Makes the shelf of live ads anew.
-    pub(in crate::node) fn rebuild_shelf(&self) {
-        let shelf = Shelf::of(&self.catalog());
-        self.shelf.store(std::sync::Arc::new(shelf));
+    /// Returns how many ads are live.
+    pub(in crate::node) fn live_ads(&self) -> usize {
+        self.live_ads.load(Relaxed)
     }
+
+    pub(in crate::node) fn set_live_ads(&self, count: usize) {
+        self.live_ads.store(count, Relaxed);
+    }
+}
+
+/// Returns how often an ad is hidden or reported.
+fn hides(tally: &AdTally) -> u16 {
+    hide_rate(tally.hides, tally.totals[0])
 }
 
 /// Returns every budget line of the catalog with its terms and its account's time zone.

@@ -6,10 +6,12 @@ mod counts;
 pub mod dice;
 mod files;
 mod front;
+mod indexer;
 mod live;
 mod queue;
 mod recover;
 mod running;
+mod seal;
 mod serve;
 pub mod writer;
 
@@ -18,3 +20,4 @@ pub use front::{Front, PULL_ROWS_MAX};
 pub use queue::QUEUE_MAX;
 pub use recover::{OpenError, Opened, fold, open};
 pub use running::{Node, NodeOptions, Pending, StartError};
+pub use serve::Answer;

@@ -52,6 +52,16 @@ impl Queue {
         Ok(())
     }
 
+    /// Puts in work of the node's own, of which there is never much. A closed queue takes it no more.
+    pub(in crate::node) fn put(&self, work: Work) {
+        let mut inside = locked(&self.inside);
+        if !inside.closed {
+            inside.work.push_back(work);
+        }
+        drop(inside);
+        self.wake.notify_one();
+    }
+
     /// Wakes the reader though there may be no work.
     pub(in crate::node) fn nudge(&self) {
         locked(&self.inside).woken = true;

@@ -20,6 +20,7 @@ use crate::node::files::Files;
 use crate::node::front::Front;
 use crate::node::queue::{Queue, Turned};
 use crate::node::recover::{OpenError, Opened, open};
+use crate::node::serve::Answer;
 use crate::node::writer::{Reply, Work, Writer};
 use crate::report::pull::Pulled;
 use crate::report::query::Query;
@@ -27,7 +28,7 @@ use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
 use crate::types::ids::{BatchNo, JournalId, SeqVector};
 use crate::types::proto::v1::{
-    Conversation, PolicyRule, QueryReportResponse, Slot, Taxonomy, TaxonomyEntry,
+    Conversation, PolicyRule, QueryReportResponse, Taxonomy, TaxonomyEntry,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{
@@ -147,6 +148,7 @@ impl Node {
         let queue = Arc::new(Queue::default());
         let nudge = Arc::clone(&queue);
         writer.on_completion(Arc::new(move || nudge.nudge()));
+        writer.use_rebaser(front.merge_behind(Arc::clone(&queue))?);
         let (reader, now) = (Arc::clone(&queue), Arc::clone(&clock));
         let thread = Builder::new().name("writer".into());
         let writer = thread.spawn(move || drive(writer, &reader, &*now))?;
@@ -189,7 +191,7 @@ impl Node {
     }
 
     /// Fills a tray. Waits for nothing.
-    pub fn request_ads(&self, feed: u32, policy: &Policy, request: &AdRequest) -> Vec<Slot> {
+    pub fn request_ads(&self, feed: u32, policy: &Policy, request: &AdRequest) -> Answer {
         metrics::counter!("munadi_ad_requests_total").increment(1);
         self.front.request_ads(feed, policy, request, self.now())
     }

@@ -1,30 +1,52 @@
 //! Serving: copy the viewer, select without any lock, promise, seal. Waits for no disk.
 
-use std::sync::Arc;
+use prost::bytes::Bytes;
 
-use crate::channels::{Channel, LinkParts, chat_link};
-use crate::decide::board::Board;
-use crate::decide::select::{Onlooker, Passes, Placed, Promise, Skip, Tray, select};
-use crate::decide::shelf::{Row, Shelf};
+use crate::decide::board::{Board, LineNumbers};
+use crate::decide::index::Index;
+use crate::decide::onlooker::{Onlooker, Promise};
+use crate::decide::select::{Asked, Passes, Placed, Selector, Tray};
+use crate::decide::skip::Skip;
 use crate::node::counts::{Stripe, Walk};
 use crate::node::live::Live;
-use crate::state::credit::timestamp;
-use crate::tokens::{Sealer, prefill_code};
+use crate::node::seal::Seal;
+use crate::state::rules::Blocks;
 use crate::types::dice::Dice;
-use crate::types::proto::v1::{
-    BillingEvent, EntryPoint, NoAdReason, PlacedAd, Slot, WhyThisAd, slot::Filling,
-};
+use crate::types::proto::v1::{NoAdReason, Slot, slot::Filling};
 use crate::types::request::{AdRequest, Policy};
-use crate::types::time::{DAY_MS, Moment};
-use crate::types::token::{ClickToken, PackedPrice, ViewToken};
+use crate::types::time::Moment;
 
 /// How often a tray is selected again because its viewer changed meanwhile.
 const ATTEMPTS: usize = 3;
 
-/// A tray with the names of its views, ready to be sealed.
-struct Promised {
+/// What a feed is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Ascending by position, each with an ad or the reason for none.
+    pub slots: Vec<Slot>,
+    /// For the next request for a viewer without a pseudonym; empty for one with.
+    pub frequency_token: Bytes,
+}
+
+/// Buffers of serving, kept from one tray to the next.
+#[derive(Debug, Default)]
+pub(in crate::node) struct Desk {
+    selector: Selector,
+    onlooker: Onlooker,
     tray: Tray,
+    /// The names of the views of the tray's ads.
     views: Vec<u64>,
+    walk: Walk,
+}
+
+/// Who asks for what, of which ads.
+struct Asking<'a> {
+    index: &'a Index,
+    blocks: &'a Blocks,
+    viewer: u64,
+    policy: &'a Policy,
+    request: &'a AdRequest,
+    now: Moment,
 }
 
 impl Live {
@@ -35,93 +57,97 @@ impl Live {
         policy: &Policy,
         request: &AdRequest,
         now: Moment,
-    ) -> Vec<Slot> {
-        let shelf = self.shelf.load_full();
+    ) -> Answer {
+        let (index, blocks) = (self.index.load(), self.blocks.load());
         let mut stripe = self.counts.stripe();
-        let promised = (0..ATTEMPTS).find_map(|_| {
-            let mut walk = Walk::default();
-            let promised = self.attempt(&shelf, policy, request, now, &mut stripe, &mut walk)?;
-            let placed = promised.tray.slots.iter().filter_map(|(_, slot)| slot.as_ref().ok());
-            stripe.walked(&shelf, &walk, placed.map(|placed| (placed.row, placed.hold)));
-            Some(promised)
-        });
-        let promised = promised.unwrap_or_else(|| busy(policy, request));
-        let slots = &promised.tray.slots;
-        let empty = slots.iter().filter_map(|(_, slot)| slot.as_ref().err().copied());
-        let served = slots.iter().filter(|(_, slot)| slot.is_ok()).count();
-        stripe.answered(feed, request.placement, served as u32, empty);
-        drop(stripe);
-        let sealer = self.sealer.load_full();
-        let seal = Seal { shelf: &shelf, sealer: &sealer, feed, policy, request, now };
-        let mut views = promised.views.iter();
-        let slots = promised.tray.slots.into_iter().map(|(position, slot)| {
+        let Stripe { dice, desk, .. } = &mut *stripe;
+        // Nothing is known of a viewer never met, but what it is promised now is kept.
+        let viewer = request.viewer.unwrap_or_else(|| dice.roll());
+        let asking = Asking { index: &index, blocks: &blocks, viewer, policy, request, now };
+        if !(0..ATTEMPTS).any(|_| self.attempt(&asking, desk, dice)) {
+            busy(policy, request, desk);
+        }
+        stripe.count(feed, request.placement);
+        let sealer = self.sealer.load();
+        let seal = Seal { index: &index, sealer: &sealer, feed, viewer, policy, request, now };
+        let Desk { tray, views, .. } = &stripe.desk;
+        let mut views = views.iter();
+        let slots = tray.slots.iter().map(|(position, slot)| {
             let filling = match slot {
                 Ok(placed) => Filling::Ad(seal.seal(
-                    &placed,
-                    position,
+                    placed,
+                    *position,
                     *views.next().expect("each placed ad was given a view"),
                 )),
-                Err(reason) => Filling::NoAdReason(reason.into()),
+                Err(reason) => Filling::NoAdReason((*reason).into()),
             };
-            Slot { position: position.into(), filling: Some(filling) }
+            Slot { position: (*position).into(), filling: Some(filling) }
         });
-        slots.collect()
+        Answer { slots: slots.collect(), frequency_token: seal.frequency_token() }
     }
 
-    /// Selects once and promises what was selected; `None`: the viewer changed meanwhile.
-    fn attempt(
-        &self,
-        shelf: &Arc<Shelf>,
-        policy: &Policy,
-        request: &AdRequest,
-        now: Moment,
-        stripe: &mut Stripe,
-        walk: &mut Walk,
-    ) -> Option<Promised> {
-        let (onlooker, version) = match request.viewer {
-            Some(viewer) => self.look(viewer, now),
-            None => (Onlooker::default(), (0, 0)),
+    /// Selects once and promises what was selected; tells whether the viewer was the same throughout.
+    fn attempt(&self, asking: &Asking<'_>, desk: &mut Desk, dice: &mut impl Dice) -> bool {
+        let Asking { index, blocks, viewer, policy, request, now } = *asking;
+        let version = self.look(viewer, policy, now, &mut desk.onlooker);
+        desk.walk.begin();
+        let asked = Asked {
+            index,
+            board: &self.board,
+            blocks,
+            onlooker: &desk.onlooker,
+            policy,
+            request,
+            now,
+            roll: dice.roll(),
+            live_ads: self.live_ads(),
         };
-        let dice = &mut stripe.dice;
-        let mut tray = select(shelf, &self.board, &onlooker, policy, request, now, dice, walk);
-        for (_, slot) in &mut tray.slots {
+        desk.selector.select(&asked, &mut desk.tray, &mut desk.walk);
+        for (_, slot) in &mut desk.tray.slots {
             if let Ok(placed) = slot
-                && !hold(&self.board, &shelf.rows[placed.row as usize], placed, now)
+                && !hold(&self.board, placed, now)
             {
-                walk.pass(placed.row, Skip::BudgetSpent);
+                desk.walk.pass(&placed.entry, Skip::BudgetSpent);
                 *slot = Err(NoAdReason::BudgetSpent);
             }
         }
-        let placed: Vec<_> = tray.slots.iter().filter_map(|(_, slot)| slot.as_ref().ok()).collect();
-        let views: Vec<_> = placed.iter().map(|_| dice.roll().max(1)).collect();
+        desk.views.clear();
+        let placed = || desk.tray.slots.iter().filter_map(|(_, slot)| slot.as_ref().ok());
+        desk.views.extend(placed().map(|_| dice.roll().max(1)));
         let until_ms = now.0 + i64::from(policy.show_by_s) * 1_000;
-        let promises = placed.iter().zip(&views).map(|(placed, view)| {
-            let row = &shelf.rows[placed.row as usize];
-            let (ad_set, business) = (row.ad_set, row.business);
-            Promise { view: *view, ad_set, business, at_ms: now.0, until_ms }
-        });
-        if let Some(viewer) = request.viewer
-            && !self.promise(viewer, version, promises, now)
-        {
-            let minute = now.minute();
-            for placed in placed {
-                let row = &shelf.rows[placed.row as usize];
-                self.board.lines(row).iter().for_each(|line| line.release(minute, placed.hold));
+        let promises = placed().zip(&desk.views).map(|(Placed { entry, at, .. }, view)| {
+            let segment = index.segment(request.profile.country, at.0.into());
+            Promise {
+                view: *view,
+                ad_set: entry.ad_set_id(),
+                business: entry.business_id(),
+                category: entry.category,
+                capped: !segment.extra(entry).caps().is_empty(),
+                at_ms: now.0,
+                until_ms,
             }
-            return None;
+        });
+        // What promises nothing can break no promise.
+        if desk.views.is_empty() || self.promise(viewer, version, promises, now) {
+            return true;
         }
-        Some(Promised { tray, views })
+        placed().for_each(|placed| release(&self.board, placed.entry.lines(), placed.hold, now));
+        false
     }
 
-    fn look(&self, viewer: u64, now: Moment) -> (Onlooker, (u32, u32)) {
+    /// Takes a copy of a viewer; returns the versions that it had.
+    fn look(
+        &self,
+        viewer: u64,
+        policy: &Policy,
+        now: Moment,
+        onlooker: &mut Onlooker,
+    ) -> (u32, u32) {
         let cell = self.cell(viewer);
         let (facts, promises) = (cell.facts.viewers.get(&viewer), cell.promised.get(&viewer));
         let list = promises.map_or(&[][..], |promises| &promises.list);
-        let version = (
-            facts.map_or(0, |facts| facts.version),
-            promises.map_or(0, |promises| promises.version),
-        );
-        (Onlooker::of(facts, list, now), version)
+        onlooker.look(facts, list, policy, now);
+        (facts.map_or(0, |facts| facts.version), promises.map_or(0, |promises| promises.version))
     }
 
     /// Notes promises to a viewer unless it changed since it was looked at.
@@ -146,90 +172,40 @@ impl Live {
     }
 }
 
+impl Stripe {
+    /// Counts a tray: how many slots were filled, and why the others were not.
+    fn count(&mut self, feed: u32, placement: crate::types::proto::v1::Placement) {
+        let Desk { tray, walk, .. } = &self.desk;
+        let slots = || tray.slots.iter();
+        let placed = slots().filter_map(|(_, slot)| slot.as_ref().ok());
+        self.ads.count(walk, placed.map(|placed| (&placed.entry, placed.hold)));
+        let empty = slots().filter_map(|(_, slot)| slot.as_ref().err().copied());
+        let served = slots().filter(|(_, slot)| slot.is_ok()).count();
+        self.feeds.answered(feed, placement, served as u32, empty);
+    }
+}
+
 /// Holds a placed ad's price on the lines that pay for it; undone when one has not enough.
-fn hold(board: &Board, row: &Row, placed: &Placed, now: Moment) -> bool {
-    let (lines, minute) = (board.lines(row), now.minute());
+fn hold(board: &Board, placed: &Placed, now: Moment) -> bool {
+    let (numbers, minute) = (placed.entry.lines(), now.minute());
+    let lines = board.lines(numbers);
     lines.iter().for_each(|line| line.hold(minute, placed.hold));
     let covered = lines.iter().all(|line| line.free(now) >= 0);
     if !covered {
-        lines.iter().for_each(|line| line.release(minute, placed.hold));
+        release(board, numbers, placed.hold, now);
     }
     covered
 }
 
-fn busy(policy: &Policy, request: &AdRequest) -> Promised {
+fn release(board: &Board, lines: LineNumbers, hold: i64, now: Moment) {
+    board.lines(lines).iter().for_each(|line| line.release(now.minute(), hold));
+}
+
+fn busy(policy: &Policy, request: &AdRequest, desk: &mut Desk) {
     let places = crate::decide::slots::places(policy, request);
-    let slots = places.iter().map(|place| (place.position, Err(NoAdReason::Busy))).collect();
-    Promised { tray: Tray { slots }, views: Vec::new() }
-}
-
-struct Seal<'a> {
-    shelf: &'a Shelf,
-    sealer: &'a Sealer,
-    feed: u32,
-    policy: &'a Policy,
-    request: &'a AdRequest,
-    now: Moment,
-}
-
-impl Seal<'_> {
-    fn seal(&self, placed: &Placed, position: u16, view: u64) -> PlacedAd {
-        let row = &self.shelf.rows[placed.row as usize];
-        let profile = &self.request.profile;
-        let viewer = self.request.viewer.unwrap_or(view);
-        let issued = self.now.seconds();
-        let token = ViewToken {
-            view,
-            ad: row.ad,
-            viewer,
-            feed: self.feed,
-            issued,
-            show_by: self.policy.show_by_s,
-            price_micros: placed.price,
-            billing: row.billing as u8,
-            p_tap: placed.rates.tap,
-            p_chat: placed.rates.chat,
-            position: position as u8,
-            placement: self.request.placement as u8,
-            country: profile.country.to_be_bytes(),
-            region: profile.region,
-            age_gender: profile.age_band << 4 | profile.gender,
-            os_device: profile.os << 4,
-            arm: 0,
-            ghost_ad: 0,
-        };
-        let issued_ms = Moment::from_seconds(issued).0;
-        PlacedAd {
-            ad_id: row.ad,
-            creative: Some(row.face.creative.clone()),
-            chat_link: self.link(row, view, viewer, placed.price),
-            view_token: self.sealer.seal_view(&token).to_vec().into(),
-            show_by: Some(timestamp(issued_ms + i64::from(self.policy.show_by_s) * 1_000)),
-            valid_until: Some(timestamp(issued_ms + DAY_MS)),
-            why_this_ad: Some(WhyThisAd {
-                advertiser: row.face.advertiser.clone(),
-                parameters: row.face.parameters.clone(),
-                payer: String::new(),
-            }),
-        }
-    }
-
-    fn link(&self, row: &Row, view: u64, viewer: u64, price: i64) -> String {
-        let billed = row.billing == BillingEvent::Conversations;
-        let click = ClickToken {
-            entry_point: EntryPoint::Ad as u8,
-            view,
-            ad: row.ad,
-            viewer,
-            issued: self.now.seconds(),
-            price: PackedPrice::pack(if billed { price } else { 0 }),
-        };
-        let token = self.sealer.seal_click_text(&click);
-        let code = prefill_code(&self.sealer.ring().code, view, viewer).to_string();
-        let parts = LinkParts { token: &token, code: &code, text: &row.face.prefilled_text };
-        let Some(channel) = Channel::from_number(row.face.channel as u8) else {
-            return String::new();
-        };
-        chat_link(channel, &row.face.address, &parts)
-    }
+    desk.walk.begin();
+    desk.views.clear();
+    desk.tray.slots.clear();
+    let slots = places.iter().map(|place| (place.position, Err(NoAdReason::Busy)));
+    desk.tray.slots.extend(slots);
 }

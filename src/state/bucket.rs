@@ -72,13 +72,13 @@ impl Bucket {
                 self.with(&fact.showing, |viewer, showing| viewer.mark(showing.view, kind));
             }
             Kind::Tapped(fact) => {
-                self.with(&fact.showing, |viewer, showing| viewer.tap(fact, showing));
+                self.with(&fact.showing, |viewer, showing| viewer.tap(fact, showing, stamp.at));
             }
             Kind::FeedbackGiven(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.give_feedback(fact, showing));
             }
             Kind::ClickMatched(fact) => {
-                self.with(&fact.showing, |viewer, showing| viewer.open(fact, showing));
+                self.with(&fact.showing, |viewer, showing| viewer.open(fact, showing, stamp.at));
             }
             Kind::ConversionCredited(fact) => {
                 let credited = (fact.outcome, stamp.at.0);

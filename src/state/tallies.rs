@@ -56,6 +56,8 @@ pub struct AdTally {
     pub hours: BTreeMap<u32, Tally>,
     /// Impressions, taps and conversations since the beginning: what action rates come from.
     pub totals: [u64; 3],
+    /// How often it was hidden or reported since the beginning.
+    pub hides: u64,
     /// How often the ad was passed over, by reason.
     pub passed: BTreeMap<u32, u64>,
 }
@@ -111,7 +113,9 @@ impl TallyChunk {
                 ad.charge(&fact.charge, stamp.at);
             }
             Kind::FeedbackGiven(fact) => {
-                self.of(&fact.showing).hour(fact.event_ms).hear(fact.event_kind);
+                let ad = self.of(&fact.showing);
+                ad.hour(fact.event_ms).hear(fact.event_kind);
+                ad.hides += u64::from(fact.event_kind != EventKind::Undo as u32);
             }
             Kind::ClickMatched(fact) => {
                 let ad = self.of(&fact.showing);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::types::proto::journal::v1::{
     ClickMatched, FeedbackGiven, ImpressionSeen, Showing, Tapped,
 };
-use crate::types::proto::v1::EventKind;
+use crate::types::proto::v1::{CapEvent, EventKind};
 use crate::types::request::SHOW_BY_S_MAX;
 use crate::types::time::{DAY_MS, HOUR_MS, Moment, SECOND_MS};
 
@@ -54,6 +54,8 @@ pub struct View {
     pub ad: u64,
     /// The business it is of.
     pub business: u64,
+    /// Hash of the business's category; 0: none.
+    pub category: u64,
     /// When it was handed out, seconds.
     pub issued_s: u32,
     /// What happened to it.
@@ -106,19 +108,21 @@ impl Touch {
     }
 }
 
-/// Impressions of one capped ad set, by hour.
+/// One kind of event on one capped ad set, by hour.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct CapCount {
     /// The ad set.
     pub ad_set: u64,
-    /// The interval it was last counted for, hours.
+    /// A [`CapEvent`], 1 to 3.
+    pub event: u8,
+    /// The longest interval that it was last counted for, hours.
     pub interval_hours: u16,
-    /// Hours since the epoch with their impressions, ascending.
+    /// Hours since the epoch with their events, ascending.
     pub hours: Vec<(u32, u16)>,
 }
 
 impl CapCount {
-    /// Returns the impressions within the last `interval_hours`. An hour that is partly inside counts
+    /// Returns the events within the last `interval_hours`. An hour that is partly inside counts
     /// whole, so a cap is never exceeded.
     pub fn within(&self, interval_hours: u16, now: Moment) -> u32 {
         let from = now.hour().saturating_sub(u32::from(interval_hours));
@@ -126,8 +130,10 @@ impl CapCount {
         inside.map(|(_, count)| u32::from(*count)).sum()
     }
 
-    fn is_over(&self, now: Moment) -> bool {
-        self.within(self.interval_hours, now) == 0
+    /// Tells whether all that was counted has left the interval.
+    pub fn is_over(&self, now: Moment) -> bool {
+        let from = now.hour().saturating_sub(u32::from(self.interval_hours));
+        self.hours.last().is_none_or(|(hour, _)| *hour < from)
     }
 }
 
@@ -151,7 +157,7 @@ pub struct Viewer {
     pub views: Vec<View>,
     /// Taps inside the longest window, oldest first.
     pub touches: Vec<Touch>,
-    /// Capped ad sets seen within their intervals.
+    /// Events on capped ad sets within their intervals, ascending by ad set and event.
     pub caps: Vec<CapCount>,
     /// What is hidden.
     pub hidden: Vec<Hidden>,
@@ -170,10 +176,11 @@ impl Viewer {
         self.touches.iter().rev().find(|known| known.view == view)
     }
 
-    /// Returns impressions of a capped ad set within its interval.
-    pub fn seen_of(&self, ad_set: u64, interval_hours: u16, now: Moment) -> u32 {
-        let known = self.caps.iter().find(|cap| cap.ad_set == ad_set);
-        known.map_or(0, |cap| cap.within(interval_hours, now))
+    /// Returns the events of one kind on a capped ad set within an interval.
+    pub fn counted(&self, ad_set: u64, event: CapEvent, interval_hours: u16, now: Moment) -> u32 {
+        let place = (ad_set, event as u8);
+        let known = self.caps.binary_search_by_key(&place, |cap| (cap.ad_set, cap.event));
+        known.map_or(0, |index| self.caps[index].within(interval_hours, now))
     }
 
     pub(in crate::state) fn see(&mut self, fact: &ImpressionSeen, showing: &Showing, at: Moment) {
@@ -183,18 +190,25 @@ impl Viewer {
             view: showing.view,
             ad: showing.ad,
             business: showing.business,
+            category: fact.category,
             issued_s: showing.issued_s,
             flags,
         });
-        if fact.cap_hours > 0 {
-            self.count_cap(showing.ad_set, fact.cap_hours as u16, at);
-        }
+        self.count_cap(showing.ad_set, CapEvent::Impressions, fact.cap_hours, at);
     }
 
-    fn count_cap(&mut self, ad_set: u64, interval_hours: u16, at: Moment) {
-        let index = self.caps.iter().position(|cap| cap.ad_set == ad_set).unwrap_or_else(|| {
-            self.caps.push(CapCount { ad_set, interval_hours, hours: Vec::new() });
-            self.caps.len() - 1
+    /// Counts an event on an ad set whose caps on it reach back that many hours; 0: it has none.
+    fn count_cap(&mut self, ad_set: u64, event: CapEvent, longest_hours: u32, at: Moment) {
+        if longest_hours == 0 {
+            return;
+        }
+        let (event, interval_hours) = (event as u8, longest_hours as u16);
+        let place = (ad_set, event);
+        let known = self.caps.binary_search_by_key(&place, |cap| (cap.ad_set, cap.event));
+        let index = known.unwrap_or_else(|index| {
+            let hours = Vec::new();
+            self.caps.insert(index, CapCount { ad_set, event, interval_hours, hours });
+            index
         });
         let cap = &mut self.caps[index];
         cap.interval_hours = interval_hours;
@@ -212,8 +226,9 @@ impl Viewer {
         }
     }
 
-    pub(in crate::state) fn tap(&mut self, fact: &Tapped, showing: &Showing) {
+    pub(in crate::state) fn tap(&mut self, fact: &Tapped, showing: &Showing, at: Moment) {
         self.mark(showing.view, EventKind::Tap);
+        self.count_cap(showing.ad_set, CapEvent::Taps, fact.cap_hours, at);
         self.touches.push(touch_of(showing, fact.endpoint, fact.event_ms, fact.conversation_price));
     }
 
@@ -245,9 +260,11 @@ impl Viewer {
         self.mark(showing.view, kind);
     }
 
-    pub(in crate::state) fn open(&mut self, fact: &ClickMatched, showing: &Showing) {
+    pub(in crate::state) fn open(&mut self, fact: &ClickMatched, showing: &Showing, at: Moment) {
+        self.count_cap(showing.ad_set, CapEvent::Conversations, fact.cap_hours, at);
         if fact.implied_tap {
             self.mark(showing.view, EventKind::Tap);
+            self.count_cap(showing.ad_set, CapEvent::Taps, fact.tap_cap_hours, at);
             self.touches.push(touch_of(showing, fact.endpoint, fact.touch_ms, 0));
         }
         if let Some(touch) = self.touches.iter_mut().find(|touch| touch.view == showing.view) {
@@ -295,10 +312,12 @@ mod tests {
     #[test]
     fn a_cap_counts_the_whole_first_hour_of_its_interval() {
         let mut viewer = Viewer::default();
-        viewer.count_cap(7, 24, Moment(0));
-        assert_eq!(viewer.seen_of(7, 24, Moment(24 * HOUR_MS)), 1);
-        assert_eq!(viewer.seen_of(7, 24, Moment(25 * HOUR_MS)), 0);
-        assert_eq!(viewer.seen_of(8, 24, Moment(0)), 0);
+        viewer.count_cap(7, CapEvent::Taps, 24, Moment(0));
+        let taps = |ad_set, at| viewer.counted(ad_set, CapEvent::Taps, 24, at);
+        assert_eq!(taps(7, Moment(25 * HOUR_MS - 1)), 1);
+        assert_eq!(taps(7, Moment(25 * HOUR_MS)), 0);
+        assert_eq!(taps(8, Moment(0)), 0);
+        assert_eq!(viewer.counted(7, CapEvent::Impressions, 24, Moment(0)), 0);
     }
 
     #[test]

@@ -25,14 +25,19 @@ pub const VIEW_TOKEN_LIFE_S: u32 = SHOW_BY_DEFAULT_S as u32 + VIEW_TOKEN_GRACE_S
 /// and a day for events that come late.
 pub const CLICK_TOKEN_LIFE_S: u32 = 29 * 24 * HOUR_S;
 
+/// How long a frequency token opens, in seconds after it was issued: the longest interval of a cap
+/// (30 days), and a day. After that nothing is counted any more for the viewer that it stands for.
+pub const FREQUENCY_TOKEN_LIFE_S: u32 = 31 * 24 * HOUR_S;
+
 /// The longest life of any token that a rotating key seals, in seconds.
-pub const TOKEN_LIFE_MAX_S: u32 = CLICK_TOKEN_LIFE_S;
+pub const TOKEN_LIFE_MAX_S: u32 = FREQUENCY_TOKEN_LIFE_S;
 
 /// How long another node may go on sealing with the old key after a rotation, in seconds.
 pub const KEY_SLACK_S: u32 = HOUR_S;
 
 const HOUR_S: u32 = 3_600;
 
+const _: () = assert!(CLICK_TOKEN_LIFE_S <= TOKEN_LIFE_MAX_S);
 // A view token never outlives its key, however late its `show_by` is.
 const _: () = assert!(u16::MAX as u32 + VIEW_TOKEN_GRACE_S <= TOKEN_LIFE_MAX_S);
 // Every key of the longest life fits beside the current one, with room for rotations by hand.
@@ -262,7 +267,7 @@ mod tests {
         assert!(!ring.is_due(DAY_S - 1));
         assert!(ring.is_due(DAY_S));
         ring.rotate(&mut random, DAY_S).unwrap();
-        let end = DAY_S + KEY_SLACK_S + CLICK_TOKEN_LIFE_S;
+        let end = DAY_S + KEY_SLACK_S + FREQUENCY_TOKEN_LIFE_S;
         ring.prune(end - 1);
         assert_eq!(ring.old.len(), 1);
         ring.prune(end);
@@ -284,7 +289,7 @@ mod tests {
         let mut ring = KeyRing::generate(&mut random, 0);
         for day in 1..=600 {
             ring.rotate(&mut random, day * DAY_S).unwrap();
-            assert!(ring.old.len() <= 31, "{}", ring.old.len());
+            assert!(ring.old.len() <= 33, "{}", ring.old.len());
             assert!(ring.old.iter().all(|key| key.id != ring.current.id));
         }
         assert_eq!(u32::from(ring.current.id.get()), 600 % 255 + 1);

@@ -1,12 +1,15 @@
 //! The payload bytes of each token: fixed fields, big-endian, in this order for ever.
 
-use crate::types::token::{ClickToken, PackedPrice, ViewToken};
+use crate::types::token::{ClickToken, FrequencyToken, PackedPrice, ViewToken};
 
 /// Bytes of a view token inside its seal.
 pub(crate) const VIEW_PAYLOAD: usize = 64;
 
 /// Bytes of a click token inside its seal.
 pub(crate) const CLICK_PAYLOAD: usize = 31;
+
+/// Bytes of a frequency token inside its seal.
+pub(crate) const FREQUENCY_PAYLOAD: usize = 16;
 
 pub(crate) fn write_view(token: &ViewToken) -> [u8; VIEW_PAYLOAD] {
     let mut out = Writer::new();
@@ -75,6 +78,23 @@ pub(crate) fn read_click(payload: &[u8; CLICK_PAYLOAD]) -> ClickToken {
     }
 }
 
+pub(crate) fn write_frequency(token: &FrequencyToken) -> [u8; FREQUENCY_PAYLOAD] {
+    let mut out = Writer::new();
+    out.put(token.viewer.to_be_bytes());
+    out.put(token.feed.to_be_bytes());
+    out.put(token.issued.to_be_bytes());
+    out.finish()
+}
+
+pub(crate) fn read_frequency(payload: &[u8; FREQUENCY_PAYLOAD]) -> FrequencyToken {
+    let mut rest = Reader(payload);
+    FrequencyToken {
+        viewer: u64::from_be_bytes(rest.take()),
+        feed: u32::from_be_bytes(rest.take()),
+        issued: u32::from_be_bytes(rest.take()),
+    }
+}
+
 struct Writer<const N: usize> {
     bytes: [u8; N],
     len: usize,
@@ -114,7 +134,7 @@ impl Reader<'_> {
 mod tests {
     use data_encoding::HEXLOWER;
 
-    use crate::tokens::samples::{CLICK, VIEW, sealer};
+    use crate::tokens::samples::{CLICK, FREQUENCY, VIEW, sealer};
 
     /// The layouts are in links and on feeds: if this fails, the code is wrong, not the test. The bytes
     /// were made once by another implementation (OpenSSL's AES-128-SIV) under the key of bytes 1.
@@ -123,6 +143,7 @@ mod tests {
         let sealer = sealer(1);
         assert_eq!(HEXLOWER.encode(&sealer.seal_view(&VIEW)), GOLDEN_VIEW);
         assert_eq!(HEXLOWER.encode(&sealer.seal_click(&CLICK)), GOLDEN_CLICK);
+        assert_eq!(HEXLOWER.encode(&sealer.seal_frequency(&FREQUENCY)), GOLDEN_FREQUENCY);
         assert_eq!(HEXLOWER.encode(&sealer.seal_cursor(b"here")), GOLDEN_CURSOR);
         assert_eq!(HEXLOWER.encode(&sealer.seal_page(b"here")), GOLDEN_PAGE);
     }
@@ -134,6 +155,8 @@ mod tests {
     const GOLDEN_CLICK: &str = "\
         0166f73d46297eb608b0f272888278f3b11325efeeeb210b4c41cc9ead515375ac8775c8e5f28211\
         a63f80242a820f77";
+    const GOLDEN_FREQUENCY: &str =
+        "01e724d7efd9b3a3e3389d053f876c09d1d5628c60e8026ca8477c1239ca81fff3";
     const GOLDEN_CURSOR: &str = "00f5446a411f0b6ee89fefa57673047b8661f106e0";
     const GOLDEN_PAGE: &str = "00f1a13861ab751ae5b1a15a1b83cf01e9535a59bf";
 }

@@ -15,11 +15,11 @@ mod seal;
 
 pub use hash::{contact_number, conversation_id, message_number, prefill_code, viewer_number};
 pub use keyring::{
-    CLICK_TOKEN_LIFE_S, KEY_ROTATION_S, KEY_SLACK_S, KeyRing, RingFull, SHOW_BY_DEFAULT_S, SealKey,
-    Secret, TOKEN_LIFE_MAX_S, VIEW_TOKEN_GRACE_S, VIEW_TOKEN_LIFE_S,
+    CLICK_TOKEN_LIFE_S, FREQUENCY_TOKEN_LIFE_S, KEY_ROTATION_S, KEY_SLACK_S, KeyRing, RingFull,
+    SHOW_BY_DEFAULT_S, SealKey, Secret, TOKEN_LIFE_MAX_S, VIEW_TOKEN_GRACE_S, VIEW_TOKEN_LIFE_S,
 };
 pub use refusal::{Kind, TokenRefusal};
 pub use seal::{
-    CLICK_TOKEN_BYTES, CLICK_TOKEN_CHARS, PLACE_BYTES_MAX, SealedClick, SealedView, Sealer,
-    VIEW_TOKEN_BYTES,
+    CLICK_TOKEN_BYTES, CLICK_TOKEN_CHARS, FREQUENCY_TOKEN_BYTES, PLACE_BYTES_MAX, SealedClick,
+    SealedFrequency, SealedView, Sealer, VIEW_TOKEN_BYTES,
 };

@@ -16,11 +16,13 @@ pub enum Kind {
     Cursor = 3,
     /// A place in a list.
     Page = 4,
+    /// A viewer without a pseudonym; the feed keeps it from one answer to the next request.
+    Frequency = 5,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::View, Self::Click, Self::Cursor, Self::Page];
+    pub const ALL: [Self; 5] = [Self::View, Self::Click, Self::Cursor, Self::Page, Self::Frequency];
 }
 
 impl fmt::Display for Kind {
@@ -30,6 +32,7 @@ impl fmt::Display for Kind {
             Self::Click => "click token",
             Self::Cursor => "cursor",
             Self::Page => "page token",
+            Self::Frequency => "frequency token",
         })
     }
 }

@@ -1,7 +1,7 @@
 //! One token of each kind and a ring of known secrets, for the tests of this room.
 
 use crate::tokens::{KeyRing, Sealer};
-use crate::types::token::{ClickToken, PackedPrice, ViewToken};
+use crate::types::token::{ClickToken, FrequencyToken, PackedPrice, ViewToken};
 
 pub(crate) const NOW: u32 = 1_800_000_000;
 
@@ -34,6 +34,9 @@ pub(crate) const CLICK: ClickToken = ClickToken {
     issued: NOW,
     price: PackedPrice(0xB1B2),
 };
+
+pub(crate) const FREQUENCY: FrequencyToken =
+    FrequencyToken { viewer: VIEW.viewer, feed: VIEW.feed, issued: NOW };
 
 /// Returns a ring whose secrets are filled with `first` and the bytes after it.
 pub(crate) fn ring(first: u8) -> KeyRing {

@@ -5,10 +5,14 @@ use aes_siv::{KeyInit, Tag};
 use data_encoding::BASE64URL_NOPAD;
 
 use crate::tokens::layout::{
-    CLICK_PAYLOAD, VIEW_PAYLOAD, read_click, read_view, write_click, write_view,
+    CLICK_PAYLOAD, FREQUENCY_PAYLOAD, VIEW_PAYLOAD, read_click, read_frequency, read_view,
+    write_click, write_frequency, write_view,
 };
-use crate::tokens::{CLICK_TOKEN_LIFE_S, KeyRing, Kind, Secret, TokenRefusal, VIEW_TOKEN_GRACE_S};
-use crate::types::token::{ClickToken, ViewToken};
+use crate::tokens::{
+    CLICK_TOKEN_LIFE_S, FREQUENCY_TOKEN_LIFE_S, KeyRing, Kind, Secret, TokenRefusal,
+    VIEW_TOKEN_GRACE_S,
+};
+use crate::types::token::{ClickToken, FrequencyToken, ViewToken};
 
 /// Bytes that a seal adds: the key id, then the tag.
 const OVERHEAD: usize = 1 + TAG;
@@ -24,6 +28,9 @@ pub const VIEW_TOKEN_BYTES: usize = OVERHEAD + VIEW_PAYLOAD;
 /// Bytes of a sealed click token.
 pub const CLICK_TOKEN_BYTES: usize = OVERHEAD + CLICK_PAYLOAD;
 
+/// Bytes of a sealed frequency token.
+pub const FREQUENCY_TOKEN_BYTES: usize = OVERHEAD + FREQUENCY_PAYLOAD;
+
 /// Characters of a click token in a link: base64url without padding, as long as Telegram allows.
 pub const CLICK_TOKEN_CHARS: usize = 64;
 
@@ -37,6 +44,9 @@ pub const PLACE_BYTES_MAX: usize = 4_096;
 
 /// A view token as the feed keeps it.
 pub type SealedView = [u8; VIEW_TOKEN_BYTES];
+
+/// A frequency token as the feed keeps it.
+pub type SealedFrequency = [u8; FREQUENCY_TOKEN_BYTES];
 
 /// A click token before it becomes text.
 pub type SealedClick = [u8; CLICK_TOKEN_BYTES];
@@ -114,6 +124,20 @@ impl Sealer {
         self.open_click(&bytes, now_s)
     }
 
+    /// Seals a frequency token under the current key.
+    pub fn seal_frequency(&self, token: &FrequencyToken) -> SealedFrequency {
+        let mut out = [0; FREQUENCY_TOKEN_BYTES];
+        self.seal(Kind::Frequency, &write_frequency(token), &mut out);
+        out
+    }
+
+    /// Opens a frequency token, or names why it is refused.
+    pub fn open_frequency(&self, bytes: &[u8], now_s: u32) -> Result<FrequencyToken, TokenRefusal> {
+        let token = read_frequency(&self.open_fixed(Kind::Frequency, bytes)?);
+        refuse_past(token.issued.saturating_add(FREQUENCY_TOKEN_LIFE_S), now_s)?;
+        Ok(token)
+    }
+
     /// Seals a place in a pull.
     ///
     /// # Panics
@@ -155,7 +179,9 @@ impl Sealer {
 
     fn seal(&self, kind: Kind, payload: &[u8], out: &mut [u8]) {
         let (id, secret) = match kind {
-            Kind::View | Kind::Click => (self.ring.current.id.get(), &self.ring.current.secret),
+            Kind::View | Kind::Click | Kind::Frequency => {
+                (self.ring.current.id.get(), &self.ring.current.secret)
+            }
             Kind::Cursor | Kind::Page => (CURSOR_KEY, &self.ring.cursor),
         };
         let (head, body) = out.split_at_mut(OVERHEAD);
@@ -228,7 +254,7 @@ fn refuse_past(ended_at: u32, now_s: u32) -> Result<(), TokenRefusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tokens::samples::{CLICK, NOW, VIEW, ring, sealer};
+    use crate::tokens::samples::{CLICK, FREQUENCY, NOW, VIEW, ring, sealer};
     use crate::types::token::pack_region;
 
     #[test]
@@ -236,6 +262,7 @@ mod tests {
         let sealer = sealer(1);
         assert_eq!(sealer.open_view(&sealer.seal_view(&VIEW), NOW), Ok(VIEW));
         assert_eq!(sealer.open_click(&sealer.seal_click(&CLICK), NOW), Ok(CLICK));
+        assert_eq!(sealer.open_frequency(&sealer.seal_frequency(&FREQUENCY), NOW), Ok(FREQUENCY));
         for place in [&b""[..], b"here", &[7; PLACE_BYTES_MAX - OVERHEAD]] {
             assert_eq!(sealer.open_cursor(&sealer.seal_cursor(place)).unwrap(), place);
             assert_eq!(sealer.open_page(&sealer.seal_page(place)).unwrap(), place);
@@ -264,6 +291,9 @@ mod tests {
         let sealer = sealer(1);
         each_bit_flipped(&sealer.seal_view(&VIEW), |bytes| sealer.open_view(bytes, NOW).err());
         each_bit_flipped(&sealer.seal_click(&CLICK), |bytes| sealer.open_click(bytes, NOW).err());
+        each_bit_flipped(&sealer.seal_frequency(&FREQUENCY), |bytes| {
+            sealer.open_frequency(bytes, NOW).err()
+        });
         each_bit_flipped(&sealer.seal_cursor(b"here"), |bytes| sealer.open_cursor(bytes).err());
         each_bit_flipped(&sealer.seal_page(b"here"), |bytes| sealer.open_page(bytes).err());
     }
@@ -325,18 +355,25 @@ mod tests {
         assert_eq!(sealer.open_click(&click, click_end - 1), Ok(CLICK));
         let expired = Err(TokenRefusal::Expired { ended_at: click_end });
         assert_eq!(sealer.open_click(&click, click_end), expired);
+        let frequency = sealer.seal_frequency(&FREQUENCY);
+        let frequency_end = NOW + 31 * 24 * 3_600;
+        assert_eq!(sealer.open_frequency(&frequency, frequency_end - 1), Ok(FREQUENCY));
+        let expired = Err(TokenRefusal::Expired { ended_at: frequency_end });
+        assert_eq!(sealer.open_frequency(&frequency, frequency_end), expired);
         assert_eq!(sealer.open_view(&view, 0), Ok(VIEW), "a clock behind ours refuses nothing");
     }
 
     #[test]
     fn a_retired_key_opens_to_the_end_of_its_tokens_and_then_is_unknown() {
         let mut ring = ring(1);
-        let sealed = Sealer::new(ring.clone()).seal_click(&CLICK);
+        let before = Sealer::new(ring.clone());
+        let (sealed, frequency) = (before.seal_click(&CLICK), before.seal_frequency(&FREQUENCY));
         ring.rotate(&mut |bytes| bytes.fill(50), NOW).unwrap();
-        let last = NOW + CLICK_TOKEN_LIFE_S - 1;
+        let last = NOW + FREQUENCY_TOKEN_LIFE_S - 1;
         ring.prune(last);
         let rotated = Sealer::new(ring.clone());
-        assert_eq!(rotated.open_click(&sealed, last), Ok(CLICK));
+        assert_eq!(rotated.open_click(&sealed, NOW + CLICK_TOKEN_LIFE_S - 1), Ok(CLICK));
+        assert_eq!(rotated.open_frequency(&frequency, last), Ok(FREQUENCY));
         assert_ne!(rotated.seal_click(&CLICK)[0], sealed[0]);
         ring.prune(u32::MAX);
         let pruned = Sealer::new(ring);
@@ -357,6 +394,9 @@ mod tests {
         let page = sealer.seal_page(&[0; CLICK_PAYLOAD]);
         assert_eq!(sealer.open_click(&page, NOW), Err(wrong(Kind::Click, Kind::Page)));
         assert_eq!(sealer.open_cursor(&page), Err(wrong(Kind::Cursor, Kind::Page)));
+        let frequency = sealer.seal_frequency(&FREQUENCY);
+        assert_eq!(sealer.open_view(&frequency, NOW), Err(wrong(Kind::View, Kind::Frequency)));
+        assert_eq!(sealer.open_frequency(&view, NOW), Err(wrong(Kind::Frequency, Kind::View)));
     }
 
     #[test]

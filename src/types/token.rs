@@ -67,6 +67,18 @@ pub struct ClickToken {
     pub price: PackedPrice,
 }
 
+/// What a feed keeps, sealed, for a viewer without a pseudonym: a number that stands for it, so that caps
+/// hold from one answer to the next.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FrequencyToken {
+    /// The viewer's number, random at the first answer and the same from then on.
+    pub viewer: u64,
+    /// The feed that asked.
+    pub feed: u32,
+    /// When the answer was given, in seconds since the Unix epoch.
+    pub issued: u32,
+}
+
 /// A price in 16 bits, rounded down: 5 bits of exponent above 11 bits of mantissa, so the packed
 /// numbers are ordered as the prices are. Exact to 4,095 micros, then less than 1/2,048 too low.
 ///

@@ -3,14 +3,17 @@
 
 #![allow(clippy::print_stdout, reason = "a run says what it covered")]
 
+mod auction;
 mod audit;
 mod books;
+mod caps;
 mod catalog;
 mod chats;
 mod coverage;
 mod faulty_log;
 mod found;
 mod luck;
+mod market;
 mod pen;
 mod properties;
 mod shop;

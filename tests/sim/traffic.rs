@@ -223,7 +223,8 @@ impl World {
             ads_in_session: 0,
         };
         let anonymous = self.luck.chance(60);
-        self.ask(feed, AdRequest { viewer: request.viewer.filter(|_| !anonymous), ..request })
+        let viewer = request.viewer.filter(|_| !anonymous);
+        self.ask(feed, AdRequest { viewer, named: !anonymous, ..request })
     }
 
     /// Asks for a tray, checks it, and plans what its viewer does with it.
@@ -231,7 +232,7 @@ impl World {
         let floor_cpm_micros = if feed == 2 { 400_000 } else { 0 };
         let policy = Policy { floor_cpm_micros, ..Policy::default() };
         let now = self.clock();
-        let slots = self.front().request_ads(feed, &policy, &request, now);
+        let slots = self.front().request_ads(feed, &policy, &request, now).slots;
         self.requests += 1;
         self.read_journal()?;
         for slot in slots {
@@ -242,7 +243,7 @@ impl World {
                 }
                 Some(Filling::Ad(ad)) => {
                     self.served += 1;
-                    let view = self.keep(feed, &request, ad, now)?;
+                    let view = self.keep(feed, ad, now)?;
                     self.plan(view, request.profile.country);
                 }
                 None => return Err("a slot with neither ad nor reason".into()),
@@ -252,13 +253,7 @@ impl World {
     }
 
     /// Opens a served ad's token and checks what was promised.
-    fn keep(
-        &mut self,
-        feed: u32,
-        request: &AdRequest,
-        ad: PlacedAd,
-        now: Moment,
-    ) -> Result<u64, String> {
+    fn keep(&mut self, feed: u32, ad: PlacedAd, now: Moment) -> Result<u64, String> {
         let opened = self.front().sealer().open_view(&ad.view_token, now.seconds());
         let token = opened.map_err(|refusal| format!("a fresh token is refused: {refusal}"))?;
         ensure(token.ad == ad.ad_id && token.feed == feed, || "the token's ad".into())?;
@@ -271,7 +266,6 @@ impl World {
         }
         let cap = ad_set.frequency_caps.first().copied().unwrap_or_default();
         if cap.max_frequency > 0 && !self.is_writing() {
-            ensure(request.viewer.is_some(), || "a capped ad for an unknown viewer".into())?;
             let span = i64::from(cap.interval_hours) * HOUR;
             let place = (token.viewer, ad_set.id);
             let from = self.clock_max - span;

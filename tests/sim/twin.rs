@@ -2,360 +2,261 @@
 
 use std::collections::BTreeMap;
 
-use munadi::decide::auction::{hold_of, price_of, value_of};
-use munadi::decide::board::{Board, Rates};
-use munadi::decide::select::{Onlooker, Passes, Promise, Skip, select};
-use munadi::decide::shelf::{Row, Shelf};
-use munadi::state::catalog::Catalog;
+use munadi::decide::auction::{Candidate, Scratch, Terms, clear, hold_of, price_of, value_of};
+use munadi::decide::index::{Draft, Entry, Segment, Visitor, Walker};
+use munadi::decide::onlooker::Promise;
+use munadi::decide::plain;
+use munadi::decide::select::{Asked, Passes, Placed, Selector, Tray};
+use munadi::decide::skip::Skip;
+use munadi::decide::target::Told;
+use munadi::state::rules::Blocks;
 use munadi::state::viewers::Viewer;
-use munadi::state::{Stamp, bucket::Bucket};
-use munadi::types::dice::Dice;
-use munadi::types::ids::{IdKind, Seq, Shard, mint};
-use munadi::types::proto::journal::v1::fact::Kind;
-use munadi::types::proto::journal::v1::{
-    AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, EndpointPut, FeedbackGiven,
-    ImpressionSeen, Showing,
-};
-use munadi::types::proto::v1::{
-    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, ChatDestination, EventKind,
-    FrequencyCap, Money, NoAdReason, Placement, Targeting,
-};
-use munadi::types::request::{AdRequest, Policy, Profile};
-use munadi::types::time::Moment;
+use munadi::types::proto::v1::{CapEvent, NoAdReason};
 
 use crate::luck::Luck;
-
-const NOW: Moment = Moment(1_800_000_000_000);
-const HOUR_MS: i64 = 3_600_000;
-
-/// A small market with every kind of obstacle.
-struct Market {
-    shelf: Shelf,
-    board: Board,
-    viewer: Viewer,
-    promised: Vec<Promise>,
-    policy: Policy,
-    request: AdRequest,
-    free: Vec<i64>,
-    rates: Vec<Rates>,
-}
-
-/// Lots in the order they are drawn, so that the twin draws the same.
-struct Lots(Luck);
-
-impl Dice for Lots {
-    fn roll(&mut self) -> u64 {
-        self.0.roll()
-    }
-}
+use crate::market::{Market, NOW, market};
 
 #[derive(Default)]
 struct Passed(BTreeMap<u32, Skip>);
 
 impl Passes for Passed {
-    fn pass(&mut self, row: u32, skip: Skip) {
-        assert!(self.0.insert(row, skip).is_none(), "row {row} was passed over twice");
+    fn pass(&mut self, entry: &Entry, skip: Skip) {
+        assert!(self.0.insert(entry.ad, skip).is_none(), "{} was passed over twice", entry.ad);
     }
 }
 
-fn catalog(luck: &mut Luck) -> Catalog {
-    let mut facts = Vec::new();
-    // Now and then more bids than selection puts in order at once.
-    let most = if luck.chance(100) { 200 } else { 24 };
-    let (accounts, ads) = (1 + luck.below(5), 1 + luck.below(most));
-    for number in 1..=accounts {
-        let account = Account { id: mint(IdKind::Account, number), ..Account::default() };
-        facts.push(Kind::AccountPut(Box::new(AccountPut { tenant: 1, account: Some(account) })));
-        let campaign = Campaign {
-            id: mint(IdKind::Campaign, number),
-            account_id: mint(IdKind::Account, number),
-            ..Campaign::default()
-        };
-        facts.push(Kind::CampaignPut(Box::new(CampaignPut { campaign: Some(campaign) })));
-    }
-    for number in 1..=2 * accounts {
-        let category = luck.pick(&["", "food", "travel"]).to_string();
-        let account_id = mint(IdKind::Account, (number - 1) % accounts + 1);
-        let business_id = mint(IdKind::Business, number);
-        let business = Business { id: business_id, account_id, category, ..Business::default() };
-        facts.push(Kind::BusinessPut(Box::new(BusinessPut { business: Some(business) })));
-        let id = mint(IdKind::Endpoint, number);
-        let endpoint = ChannelEndpoint { id, business_id, ..ChannelEndpoint::default() };
-        facts.push(Kind::EndpointPut(Box::new(EndpointPut { endpoint: Some(endpoint) })));
-    }
-    for number in 1..=ads {
-        let account = 1 + luck.below(accounts);
-        facts.push(Kind::AdSetPut(Box::new(AdSetPut {
-            ad_set: Some(ad_set(luck, number, account)),
-        })));
-        let endpoint_id = mint(IdKind::Endpoint, account + accounts * luck.below(2));
-        let destination = Some(ChatDestination { endpoint_id, ..ChatDestination::default() });
-        let (id, ad_set_id) = (mint(IdKind::Ad, number), mint(IdKind::AdSet, number));
-        let ad = Ad { id, ad_set_id, destination, ..Ad::default() };
-        facts.push(Kind::AdPut(Box::new(AdPut { ad: Some(ad) })));
-    }
-    let mut catalog = Catalog::default();
-    for (seq, fact) in (1..).zip(&facts) {
-        catalog.apply(Stamp { shard: Shard::CATALOG, seq: Seq(seq), at: NOW }, fact);
-    }
-    catalog
-}
-
-fn ad_set(luck: &mut Luck, number: u64, account: u64) -> AdSet {
-    let countries = *luck.pick(&[&[][..], &["MX"], &["IN"], &["MX", "IN"]]);
-    let targeting = Targeting {
-        countries: countries.iter().map(|text| (*text).to_owned()).collect(),
-        placements: if luck.chance(200) { vec![3] } else { Vec::new() },
-        ..Targeting::default()
-    };
-    let billing = 1 + luck.below(3) as i32;
-    // Few different bids, so that many are equal.
-    let bid = [1_000_000, 100_000, 250_000][billing as usize - 1] * (1 + luck.below(3) as i64);
-    let time = |hours: i64| {
-        let seconds = (NOW.0 + hours * HOUR_MS) / 1_000;
-        Some(prost_types::Timestamp { seconds, nanos: 0 })
-    };
-    let cap = FrequencyCap { max_frequency: 1 + luck.below(2) as u32, interval_hours: 5, event: 1 };
-    AdSet {
-        id: mint(IdKind::AdSet, number),
-        campaign_id: mint(IdKind::Campaign, account),
-        targeting: Some(targeting),
-        billing_event: billing,
-        bid: Some(Money { micros: bid, currency: String::new() }),
-        frequency_caps: if luck.chance(300) { vec![cap] } else { Vec::new() },
-        start_time: luck.chance(200).then(|| time(luck.between(-1, 2))).flatten(),
-        end_time: luck.chance(200).then(|| time(luck.between(0, 2))).flatten(),
-        ..AdSet::default()
-    }
-}
-
-/// Returns a viewer that saw and hid some of the rows.
-fn viewer(luck: &mut Luck, shelf: &Shelf) -> Viewer {
-    let mut bucket = Bucket::default();
-    for seq in 1..=luck.below(8) {
-        let Some(row) = shelf.rows.get(luck.below(1 + shelf.rows.len() as u64) as usize) else {
-            continue;
-        };
-        let at = NOW.plus_ms(-luck.between(0, 8) * HOUR_MS / 2);
-        let stamp = |seq| Stamp { shard: Shard::new(0).expect("a shard"), seq: Seq(seq), at };
-        let showing = Some(Showing {
-            view: seq,
-            viewer: 1,
-            ad: row.ad,
-            ad_set: row.ad_set,
-            business: row.business,
-            issued_s: at.seconds(),
-            ..Showing::default()
-        });
-        let cap_hours = if row.cap_max > 0 { 5 } else { 0 };
-        let seen = ImpressionSeen { showing, cap_hours, ..ImpressionSeen::default() };
-        bucket.apply(stamp(2 * seq), &Kind::ImpressionSeen(seen));
-        if luck.chance(200) {
-            let kind = *luck.pick(&[EventKind::HideAd, EventKind::HideBusiness]);
-            let event_kind = kind as u32;
-            let fact = FeedbackGiven { showing, event_kind, ..FeedbackGiven::default() };
-            bucket.apply(stamp(2 * seq + 1), &Kind::FeedbackGiven(fact));
-        }
-    }
-    bucket.viewers.get(&1).cloned().unwrap_or_default()
-}
-
-fn market(luck: &mut Luck) -> Market {
-    let shelf = Shelf::of(&catalog(luck));
-    let board = Board::default();
-    let (mut free, mut rates) = (Vec::new(), Vec::new());
-    for row in &shelf.rows {
-        let left = *luck.pick(&[0, 500, 3_000, i64::MAX, i64::MAX, i64::MAX]);
-        board.account(row.account).set(i64::MAX, i64::MAX);
-        board.campaign(row.campaign).set(i64::MAX, i64::MAX);
-        board.ad_set(row.ad_set).set(left, NOW.0 + luck.between(0, 3));
-        let learned = Rates::learned([luck.below(3) * 400, luck.below(3) * 9, luck.below(3) * 4]);
-        board.set_rates(row.ad, learned);
-        free.push(board.ad_set(row.ad_set).free(NOW));
-        rates.push(learned);
-    }
-    let viewer = viewer(luck, &shelf);
-    let mut promised = Vec::new();
-    for view in 0..luck.below(3) {
-        if let Some(row) = shelf.rows.get(luck.below(1 + shelf.rows.len() as u64) as usize) {
-            let (ad_set, business) = (row.ad_set, row.business);
-            let until_ms = NOW.0 + luck.between(-1, 2);
-            promised.push(Promise { view, ad_set, business, at_ms: NOW.0 - 1, until_ms });
-        }
-    }
-    let floor_cpm_micros = *luck.pick(&[0, 0, 1_500_000]);
-    let advertiser_distance_ms = *luck.pick(&[0, 300_000, 2 * HOUR_MS]);
-    let policy = Policy { floor_cpm_micros, advertiser_distance_ms, ..Policy::default() };
-    let country = u16::from_be_bytes(*luck.pick(&[*b"MX", *b"IN", *b"US"]));
-    let request = AdRequest {
-        placement: *luck.pick(&[Placement::Status, Placement::Feed]),
-        viewer: (!luck.chance(100)).then_some(1),
-        profile: Profile { country, ..Profile::default() },
-        posts: luck.below(14) as u16,
-        positions: if luck.chance(200) { vec![1, 3, 9] } else { Vec::new() },
-        named: true,
-        ads_in_session: 0,
-    };
-    Market { shelf, board, viewer, promised, policy, request, free, rates }
+/// Value and quality of an ad for 1,000 impressions, by the rule.
+fn worth(market: &Market, draft: &Draft) -> (i64, i64) {
+    let row = draft.entry();
+    let now = market.board.ad(row.ad.into());
+    let multiplier = i128::from(market.board.multiplier(row.ad_set.into()));
+    let value = i128::from(value_of(row.billing(), row.bid, now.rates)) * multiplier / 65_536;
+    let hidden = i128::from(market.policy.hide_cost_micros) * 1_000 * i128::from(now.hide) / 65_535;
+    (value as i64, -(hidden as i64))
 }
 
 /// Says in plain words why a row can't be shown, in the order of the rules.
-fn obstacle(market: &Market, index: usize) -> Option<Skip> {
-    let (row, policy) = (&market.shelf.rows[index], &market.policy);
+fn obstacle(market: &Market, draft: &Draft) -> Option<Skip> {
+    let (row, extra, policy) = (draft.entry(), draft.extra(), &market.policy);
     let known = market.request.viewer.is_some();
     let viewer = if known { market.viewer.clone() } else { Viewer::default() };
     let open = |promise: &&Promise| known && promise.until_ms > NOW.0;
     let promised: Vec<_> = market.promised.iter().filter(open).collect();
-    if !row.target.matches(&market.request.profile, market.request.placement) {
+    let mut told = Told::default();
+    told.take(&market.request.profile, market.request.placement, NOW);
+    if !draft.targets().iter().any(|target| target.matches(&told)) {
         return Some(Skip::NotTargeted);
     }
-    if NOW.0 < row.start_ms || NOW.0 >= row.end_ms {
+    if NOW.0 < extra.start_ms || NOW.0 >= extra.end_ms {
         return Some(Skip::OutsideSchedule);
     }
     let hidden = viewer.hidden.iter();
     let mut hidden = hidden.map(|hidden| (hidden.business, hidden.id));
-    if hidden.any(|hidden| hidden == (true, row.business) || hidden == (false, row.ad)) {
+    if hidden.any(|hidden| hidden == (true, row.business_id()) || hidden == (false, row.ad_id())) {
         return Some(Skip::HiddenByViewer);
     }
-    if row.cap_max > 0 {
-        let seen = viewer.seen_of(row.ad_set, row.cap_hours, NOW);
-        let soon = promised.iter().filter(|promise| promise.ad_set == row.ad_set).count();
-        if !known || seen + soon as u32 >= row.cap_max {
+    for cap in extra.caps() {
+        let hours = cap.interval_hours;
+        let seen = viewer.counted(row.ad_set_id(), CapEvent::Impressions, hours, NOW);
+        let soon = promised.iter().filter(|promise| promise.ad_set == row.ad_set_id()).count();
+        if seen + soon as u32 >= u32::from(cap.max) {
             return Some(Skip::FrequencyCapped);
         }
     }
-    let since = NOW.0 - policy.advertiser_distance_ms;
     let views = viewer.views.iter();
-    let shown = views.map(|view| (view.business, i64::from(view.issued_s) * 1_000));
-    let mut shown = shown.chain(promised.iter().map(|promise| (promise.business, promise.at_ms)));
-    if shown.any(|(business, at_ms)| business == row.business && at_ms > since) {
+    let views = views.map(|view| (view.business, view.category, i64::from(view.issued_s) * 1_000));
+    let soon = promised.iter().map(|promise| (promise.business, promise.category, promise.at_ms));
+    let (business_ms, category_ms) = (policy.advertiser_distance_ms, policy.category_distance_ms);
+    if views.chain(soon).any(|(business, category, at_ms)| {
+        business == row.business_id() && at_ms > NOW.0 - business_ms
+            || category == row.category && category != 0 && at_ms > NOW.0 - category_ms
+    }) {
         return Some(Skip::Separation);
     }
-    let value = value_of(row.billing, row.bid, market.rates[index]);
-    if market.free[index] < (value / 1_000).max(1) {
+    let (value, _) = worth(market, draft);
+    if market.board.campaign(row.campaign.into()).is_closed() {
+        return Some(Skip::Closed);
+    }
+    if market.board.ad_set(row.ad_set.into()).free(NOW) < (value / 1_000).max(1) {
         return Some(Skip::BudgetSpent);
     }
     (value < policy.floor_cpm_micros.max(1)).then_some(Skip::BelowFloor)
 }
 
-fn clash(one: &Row, other: &Row) -> bool {
-    one.business == other.business
-        || one.ad_set == other.ad_set
-        || one.category != 0 && one.category == other.category
+fn asked<'a>(
+    market: &'a Market,
+    onlooker: &'a munadi::decide::onlooker::Onlooker,
+    blocks: &'a Blocks,
+    roll: u64,
+) -> Asked<'a> {
+    Asked {
+        index: &market.index,
+        board: &market.board,
+        blocks,
+        onlooker,
+        policy: &market.policy,
+        request: &market.request,
+        now: NOW,
+        roll,
+        live_ads: market.drafts.len(),
+    }
 }
 
-/// Takes, again and again, the best bid that clashes with none taken. Returns rows in order.
-fn twin_winners(market: &Market, lots: &mut Lots) -> (Vec<usize>, Vec<usize>) {
-    let rows = &market.shelf.rows;
-    let visited = market.shelf.in_country(market.request.profile.country);
-    let visited = visited.map(|index| index as usize);
-    let bids: Vec<_> = visited
-        .filter(|index| obstacle(market, *index).is_none())
-        .map(|index| {
-            let value = value_of(rows[index].billing, rows[index].bid, market.rates[index]);
-            (value, lots.roll(), index)
-        })
-        .collect();
-    let mut taken: Vec<usize> = Vec::new();
-    loop {
-        let free = bids.iter().filter(|(_, _, index)| {
-            taken.iter().all(|other| *other != *index && !clash(&rows[*index], &rows[*other]))
-        });
-        let best = free.max_by_key(|(value, lot, _)| (*value, std::cmp::Reverse(*lot)));
-        let Some((_, _, best)) = best else { break };
-        taken.push(*best);
+/// Shows every ad that an index has for a viewer.
+#[derive(Default)]
+struct Everything(BTreeMap<u32, u32>);
+
+impl Visitor for Everything {
+    fn least(&self) -> i64 {
+        i64::MIN
     }
-    (taken, bids.into_iter().map(|(_, _, index)| index).collect())
+
+    fn visit(&mut self, segment: &Segment, _: u16, entries: &[u32]) {
+        entries.iter().for_each(|at| *self.0.entry(segment.entry(*at).ad).or_default() += 1);
+    }
 }
 
 #[test]
 fn selection_fills_a_tray_as_its_slow_twin_does() {
     let mut luck = Luck::new(77);
     let (mut filled, mut empty) = (0, BTreeMap::<i32, u32>::new());
+    let (mut selector, mut walker) = (Selector::default(), Walker::default());
     for case in 0..6_000 {
         let market = market(&mut luck);
-        let lots = luck.roll();
-        let onlooker = match market.request.viewer {
-            Some(_) => Onlooker::of(Some(&market.viewer), &market.promised, NOW),
-            None => Onlooker::default(),
-        };
-        let mut passed = Passed::default();
-        let tray = select(
-            &market.shelf,
-            &market.board,
-            &onlooker,
-            &market.policy,
-            &market.request,
-            NOW,
-            &mut Lots(Luck::new(lots)),
-            &mut passed,
-        );
-        let (winners, bids) = twin_winners(&market, &mut Lots(Luck::new(lots)));
-        let mut slots = (0..).take(winners.len());
+        let (onlooker, blocks, roll) = (market.onlooker(), Blocks::default(), luck.roll());
+        let asked = asked(&market, &onlooker, &blocks, roll);
+        check_walk(&market, &mut walker, case);
+        let (mut tray, mut passed) = (Tray::default(), Passed::default());
+        selector.select(&asked, &mut tray, &mut passed);
+        let bids = plain::bids(&market.drafts, &asked);
+        for (ad, judged) in plain::judge(&market.drafts, &asked) {
+            let draft = market.drafts.iter().find(|draft| draft.ad() == ad).expect("it was judged");
+            assert_eq!(judged.err(), obstacle(&market, draft), "case {case}, ad {ad}");
+        }
+        let wins = twin_wins(&market, &bids);
+        let mut wins = wins.iter();
         for (position, slot) in &tray.slots {
             match slot {
                 Ok(placed) => {
-                    check_placed(&market, &winners, slots.next(), placed, case);
+                    let win = wins.next().unwrap_or_else(|| panic!("case {case}: an ad too many"));
+                    assert_eq!(*position, win.0, "case {case}");
+                    check_placed(&market, placed, &bids[win.1], win.2, case);
                     filled += 1;
                 }
-                Err(reason) => {
-                    *empty.entry(*reason as i32).or_default() += 1;
-                    let policy = *reason == NoAdReason::FeedPolicy;
-                    assert!(policy || slots.next().is_none(), "case {case}: {position} is empty");
-                }
+                Err(reason) => *empty.entry(*reason as i32).or_default() += 1,
             }
         }
-        check_passed(&market, &passed, &bids, &tray.slots, case);
+        assert_eq!(wins.next(), None, "case {case}: the twin has an ad more");
+        check_reasons(&market, &tray, &passed, &bids, case);
     }
     assert!(filled > 3_000 && empty.len() >= 8, "{filled} filled, empty {empty:?}");
 }
 
-fn check_placed(
-    market: &Market,
-    winners: &[usize],
-    slot: Option<usize>,
-    placed: &munadi::decide::select::Placed,
-    case: u32,
-) {
-    let slot = slot.unwrap_or_else(|| panic!("case {case}: an ad more than the twin has"));
-    let (winner, rows) = (winners[slot], &market.shelf.rows);
-    let row = &rows[winner];
-    let value = |index: usize| value_of(rows[index].billing, rows[index].bid, market.rates[index]);
-    assert_eq!(placed.row as usize, winner, "case {case}, slot {slot}");
-    let next = winners.get(slot + 1).map_or(0, |next| value(*next));
-    let cpm = next.max(market.policy.floor_cpm_micros);
-    let price = price_of(row.billing, row.bid, market.rates[winner], cpm);
-    assert_eq!(placed.price, price, "case {case}, slot {slot}");
-    assert_eq!(placed.hold, hold_of(row.billing, price, market.rates[winner]));
+/// Checks that a walk shows every ad that is meant for the viewer and no dead or foreign one.
+fn check_walk(market: &Market, walker: &mut Walker, case: u32) {
+    let mut told = Told::default();
+    told.take(&market.request.profile, market.request.placement, NOW);
+    let mut seen = Everything::default();
+    walker.walk(&market.index, &told, &mut seen);
+    let meant = market.drafts.iter().filter(|d| d.targets().iter().any(|t| t.matches(&told)));
+    for draft in meant {
+        assert!(seen.0.contains_key(&draft.ad()), "case {case}: {} is missing", draft.ad());
+    }
+    for draft in market.drafts.iter().filter(|draft| seen.0.contains_key(&draft.ad())) {
+        // Older forms of the ad say the same here, so what is shown is meant for the viewer.
+        let meant = draft.targets().iter().any(|target| target.matches(&told));
+        assert!(meant, "case {case}: {} is not for this viewer", draft.ad());
+    }
 }
 
-/// Checks that every row that lost has its own reason.
-fn check_passed(
+/// Runs the auction over all bids, not only those that the index kept: position, bid and price of each ad.
+fn twin_wins(market: &Market, bids: &[munadi::decide::groups::Member]) -> Vec<(u16, usize, i64)> {
+    let policy = &market.policy;
+    let candidates: Vec<_> = bids
+        .iter()
+        .map(|bid| Candidate {
+            ad: bid.ad.into(),
+            business: bid.business.into(),
+            group: bid.group,
+            value: bid.worth.value,
+            quality: bid.worth.quality,
+            lot: bid.lot,
+        })
+        .collect();
+    let positions: Vec<u16> = if market.request.positions.is_empty() {
+        (policy.first_position..market.request.posts).collect()
+    } else {
+        let inside = |p: &&u16| **p >= policy.first_position && **p < market.request.posts;
+        market.request.positions.iter().filter(inside).copied().collect()
+    };
+    let attention: Vec<u32> = positions
+        .iter()
+        .map(|position| {
+            let keep = |weight: u64, _| weight * u64::from(policy.attention_keep) / 65_536;
+            (0..*position).fold(65_536, keep) as u32
+        })
+        .collect();
+    let terms = Terms {
+        places: &positions,
+        attention: &attention,
+        min_gap: policy.min_gap,
+        most: policy.most_per_tray.into(),
+        interruption: policy.interruption_cpm_micros,
+        floor: policy.floor_cpm_micros,
+    };
+    let mut wins = Vec::new();
+    clear(&candidates, &terms, &mut Scratch::default(), &mut wins);
+    wins.iter().map(|win| (positions[win.place], win.candidate, win.pay_cpm)).collect()
+}
+
+fn check_placed(
     market: &Market,
-    passed: &Passed,
-    bids: &[usize],
-    slots: &[(u16, Result<munadi::decide::select::Placed, NoAdReason>)],
+    placed: &Placed,
+    bid: &munadi::decide::groups::Member,
+    pay_cpm: i64,
     case: u32,
 ) {
-    if slots.iter().all(|(_, slot)| matches!(slot, Err(NoAdReason::FeedPolicy))) {
-        return;
+    let entry = &placed.entry;
+    assert_eq!(entry.ad, bid.ad, "case {case}");
+    let rates = market.board.ad(entry.ad.into()).rates;
+    let price = price_of(entry.billing(), entry.bid, rates, pay_cpm);
+    assert_eq!((placed.price, placed.rates), (price, rates), "case {case}");
+    assert_eq!(placed.hold, hold_of(entry.billing(), price, rates), "case {case}");
+}
+
+/// Checks that losers of the auction are counted once, and that an empty slot says how far the best ad
+/// for it got.
+fn check_reasons(
+    market: &Market,
+    tray: &Tray,
+    passed: &Passed,
+    bids: &[munadi::decide::groups::Member],
+    case: u32,
+) {
+    let served = tray.slots.iter().filter_map(|(_, slot)| slot.as_ref().ok()).count();
+    for (ad, skip) in &passed.0 {
+        assert_eq!(*skip, Skip::Outbid, "case {case}");
+        assert!(bids.iter().any(|bid| bid.ad == *ad), "case {case}: {ad} made no bid");
     }
-    let served: Vec<_> = slots
-        .iter()
-        .filter_map(|(_, slot)| slot.as_ref().ok())
-        .map(|placed| placed.row as usize)
-        .collect();
-    for index in market.shelf.in_country(market.request.profile.country) {
-        let index = index as usize;
-        let skip = passed.0.get(&(index as u32)).copied();
-        match obstacle(market, index) {
-            Some(expected) => assert_eq!(skip, Some(expected), "case {case}, row {index}"),
-            None if served.contains(&index) => assert_eq!(skip, None, "case {case}, row {index}"),
-            None => {
-                assert!(bids.contains(&index));
-                let lost = matches!(skip, Some(Skip::Outbid | Skip::Separation));
-                assert!(lost, "case {case}, row {index}: {skip:?}");
-            }
-        }
+    let open = |(_, slot): &&(u16, Result<Placed, NoAdReason>)| {
+        !matches!(slot, Err(NoAdReason::FeedPolicy))
+    };
+    let wanted = tray.slots.iter().filter(open).count();
+    let mut groups: Vec<_> = bids.iter().map(|bid| bid.group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    let stages = market.drafts.iter().filter_map(|draft| obstacle(market, draft));
+    let furthest = stages.max_by_key(|skip| skip.stage()).unwrap_or(Skip::NotTargeted);
+    let expected = if market.drafts.is_empty() {
+        NoAdReason::NoLiveAds
+    } else if served < wanted.min(groups.len()) {
+        NoAdReason::InterruptionCost
+    } else if bids.len() > groups.len() {
+        NoAdReason::Separation
+    } else {
+        furthest.of_slot()
+    };
+    for (_, slot) in tray.slots.iter().filter(open) {
+        assert!(slot.as_ref().err().is_none_or(|reason| *reason == expected), "case {case}");
     }
 }

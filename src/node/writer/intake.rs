@@ -7,6 +7,7 @@ use crate::decide::mutate::{mutate, mutate_lists, touched};
 use crate::decide::purse::LineId;
 use crate::decide::record::{Event, Known, record};
 use crate::decide::{Decided, auction, chats};
+use crate::node::indexer::Shown;
 use crate::node::live::Live;
 use crate::node::writer::{Reply, Work, Writer};
 use crate::state::catalog::Catalog;
@@ -14,7 +15,7 @@ use crate::tokens::prefill_code;
 use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
-use crate::types::proto::v1::{BillingEvent, EventKind};
+use crate::types::proto::v1::{BillingEvent, ConfiguredStatus, EventKind};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{
     Change, Conversion, Incoming, ListMutation, Mutation, Origin, Resource, Verdict,
@@ -36,6 +37,8 @@ impl Writer {
             Work::Mutate(mutation, reply) => self.write(&mutation, reply, now),
             Work::MutateLists(mutation, reply) => self.write_lists(&mutation, reply, now),
             Work::Settle(reply) => self.answer(reply, Ok(now)),
+            Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased),
+            Work::Refresh(ads) => self.refresh(ads),
         }
     }
 
@@ -93,7 +96,7 @@ impl Writer {
         if !written.facts.is_empty() {
             self.journal(Shard::CATALOG, written.facts, now);
             self.regrant(mutation, &written.answer, now);
-            self.shelf_is_old |= touched(&self.live.catalog(), &written.answer).next().is_some();
+            self.show(&written.answer);
         }
         self.answer(reply, Ok(written.answer));
     }
@@ -104,9 +107,34 @@ impl Writer {
             for decision in written.decisions {
                 self.journal(Shard::CATALOG, decision, now);
             }
+            let blocks = Arc::clone(self.live.catalog().rules.blocks());
+            self.indexer.note(self.head, Shown::Blocks(blocks));
             written.answer
         });
         self.answer(reply, answer);
+    }
+
+    /// Shows serving what was written, once it is durable.
+    fn show(&mut self, written: &Resource) {
+        let close = |kind, id, account, status| {
+            Shown::Close(LineId { kind, id, account }, status != ConfiguredStatus::Active)
+        };
+        match written {
+            Resource::Account(row) => {
+                let change = close(LineKind::Account, row.id, row.id, row.configured_status());
+                self.indexer.note(self.head, change);
+            }
+            Resource::Campaign(row) => {
+                let change =
+                    close(LineKind::Campaign, row.id, row.account_id, row.configured_status());
+                self.indexer.note(self.head, change);
+            }
+            Resource::Endpoint(_) => {}
+            Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => {
+                let ads = touched(&self.live.catalog(), written).collect();
+                self.refresh(ads);
+            }
+        }
     }
 
     /// Grants anew what a write may have changed: the line's budget. A new line waits for the end of the

@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use prost::Message;
 
+use crate::decide::index::Rebased;
 use crate::decide::purse::LineId;
-use crate::decide::shelf::Shelf;
 use crate::journal::{
     BLOCK_BYTES_MAX, Block, BlockBuilder, BlockHash, LogError, Outcome, ShardLog, Ticket, Wake,
 };
 use crate::node::dice::SeededDice;
+use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
 use crate::state::Stamp;
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
@@ -40,6 +41,10 @@ pub enum Work {
     Mutate(Box<Mutation>, Reply<Resource>),
     /// A write to the operator's lists or rules; answered with the entries or rules there are now.
     MutateLists(Box<ListMutation>, Reply<u32>),
+    /// Segments of the index that were merged behind.
+    Rebased(Box<Rebased>),
+    /// Ads whose rows must be built anew.
+    Refresh(Vec<u64>),
     /// Nothing: answered with the journal's time once all that came before it is durable.
     Settle(Reply<Moment>),
 }
@@ -84,10 +89,7 @@ pub struct Writer {
     ungranted: Vec<LineId>,
     outbox: VecDeque<u64>,
     minute: u32,
-    shelf_is_old: bool,
-    /// The next shelf and the batch that must be durable before serving may see it: the ids of writes
-    /// that a crash undoes are given again, to others.
-    next_shelf: Option<(BatchNo, Arc<Shelf>)>,
+    indexer: Indexer,
     dice: SeededDice,
     stopped: bool,
 }
@@ -111,6 +113,7 @@ impl Writer {
             hashes[shard.index()] = tail.hash;
         }
         let durable = log.last_batch();
+        let indexer = Indexer::of(&live);
         let mut writer = Self {
             live,
             log,
@@ -126,8 +129,7 @@ impl Writer {
             ungranted: Vec::new(),
             outbox: resume.outbox.into(),
             minute: 0,
-            shelf_is_old: false,
-            next_shelf: None,
+            indexer,
             dice,
             stopped: false,
         };
@@ -148,10 +150,8 @@ impl Writer {
         }
         self.grant_written(now);
         self.cut();
-        if self.shelf_is_old && self.next_shelf.is_none() {
-            self.shelf_is_old = false;
-            self.next_shelf = Some((self.head, Arc::new(Shelf::of(&self.live.catalog()))));
-        }
+        let outgrown = self.live.take_outgrown();
+        self.refresh(outgrown);
         self.complete();
     }
 
@@ -179,6 +179,18 @@ impl Writer {
     /// Sets what is called whenever a step may find something finished.
     pub fn on_completion(&mut self, wake: Wake) {
         self.log.on_completion(wake);
+    }
+
+    /// Lets this merge what is new in the index, instead of the writer itself.
+    pub(in crate::node) fn use_rebaser(&mut self, rebaser: Rebaser) {
+        self.indexer.use_rebaser(rebaser);
+    }
+
+    /// Builds the rows of these ads anew, by what the catalog says now.
+    fn refresh(&mut self, ads: Vec<u64>) {
+        for ad in ads {
+            self.indexer.note(self.head, ad_change(&self.live, ad));
+        }
     }
 
     /// Returns the log, to read what it holds.
@@ -263,9 +275,7 @@ impl Writer {
                 Outcome::Unknown => self.resolve(sent.block),
             }
         }
-        if let Some((_, shelf)) = self.next_shelf.take_if(|(batch, _)| *batch <= self.durable) {
-            self.live.shelf.store(shelf);
-        }
+        self.indexer.publish(&self.live, self.durable, self.latest);
         self.tell();
     }
 

@@ -6,19 +6,21 @@ use crate::rpc::limits::{
 };
 use crate::rpc::parse::field::{
     Path, at_most, country, interest, key, language, number, optional_text, optional_variant,
-    place, region, required, text, variant, version,
+    place, region, required, text, token, variant, version,
 };
 use crate::tokens::{Sealer, viewer_number};
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Profile, key_value};
+use crate::types::time::Moment;
 
-/// Returns one tray's request. The pseudonym becomes a number under the feed's link key here; nothing
-/// behind the door sees it.
+/// Returns one tray's request. The pseudonym becomes a number under the feed's link key here, or the
+/// frequency token gives back the number that it was sealed with; nothing behind the door sees either.
 pub(in crate::rpc) fn ad_request(
     wire: Option<v1::AdRequest>,
     feed: u32,
     sealer: &Sealer,
+    now: Moment,
 ) -> Result<AdRequest, Refusal> {
     let path = Path::root("ad_request");
     let wire = required(wire, path)?;
@@ -38,9 +40,18 @@ pub(in crate::rpc) fn ad_request(
     let viewer_path = path.field("viewer");
     let wire_viewer = wire.viewer.unwrap_or_default();
     let pseudonym = viewer_path.field("pseudonym");
-    let viewer = viewer(&wire_viewer.pseudonym, feed, sealer, pseudonym)?;
+    let named = viewer(&wire_viewer.pseudonym, feed, sealer, pseudonym)?;
+    let token_path = path.field("frequency_token");
+    let viewer = match named {
+        Some(_) if !wire.frequency_token.is_empty() => {
+            let message = "goes with no pseudonym: send one of the two";
+            return Err(token_path.refuse(Reason::FieldInvalid, message));
+        }
+        Some(number) => Some(number),
+        None => unnamed(&wire.frequency_token, feed, sealer, now, token_path)?,
+    };
     let profile = profile(&wire_viewer, viewer_path)?;
-    let (named, ads_in_session) = (viewer.is_some(), wire.ads_in_session);
+    let (named, ads_in_session) = (named.is_some(), wire.ads_in_session);
     let posts = posts as u16;
     Ok(AdRequest { placement, viewer, named, profile, posts, positions, ads_in_session })
 }
@@ -70,6 +81,26 @@ fn viewer(pseudonym: &str, feed: u32, sealer: &Sealer, path: Path) -> Result<Opt
     let link = sealer.ring().link(feed);
     let link = link.ok_or_else(|| Refusal::new(Reason::Unavailable, "", message))?;
     Ok(Some(viewer_number(link, pseudonym)))
+}
+
+/// Returns the number that a frequency token stands for; `None` without one: a viewer never met.
+fn unnamed(
+    sealed: &[u8],
+    feed: u32,
+    sealer: &Sealer,
+    now: Moment,
+    path: Path,
+) -> Result<Option<u64>, Refusal> {
+    if sealed.is_empty() {
+        return Ok(None);
+    }
+    let opened = sealer.open_frequency(sealed, now.seconds());
+    let opened = opened.map_err(|refusal| token(refusal, path))?;
+    if opened.feed != feed {
+        let message = "was given to another feed: send none, and keep the one of the answer";
+        return Err(path.refuse(Reason::TokenForeign, message));
+    }
+    Ok(Some(opened.viewer))
 }
 
 /// Returns what is known of the viewer. A feed that tells a thing twice tells it once: its lists come
@@ -163,9 +194,11 @@ fn utc_offset(wire: Option<i32>, path: Path) -> Result<Option<i16>, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::parse::samples::{FEED, sealer};
+    use crate::rpc::parse::samples::{FEED, NOW, sealer};
     use crate::types::iso::{country_code, language_code};
+    use crate::types::time::DAY_MS;
     use crate::types::token::pack_region;
+    use crate::types::token::{FrequencyToken, ViewToken};
 
     #[test]
     fn a_whole_request_becomes_codes() {
@@ -229,7 +262,40 @@ mod tests {
         check("ad_request.viewer.interests[3]", |r| viewer(r).interests.push(0));
         check("ad_request.viewer.interests[3]", |r| viewer(r).interests.push(65_536));
         check("ad_request.viewer.interests", |r| viewer(r).interests = vec![1; 257]);
-        assert_eq!(ad_request(None, FEED, &sealer()).unwrap_err().field, "ad_request");
+        assert_eq!(ad_request(None, FEED, &sealer(), NOW).unwrap_err().field, "ad_request");
+    }
+
+    #[test]
+    fn a_frequency_token_stands_for_a_viewer_without_a_pseudonym() {
+        let request = parse(with_token(FEED)).unwrap();
+        assert_eq!((request.viewer, request.named), (Some(77), false));
+        let named = parse(whole()).unwrap();
+        assert!(named.named && named.viewer != Some(77));
+    }
+
+    #[test]
+    fn a_frequency_token_that_is_not_this_viewers_is_refused_by_name() {
+        let refused = |wire: v1::AdRequest, now| {
+            let refusal = ad_request(Some(wire), FEED, &sealer(), now).unwrap_err();
+            assert_eq!(refusal.field, "ad_request.frequency_token");
+            refusal.reason
+        };
+        let with =
+            |bytes: Vec<u8>| v1::AdRequest { frequency_token: bytes.into(), ..with_token(FEED) };
+        assert_eq!(refused(with_token(FEED + 1), NOW), Reason::TokenForeign);
+        assert!(ad_request(Some(with_token(FEED)), FEED, &sealer(), last()).is_ok());
+        assert_eq!(refused(with_token(FEED), last().plus_ms(1)), Reason::TokenExpired);
+        assert_eq!(refused(with(vec![1; 5]), NOW), Reason::TokenMalformed);
+        let view = sealer().seal_view(&ViewToken { feed: FEED, ..ViewToken::default() });
+        assert_eq!(refused(with(view.to_vec()), NOW), Reason::TokenMalformed);
+        let mut forged = with_token(FEED).frequency_token.to_vec();
+        forged[20] ^= 1;
+        assert_eq!(refused(with(forged), NOW), Reason::TokenForged);
+        let viewer = whole().viewer;
+        assert_eq!(
+            refused(v1::AdRequest { viewer, ..with_token(FEED) }, NOW),
+            Reason::FieldInvalid
+        );
     }
 
     #[test]
@@ -257,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_feed_without_a_key_is_not_served_under_anothers() {
-        let refusal = ad_request(Some(whole()), FEED + 1, &sealer()).unwrap_err();
+        let refusal = ad_request(Some(whole()), FEED + 1, &sealer(), NOW).unwrap_err();
         assert_eq!(refusal.reason, Reason::Unavailable);
     }
 
@@ -292,12 +358,23 @@ mod tests {
         }
     }
 
+    /// Returns a request of a viewer without a pseudonym, with a token given to a feed.
+    fn with_token(feed: u32) -> v1::AdRequest {
+        let token = FrequencyToken { viewer: 77, feed, issued: NOW.seconds() };
+        let frequency_token = sealer().seal_frequency(&token).to_vec().into();
+        v1::AdRequest { frequency_token, viewer: None, ..whole() }
+    }
+
+    fn last() -> Moment {
+        NOW.plus_ms(31 * DAY_MS - 1)
+    }
+
     fn viewer(request: &mut v1::AdRequest) -> &mut v1::ViewerContext {
         request.viewer.as_mut().unwrap()
     }
 
     fn parse(wire: v1::AdRequest) -> Result<AdRequest, Refusal> {
-        ad_request(Some(wire), FEED, &sealer())
+        ad_request(Some(wire), FEED, &sealer(), NOW)
     }
 
     fn check(field: &str, spoil: impl Fn(&mut v1::AdRequest)) {

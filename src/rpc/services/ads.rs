@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::node::Node;
+use crate::node::{self, Node};
 use crate::rpc::errors::refused_item;
 use crate::rpc::parse::ads::ad_request;
 use crate::rpc::services::{Answer, Answers, Policies, caller};
@@ -27,8 +27,9 @@ impl AdService for Ads {
         request: Request<v1::RequestAdsRequest>,
     ) -> Answer<v1::RequestAdsResponse> {
         let feed = self.feed(&request)?;
-        let slots = feed.slots(request.into_inner().ad_request)?;
-        Ok(Response::new(v1::RequestAdsResponse { slots, ..Default::default() }))
+        let node::Answer { slots, frequency_token } =
+            feed.answer(request.into_inner().ad_request)?;
+        Ok(Response::new(v1::RequestAdsResponse { slots, frequency_token }))
     }
 
     type StreamAdsStream = Answers<v1::StreamAdsResponse>;
@@ -41,8 +42,10 @@ impl AdService for Ads {
         let feed = self.feed(&request)?;
         let answer = move |wire: v1::StreamAdsRequest| {
             let sequence = wire.sequence;
-            match feed.slots(wire.ad_request) {
-                Ok(slots) => v1::StreamAdsResponse { sequence, slots, ..Default::default() },
+            match feed.answer(wire.ad_request) {
+                Ok(node::Answer { slots, frequency_token }) => {
+                    v1::StreamAdsResponse { sequence, slots, frequency_token, error: None }
+                }
                 Err(refusal) => v1::StreamAdsResponse {
                     sequence,
                     error: Some(refused_item(&refusal)),
@@ -73,8 +76,8 @@ struct Feed {
 }
 
 impl Feed {
-    fn slots(&self, wire: Option<v1::AdRequest>) -> Result<Vec<v1::Slot>, Refusal> {
-        let request = ad_request(wire, self.id, &self.node.opener())?;
+    fn answer(&self, wire: Option<v1::AdRequest>) -> Result<node::Answer, Refusal> {
+        let request = ad_request(wire, self.id, &self.node.opener(), self.node.now())?;
         Ok(self.node.request_ads(self.id, &self.policy, &request))
     }
 }

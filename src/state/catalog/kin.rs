@@ -2,6 +2,7 @@
 //!
 //! Derived from the rows by the same fold, so it is not kept on disk.
 
+use crate::types::hash::category_number;
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::proto::v1::{
     Account, Ad, AdSet, Budget, Business, Campaign, CapEvent, ChannelEndpoint, ConfiguredStatus,
@@ -23,6 +24,8 @@ pub struct Family {
     pub endpoint: u64,
     /// The business of that endpoint.
     pub business: u64,
+    /// Number of the business's category; 0: none.
+    pub category: u64,
     /// Whether the account has a spend limit, the campaign a budget, the ad set a budget.
     pub limited: [bool; 3],
     /// See [`Family::cap_hours`].
@@ -178,6 +181,8 @@ pub struct Kin {
     accounts: Vec<AccountKin>,
     /// By business: its account.
     businesses: Vec<u32>,
+    /// By business: the number of its category.
+    categories: Vec<u64>,
     /// By endpoint: its business.
     endpoints: Vec<u32>,
     campaigns: Vec<CampaignKin>,
@@ -222,6 +227,8 @@ impl Kin {
     pub(super) fn put_business(&mut self, row: &Business) {
         let account = number(IdKind::Account, row.account_id);
         *slot(&mut self.businesses, number(IdKind::Business, row.id)) = account;
+        let category = category_number(&row.category);
+        *slot(&mut self.categories, number(IdKind::Business, row.id)) = category;
     }
 
     pub(super) fn put_endpoint(&mut self, row: &ChannelEndpoint) {
@@ -326,6 +333,7 @@ impl Kin {
             account: id(IdKind::Account, campaign.account),
             endpoint: id(IdKind::Endpoint, kin.endpoint),
             business: id(IdKind::Business, business),
+            category: self.categories.get(business as usize).copied().unwrap_or_default(),
             limited: [account.limited, campaign.limited, ad_set.limited],
             caps: ad_set.caps,
         })

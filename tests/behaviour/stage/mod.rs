@@ -10,7 +10,7 @@ use munadi::channels::{Channel, FoundClick, find_click};
 use munadi::journal::memory::{MemoryDisk, MemoryLog};
 use munadi::journal::{Outcome, ShardLog};
 use munadi::node::writer::{Work, Writer};
-use munadi::node::{Front, Opened, open};
+use munadi::node::{Answer, Front, Opened, open};
 use munadi::report::query::Query;
 use munadi::tokens::{KeyRing, contact_number, conversation_id, message_number, viewer_number};
 use munadi::types::ids::{BatchNo, JournalId, SeqVector};
@@ -185,13 +185,17 @@ impl Stage {
             profile: Profile { country: letters("MX"), ..Profile::default() },
             posts: 3,
             positions: Vec::new(),
-            named: true,
+            named: !name.is_empty(),
             ads_in_session: 0,
         }
     }
 
-    pub(crate) fn ask(&self, request: &AdRequest) -> Vec<Slot> {
+    pub(crate) fn tray(&self, request: &AdRequest) -> Answer {
         self.front.request_ads(FEED, &self.policy, request, self.now)
+    }
+
+    pub(crate) fn ask(&self, request: &AdRequest) -> Vec<Slot> {
+        self.tray(request).slots
     }
 
     /// Returns what fills the only slot of a tray.

@@ -25,7 +25,7 @@ pub(crate) struct Offer {
     /// Daily and lifetime budget of the ad set.
     pub(crate) ad_set: (Option<i64>, Option<i64>),
     pub(crate) spend_limit: Option<i64>,
-    pub(crate) cap: Option<FrequencyCap>,
+    pub(crate) caps: Vec<FrequencyCap>,
     pub(crate) targeting: Targeting,
     pub(crate) start: Option<i64>,
     pub(crate) end: Option<i64>,
@@ -44,7 +44,7 @@ impl Default for Offer {
             campaign: (Some(1_000_000_000_000), None),
             ad_set: (None, None),
             spend_limit: None,
-            cap: None,
+            caps: Vec::new(),
             targeting: Targeting::default(),
             start: None,
             end: None,
@@ -110,7 +110,7 @@ impl Offer {
             billing_event: self.billing.into(),
             bid: Some(self.money(self.bid * many)),
             budget: self.budget(self.ad_set),
-            frequency_caps: self.cap.into_iter().collect(),
+            frequency_caps: self.caps.clone(),
             start_time: time(self.start),
             end_time: time(self.end),
             ..AdSet::default()

@@ -1,4 +1,4 @@
-//! Prices of a tray: the best bids by value, each paying what the next one would have.
+//! What an ad is worth and what one of its events costs: bids, rates and prices of 1,000 impressions.
 
 use crate::decide::board::Rates;
 use crate::types::proto::v1::BillingEvent;

@@ -1,0 +1,265 @@
+//! What the index holds of one live ad: numbers to score and judge it by, and where its texts are.
+
+use crate::decide::auction::value_of;
+use crate::decide::board::{
+    AdNow, Board, LineNumbers, MULTIPLIER_ONE, Rates, multiplier_with_room,
+};
+use crate::decide::onlooker::{Cap, Passing};
+use crate::decide::target::Target;
+use crate::state::catalog::{Catalog, Packed};
+use crate::types::ids::{IdKind, mint, number_of};
+use crate::types::proto::v1::{
+    Ad, AdSet, BillingEvent, Business, ChannelEndpoint, EffectiveStatus,
+};
+use crate::types::request::Policy;
+use crate::types::time::Moment;
+
+/// Most caps of one ad set.
+pub const CAPS_MAX: usize = 4;
+
+/// One ad as selection reads it. Numbers, not ids: they index the board.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Ceiling for one billed event (for impressions: 1,000), micros.
+    pub bid: i64,
+    /// Hash of the business's category; 0: none, never separated.
+    pub category: u64,
+    /// The ad.
+    pub ad: u32,
+    /// Its ad set.
+    pub ad_set: u32,
+    /// Its campaign.
+    pub campaign: u32,
+    /// Its account.
+    pub account: u32,
+    /// The business it is of.
+    pub business: u32,
+    /// Where its [`Extra`] is.
+    pub(super) extra: u32,
+    /// The row is live while the board says the same.
+    pub epoch: u16,
+    /// Categories of the operator's policy, a bit each.
+    pub policy: u16,
+    pub(super) billing: u8,
+}
+
+// One cache line holds an entry; a catalog of three million ads holds three million of them.
+const _: () = assert!(size_of::<Entry>() == 48);
+
+/// What an ad is worth for one viewer now.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Worth {
+    /// Bid x multiplier x predicted action rate, micros for 1,000 impressions.
+    pub value: i64,
+    /// What the feed loses by it, in the same unit: never above zero.
+    pub quality: i64,
+}
+
+impl Worth {
+    /// Returns what ads are ordered by.
+    pub const fn total(self) -> i64 {
+        self.value + self.quality
+    }
+}
+
+impl Entry {
+    /// Returns what is paid for.
+    pub fn billing(&self) -> BillingEvent {
+        BillingEvent::try_from(i32::from(self.billing)).unwrap_or_default()
+    }
+
+    /// Returns the lines that a charge draws on.
+    pub const fn lines(&self) -> LineNumbers {
+        LineNumbers([self.account, self.campaign, self.ad_set])
+    }
+
+    /// Returns the ad's id.
+    pub const fn ad_id(&self) -> u64 {
+        mint(IdKind::Ad, self.ad as u64)
+    }
+
+    /// Returns the ad set's id.
+    pub const fn ad_set_id(&self) -> u64 {
+        mint(IdKind::AdSet, self.ad_set as u64)
+    }
+
+    /// Returns the business's id.
+    pub const fn business_id(&self) -> u64 {
+        mint(IdKind::Business, self.business as u64)
+    }
+
+    /// Returns what the ad is worth at a multiplier.
+    pub fn worth(&self, now: &AdNow, multiplier: u32, policy: &Policy) -> Worth {
+        let value = paced(value_of(self.billing(), self.bid, now.rates), multiplier);
+        // What a thousand showings of it cost the feed in viewers who hide it.
+        let hidden = i128::from(policy.hide_cost_micros) * 1_000 * i128::from(now.hide);
+        let quality = -(hidden / i128::from(u16::MAX));
+        Worth { value, quality: i64::try_from(quality).unwrap_or(i64::MIN / 4) }
+    }
+
+    /// Returns what the viewer's checks need to know.
+    pub fn passing<'a>(&self, extra: &'a Extra) -> Passing<'a> {
+        Passing {
+            ad: self.ad_id(),
+            ad_set: self.ad_set_id(),
+            business: self.business_id(),
+            category: self.category,
+            caps: extra.caps(),
+        }
+    }
+}
+
+fn paced(value: i64, multiplier: u32) -> i64 {
+    (i128::from(value) * i128::from(multiplier) / i128::from(MULTIPLIER_ONE)) as i64
+}
+
+/// What few ads differ in: when they run, and how often they may be seen.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Extra {
+    /// Serving starts, milliseconds.
+    pub start_ms: i64,
+    /// Serving ends, milliseconds; `i64::MAX`: never.
+    pub end_ms: i64,
+    caps: [Cap; CAPS_MAX],
+    capped: u8,
+}
+
+impl Extra {
+    fn of(ad_set: &AdSet) -> Self {
+        let ms = |time: &prost_types::Timestamp| {
+            time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000)
+        };
+        let mut caps = [Cap::default(); CAPS_MAX];
+        caps.iter_mut().zip(Cap::of(ad_set)).for_each(|(place, cap)| *place = cap);
+        Self {
+            start_ms: ad_set.start_time.as_ref().map_or(i64::MIN, ms),
+            end_ms: ad_set.end_time.as_ref().map_or(i64::MAX, ms),
+            caps,
+            capped: ad_set.frequency_caps.len().min(CAPS_MAX) as u8,
+        }
+    }
+
+    /// Returns the caps.
+    pub fn caps(&self) -> &[Cap] {
+        &self.caps[..usize::from(self.capped)]
+    }
+
+    /// Tells whether the ad runs at this moment.
+    pub const fn runs(&self, now: Moment) -> bool {
+        self.start_ms <= now.0 && now.0 < self.end_ms
+    }
+}
+
+/// Where the texts of an ad are: the versions that its row was built from, as the catalog keeps them.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The ad.
+    pub ad: Packed<Ad>,
+    /// Its ad set.
+    pub ad_set: Packed<AdSet>,
+    /// The business it is of.
+    pub business: Packed<Business>,
+    /// Where that is written to.
+    pub endpoint: Packed<ChannelEndpoint>,
+}
+
+/// An ad on its way into the index.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub(super) entry: Entry,
+    pub(super) extra: Extra,
+    pub(super) source: Source,
+    pub(super) targets: Vec<Target>,
+    pub(super) ceilings: Rates,
+    pub(super) pace_ceiling: u32,
+    /// No viewer's worth of the ad is above this while rates and multiplier stay under their ceilings.
+    pub(super) bound: i64,
+}
+
+impl Draft {
+    /// Returns the draft of an ad in its newest version; `None`: neither it nor its ad set lets it serve,
+    /// or there is no such ad.
+    pub fn of(catalog: &Catalog, ad: u64, board: &Board) -> Option<Self> {
+        // The lines of campaign and account are closed on the board, so that they open at once.
+        let served = matches!(
+            catalog.ad_status(ad),
+            EffectiveStatus::Active
+                | EffectiveStatus::CampaignPaused
+                | EffectiveStatus::AccountPaused
+        );
+        let family = catalog.family(ad).filter(|_| served)?;
+        let source = Source {
+            ad: catalog.ads.packed(ad)?.clone(),
+            ad_set: catalog.ad_sets.packed(family.ad_set)?.clone(),
+            business: catalog.businesses.packed(family.business)?.clone(),
+            endpoint: catalog.endpoints.packed(family.endpoint)?.clone(),
+        };
+        let ad_set = source.ad_set.decode();
+        let review = source.ad.decode().review.unwrap_or_default();
+        let number = |id: u64| number_of(id) as u32;
+        let entry = Entry {
+            bid: ad_set.bid.as_ref().map_or(0, |bid| bid.micros),
+            category: family.category,
+            ad: number(ad),
+            ad_set: number(family.ad_set),
+            campaign: number(family.campaign),
+            account: number(family.account),
+            business: number(family.business),
+            extra: 0,
+            epoch: board.ad(ad).epoch,
+            policy: review.categories.iter().fold(0, |mask, category| mask | 1 << (category & 15)),
+            billing: ad_set.billing_event() as u8,
+        };
+        Some(Self::with_targets(entry, source, &ad_set, board))
+    }
+
+    /// Returns the draft of a row, bound anew by the board's rates of now.
+    pub(super) fn from_source(entry: Entry, source: Source, board: &Board) -> Self {
+        let ad_set = source.ad_set.decode();
+        Self::with_targets(entry, source, &ad_set, board)
+    }
+
+    fn with_targets(entry: Entry, source: Source, ad_set: &AdSet, board: &Board) -> Self {
+        let ceilings = board.ad(entry.ad.into()).rates.with_room();
+        let pace_ceiling = multiplier_with_room(board.multiplier(entry.ad_set.into()));
+        let bound = paced(value_of(entry.billing(), entry.bid, ceilings), pace_ceiling);
+        let (extra, targets) = (Extra::of(ad_set), Target::of(ad_set));
+        Self { entry, extra, source, targets, ceilings, pace_ceiling, bound }
+    }
+
+    /// Returns what selection reads.
+    pub const fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Returns when the ad runs and how often it may be seen.
+    pub const fn extra(&self) -> &Extra {
+        &self.extra
+    }
+
+    /// Returns its conjunctions.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// Returns the ad's number.
+    pub const fn ad(&self) -> u32 {
+        self.entry.ad
+    }
+
+    /// Gives the rows an epoch.
+    pub const fn set_epoch(&mut self, epoch: u16) {
+        self.entry.epoch = epoch;
+    }
+
+    /// Notes on the board what the bounds of the rows allow for. `fresh`: they replace all rows of the ad.
+    pub fn note_ceilings(&self, board: &Board, fresh: bool) {
+        let ad = self.entry.ad.into();
+        if fresh {
+            board.set_ceilings(ad, self.ceilings);
+        } else {
+            board.lower_ceilings(ad, self.ceilings);
+        }
+        board.lower_pace_ceiling(self.entry.ad_set.into(), self.pace_ceiling);
+    }
+}

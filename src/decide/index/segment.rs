@@ -1,0 +1,244 @@
+//! A segment: the rows of some ads in descending order of what they can be worth, immutable.
+
+use std::cmp::Reverse;
+
+use crate::decide::board::Board;
+use crate::decide::index::checks::{self, Checks};
+use crate::decide::index::columns::{ListColumn, SmallColumn, WORD};
+use crate::decide::index::row::{Draft, Entry, Extra, Source};
+use crate::decide::target::{TRAITS, Target, cell_place};
+use crate::state::Map;
+
+/// Values of each trait, "not told" included, by [`crate::decide::target::Trait`].
+const TRAIT_VALUES: [usize; TRAITS] = [8, 4, 5, 5, 5, 6, 3];
+
+/// Which conjunctions a segment takes in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// Those that name this country.
+    Country(u16),
+    /// Those that name none.
+    Worldwide,
+    /// All of them; the country is one column more.
+    Mixed,
+}
+
+impl Scope {
+    fn takes(self, target: &Target) -> bool {
+        match self {
+            Self::Country(country) => target.countries.contains(&country),
+            Self::Worldwide => target.countries.is_empty(),
+            Self::Mixed => true,
+        }
+    }
+}
+
+/// Rows of the lists that columns are made of.
+pub(super) const COUNTRY: usize = 0;
+pub(super) const LANGUAGE: usize = 1;
+pub(super) const HOUR: usize = 2;
+pub(super) const PLACE: usize = 3;
+pub(super) const TAG: usize = 4;
+/// How many list columns there are; the most selective one is asked last, when most blocks are empty.
+pub(super) const LISTS: usize = 5;
+
+/// A row is one conjunction of one ad; rows of an ad stand side by side.
+#[derive(Debug, Default)]
+pub struct Segment {
+    pub(super) entries: Box<[Entry]>,
+    sources: Box<[Source]>,
+    extras: Box<[Extra]>,
+    /// The entry of each row; empty: each has one row.
+    entry_of: Box<[u32]>,
+    /// What no row of a word and none behind it can be worth more than, micros for 1,000 impressions.
+    pub(super) bounds: Box<[i64]>,
+    pub(super) rows: usize,
+    pub(super) traits: [SmallColumn; TRAITS],
+    pub(super) lists: [ListColumn; LISTS],
+    pub(super) checks: Option<Checks>,
+}
+
+/// One row while a segment is built.
+struct Picked<'a> {
+    entry: u32,
+    target: &'a Target,
+}
+
+impl Segment {
+    /// Returns the segment of those conjunctions of the drafts that the scope takes.
+    pub(super) fn build<'a>(drafts: impl Iterator<Item = &'a Draft>, scope: Scope) -> Self {
+        let taken = |draft: &&Draft| draft.targets.iter().any(|target| scope.takes(target));
+        let mut drafts: Vec<&Draft> = drafts.filter(taken).collect();
+        // Equal bounds stand in a fixed order, so that equal drafts make equal segments.
+        drafts.sort_unstable_by_key(|draft| (Reverse(draft.bound), draft.entry.ad));
+        let mut picked = Vec::with_capacity(drafts.len());
+        for (entry, draft) in (0..).zip(&drafts) {
+            let targets = draft.targets.iter().filter(|target| scope.takes(target));
+            picked.extend(targets.map(|target| Picked { entry, target }));
+        }
+        let (extras, extra_of) = intern(&drafts);
+        let entry = |(draft, extra): (&&Draft, u32)| Entry { extra, ..draft.entry };
+        let bound = |rows: &[Picked<'_>]| drafts[rows[0].entry as usize].bound;
+        let columns = Columns::of(&picked, scope);
+        Self {
+            entries: drafts.iter().zip(extra_of).map(entry).collect(),
+            sources: drafts.iter().map(|draft| draft.source.clone()).collect(),
+            extras,
+            entry_of: if picked.len() == drafts.len() {
+                Box::default()
+            } else {
+                picked.iter().map(|row| row.entry).collect()
+            },
+            bounds: picked.chunks(WORD).map(bound).collect(),
+            rows: picked.len(),
+            traits: columns.traits,
+            lists: columns.lists,
+            checks: Some(columns.checks),
+        }
+    }
+
+    /// Returns the drafts of the rows that are still live, bound anew by the board's rates of now.
+    pub(super) fn drafts<'a>(&'a self, board: &'a Board) -> impl Iterator<Item = Draft> + 'a {
+        let live = |(entry, _): &(&Entry, _)| board.ad(entry.ad.into()).epoch == entry.epoch;
+        let rows = self.entries.iter().zip(&self.sources).filter(live);
+        rows.map(|(entry, source)| Draft::from_source(*entry, source.clone(), board))
+    }
+
+    /// Returns how many ads it has, dead ones included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Tells whether it has no ads.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Returns an ad by its place.
+    pub fn entry(&self, at: u32) -> &Entry {
+        &self.entries[at as usize]
+    }
+
+    /// Returns all ads, in descending order of what they can be worth.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Returns when an ad runs and how often it may be seen.
+    pub fn extra(&self, entry: &Entry) -> &Extra {
+        &self.extras[entry.extra as usize]
+    }
+
+    /// Returns where an ad's texts are.
+    pub fn source(&self, at: u32) -> &Source {
+        &self.sources[at as usize]
+    }
+
+    /// Returns the entry of a row.
+    pub(super) fn entry_of(&self, row: usize) -> u32 {
+        self.entry_of.get(row).copied().unwrap_or(row as u32)
+    }
+
+    /// Returns the bytes that it holds, beside the texts that the catalog shares with it.
+    pub fn bytes(&self) -> usize {
+        let traits: usize = self.traits.iter().map(SmallColumn::bytes).sum();
+        let lists: usize = self.lists.iter().map(ListColumn::bytes).sum();
+        let checks = self.checks.as_ref().map_or(0, Checks::bytes);
+        size_of_val(&*self.entries)
+            + size_of_val(&*self.sources)
+            + size_of_val(&*self.extras)
+            + size_of_val(&*self.entry_of)
+            + size_of_val(&*self.bounds)
+            + traits
+            + lists
+            + checks
+    }
+}
+
+/// Returns each different extra once, and which one each draft has.
+fn intern(drafts: &[&Draft]) -> (Box<[Extra]>, Vec<u32>) {
+    let mut known = Map::<Extra, u32>::default();
+    let mut extras = Vec::new();
+    let number = |draft: &&Draft| {
+        *known.entry(draft.extra).or_insert_with(|| {
+            extras.push(draft.extra);
+            extras.len() as u32 - 1
+        })
+    };
+    let of = drafts.iter().map(number).collect();
+    (extras.into(), of)
+}
+
+/// The columns of a segment.
+struct Columns {
+    traits: [SmallColumn; TRAITS],
+    lists: [ListColumn; LISTS],
+    checks: Checks,
+}
+
+impl Columns {
+    fn of(picked: &[Picked<'_>], scope: Scope) -> Self {
+        let rows = picked.len();
+        let trait_of = |which: usize| {
+            let mask = |row: usize| picked[row].target.traits[which];
+            SmallColumn::of(rows, TRAIT_VALUES[which], mask)
+        };
+        let groups = selective_groups(picked);
+        let mut checks = checks::Builder::default();
+        picked.iter().zip(&groups).for_each(|(row, group)| checks.push(row.target, *group));
+        let tags = |row: usize| {
+            groups[row].map_or(&[][..], |group| picked[row].target.groups[group].as_slice())
+        };
+        let list = |values: &dyn Fn(&Target) -> Vec<u64>| {
+            let lists: Vec<_> = picked.iter().map(|row| values(row.target)).collect();
+            ListColumn::of(rows, |row| &lists[row])
+        };
+        let wide = |values: &[u16]| values.iter().map(|value| u64::from(*value)).collect();
+        let countries = match scope {
+            Scope::Country(_) | Scope::Worldwide => ListColumn::default(),
+            Scope::Mixed => list(&|target| wide(&target.countries)),
+        };
+        Self {
+            traits: std::array::from_fn(trait_of),
+            lists: [
+                countries,
+                list(&|target| wide(&target.languages)),
+                list(&|target| target.hours.map_or_else(Vec::new, open_hours)),
+                list(&places),
+                ListColumn::of(rows, tags),
+            ],
+            checks: checks.finish(),
+        }
+    }
+}
+
+/// Returns for each row which of its groups of tags the fewest rows name: that one is the column's, and
+/// the others are asked of what the columns leave.
+fn selective_groups(picked: &[Picked<'_>]) -> Vec<Option<usize>> {
+    let mut named = Map::<u64, u32>::default();
+    let tags = picked.iter().flat_map(|row| row.target.groups.iter().flatten());
+    tags.for_each(|tag| *named.entry(*tag).or_default() += 1);
+    let reach = |group: &Vec<u64>| -> u64 {
+        group.iter().map(|tag| u64::from(named.get(tag).copied().unwrap_or_default())).sum()
+    };
+    let best = |row: &Picked<'_>| {
+        let groups = row.target.groups.iter().enumerate();
+        groups.min_by_key(|(_, group)| reach(group)).map(|(at, _)| at)
+    };
+    picked.iter().map(best).collect()
+}
+
+fn open_hours(hours: [u64; 3]) -> Vec<u64> {
+    let open = |hour: &u64| hours[*hour as usize / WORD] >> (hour % WORD as u64) & 1 == 1;
+    (0..7 * 24).filter(open).collect()
+}
+
+/// Returns the places that a target may match at: its own, and the cells that its circles touch.
+fn places(target: &Target) -> Vec<u64> {
+    let mut places = target.places.clone();
+    let cells = target.circles.iter().flat_map(|circle| circle.cells());
+    places.extend(cells.map(cell_place));
+    places.sort_unstable();
+    places.dedup();
+    places
+}

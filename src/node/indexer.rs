@@ -1,0 +1,215 @@
+//! Keeping the index: what the writer changed becomes visible to serving once it is durable, before it is
+//! acknowledged. Large merges happen behind, where there is a thread for them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread::Builder;
+use std::time::Duration;
+
+use crate::decide::index::{Draft, Index, Rebased};
+use crate::decide::purse::LineId;
+use crate::node::live::{Live, locked};
+use crate::node::queue::Queue;
+use crate::node::writer::Work;
+use crate::state::rules::Blocks;
+use crate::types::ids::{BatchNo, IdKind, mint, number_of};
+use crate::types::time::Moment;
+
+/// How long after a merge the writer has surely published it: what outgrew it meanwhile is then built anew.
+const PUBLISHED_BY_NOW: Duration = Duration::from_millis(100);
+
+/// Merges the fresh ads of an index elsewhere; its work comes back as [`crate::node::writer::Work`].
+pub(in crate::node) type Rebaser = Box<dyn FnMut(Arc<Index>, Moment) + Send>;
+
+/// One change that serving may see once its batch is durable: the ids of writes that a crash undoes are
+/// given again, to others.
+pub(in crate::node) enum Shown {
+    /// An ad in its newest form; `None`: it does not serve any more.
+    Ad(u64, Option<Box<Draft>>),
+    /// Everything under an account, campaign or ad set is paused, or not any more.
+    Close(LineId, bool),
+    /// The operator's rules for policy categories.
+    Blocks(Arc<Blocks>),
+}
+
+/// The writer's side of the index.
+#[derive(Default)]
+pub(in crate::node) struct Indexer {
+    waiting: VecDeque<(BatchNo, Shown)>,
+    /// Which ads are live, a bit for each number.
+    live: Vec<u64>,
+    live_count: usize,
+    rebaser: Option<Rebaser>,
+    /// Fresh segments that are being merged.
+    merging: usize,
+}
+
+impl Indexer {
+    /// Returns the side of a new node's index, whose ads are live by the index.
+    pub(in crate::node) fn of(live: &Live) -> Self {
+        let mut indexer = Self::default();
+        for segment in live.index.load().segments() {
+            segment.entries().iter().for_each(|entry| indexer.mark(entry.ad.into(), true));
+        }
+        live.set_live_ads(indexer.live_count);
+        indexer
+    }
+
+    /// Merges by this from now on, instead of at once.
+    pub(in crate::node) fn use_rebaser(&mut self, rebaser: Rebaser) {
+        self.rebaser = Some(rebaser);
+    }
+
+    /// Takes a change of the batch that is being filled.
+    pub(in crate::node) fn note(&mut self, batch: BatchNo, change: Shown) {
+        self.waiting.push_back((batch, change));
+    }
+
+    /// Shows serving what is durable.
+    pub(in crate::node) fn publish(&mut self, live: &Live, durable: BatchNo, now: Moment) {
+        let mut ads = Vec::new();
+        while let Some((_, change)) = self.waiting.pop_front_if(|(batch, _)| *batch <= durable) {
+            match change {
+                Shown::Ad(ad, draft) => ads.push((number_of(ad), draft)),
+                Shown::Close(line, closed) => live.board_line(line).close(closed),
+                Shown::Blocks(blocks) => live.blocks.store(blocks),
+            }
+        }
+        if !ads.is_empty() {
+            self.publish_ads(live, ads, now);
+        }
+    }
+
+    fn publish_ads(&mut self, live: &Live, ads: Vec<(u64, Option<Box<Draft>>)>, now: Moment) {
+        // Of two versions of an ad in one round the later counts.
+        let last: crate::state::Map<u64, usize> =
+            ads.iter().enumerate().map(|(at, (ad, _))| (*ad, at)).collect();
+        let (mut drafts, mut epochs) = (Vec::new(), Vec::new());
+        for (at, (ad, draft)) in ads.into_iter().enumerate() {
+            if last.get(&ad) != Some(&at) {
+                continue;
+            }
+            // Zero stands for an ad that never was; old rows of the number that comes again are long gone.
+            let epoch = live.board.ad(ad).epoch.checked_add(1).unwrap_or(1);
+            epochs.push((ad, epoch));
+            self.mark(ad, draft.is_some());
+            if let Some(mut draft) = draft {
+                draft.set_epoch(epoch);
+                drafts.push(*draft);
+            }
+        }
+        let index = live.index.load_full();
+        let index = if drafts.is_empty() {
+            index
+        } else {
+            Arc::new(index.with(drafts, &live.board, self.merging))
+        };
+        live.index.store(Arc::clone(&index));
+        // Only now do the old rows go dead: no request finds the ad in neither form.
+        epochs.iter().for_each(|(ad, epoch)| live.board.set_epoch(*ad, *epoch));
+        live.set_live_ads(self.live_count);
+        self.merge(live, index, now);
+    }
+
+    fn merge(&mut self, live: &Live, index: Arc<Index>, now: Moment) {
+        if self.merging > 0 || !index.is_stale() {
+            return;
+        }
+        match &mut self.rebaser {
+            Some(rebaser) => {
+                self.merging = index.fresh_segments();
+                rebaser(index, now);
+            }
+            None => {
+                let rebased = index.rebase(&live.board, now);
+                live.index.store(Arc::new(index.rebased(rebased)));
+            }
+        }
+    }
+
+    /// Takes what was merged behind.
+    pub(in crate::node) fn take(&mut self, live: &Live, rebased: Rebased) {
+        self.merging = 0;
+        let index = live.index.load_full().rebased(rebased);
+        live.index.store(Arc::new(index));
+    }
+
+    fn mark(&mut self, ad: u64, is_live: bool) {
+        let (word, bit) = ((ad / 64) as usize, 1 << (ad % 64));
+        if self.live.len() <= word {
+            self.live.resize(word + 1, 0);
+        }
+        let was_live = self.live[word] & bit != 0;
+        self.live[word] = if is_live { self.live[word] | bit } else { self.live[word] & !bit };
+        self.live_count = self.live_count + usize::from(is_live) - usize::from(was_live);
+    }
+}
+
+impl Live {
+    /// Makes the index anew from the catalog, after recovery: everything in it is durable.
+    pub(in crate::node) fn rebuild_index(&self) {
+        let catalog = self.catalog();
+        let mut drafts = Vec::new();
+        for ad in catalog.ads.ids_after(0) {
+            if let Some(mut draft) = Draft::of(&catalog, ad, &self.board) {
+                draft.set_epoch(1);
+                self.board.set_epoch(ad, 1);
+                drafts.push(draft);
+            }
+        }
+        self.index.store(Arc::new(Index::build(&drafts, &self.board)));
+        self.blocks.store(Arc::clone(catalog.rules.blocks()));
+    }
+
+    /// Returns the ads whose rates have outgrown the bounds of their rows since it was asked last.
+    pub(in crate::node) fn take_outgrown(&self) -> Vec<u64> {
+        std::mem::take(&mut *locked(&self.outgrown))
+    }
+}
+
+/// Starts a thread that merges the index beside the writer, and returns what hands it work. It ends when
+/// that is dropped.
+///
+/// # Errors
+/// When no thread can be started.
+pub(in crate::node) fn merge_behind(live: Arc<Live>, queue: Arc<Queue>) -> io::Result<Rebaser> {
+    let (sender, jobs) = mpsc::channel::<(Arc<Index>, Moment)>();
+    let merge = move || {
+        for (index, now) in jobs {
+            let rebased = index.rebase(&live.board, now);
+            // The old index is large, and gone once nobody serves from it.
+            drop(index);
+            queue.put(Work::Rebased(Box::new(rebased)));
+            std::thread::sleep(PUBLISHED_BY_NOW);
+            let outgrown = outgrown_in(&live, &live.index.load());
+            if !outgrown.is_empty() {
+                queue.put(Work::Refresh(outgrown));
+            }
+        }
+    };
+    Builder::new().name("indexer".into()).spawn(merge)?;
+    Ok(Box::new(move |index, now| {
+        // The thread goes only with the node.
+        let _ = sender.send((index, now));
+    }))
+}
+
+/// Returns the change that shows serving an ad as the catalog has it now.
+pub(in crate::node) fn ad_change(live: &Live, ad: u64) -> Shown {
+    let draft = Draft::of(&live.catalog(), ad, &live.board);
+    Shown::Ad(ad, draft.map(Box::new))
+}
+
+/// Returns the ads of merged segments that have outgrown them while they were made.
+fn outgrown_in(live: &Live, index: &Index) -> Vec<u64> {
+    let entries = index.segments().flat_map(|segment| segment.entries());
+    let grown = |ad: u32, ad_set: u32| {
+        let ceiling = live.board.pace_ceiling(ad_set.into());
+        live.board.outgrown(ad.into()) || live.board.multiplier(ad_set.into()) > ceiling
+    };
+    let grown = entries.filter(|entry| {
+        live.board.ad(entry.ad.into()).epoch == entry.epoch && grown(entry.ad, entry.ad_set)
+    });
+    grown.map(|entry| mint(IdKind::Ad, entry.ad.into())).collect()
+}

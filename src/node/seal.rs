@@ -1,0 +1,116 @@
+//! Sealing: what a feed is handed for a placed ad, with its tokens and its chat link.
+
+use prost::bytes::Bytes;
+
+use crate::channels::{Channel, LinkParts, chat_link};
+use crate::decide::index::{Index, Source};
+use crate::decide::select::Placed;
+use crate::decide::target::parameters;
+use crate::state::credit::timestamp;
+use crate::tokens::{Sealer, prefill_code};
+use crate::types::proto::v1::{BillingEvent, ChatDestination, EntryPoint, PlacedAd, WhyThisAd};
+use crate::types::request::{AdRequest, Policy};
+use crate::types::time::{DAY_MS, Moment};
+use crate::types::token::{ClickToken, FrequencyToken, PackedPrice, ViewToken};
+
+/// What the answers of one tray have in common.
+pub(in crate::node) struct Seal<'a> {
+    pub(in crate::node) index: &'a Index,
+    pub(in crate::node) sealer: &'a Sealer,
+    pub(in crate::node) feed: u32,
+    pub(in crate::node) viewer: u64,
+    pub(in crate::node) policy: &'a Policy,
+    pub(in crate::node) request: &'a AdRequest,
+    pub(in crate::node) now: Moment,
+}
+
+impl Seal<'_> {
+    /// Returns what stands for a viewer without a pseudonym from now on.
+    pub(in crate::node) fn frequency_token(&self) -> Bytes {
+        if self.request.named {
+            return Bytes::new();
+        }
+        let (viewer, feed, issued) = (self.viewer, self.feed, self.now.seconds());
+        Bytes::copy_from_slice(&self.sealer.seal_frequency(&FrequencyToken {
+            viewer,
+            feed,
+            issued,
+        }))
+    }
+
+    /// Returns what the feed is handed for an ad.
+    pub(in crate::node) fn seal(&self, placed: &Placed, position: u16, view: u64) -> PlacedAd {
+        let profile = &self.request.profile;
+        let ad = placed.entry.ad_id();
+        let issued = self.now.seconds();
+        let token = ViewToken {
+            view,
+            ad,
+            viewer: self.viewer,
+            feed: self.feed,
+            issued,
+            show_by: self.policy.show_by_s,
+            price_micros: placed.price,
+            billing: placed.entry.billing() as u8,
+            p_tap: placed.rates.tap,
+            p_chat: placed.rates.chat,
+            position: position as u8,
+            placement: self.request.placement as u8,
+            country: profile.country.to_be_bytes(),
+            region: profile.region,
+            age_gender: profile.age_band << 4 | profile.gender,
+            os_device: profile.os << 4 | profile.device_class,
+            arm: 0,
+            ghost_ad: 0,
+        };
+        let (lane, at) = placed.at;
+        let source = self.index.segment(profile.country, lane.into()).source(at);
+        let shown = source.ad.decode();
+        let issued_ms = Moment::from_seconds(issued).0;
+        PlacedAd {
+            ad_id: ad,
+            chat_link: self.link(placed, source, shown.destination.as_ref(), view),
+            creative: shown.creative,
+            view_token: self.sealer.seal_view(&token).to_vec().into(),
+            show_by: Some(timestamp(issued_ms + i64::from(self.policy.show_by_s) * 1_000)),
+            valid_until: Some(timestamp(issued_ms + DAY_MS)),
+            why_this_ad: Some(why(source)),
+        }
+    }
+
+    fn link(
+        &self,
+        placed: &Placed,
+        source: &Source,
+        destination: Option<&ChatDestination>,
+        view: u64,
+    ) -> String {
+        let endpoint = source.endpoint.decode();
+        let Some(channel) = Channel::from_number(endpoint.channel as u8) else {
+            return String::new();
+        };
+        let billed = placed.entry.billing() == BillingEvent::Conversations;
+        let click = ClickToken {
+            entry_point: EntryPoint::Ad as u8,
+            view,
+            ad: placed.entry.ad_id(),
+            viewer: self.viewer,
+            issued: self.now.seconds(),
+            price: PackedPrice::pack(if billed { placed.price } else { 0 }),
+        };
+        let token = self.sealer.seal_click_text(&click);
+        let code = prefill_code(&self.sealer.ring().code, view, self.viewer).to_string();
+        let text = destination.map_or("", |chat| &chat.prefilled_text);
+        chat_link(channel, &endpoint.address, &LinkParts { token: &token, code: &code, text })
+    }
+}
+
+/// Returns the facts that transparency law asks for.
+fn why(source: &Source) -> WhyThisAd {
+    let ad_set = source.ad_set.decode();
+    let parameters = parameters(&ad_set);
+    let or = |text: String, other: String| if text.is_empty() { other } else { text };
+    let advertiser = or(ad_set.beneficiary, source.business.decode().name);
+    let payer = or(ad_set.payer, advertiser.clone());
+    WhyThisAd { advertiser, payer, parameters }
+}
