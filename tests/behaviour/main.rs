@@ -1,7 +1,9 @@
 //! What the engine promises, shown through its doors.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on should stop there")]
 
+mod admin;
 mod attribution;
+mod audience;
 mod budgets;
 mod campaigns;
 mod caps;
