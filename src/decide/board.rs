@@ -32,9 +32,12 @@ pub struct Line {
     /// The sum of the ring as of a minute, packed as its cells are: so that serving reads one number.
     sum: AtomicU64,
     /// A ring by minute of issue: 24 bits of minute, 40 bits of micros. A cell of another minute is
-    /// void, so holds lapse without anybody clearing them.
-    held: [AtomicU64; HOLD_MINUTES as usize],
+    /// void, so holds lapse without anybody clearing them. Made with the first hold: most ad sets spend
+    /// their campaign's money and have no limit of their own.
+    held: OnceLock<Box<Ring>>,
 }
+
+type Ring = [AtomicU64; HOLD_MINUTES as usize];
 
 impl Line {
     /// Stores what may still be charged until a moment.
@@ -67,12 +70,15 @@ impl Line {
             let age = (minute & MINUTE_MASK).wrapping_sub(cell_minute) & MINUTE_MASK;
             if age < u64::from(HOLD_MINUTES) { amount as i64 } else { 0 }
         };
-        self.held.iter().map(young).sum()
+        self.held.get().map_or(0, |ring| ring.iter().map(young).sum())
     }
 
-    /// Holds an amount that was issued in this minute.
+    /// Holds an amount that was issued in this minute. A line without a limit holds nothing.
     pub fn hold(&self, minute: u32, amount: i64) {
-        self.change(minute, |held| held.saturating_add(amount.max(0) as u64));
+        if self.left.load(Relaxed) != i64::MAX {
+            self.held.get_or_init(Box::default);
+            self.change(minute, |held| held.saturating_add(amount.max(0) as u64));
+        }
     }
 
     /// Gives back an amount that was issued in this minute, if its cell still stands.
@@ -88,7 +94,8 @@ impl Line {
     }
 
     fn change(&self, minute: u32, by: impl Fn(u64) -> u64) {
-        let cell = &self.held[(minute % HOLD_MINUTES) as usize];
+        let Some(ring) = self.held.get() else { return };
+        let cell = &ring[(minute % HOLD_MINUTES) as usize];
         let minute = u64::from(minute) & MINUTE_MASK;
         let update = |packed| {
             let (cell_minute, amount) = unpack(packed);

@@ -33,8 +33,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Adds the next row: what its target asks beside the group of tags that is a column's.
-    pub(super) fn push(&mut self, target: &Target, in_column: Option<usize>) {
+    /// Adds the next row: what its target asks beside the groups of tags that are the columns'.
+    pub(super) fn push(&mut self, target: &Target, in_columns: &[Option<usize>]) {
         let start = self.words.len();
         self.words.push(0);
         let mut parts = 0;
@@ -48,13 +48,12 @@ impl Builder {
             self.list(&target.excluded_tags);
             self.list(&target.excluded_places);
         }
-        let others = target.groups.len() - usize::from(in_column.is_some());
+        let others = target.groups.len() - in_columns.iter().flatten().count();
         if part(others > 0, GROUPS) {
             self.words.push(others as u64);
-            let mut groups = target.groups.iter().enumerate();
-            groups.by_ref().filter(|(at, _)| Some(*at) != in_column).for_each(|(_, group)| {
-                self.list(group);
-            });
+            let groups = target.groups.iter().enumerate();
+            let others = groups.filter(|(at, _)| !in_columns.contains(&Some(*at)));
+            others.for_each(|(_, group)| self.list(group));
         }
         if part(target.os_versions.is_some(), SYSTEM) {
             self.range(target.os_versions);

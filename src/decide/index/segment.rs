@@ -38,9 +38,11 @@ pub(super) const COUNTRY: usize = 0;
 pub(super) const LANGUAGE: usize = 1;
 pub(super) const HOUR: usize = 2;
 pub(super) const PLACE: usize = 3;
+/// Of each row the group of tags that the fewest rows name, and the next one.
 pub(super) const TAG: usize = 4;
-/// How many list columns there are; the most selective one is asked last, when most blocks are empty.
-pub(super) const LISTS: usize = 5;
+pub(super) const SECOND_TAG: usize = 5;
+/// How many list columns there are.
+pub(super) const LISTS: usize = 6;
 
 /// A row is one conjunction of one ad; rows of an ad stand side by side.
 #[derive(Debug, Default)]
@@ -185,9 +187,9 @@ impl Columns {
         };
         let groups = selective_groups(picked);
         let mut checks = checks::Builder::default();
-        picked.iter().zip(&groups).for_each(|(row, group)| checks.push(row.target, *group));
-        let tags = |row: usize| {
-            groups[row].map_or(&[][..], |group| picked[row].target.groups[group].as_slice())
+        picked.iter().zip(&groups).for_each(|(row, group)| checks.push(row.target, group));
+        let tags = |row: usize, which: usize| {
+            groups[row][which].map_or(&[][..], |group| picked[row].target.groups[group].as_slice())
         };
         let list = |values: &dyn Fn(&Target) -> Vec<u64>| {
             let lists: Vec<_> = picked.iter().map(|row| values(row.target)).collect();
@@ -205,16 +207,17 @@ impl Columns {
                 list(&|target| wide(&target.languages)),
                 list(&|target| target.hours.map_or_else(Vec::new, open_hours)),
                 list(&places),
-                ListColumn::of(rows, tags),
+                ListColumn::of(rows, |row| tags(row, 0)),
+                ListColumn::of(rows, |row| tags(row, 1)),
             ],
             checks: checks.finish(),
         }
     }
 }
 
-/// Returns for each row which of its groups of tags the fewest rows name: that one is the column's, and
+/// Returns for each row which two of its groups of tags the fewest rows name: those are the columns', and
 /// the others are asked of what the columns leave.
-fn selective_groups(picked: &[Picked<'_>]) -> Vec<Option<usize>> {
+fn selective_groups(picked: &[Picked<'_>]) -> Vec<[Option<usize>; 2]> {
     let mut named = Map::<u64, u32>::default();
     let tags = picked.iter().flat_map(|row| row.target.groups.iter().flatten());
     tags.for_each(|tag| *named.entry(*tag).or_default() += 1);
@@ -222,8 +225,13 @@ fn selective_groups(picked: &[Picked<'_>]) -> Vec<Option<usize>> {
         group.iter().map(|tag| u64::from(named.get(tag).copied().unwrap_or_default())).sum()
     };
     let best = |row: &Picked<'_>| {
-        let groups = row.target.groups.iter().enumerate();
-        groups.min_by_key(|(_, group)| reach(group)).map(|(at, _)| at)
+        let groups = &row.target.groups;
+        let by_reach = |besides: Option<usize>| {
+            let others = (0..groups.len()).filter(|at| Some(*at) != besides);
+            others.min_by_key(|at| reach(&groups[*at]))
+        };
+        let first = by_reach(None);
+        [first, first.and_then(|first| by_reach(Some(first)))]
     };
     picked.iter().map(best).collect()
 }

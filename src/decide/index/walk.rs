@@ -2,7 +2,9 @@
 
 use crate::decide::index::Index;
 use crate::decide::index::columns::{Selected, WORD};
-use crate::decide::index::segment::{COUNTRY, HOUR, LANGUAGE, LISTS, PLACE, Segment, TAG};
+use crate::decide::index::segment::{
+    COUNTRY, HOUR, LANGUAGE, LISTS, PLACE, SECOND_TAG, Segment, TAG,
+};
 use crate::decide::target::Told;
 
 /// Words of the first block of a segment: the best ads stand in front, so most walks end there.
@@ -122,7 +124,7 @@ impl Walker {
 impl Lane {
     fn begin(&mut self, segment: &Segment, told: &Told) {
         (self.next, self.block, self.last) = (0, FIRST_BLOCK, None);
-        let [country, language, hour, place, tag] = &mut self.selected;
+        let [country, language, hour, place, tag, second_tag] = &mut self.selected;
         let wide = |value: &u16| u64::from(*value);
         let told_country = Some(told.country).filter(|country| *country != 0);
         segment.lists[COUNTRY].select(told_country.iter().map(wide), country);
@@ -130,6 +132,7 @@ impl Lane {
         segment.lists[HOUR].select(told.hour.iter().map(|hour| u64::from(*hour)), hour);
         segment.lists[PLACE].select(told.places.iter().copied(), place);
         segment.lists[TAG].select(told.tags.iter().copied(), tag);
+        segment.lists[SECOND_TAG].select(told.tags.iter().copied(), second_tag);
     }
 }
 
