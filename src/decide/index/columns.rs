@@ -56,13 +56,18 @@ impl SmallColumn {
     }
 }
 
-/// The rows that take one value.
-#[derive(Debug)]
-enum Rows {
-    /// A slice of the postings.
-    Few(u32, u32),
-    Many(Bits),
+/// The rows that take one value: a slice of the postings, or a bit set. Two numbers, for an index has
+/// a hundred thousand of them.
+#[derive(Clone, Copy, Debug)]
+struct Rows {
+    /// Where the slice begins; of a bit set, which one it is.
+    first: u32,
+    /// Where it ends; [`MANY`] for a bit set.
+    end: u32,
 }
+
+/// Stands for a bit set. No slice ends there: a segment has fewer rows.
+const MANY: u32 = u32::MAX;
 
 /// An attribute of many values: rows that don't care, and for each value those that name it.
 #[derive(Debug, Default)]
@@ -72,6 +77,7 @@ pub(super) struct ListColumn {
     values: Map<u64, Rows>,
     /// Ascending within each value.
     postings: Box<[u32]>,
+    many: Box<[Bits]>,
 }
 
 /// How far a walk has read the rows of one value.
@@ -85,7 +91,8 @@ pub(super) struct Cursor {
 #[derive(Debug, Default)]
 pub(super) struct Selected {
     few: Vec<Cursor>,
-    many: Vec<u64>,
+    /// Which bit sets.
+    many: Vec<u32>,
 }
 
 impl ListColumn {
@@ -103,35 +110,34 @@ impl ListColumn {
             }
             values.iter().for_each(|value| *counts.entry(*value).or_default() += 1);
         }
-        let (mut values, mut end) = (Map::default(), 0);
+        let (mut values, mut many, mut end) = (Map::default(), Vec::new(), 0);
+        values.reserve(counts.len());
         for (value, count) in counts {
             let held = if count as usize * ROWS_PER_BIT_SET > rows {
-                Rows::Many(no_rows(rows))
+                many.push(no_rows(rows));
+                Rows { first: many.len() as u32 - 1, end: MANY }
             } else {
                 end += count;
                 // Filled from the front; its end moves as rows come in.
-                Rows::Few(end - count, end - count)
+                Rows { first: end - count, end: end - count }
             };
             values.insert(value, held);
         }
         let mut postings = vec![0; end as usize].into_boxed_slice();
         for row in 0..rows {
             for value in named(row) {
-                match values.get_mut(value) {
-                    Some(Rows::Many(bits)) => add(bits, row),
+                let Some(held) = values.get_mut(value) else { continue };
+                if held.end == MANY {
+                    add(&mut many[held.first as usize], row);
+                } else if held.first == held.end || postings[held.end as usize - 1] != row as u32 {
                     // The same value twice would shift all that follows.
-                    Some(Rows::Few(from, end))
-                        if *from == *end || postings[*end as usize - 1] != row as u32 =>
-                    {
-                        postings[*end as usize] = row as u32;
-                        *end += 1;
-                    }
-                    Some(Rows::Few(..)) | None => {}
+                    postings[held.end as usize] = row as u32;
+                    held.end += 1;
                 }
             }
         }
         values.shrink_to_fit();
-        Self { wild, values, postings }
+        Self { wild, values, postings, many: many.into() }
     }
 
     /// Tells whether no row cares.
@@ -145,10 +151,10 @@ impl ListColumn {
         selected.many.clear();
         for value in told {
             match self.values.get(&value) {
-                Some(Rows::Few(from, end)) => {
-                    selected.few.push(Cursor { next: *from, end: *end });
+                Some(Rows { first, end: MANY }) => selected.many.push(*first),
+                Some(Rows { first, end }) => {
+                    selected.few.push(Cursor { next: *first, end: *end });
                 }
-                Some(Rows::Many(_)) => selected.many.push(value),
                 None => {}
             }
         }
@@ -166,10 +172,9 @@ impl ListColumn {
         let words = first..first + kept.len();
         let taking = &mut taking[..kept.len()];
         taking.copy_from_slice(&self.wild[words.clone()]);
-        for value in &selected.many {
-            if let Some(Rows::Many(bits)) = self.values.get(value) {
-                taking.iter_mut().zip(&bits[words.clone()]).for_each(|(set, more)| *set |= more);
-            }
+        for which in &selected.many {
+            let bits = &self.many[*which as usize][words.clone()];
+            taking.iter_mut().zip(bits).for_each(|(set, more)| *set |= more);
         }
         let (begin, end) = ((words.start * WORD) as u32, (words.end * WORD) as u32);
         for cursor in &mut selected.few {
@@ -190,13 +195,10 @@ impl ListColumn {
 
     /// Returns the bytes that it holds.
     pub(super) fn bytes(&self) -> usize {
-        let many = |rows: &Rows| match rows {
-            Rows::Few(..) => 0,
-            Rows::Many(bits) => bits.len() * 8,
-        };
-        let entry = size_of::<(u64, Rows)>() + 1;
-        let values: usize = self.values.values().map(many).sum();
-        self.wild.len() * 8 + self.postings.len() * 4 + self.values.capacity() * entry + values
+        let many: usize = self.many.iter().map(|bits| size_of_val(&**bits)).sum();
+        // A byte of each place of the map says whether it is taken.
+        let values = self.values.capacity() * (size_of::<(u64, Rows)>() + 1);
+        size_of_val(&*self.wild) + size_of_val(&*self.postings) + many + values
     }
 }
 

@@ -189,7 +189,6 @@ impl Draft {
             endpoint: catalog.endpoints.packed(family.endpoint)?.clone(),
         };
         let ad_set = source.ad_set.decode();
-        let review = source.ad.decode().review.unwrap_or_default();
         let number = |id: u64| number_of(id) as u32;
         let entry = Entry {
             bid: ad_set.bid.as_ref().map_or(0, |bid| bid.micros),
@@ -201,7 +200,7 @@ impl Draft {
             business: number(family.business),
             extra: 0,
             epoch: board.ad(ad).epoch,
-            policy: review.categories.iter().fold(0, |mask, category| mask | 1 << (category & 15)),
+            policy: family.policy,
             billing: ad_set.billing_event() as u8,
         };
         Some(Self::with_targets(entry, source, &ad_set, board))

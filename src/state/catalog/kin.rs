@@ -26,6 +26,8 @@ pub struct Family {
     pub business: u64,
     /// Number of the business's category; 0: none.
     pub category: u64,
+    /// Categories of the operator's policy that the ad was found to be of, a bit each.
+    pub policy: u16,
     /// Whether the account has a spend limit, the campaign a budget, the ad set a budget.
     pub limited: [bool; 3],
     /// See [`Family::cap_hours`].
@@ -115,6 +117,7 @@ struct AdSetKin {
 struct AdKin {
     ad_set: u32,
     endpoint: u32,
+    policy: u16,
     status: Status,
     review: u8,
 }
@@ -267,10 +270,12 @@ impl Kin {
     pub(super) fn put_ad(&mut self, row: &Ad) {
         let number_here = number(IdKind::Ad, row.id);
         let endpoint = row.destination.as_ref().map_or(0, |chat| chat.endpoint_id);
+        let categories = row.review.iter().flat_map(|review| &review.categories);
         let kin = AdKin {
             ad_set: number(IdKind::AdSet, row.ad_set_id),
             endpoint: number(IdKind::Endpoint, endpoint),
             status: Status::of(row.configured_status()),
+            policy: categories.fold(0, |mask, category| mask | 1 << (category & 15)),
             review: row.review.as_ref().map_or(0, |review| review.state as u8),
         };
         let before = std::mem::replace(slot(&mut self.ads, number_here), kin);
@@ -333,6 +338,7 @@ impl Kin {
             account: id(IdKind::Account, campaign.account),
             endpoint: id(IdKind::Endpoint, kin.endpoint),
             business: id(IdKind::Business, business),
+            policy: kin.policy,
             category: self.categories.get(business as usize).copied().unwrap_or_default(),
             limited: [account.limited, campaign.limited, ad_set.limited],
             caps: ad_set.caps,
