@@ -327,12 +327,6 @@ impl Rates {
         chat: rate(PRIOR_CONVERSATIONS, PRIOR_OPENED_TAPS),
     };
 
-    /// Returns the highest rates that a row built now allows for: a quarter above these.
-    pub fn with_room(self) -> Self {
-        let room = |rate: u16| rate.saturating_add(rate / 4 + 1);
-        Self { tap: room(self.tap), chat: room(self.chat) }
-    }
-
     /// Returns the Bayesian averages of an ad's impressions, taps and conversations.
     pub fn learned([impressions, taps, conversations]: [u64; 3]) -> Self {
         Self {
@@ -403,10 +397,10 @@ mod tests {
         let low = Rates { tap: 400, chat: 1_000 };
         board.set_rates(7, low, 3);
         board.set_epoch(7, 9);
-        board.set_ceilings(7, low.with_room());
+        board.set_ceilings(7, low);
         assert_eq!(board.ad(7), AdNow { rates: low, hide: 3, epoch: 9 });
-        assert!(!board.set_rates(7, Rates { tap: 501, chat: 1_251 }, 0));
-        assert!(board.set_rates(7, Rates { tap: 502, chat: 1_000 }, 0));
+        assert!(!board.set_rates(7, Rates { tap: 400, chat: 999 }, 0));
+        assert!(board.set_rates(7, Rates { tap: 401, chat: 1_000 }, 0));
         assert_eq!(board.ad(7).epoch, 9);
     }
 

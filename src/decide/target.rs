@@ -265,36 +265,57 @@ impl Target {
     }
 }
 
-/// Returns the names of the parameters that an ad set's targeting uses, for "why this ad".
-pub fn parameters(ad_set: &AdSet) -> Vec<String> {
-    let mut names = Vec::new();
-    for wire in ad_set.targeting.iter().chain(&ad_set.or_targeting) {
+/// Parameters that may choose an ad, as "why this ad" names them.
+const PARAMETERS: [&str; 14] = [
+    "country",
+    "place",
+    "language",
+    "age",
+    "gender",
+    "os",
+    "device",
+    "connection",
+    "app_version",
+    "placement",
+    "interests",
+    "audience",
+    "time",
+    "recency",
+];
+
+/// Returns which parameters an ad set's targeting uses, a bit each.
+pub fn parameters(ad_set: &AdSet) -> u16 {
+    let uses = |wire: &Targeting| {
         let placed = !wire.regions.is_empty() || !wire.cities.is_empty() || !wire.radii.is_empty();
         let unplaced = !wire.excluded_regions.is_empty() || !wire.excluded_cities.is_empty();
-        let interests = !wire.interests.is_empty() || !wire.excluded_interests.is_empty();
         let segments = !wire.segments.is_empty() || !wire.excluded_segments.is_empty();
         let values = !wire.key_values.is_empty() || !wire.excluded_key_values.is_empty();
         let used = [
-            ("country", !wire.countries.is_empty()),
-            ("place", placed || unplaced),
-            ("language", !wire.languages.is_empty()),
-            ("age", wire.age_min != 0 || wire.age_max != 0),
-            ("gender", !wire.genders.is_empty()),
-            ("os", !wire.os.is_empty() || wire.os_version.is_some()),
-            ("device", !wire.device_classes.is_empty()),
-            ("connection", !wire.connections.is_empty()),
-            ("app_version", wire.app_version.is_some()),
-            ("placement", !wire.placements.is_empty()),
-            ("interests", interests),
-            ("audience", segments || values),
-            ("time", !wire.hours_of_week.is_empty()),
-            ("recency", wire.viewer_recency != 0),
+            !wire.countries.is_empty(),
+            placed || unplaced,
+            !wire.languages.is_empty(),
+            wire.age_min != 0 || wire.age_max != 0,
+            !wire.genders.is_empty(),
+            !wire.os.is_empty() || wire.os_version.is_some(),
+            !wire.device_classes.is_empty(),
+            !wire.connections.is_empty(),
+            wire.app_version.is_some(),
+            !wire.placements.is_empty(),
+            !wire.interests.is_empty() || !wire.excluded_interests.is_empty(),
+            segments || values,
+            !wire.hours_of_week.is_empty(),
+            wire.viewer_recency != 0,
         ];
-        let new = used.iter().filter(|(name, used)| *used && !names.contains(name));
-        let new: Vec<_> = new.map(|(name, _)| *name).collect();
-        names.extend(new);
-    }
-    names.into_iter().map(str::to_owned).collect()
+        used.iter().rev().fold(0, |mask, used| mask << 1 | u16::from(*used))
+    };
+    let all = ad_set.targeting.iter().chain(&ad_set.or_targeting);
+    all.fold(0, |mask, wire| mask | uses(wire))
+}
+
+/// Returns the names of parameters, by their bits.
+pub fn parameter_names(mask: u16) -> Vec<String> {
+    let used = PARAMETERS.iter().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1);
+    used.map(|(_, name)| (*name).to_owned()).collect()
 }
 
 /// Tells whether a version that may not be told lies in a range that may not be asked for.
@@ -400,7 +421,10 @@ mod tests {
         assert!(matches(&Targeting::default()));
         let told = Told::default();
         assert!(Target::of(&AdSet::default())[0].matches(&told));
-        assert!(parameters(&AdSet::default()).is_empty());
+        assert!(parameter_names(parameters(&AdSet::default())).is_empty());
+        let targeting = Some(Targeting { age_max: 24, viewer_recency: 1, ..Default::default() });
+        let named = AdSet { targeting, ..AdSet::default() };
+        assert_eq!(parameter_names(parameters(&named)), ["age", "recency"]);
     }
 
     fn texts(values: &[&str]) -> Vec<String> {

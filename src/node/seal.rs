@@ -2,13 +2,15 @@
 
 use prost::bytes::Bytes;
 
-use crate::channels::{Channel, LinkParts, chat_link};
-use crate::decide::index::{Index, Source};
+use crate::channels::{Channel, LinkParts, chat_link, returns_token};
+use crate::decide::index::{Extra, Index, Source};
 use crate::decide::select::Placed;
-use crate::decide::target::parameters;
+use crate::decide::target::parameter_names;
 use crate::state::credit::timestamp;
 use crate::tokens::{Sealer, prefill_code};
-use crate::types::proto::v1::{BillingEvent, ChatDestination, EntryPoint, PlacedAd, WhyThisAd};
+use crate::types::proto::v1::{
+    AdSet, BillingEvent, ChatDestination, EntryPoint, PlacedAd, WhyThisAd,
+};
 use crate::types::request::{AdRequest, Policy};
 use crate::types::time::{DAY_MS, Moment};
 use crate::types::token::{ClickToken, FrequencyToken, PackedPrice, ViewToken};
@@ -64,7 +66,8 @@ impl Seal<'_> {
             ghost_ad: 0,
         };
         let (lane, at) = placed.at;
-        let source = self.index.segment(profile.country, lane.into()).source(at);
+        let segment = self.index.segment(profile.country, lane.into());
+        let (source, extra) = (segment.source(at), segment.extra(&placed.entry));
         let shown = source.ad.decode();
         let issued_ms = Moment::from_seconds(issued).0;
         PlacedAd {
@@ -74,7 +77,7 @@ impl Seal<'_> {
             view_token: self.sealer.seal_view(&token).to_vec().into(),
             show_by: Some(timestamp(issued_ms + i64::from(self.policy.show_by_s) * 1_000)),
             valid_until: Some(timestamp(issued_ms + DAY_MS)),
-            why_this_ad: Some(why(source)),
+            why_this_ad: Some(why(source, extra)),
         }
     }
 
@@ -98,17 +101,23 @@ impl Seal<'_> {
             issued: self.now.seconds(),
             price: PackedPrice::pack(if billed { placed.price } else { 0 }),
         };
-        let token = self.sealer.seal_click_text(&click);
-        let code = prefill_code(&self.sealer.ring().code, view, self.viewer).to_string();
+        // A link carries one of the two, and each costs as much as the rest of it.
+        let (mut token, mut code) = (String::new(), String::new());
+        if returns_token(channel) {
+            token = self.sealer.seal_click_text(&click);
+        } else {
+            code = prefill_code(&self.sealer.ring().code, view, self.viewer).to_string();
+        }
         let text = destination.map_or("", |chat| &chat.prefilled_text);
         chat_link(channel, &endpoint.address, &LinkParts { token: &token, code: &code, text })
     }
 }
 
 /// Returns the facts that transparency law asks for.
-fn why(source: &Source) -> WhyThisAd {
-    let ad_set = source.ad_set.decode();
-    let parameters = parameters(&ad_set);
+fn why(source: &Source, extra: &Extra) -> WhyThisAd {
+    // Few ad sets name anyone, and decoding one takes a while.
+    let ad_set = if extra.has_parties { source.ad_set.decode() } else { AdSet::default() };
+    let parameters = parameter_names(extra.parameters);
     let or = |text: String, other: String| if text.is_empty() { other } else { text };
     let advertiser = or(ad_set.beneficiary, source.business.decode().name);
     let payer = or(ad_set.payer, advertiser.clone());

@@ -290,7 +290,7 @@ pub(crate) fn market(luck: &mut Luck) -> Market {
         }
         !paused
     });
-    // Multipliers and rates fall after the bounds were made; they may rise by a quarter.
+    // Multipliers and rates fall after the bounds were made.
     for draft in &drafts {
         let (ad, ad_set) = (draft.entry().ad.into(), draft.entry().ad_set.into());
         if luck.chance(300) {
@@ -298,7 +298,7 @@ pub(crate) fn market(luck: &mut Luck) -> Market {
         }
         let now = board.ad(ad);
         if luck.chance(300) {
-            let rates = Rates { tap: now.rates.tap / 9 * 10, chat: now.rates.chat / 2 + 1 };
+            let rates = Rates { tap: now.rates.tap, chat: now.rates.chat / 2 + 1 };
             assert!(!board.set_rates(ad, rates, now.hide));
         }
     }

@@ -5,7 +5,7 @@ use crate::decide::board::{
     AdNow, Board, LineNumbers, MULTIPLIER_ONE, Rates, multiplier_with_room,
 };
 use crate::decide::onlooker::{Cap, Passing};
-use crate::decide::target::Target;
+use crate::decide::target::{Target, parameters};
 use crate::state::catalog::{Catalog, Packed};
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::proto::v1::{
@@ -122,6 +122,10 @@ pub struct Extra {
     pub end_ms: i64,
     caps: [Cap; CAPS_MAX],
     capped: u8,
+    /// Which parameters choose the ad, for [`crate::decide::target::parameter_names`].
+    pub parameters: u16,
+    /// Whether the ad set names on whose behalf it is shown, or who pays.
+    pub has_parties: bool,
 }
 
 impl Extra {
@@ -136,6 +140,8 @@ impl Extra {
             end_ms: ad_set.end_time.as_ref().map_or(i64::MAX, ms),
             caps,
             capped: ad_set.frequency_caps.len().min(CAPS_MAX) as u8,
+            parameters: parameters(ad_set),
+            has_parties: !ad_set.beneficiary.is_empty() || !ad_set.payer.is_empty(),
         }
     }
 
@@ -213,7 +219,7 @@ impl Draft {
     }
 
     fn with_targets(entry: Entry, source: Source, ad_set: &AdSet, board: &Board) -> Self {
-        let ceilings = board.ad(entry.ad.into()).rates.with_room();
+        let ceilings = board.ad(entry.ad.into()).rates;
         let pace_ceiling = multiplier_with_room(board.multiplier(entry.ad_set.into()));
         let bound = paced(value_of(entry.billing(), entry.bid, ceilings), pace_ceiling);
         let (extra, targets) = (Extra::of(ad_set), Target::of(ad_set));
