@@ -73,7 +73,8 @@ impl Group {
 pub struct Groups {
     best: Vec<Group>,
     wanted: usize,
-    least: i64,
+    /// The best of the last group, once there are as many as wanted.
+    last: Option<Member>,
     clashed: bool,
 }
 
@@ -82,7 +83,7 @@ impl Groups {
     pub fn begin(&mut self, slots: usize) {
         self.best.clear();
         self.wanted = slots + 1;
-        self.least = i64::MIN;
+        self.last = None;
         self.clashed = false;
     }
 
@@ -92,13 +93,21 @@ impl Groups {
     }
 
     /// Returns what an ad must be worth to change slots or prices. Never falls.
-    pub const fn least(&self) -> i64 {
-        self.least
+    pub fn least(&self) -> i64 {
+        self.last.map_or(i64::MIN, |last| last.worth.total())
+    }
+
+    /// Tells whether an ad may change slots or prices. One that is worth as much as the best of the last
+    /// group and loses to it by lot does neither: whoever falls back on it falls back on that amount anyway.
+    pub fn admits(&self, total: i64, lot: impl FnOnce() -> u64, ad: u32) -> bool {
+        let Some(last) = &self.last else { return true };
+        let least = last.worth.total();
+        total > least || total == least && (lot(), ad) <= (last.lot, last.ad)
     }
 
     /// Takes an ad. The order in which they come makes no difference.
     pub fn offer(&mut self, member: Member) {
-        if member.worth.total() < self.least {
+        if !self.admits(member.worth.total(), || member.lot, member.ad) {
             return;
         }
         match self.best.iter().position(|group| group.first.group == member.group) {
@@ -118,8 +127,8 @@ impl Groups {
             }
         }
         if self.best.len() == self.wanted {
-            let firsts = self.best.iter().map(|group| group.first.worth.total());
-            self.least = firsts.min().unwrap_or(i64::MIN);
+            let firsts = self.best.iter().map(|group| group.first);
+            self.last = firsts.min_by_key(Member::order);
         }
     }
 

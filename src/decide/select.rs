@@ -256,7 +256,7 @@ impl Visitor for Picker<'_> {
             }
             let multiplier = board.multiplier(entry.ad_set.into());
             let worth = entry.worth(&now, multiplier, self.asked.policy);
-            if worth.total() < self.groups.least() {
+            if !self.groups.admits(worth.total(), || self.asked.lot(entry.ad), entry.ad) {
                 continue;
             }
             match self.asked.obstacle(entry, segment.extra(entry), worth) {

@@ -106,8 +106,8 @@ fn a_seed_writes_the_same_journal_every_time() {
 }
 
 #[test]
-fn six_seeds_keep_every_promise_and_reach_everything() {
-    run_all(1..=6);
+fn eight_seeds_keep_every_promise_and_reach_everything() {
+    run_all(1..=8);
 }
 
 #[test]
