@@ -135,7 +135,9 @@ fn prefill(channel: Channel, parts: &LinkParts) -> String {
         let words: Vec<_> = allowed.split_whitespace().collect();
         return format!("{} {}", cut(&words.join(" ")), parts.code).trim_start().to_owned();
     }
-    format!("{} [{}]", cut(text), parts.code).trim_start().to_owned()
+    let text = cut(text);
+    let space = if text.is_empty() { "" } else { " " };
+    [text, space, "[", parts.code, "]"].concat()
 }
 
 fn cut(text: &str) -> &str {

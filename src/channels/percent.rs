@@ -2,14 +2,19 @@
 
 /// Appends `value` to `link`, each byte encoded that is not unreserved, a space too.
 pub(crate) fn push_encoded(link: &mut String, value: &str) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            link.push(char::from(byte));
-        } else {
-            link.push('%');
-            [byte >> 4, byte & 15].into_iter().for_each(|digit| link.push(hex(digit)));
+    // Most texts are words with spaces between them: run by run, with room for some escapes.
+    link.reserve(value.len() + value.len() / 2);
+    let reserved = |byte: u8| !(byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    let mut from = 0;
+    for (at, byte) in value.bytes().enumerate().filter(|(_, byte)| reserved(*byte)) {
+        // Every byte of a character that takes several is encoded: a run, where there is one, has none.
+        if from < at {
+            link.push_str(&value[from..at]);
         }
+        link.extend(['%', hex(byte >> 4), hex(byte & 15)]);
+        from = at + 1;
     }
+    link.push_str(&value[from..]);
 }
 
 /// Returns the text that `value` encodes. A percent sign that begins no escape stands for itself, and

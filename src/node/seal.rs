@@ -1,5 +1,6 @@
 //! Sealing: what a feed is handed for a placed ad, with its tokens and its chat link.
 
+use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::channels::{Channel, LinkParts, chat_link, returns_token};
@@ -8,12 +9,51 @@ use crate::decide::select::Placed;
 use crate::decide::target::parameter_names;
 use crate::state::credit::timestamp;
 use crate::tokens::{Sealer, prefill_code};
-use crate::types::proto::v1::{
-    AdSet, BillingEvent, ChatDestination, EntryPoint, PlacedAd, WhyThisAd,
-};
+use crate::types::proto::v1::{BillingEvent, Creative, EntryPoint, PlacedAd, WhyThisAd};
 use crate::types::request::{AdRequest, Policy};
 use crate::types::time::{DAY_MS, Moment};
 use crate::types::token::{ClickToken, FrequencyToken, PackedPrice, ViewToken};
+
+/// What serving shows of an `Ad`, by the same numbers.
+#[derive(Clone, PartialEq, Message)]
+struct Shown {
+    #[prost(message, optional, tag = "6")]
+    creative: Option<Creative>,
+    #[prost(message, optional, tag = "7")]
+    destination: Option<Prefilled>,
+}
+
+/// What a link needs of a `ChatDestination`.
+#[derive(Clone, PartialEq, Message)]
+struct Prefilled {
+    #[prost(string, tag = "2")]
+    text: String,
+}
+
+/// What is told of a `Business`.
+#[derive(Clone, PartialEq, Message)]
+struct Named {
+    #[prost(string, tag = "3")]
+    name: String,
+}
+
+/// What a link needs of a `ChannelEndpoint`.
+#[derive(Clone, PartialEq, Message)]
+struct Reached {
+    #[prost(int32, tag = "3")]
+    channel: i32,
+    #[prost(string, tag = "4")]
+    address: String,
+}
+
+/// What is told of an `AdSet` that names anyone.
+#[derive(Clone, PartialEq, Message)]
+struct Parties {
+    #[prost(string, tag = "18")]
+    beneficiary: String,
+    #[prost(string, tag = "19")]
+    payer: String,
+}
 
 /// What the answers of one tray have in common.
 pub(in crate::node) struct Seal<'a> {
@@ -68,7 +108,7 @@ impl Seal<'_> {
         let (lane, at) = placed.at;
         let segment = self.index.segment(profile.country, lane.into());
         let (source, extra) = (segment.source(at), segment.extra(&placed.entry));
-        let shown = source.ad.decode();
+        let shown: Shown = source.ad.part();
         let issued_ms = Moment::from_seconds(issued).0;
         PlacedAd {
             ad_id: ad,
@@ -85,10 +125,10 @@ impl Seal<'_> {
         &self,
         placed: &Placed,
         source: &Source,
-        destination: Option<&ChatDestination>,
+        destination: Option<&Prefilled>,
         view: u64,
     ) -> String {
-        let endpoint = source.endpoint.decode();
+        let endpoint: Reached = source.endpoint.part();
         let Some(channel) = Channel::from_number(endpoint.channel as u8) else {
             return String::new();
         };
@@ -108,7 +148,7 @@ impl Seal<'_> {
         } else {
             code = prefill_code(&self.sealer.ring().code, view, self.viewer).to_string();
         }
-        let text = destination.map_or("", |chat| &chat.prefilled_text);
+        let text = destination.map_or("", |chat| &chat.text);
         chat_link(channel, &endpoint.address, &LinkParts { token: &token, code: &code, text })
     }
 }
@@ -116,10 +156,37 @@ impl Seal<'_> {
 /// Returns the facts that transparency law asks for.
 fn why(source: &Source, extra: &Extra) -> WhyThisAd {
     // Few ad sets name anyone, and decoding one takes a while.
-    let ad_set = if extra.has_parties { source.ad_set.decode() } else { AdSet::default() };
+    let parties: Parties =
+        if extra.has_parties { source.ad_set.part() } else { Parties::default() };
     let parameters = parameter_names(extra.parameters);
     let or = |text: String, other: String| if text.is_empty() { other } else { text };
-    let advertiser = or(ad_set.beneficiary, source.business.decode().name);
-    let payer = or(ad_set.payer, advertiser.clone());
+    let advertiser = or(parties.beneficiary, source.business.part::<Named>().name);
+    let payer = or(parties.payer, advertiser.clone());
     WhyThisAd { advertiser, payer, parameters }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::catalog::Packed;
+    use crate::types::proto::v1::{Ad, AdSet, Business, ChannelEndpoint, ChatDestination};
+
+    #[test]
+    fn a_part_says_what_the_whole_row_does() {
+        let text = || "text".to_owned();
+        let creative = Some(Creative { headline: text(), ..Creative::default() });
+        let destination = Some(ChatDestination { endpoint_id: 9, prefilled_text: text() });
+        let ad = Ad { name: "other".into(), creative, destination, ..Ad::default() };
+        let shown: Shown = Packed::of(&ad).part();
+        assert_eq!(shown.creative, ad.creative);
+        assert_eq!(shown.destination, Some(Prefilled { text: text() }));
+        let endpoint = ChannelEndpoint { channel: 4, address: text(), ..Default::default() };
+        let reached = Reached { channel: 4, address: text() };
+        assert_eq!(Packed::of(&endpoint).part::<Reached>(), reached);
+        let business = Business { name: text(), category: "other".into(), ..Default::default() };
+        assert_eq!(Packed::of(&business).part::<Named>(), Named { name: text() });
+        let ad_set = AdSet { beneficiary: text(), payer: "payer".into(), ..AdSet::default() };
+        let parties = Parties { beneficiary: text(), payer: "payer".into() };
+        assert_eq!(Packed::of(&ad_set).part::<Parties>(), parties);
+    }
 }

@@ -91,6 +91,9 @@ impl Entry {
     /// Returns what the ad is worth at a multiplier.
     pub fn worth(&self, now: &AdNow, multiplier: u32, policy: &Policy) -> Worth {
         let value = paced(value_of(self.billing(), self.bid, now.rates), multiplier);
+        if policy.hide_cost_micros == 0 || now.hide == 0 {
+            return Worth { value, quality: 0 };
+        }
         // What a thousand showings of it cost the feed in viewers who hide it.
         let hidden = i128::from(policy.hide_cost_micros) * 1_000 * i128::from(now.hide);
         let quality = -(hidden / i128::from(u16::MAX));
@@ -110,7 +113,11 @@ impl Entry {
 }
 
 fn paced(value: i64, multiplier: u32) -> i64 {
-    (i128::from(value) * i128::from(multiplier) / i128::from(MULTIPLIER_ONE)) as i64
+    if multiplier == MULTIPLIER_ONE {
+        return value;
+    }
+    // A shift, since values are never negative and every survivor of a walk is valued.
+    ((i128::from(value) * i128::from(multiplier)) >> MULTIPLIER_ONE.ilog2()) as i64
 }
 
 /// What few ads differ in: when they run, and how often they may be seen.
