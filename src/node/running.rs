@@ -149,6 +149,7 @@ impl Node {
         let nudge = Arc::clone(&queue);
         writer.on_completion(Arc::new(move || nudge.nudge()));
         writer.use_rebaser(front.merge_behind(Arc::clone(&queue))?);
+        front.watch_behind(Arc::clone(&clock))?;
         let (reader, now) = (Arc::clone(&queue), Arc::clone(&clock));
         let thread = Builder::new().name("writer".into());
         let writer = thread.spawn(move || drive(writer, &reader, &*now))?;

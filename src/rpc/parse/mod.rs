@@ -7,6 +7,7 @@ pub(super) mod ads;
 pub(super) mod campaigns;
 pub(super) mod conversations;
 pub(super) mod events;
+pub(super) mod explain;
 mod field;
 pub(super) mod mutations;
 pub(super) mod places;

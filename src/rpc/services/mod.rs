@@ -6,6 +6,7 @@ mod batch;
 mod campaigns;
 mod conversations;
 mod events;
+mod explain;
 mod reports;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::types::proto::v1::attribution_service_server::AttributionServiceServe
 use crate::types::proto::v1::campaign_service_server::CampaignServiceServer;
 use crate::types::proto::v1::conversation_service_server::ConversationServiceServer;
 use crate::types::proto::v1::event_service_server::EventServiceServer;
+use crate::types::proto::v1::explain_service_server::ExplainServiceServer;
 use crate::types::proto::v1::report_service_server::ReportServiceServer;
 use crate::types::request::Policy;
 
@@ -50,6 +52,13 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
         .add_service(
             CampaignServiceServer::new(campaigns::Campaigns { node: node() })
                 .max_decoding_message_size(others),
+        )
+        .add_service(
+            ExplainServiceServer::new(explain::Explain {
+                node: node(),
+                policies: Arc::clone(policies),
+            })
+            .max_decoding_message_size(others),
         )
         .add_service(
             ConversationServiceServer::new(conversations::Conversations { node: node() })
