@@ -10,6 +10,7 @@ mod conversations;
 mod crowd;
 mod desk;
 mod doors;
+mod explain;
 mod h2;
 mod refusals;
 mod reports;

@@ -83,7 +83,7 @@ fn obstacle(market: &Market, draft: &Draft) -> Option<Skip> {
     (value < policy.floor_cpm_micros.max(1)).then_some(Skip::BelowFloor)
 }
 
-fn asked<'a>(
+pub(crate) fn asked<'a>(
     market: &'a Market,
     onlooker: &'a munadi::decide::onlooker::Onlooker,
     blocks: &'a Blocks,
@@ -170,7 +170,10 @@ fn check_walk(market: &Market, walker: &mut Walker, case: u32) {
 }
 
 /// Runs the auction over all bids, not only those that the index kept: position, bid and price of each ad.
-fn twin_wins(market: &Market, bids: &[munadi::decide::groups::Member]) -> Vec<(u16, usize, i64)> {
+pub(crate) fn twin_wins(
+    market: &Market,
+    bids: &[munadi::decide::groups::Member],
+) -> Vec<(u16, usize, i64)> {
     let policy = &market.policy;
     let candidates: Vec<_> = bids
         .iter()
