@@ -13,11 +13,14 @@ use thiserror::Error;
 use crate::guard::{BadKey, Key, Keys, Role};
 use crate::rpc::limits::{NAME_CHARS_MAX, POSTS_MAX, SLOTS_MAX};
 use crate::types::money::AMOUNT_MICROS_MAX;
-use crate::types::request::{Policy, SHOW_BY_S_MAX};
+use crate::types::request::{ATTENTION_ONE, Policy, SHOW_BY_S_MAX};
 use crate::types::time::{DAY_MS, SECOND_MS};
 
 /// How each environment variable begins.
 const PREFIX: &str = "MUNADI_";
+
+/// Ads a day that a feed may limit its viewers to: a viewer's record counts not many more.
+const MOST_PER_DAY_MAX: u16 = 1_000;
 
 /// Names the file itself, so it is no key of it.
 pub(super) const CONFIG_VARIABLE: &str = "MUNADI_CONFIG";
@@ -35,6 +38,8 @@ pub(super) struct Config {
     pub(super) cores: Option<NonZeroUsize>,
     #[serde(default = "default_log")]
     pub(super) log: String,
+    #[serde(default)]
+    pub(super) approve_ads: bool,
     #[serde(default)]
     keys: Vec<KeyLines>,
     #[serde(default)]
@@ -58,7 +63,13 @@ struct FeedLines {
     first_position: Option<u16>,
     min_gap: Option<u16>,
     most_per_tray: Option<u8>,
+    most_per_session: Option<u16>,
+    most_per_day: Option<u16>,
     advertiser_distance_s: Option<u32>,
+    category_distance_s: Option<u32>,
+    attention_keep: Option<u32>,
+    interruption_cpm_micros: Option<i64>,
+    hide_cost_micros: Option<i64>,
     floor_cpm_micros: Option<i64>,
     show_by_s: Option<u32>,
 }
@@ -150,60 +161,111 @@ impl Config {
 impl FeedLines {
     fn policy(&self) -> Result<Policy, BadConfig> {
         let usual = Policy::default();
-        let show_by_max = u32::from(SHOW_BY_S_MAX);
-        let distance_s = self.advertiser_distance_s.map(|seconds| i64::from(seconds) * SECOND_MS);
+        let distance_ms = |told: Option<u32>, usual_ms| {
+            told.map_or(usual_ms, |seconds| i64::from(seconds) * SECOND_MS)
+        };
+        let show_by_s = self.show_by_s.unwrap_or(usual.show_by_s.into());
         let policy = Policy {
             first_position: self.first_position.unwrap_or(usual.first_position),
             min_gap: self.min_gap.unwrap_or(usual.min_gap),
             most_per_tray: self.most_per_tray.unwrap_or(usual.most_per_tray),
-            advertiser_distance_ms: distance_s.unwrap_or(usual.advertiser_distance_ms),
+            most_per_session: self.most_per_session.unwrap_or(usual.most_per_session),
+            most_per_day: self.most_per_day.unwrap_or(usual.most_per_day),
+            advertiser_distance_ms: distance_ms(
+                self.advertiser_distance_s,
+                usual.advertiser_distance_ms,
+            ),
+            category_distance_ms: distance_ms(self.category_distance_s, usual.category_distance_ms),
+            attention_keep: self.attention_keep.unwrap_or(usual.attention_keep),
+            interruption_cpm_micros: self
+                .interruption_cpm_micros
+                .unwrap_or(usual.interruption_cpm_micros),
+            hide_cost_micros: self.hide_cost_micros.unwrap_or(usual.hide_cost_micros),
             floor_cpm_micros: self.floor_cpm_micros.unwrap_or(usual.floor_cpm_micros),
-            ..usual
+            // Too much for its type is too much for its bounds.
+            show_by_s: u16::try_from(show_by_s).unwrap_or(u16::MAX),
         };
-        let show_by_s = self.show_by_s.unwrap_or(usual.show_by_s.into());
-        let slots_max = SLOTS_MAX as u8;
-        let name_fits = (1..=NAME_CHARS_MAX).contains(&self.name.chars().count());
-        for (is_good, key, bounds) in [
-            (self.id != 0, "id", "above 0".to_owned()),
-            (name_fits, "name", format!("1 to {NAME_CHARS_MAX} characters")),
-            (
-                u32::from(policy.first_position) < POSTS_MAX,
-                "first_position",
-                format!("below {POSTS_MAX}"),
-            ),
-            (policy.min_gap > 0, "min_gap", "1 or more".to_owned()),
-            (
-                (1..=slots_max).contains(&policy.most_per_tray),
-                "most_per_tray",
-                format!("1 to {slots_max}"),
-            ),
-            (
-                policy.advertiser_distance_ms <= DAY_MS,
-                "advertiser_distance_s",
-                format!("at most {} (a day)", DAY_MS / SECOND_MS),
-            ),
-            (
-                (0..=AMOUNT_MICROS_MAX).contains(&policy.floor_cpm_micros),
-                "floor_cpm_micros",
-                format!("0 to {AMOUNT_MICROS_MAX}"),
-            ),
-            (
-                (1..=show_by_max).contains(&show_by_s),
-                "show_by_s",
-                format!("1 to {show_by_max} (15 minutes)"),
-            ),
-        ] {
-            if !is_good {
-                return Err(self.bad(key, bounds));
-            }
+        let checks = self.whom().into_iter().chain(trays(&policy)).chain(prices(&policy));
+        match checks.into_iter().find(|check| !check.is_good) {
+            Some(Check { key, bounds, .. }) => Err(self.bad(key, bounds)),
+            None => Ok(policy),
         }
-        let show_by_s = u16::try_from(show_by_s).expect("it was found to be within the limit");
-        Ok(Policy { show_by_s, ..policy })
+    }
+
+    fn whom(&self) -> [Check; 2] {
+        let name_fits = (1..=NAME_CHARS_MAX).contains(&self.name.chars().count());
+        [
+            Check::new("id", self.id != 0, "above 0"),
+            Check::new("name", name_fits, format!("1 to {NAME_CHARS_MAX} characters")),
+        ]
     }
 
     fn bad(&self, key: &'static str, bounds: impl Into<String>) -> BadConfig {
         BadConfig::Feed { id: self.id, key, bounds: bounds.into() }
     }
+}
+
+/// Whether one key of a feed is within its bounds.
+struct Check {
+    key: &'static str,
+    is_good: bool,
+    bounds: String,
+}
+
+impl Check {
+    fn new(key: &'static str, is_good: bool, bounds: impl Into<String>) -> Self {
+        Self { key, is_good, bounds: bounds.into() }
+    }
+}
+
+/// Checks how many ads there may be, and where.
+fn trays(policy: &Policy) -> [Check; 7] {
+    let slots_max = SLOTS_MAX as u8;
+    let day = format!("at most {} (a day)", DAY_MS / SECOND_MS);
+    let show_by = 1..=SHOW_BY_S_MAX;
+    [
+        Check::new(
+            "first_position",
+            u32::from(policy.first_position) < POSTS_MAX,
+            format!("below {POSTS_MAX}"),
+        ),
+        Check::new("min_gap", policy.min_gap > 0, "1 or more"),
+        Check::new(
+            "most_per_tray",
+            (1..=slots_max).contains(&policy.most_per_tray),
+            format!("1 to {slots_max}"),
+        ),
+        Check::new(
+            "most_per_day",
+            policy.most_per_day <= MOST_PER_DAY_MAX,
+            format!("at most {MOST_PER_DAY_MAX}, or 0 for no limit"),
+        ),
+        Check::new("advertiser_distance_s", policy.advertiser_distance_ms <= DAY_MS, &*day),
+        Check::new("category_distance_s", policy.category_distance_ms <= DAY_MS, &*day),
+        Check::new(
+            "show_by_s",
+            show_by.contains(&policy.show_by_s),
+            format!("1 to {SHOW_BY_S_MAX} (15 minutes)"),
+        ),
+    ]
+}
+
+/// Checks what ads must be worth.
+fn prices(policy: &Policy) -> [Check; 4] {
+    let amount = |key, micros: i64| {
+        let bounds = 0..=AMOUNT_MICROS_MAX;
+        Check::new(key, bounds.contains(&micros), format!("0 to {AMOUNT_MICROS_MAX}"))
+    };
+    [
+        Check::new(
+            "attention_keep",
+            (1..=ATTENTION_ONE).contains(&policy.attention_keep),
+            format!("1 to {ATTENTION_ONE}"),
+        ),
+        amount("floor_cpm_micros", policy.floor_cpm_micros),
+        amount("interruption_cpm_micros", policy.interruption_cpm_micros),
+        amount("hide_cost_micros", policy.hide_cost_micros),
+    ]
 }
 
 fn default_listen() -> SocketAddr {
@@ -229,10 +291,12 @@ mod tests {
         let config = read(EXAMPLE, &[], &[]).unwrap();
         let checked = config.check().unwrap();
         assert_eq!(checked.policies[&1], Policy::default(), "it shows the defaults");
+        assert!(!config.approve_ads, "ads wait for their review unless it is asked for");
         let shown = keys_of(EXAMPLE);
-        for name in "listen insecure data_dir cores log id role tenant secret_blake3 name \
-                     first_position min_gap most_per_tray advertiser_distance_s floor_cpm_micros \
-                     show_by_s"
+        for name in "listen insecure data_dir cores log approve_ads id role tenant secret_blake3 \
+                     name first_position min_gap most_per_tray most_per_session most_per_day \
+                     advertiser_distance_s category_distance_s attention_keep floor_cpm_micros \
+                     interruption_cpm_micros hide_cost_micros show_by_s"
             .split_whitespace()
         {
             assert!(shown.contains(&name), "{name} is not shown");
@@ -283,6 +347,12 @@ mod tests {
             ("min_gap = 0", "min_gap"),
             ("most_per_tray = 17", "most_per_tray"),
             ("advertiser_distance_s = 86401", "advertiser_distance_s"),
+            ("most_per_day = 1001", "most_per_day"),
+            ("category_distance_s = 86401", "category_distance_s"),
+            ("attention_keep = 0", "attention_keep"),
+            ("attention_keep = 65537", "attention_keep"),
+            ("interruption_cpm_micros = -1", "interruption_cpm_micros"),
+            ("hide_cost_micros = 1000000000000001", "hide_cost_micros"),
             ("floor_cpm_micros = -1", "floor_cpm_micros"),
             ("show_by_s = 64801", "show_by_s"),
             ("show_by_s = 0", "show_by_s"),

@@ -57,7 +57,6 @@ impl Stage {
             seed: Some(seed),
             // A day is over before another one is worth its time.
             checkpoint_every: Duration::from_secs(3_600),
-            approve_ads: true,
             ..NodeOptions::default()
         };
         let wall: Arc<dyn Clock> = Arc::<MovedClock>::clone(&clock);

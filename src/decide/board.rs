@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicU32, AtomicU64,
+    AtomicI64, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
@@ -31,9 +31,6 @@ pub struct Line {
     until_ms: AtomicI64,
     /// The sum of the ring as of a minute, packed as its cells are: so that serving reads one number.
     sum: AtomicU64,
-    /// Whether the account, campaign or ad set is paused or archived: takes effect at once, whatever the
-    /// index still holds.
-    closed: AtomicBool,
     /// A ring by minute of issue: 24 bits of minute, 40 bits of micros. A cell of another minute is
     /// void, so holds lapse without anybody clearing them.
     held: [AtomicU64; HOLD_MINUTES as usize],
@@ -44,16 +41,6 @@ impl Line {
     pub fn set(&self, left: i64, until_ms: i64) {
         self.left.store(left, Relaxed);
         self.until_ms.store(until_ms, Relaxed);
-    }
-
-    /// Stores whether nothing under this line may be served.
-    pub fn close(&self, closed: bool) {
-        self.closed.store(closed, Release);
-    }
-
-    /// Tells whether nothing under this line may be served.
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Acquire)
     }
 
     /// Returns what is neither charged nor held, micros; 0 when the grant has ended.
@@ -206,11 +193,6 @@ impl Board {
     /// Returns what all of these lines have free, micros.
     pub fn free(&self, numbers: LineNumbers, now: Moment) -> i64 {
         self.lines(numbers).iter().map(|line| line.free(now)).min().unwrap_or_default()
-    }
-
-    /// Tells whether the account, the campaign and the ad set are open.
-    pub fn is_open(&self, numbers: LineNumbers) -> bool {
-        self.lines(numbers).iter().all(|line| !line.is_closed())
     }
 
     /// Stores an ad's predicted rates and how often it is hidden; tells whether they have outgrown the

@@ -4,11 +4,13 @@ pub mod listed;
 mod lists;
 mod merge;
 mod review;
+mod story;
 mod touched;
 
 use prost::Message;
 
 pub use lists::{LIST_ENTRIES_MAX, WrittenLists, mutate_lists};
+pub use story::{SAFE_BOTTOM_PERCENT, SAFE_TOP_PERCENT, STORY_PIXELS_MIN};
 pub use touched::touched;
 
 use crate::state::catalog::{Answered, Catalog, has_budget};
@@ -114,6 +116,7 @@ impl Desk<'_> {
             return Err(Refusal::new(Reason::TooLarge, "", message));
         }
         self.judge(&stamped)?;
+        self.judge_shape(&stamped, &[])?;
         Ok(stamped)
     }
 
@@ -128,6 +131,7 @@ impl Desk<'_> {
         }
         let stamped = merge::stamp(merged, revision + 1, self.now);
         self.judge(&stamped)?;
+        self.judge_shape(&stamped, mask)?;
         Ok(stamped)
     }
 

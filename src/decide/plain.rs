@@ -27,7 +27,7 @@ fn judge_one(draft: &Draft, asked: &Asked<'_>, told: &Told) -> Result<Member, Sk
     let now = asked.board.ad(entry.ad.into());
     let multiplier = asked.board.multiplier(entry.ad_set.into());
     let worth = entry.worth(&now, multiplier, asked.policy);
-    match asked.obstacle(entry, draft.extra(), worth.value) {
+    match asked.obstacle(entry, draft.extra(), worth) {
         Some(skip) => Err(skip),
         None => Ok(Member::of(entry, worth, now.rates, asked.lot(entry.ad))),
     }

@@ -7,7 +7,7 @@
 use crate::decide::auction::{Candidate, Scratch, Terms, Win, clear, hold_of, price_of};
 use crate::decide::board::{Board, Rates};
 use crate::decide::groups::{Groups, Member};
-use crate::decide::index::{Entry, Extra, Index, Segment, Visitor, Walker};
+use crate::decide::index::{Entry, Extra, Index, Segment, Visitor, Walker, Worth};
 use crate::decide::onlooker::Onlooker;
 use crate::decide::skip::Skip;
 use crate::decide::slots::{Place, places};
@@ -43,7 +43,7 @@ pub struct Asked<'a> {
 
 impl Asked<'_> {
     /// Returns why an ad that is meant for the viewer can't be shown now; `None`: nothing stands against it.
-    pub fn obstacle(&self, entry: &Entry, extra: &Extra, value: i64) -> Option<Skip> {
+    pub fn obstacle(&self, entry: &Entry, extra: &Extra, worth: Worth) -> Option<Skip> {
         let profile = &self.request.profile;
         let blocked = || self.blocks.blocked(profile.country, profile.age_band);
         if entry.policy != 0 && entry.policy & blocked() != 0 {
@@ -55,14 +55,12 @@ impl Asked<'_> {
         if let Err(skip) = self.onlooker.admits(&entry.passing(extra), self.now) {
             return Some(skip);
         }
-        if !self.board.is_open(entry.lines()) {
-            return Some(Skip::Closed);
-        }
         // What one showing costs at the most, on the average: a thousandth of what a thousand are worth.
-        if self.board.free(entry.lines(), self.now) < (value / 1_000).max(1) {
+        if self.board.free(entry.lines(), self.now) < (worth.value / 1_000).max(1) {
             return Some(Skip::BudgetSpent);
         }
-        (value < self.policy.floor_cpm_micros.max(1)).then_some(Skip::BelowFloor)
+        // The floor is on the total, as the auction has it.
+        (worth.total() < self.policy.floor_cpm_micros.max(1)).then_some(Skip::BelowFloor)
     }
 
     /// Returns the lot that orders an ad among its equals: the same wherever the index keeps it.
@@ -163,7 +161,7 @@ impl Selector {
             };
             tray.slots.push((place.position, filling));
         }
-        self.count(asked, passes);
+        self.count(asked, self.wins.len() < wanted, passes);
     }
 
     /// Finds who stands where, at which price.
@@ -207,14 +205,25 @@ impl Selector {
         Placed { entry, at: member.at, price, rates: member.rates, hold }
     }
 
-    /// Counts the losers of the auction.
-    fn count(&self, asked: &Asked<'_>, passes: &mut impl Passes) {
+    /// Counts the losers of the auction. `room`: a place was left, so nobody outbid them.
+    fn count(&self, asked: &Asked<'_>, room: bool, passes: &mut impl Passes) {
         let country = asked.request.profile.country;
         for (at, member) in self.members.iter().enumerate() {
-            if self.wins.iter().all(|win| win.candidate != at) {
-                let (lane, place) = member.at;
-                passes.pass(asked.index.segment(country, lane.into()).entry(place), Skip::Outbid);
+            if self.wins.iter().any(|win| win.candidate == at) {
+                continue;
             }
+            let of_group = |win: &Win| self.members[win.candidate].group == member.group;
+            let skip = if self.wins.iter().any(of_group) {
+                Skip::Separation
+            } else if !room {
+                Skip::Outbid
+            } else if member.worth.total() < asked.policy.floor_cpm_micros {
+                Skip::BelowFloor
+            } else {
+                Skip::InterruptionCost
+            };
+            let (lane, place) = member.at;
+            passes.pass(asked.index.segment(country, lane.into()).entry(place), skip);
         }
     }
 }
@@ -261,7 +270,7 @@ impl Visitor for Picker<'_> {
             if worth.total() < self.groups.least() {
                 continue;
             }
-            match self.asked.obstacle(entry, segment.extra(entry), worth.value) {
+            match self.asked.obstacle(entry, segment.extra(entry), worth) {
                 Some(skip) if skip.stage() > self.furthest.stage() => self.furthest = skip,
                 Some(_) => {}
                 None => {

@@ -29,13 +29,11 @@ pub enum Skip {
     InterruptionCost = 13,
     /// Others were worth more.
     Outbid = 500,
-    /// Its campaign or account is paused.
-    Closed = 501,
 }
 
 impl Skip {
     /// Every reason, in the order of the path: an ad that has two is counted for the first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::NotTargeted,
         Self::PolicyBlocked,
         Self::OutsideSchedule,
@@ -43,7 +41,6 @@ impl Skip {
         Self::CapStateFull,
         Self::FrequencyCapped,
         Self::Separation,
-        Self::Closed,
         Self::BudgetSpent,
         Self::BelowFloor,
         Self::InterruptionCost,
@@ -60,18 +57,17 @@ impl Skip {
             Self::CapStateFull => 4,
             Self::FrequencyCapped => 5,
             Self::Separation => 6,
-            Self::Closed => 7,
-            Self::BudgetSpent => 8,
-            Self::BelowFloor => 9,
-            Self::InterruptionCost => 10,
-            Self::Outbid => 11,
+            Self::BudgetSpent => 7,
+            Self::BelowFloor => 8,
+            Self::InterruptionCost => 9,
+            Self::Outbid => 10,
         }
     }
 
     /// Returns the slot's reason when this is how far the best ad for it got.
     pub const fn of_slot(self) -> NoAdReason {
         match self {
-            Self::NotTargeted | Self::Closed => NoAdReason::NotTargeted,
+            Self::NotTargeted => NoAdReason::NotTargeted,
             Self::PolicyBlocked => NoAdReason::PolicyBlocked,
             Self::OutsideSchedule => NoAdReason::OutsideSchedule,
             Self::BudgetSpent => NoAdReason::BudgetSpent,

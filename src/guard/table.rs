@@ -12,6 +12,7 @@ pub enum Access {
 }
 
 const ADVERTISERS: Access = Access::Roles(&[Role::Advertiser, Role::Operator]);
+const OPERATORS: Access = Access::Roles(&[Role::Operator]);
 const FEEDS: Access = Access::Roles(&[Role::Feed]);
 const CHATS: Access = Access::Roles(&[Role::Chat, Role::Operator]);
 const READERS: Access = Access::Roles(&[Role::Advertiser, Role::Analytics, Role::Operator]);
@@ -27,6 +28,10 @@ pub(super) const TABLE: &[(&str, Access)] = &[
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", KNOWN),
     ("/munadi.v1.AdService/RequestAds", FEEDS),
     ("/munadi.v1.AdService/StreamAds", FEEDS),
+    ("/munadi.v1.AdminService/ListPolicyRules", OPERATORS),
+    ("/munadi.v1.AdminService/ReviewAd", OPERATORS),
+    ("/munadi.v1.AdminService/SetPolicyRules", OPERATORS),
+    ("/munadi.v1.AdminService/UpdateTaxonomy", OPERATORS),
     ("/munadi.v1.AttributionService/PullAttributions", READERS),
     ("/munadi.v1.CampaignService/CreateAccount", ADVERTISERS),
     ("/munadi.v1.CampaignService/CreateAd", ADVERTISERS),
@@ -46,6 +51,7 @@ pub(super) const TABLE: &[(&str, Access)] = &[
     ("/munadi.v1.CampaignService/ListBusinesses", ADVERTISERS),
     ("/munadi.v1.CampaignService/ListCampaigns", ADVERTISERS),
     ("/munadi.v1.CampaignService/ListChannelEndpoints", ADVERTISERS),
+    ("/munadi.v1.CampaignService/SearchTargeting", ADVERTISERS),
     ("/munadi.v1.CampaignService/UpdateAccount", ADVERTISERS),
     ("/munadi.v1.CampaignService/UpdateAd", ADVERTISERS),
     ("/munadi.v1.CampaignService/UpdateAdSet", ADVERTISERS),

@@ -8,7 +8,6 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use crate::decide::index::{Draft, Index, Rebased};
-use crate::decide::purse::LineId;
 use crate::node::live::{Live, locked};
 use crate::node::queue::Queue;
 use crate::node::writer::Work;
@@ -27,8 +26,6 @@ pub(in crate::node) type Rebaser = Box<dyn FnMut(Arc<Index>, Moment) + Send>;
 pub(in crate::node) enum Shown {
     /// An ad in its newest form; `None`: it does not serve any more.
     Ad(u64, Option<Box<Draft>>),
-    /// Everything under an account, campaign or ad set is paused, or not any more.
-    Close(LineId, bool),
     /// The operator's rules for policy categories.
     Blocks(Arc<Blocks>),
 }
@@ -37,7 +34,7 @@ pub(in crate::node) enum Shown {
 #[derive(Default)]
 pub(in crate::node) struct Indexer {
     waiting: VecDeque<(BatchNo, Shown)>,
-    /// Which ads are live, a bit for each number.
+    /// Which ads are live by what was noted, a bit for each number.
     live: Vec<u64>,
     live_count: usize,
     rebaser: Option<Rebaser>,
@@ -63,7 +60,16 @@ impl Indexer {
 
     /// Takes a change of the batch that is being filled.
     pub(in crate::node) fn note(&mut self, batch: BatchNo, change: Shown) {
+        if let Shown::Ad(ad, draft) = &change {
+            self.mark(number_of(*ad), draft.is_some());
+        }
         self.waiting.push_back((batch, change));
+    }
+
+    /// Tells whether an ad is live, or will be once what was noted is durable.
+    pub(in crate::node) fn is_live(&self, ad: u64) -> bool {
+        let number = number_of(ad);
+        self.live.get((number / 64) as usize).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
     /// Shows serving what is durable.
@@ -72,7 +78,6 @@ impl Indexer {
         while let Some((_, change)) = self.waiting.pop_front_if(|(batch, _)| *batch <= durable) {
             match change {
                 Shown::Ad(ad, draft) => ads.push((number_of(ad), draft)),
-                Shown::Close(line, closed) => live.board_line(line).close(closed),
                 Shown::Blocks(blocks) => live.blocks.store(blocks),
             }
         }
@@ -93,7 +98,6 @@ impl Indexer {
             // Zero stands for an ad that never was; old rows of the number that comes again are long gone.
             let epoch = live.board.ad(ad).epoch.checked_add(1).unwrap_or(1);
             epochs.push((ad, epoch));
-            self.mark(ad, draft.is_some());
             if let Some(mut draft) = draft {
                 draft.set_epoch(epoch);
                 drafts.push(*draft);

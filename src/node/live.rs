@@ -24,7 +24,6 @@ use crate::tokens::Sealer;
 use crate::types::ids::{IdKind, SHARDS};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
-use crate::types::proto::v1::ConfiguredStatus;
 use crate::types::time::Moment;
 
 /// What was promised to one viewer and not seen yet. Not journaled: a crash forgets it.
@@ -240,13 +239,6 @@ impl Live {
 
     /// Stores on the board everything that the state says, after recovery.
     pub(in crate::node) fn show_all(&self) {
-        let closed = |status: ConfiguredStatus| status != ConfiguredStatus::Active;
-        for row in self.catalog().accounts.after(0) {
-            self.board.account(row.id).close(closed(row.configured_status()));
-        }
-        for row in self.catalog().campaigns.after(0) {
-            self.board.campaign(row.id).close(closed(row.configured_status()));
-        }
         for (line, terms, _) in lines(&self.catalog()) {
             if terms.limited() {
                 self.show_line(&self.purses(line.account), line);

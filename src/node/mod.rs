@@ -8,6 +8,7 @@ pub mod dice;
 mod explain;
 mod files;
 mod front;
+mod helper;
 mod indexer;
 mod live;
 mod panel;

@@ -18,6 +18,7 @@ use crate::node::clock::Clock;
 use crate::node::dice::{SeededDice, fill_from_system};
 use crate::node::files::Files;
 use crate::node::front::Front;
+use crate::node::helper::Helper;
 use crate::node::queue::{Queue, Turned};
 use crate::node::recover::{OpenError, Opened, open};
 use crate::node::serve::Answer;
@@ -26,7 +27,7 @@ use crate::report::pull::Pulled;
 use crate::report::query::Query;
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
-use crate::types::ids::{BatchNo, JournalId, SeqVector};
+use crate::types::ids::{JournalId, SeqVector};
 use crate::types::proto::v1::{
     Conversation, PolicyRule, QueryReportResponse, Taxonomy, TaxonomyEntry,
 };
@@ -403,62 +404,6 @@ fn ring_of(files: &Files, feeds: &[u32], now: Moment) -> io::Result<KeyRing> {
         files.keep_ring(&ring)?;
     }
     Ok(ring)
-}
-
-/// What happens beside serving: checkpoints and key rotation.
-struct Helper {
-    front: Front,
-    files: Files,
-    journal: JournalId,
-    clock: Arc<dyn Clock>,
-    every: Duration,
-}
-
-impl Helper {
-    fn run(&self, stopping: &AtomicBool) {
-        let mut last = self.clock.monotonic();
-        while !stopping.load(Ordering::Acquire) {
-            std::thread::park_timeout(Duration::from_secs(1).min(self.every));
-            self.rotate();
-            let now = self.clock.monotonic();
-            if now.saturating_sub(last) >= self.every {
-                last = now;
-                self.checkpoint(stopping);
-            }
-        }
-        self.checkpoint(&AtomicBool::new(false));
-    }
-
-    fn checkpoint(&self, stopping: &AtomicBool) {
-        let write = |out: &mut dyn io::Write| self.front.write_checkpoint(self.journal, out);
-        let settle = |head: BatchNo| {
-            let ended = || stopping.load(Ordering::Acquire) || self.front.is_stopped();
-            while self.front.durable() < head && !ended() {
-                std::thread::park_timeout(Duration::from_millis(5));
-            }
-            self.front.durable() >= head
-        };
-        if let Err(error) = self.files.keep_checkpoint(write, settle) {
-            tracing::warn!(%error, "no checkpoint: the next start reads more of the journal");
-        }
-    }
-
-    /// Takes a new key into use when the current one has served its day. It seals nothing before the ring
-    /// that holds it is on the disk.
-    fn rotate(&self) {
-        let now_s = self.clock.now().seconds();
-        let sealer = self.front.sealer();
-        if !sealer.ring().is_due(now_s) {
-            return;
-        }
-        let mut ring = sealer.ring().clone();
-        ring.prune(now_s);
-        let rotated = ring.rotate(&mut fill_from_system, now_s).map_err(io::Error::other);
-        match rotated.and_then(|()| self.files.keep_ring(&ring)) {
-            Ok(()) => self.front.use_ring(ring),
-            Err(error) => tracing::warn!(%error, "the token key was not rotated"),
-        }
-    }
 }
 
 #[cfg(test)]

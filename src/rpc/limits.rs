@@ -17,8 +17,55 @@ pub const LANGUAGES_MAX: usize = 8;
 /// Interests of one viewer, in one group, or excluded.
 pub const INTERESTS_MAX: usize = 256;
 
-/// Groups of interests of one ad set.
-pub const INTEREST_GROUPS_MAX: usize = 16;
+/// The highest number of an interest.
+pub const INTEREST_MAX: u32 = u16::MAX as u32;
+
+/// Groups of interests, or of segments, in one targeting.
+pub const GROUPS_MAX: usize = 16;
+
+/// Segments of one viewer, in one group, or excluded.
+pub const SEGMENTS_MAX: usize = 256;
+
+/// The highest number of a segment or city: 24 bits.
+pub const NUMBER_MAX: u32 = (1 << 24) - 1;
+
+/// Targetings of one ad set, any of which may match.
+pub const TARGETINGS_MAX: usize = 16;
+
+/// Circles on the map in one targeting.
+pub const RADII_MAX: usize = 16;
+
+/// The least radius, meters: a smaller circle would point at single people.
+pub const RADIUS_M_MIN: u32 = 1_000;
+
+/// The largest radius, meters: beyond it regions and countries say it better.
+pub const RADIUS_M_MAX: u32 = 80_000;
+
+/// Latitude and longitude, millionths of a degree to either side of zero.
+pub const LATITUDE_E6_MAX: i32 = 90_000_000;
+/// See [`LATITUDE_E6_MAX`].
+pub const LONGITUDE_E6_MAX: i32 = 180_000_000;
+
+/// Custom keys in one targeting, and as many excluded.
+pub const KEYS_MAX: usize = 16;
+
+/// Custom key-values of one viewer.
+pub const KEY_VALUES_MAX: usize = 64;
+
+/// Characters of a custom key.
+pub const KEY_CHARS_MAX: usize = 40;
+
+/// Characters of a custom value.
+pub const VALUE_CHARS_MAX: usize = 64;
+
+/// Hours of a week.
+pub const WEEK_HOURS: u32 = 7 * 24;
+
+/// Minutes that a viewer's clock may be behind UTC (Baker Island).
+pub const UTC_OFFSET_MINUTES_MIN: i32 = -12 * 60;
+
+/// Minutes that it may be ahead (Line Islands).
+pub const UTC_OFFSET_MINUTES_MAX: i32 = 14 * 60;
 
 /// Values in any other list of a targeting: every country there is, and some.
 pub const TARGETS_MAX: usize = 256;
@@ -44,6 +91,27 @@ pub const HEADLINE_CHARS_MAX: usize = 40;
 /// Characters of a media URL: what browsers and proxies take.
 pub const MEDIA_URL_CHARS_MAX: usize = 2_048;
 
+/// Bytes of a picture, as the feeds of the field take it.
+pub const IMAGE_BYTES_MAX: u64 = 30_000_000;
+
+/// Bytes of a video, as the feeds of the field take it.
+pub const VIDEO_BYTES_MAX: u64 = 4_000_000_000;
+
+/// Milliseconds of a video.
+pub const VIDEO_MS_MAX: u32 = 60_000;
+
+/// Pixels of a picture's or video's side: what decoders of phones take.
+pub const MEDIA_SIDE_MAX: u32 = 16_384;
+
+/// Cards of a carousel, at least.
+pub const CARDS_MIN: usize = 2;
+
+/// Cards of a carousel, at most.
+pub const CARDS_MAX: usize = 10;
+
+/// The highest colour, 0xRRGGBB.
+pub const RGB_MAX: u32 = 0xFF_FFFF;
+
 /// Bytes of a declared SHA-256.
 pub const SHA256_BYTES: usize = 32;
 
@@ -62,11 +130,35 @@ pub const EVENT_ID_CHARS_MAX: usize = 128;
 /// Characters of a conversion's name.
 pub const CONVERSION_NAME_CHARS_MAX: usize = 64;
 
-/// Impressions of a frequency cap: the viewer's ring counts them in 8 bits.
-pub const CAP_IMPRESSIONS_MAX: u32 = 255;
+/// Frequency caps of one ad set.
+pub const CAPS_MAX: usize = 4;
+
+/// Events of a frequency cap: the viewer's ring counts them in 8 bits.
+pub const CAP_EVENTS_MAX: u32 = 255;
 
 /// Hours of a frequency cap: 30 days.
 pub const CAP_HOURS_MAX: u32 = 30 * 24;
+
+/// Characters of the names of who is behind an ad: beneficiary and payer.
+pub const PARTY_CHARS_MAX: usize = 100;
+
+/// Characters of the name of an entry of an operator's list.
+pub const ENTRY_NAME_CHARS_MAX: usize = 100;
+
+/// Reasons of one review.
+pub const REVIEW_REASONS_MAX: usize = 8;
+
+/// Characters of a reason.
+pub const REVIEW_REASON_CHARS_MAX: usize = 200;
+
+/// Entries that one call puts into a list and takes out of it.
+pub const TAXONOMY_CALL_MAX: usize = 10_000;
+
+/// Rules for policy categories: eight categories in every country there is are fewer.
+pub const POLICY_RULES_MAX: usize = 2_000;
+
+/// Characters of a search for what targeting accepts: no name is longer.
+pub const SEARCH_CHARS_MAX: usize = 100;
 
 /// Things in a page when the caller asks for no number.
 pub const PAGE_DEFAULT: usize = 100;
@@ -86,11 +178,18 @@ pub const PAGE_TOKEN_CHARS_MAX: usize = 512;
 /// The last second that is taken from outside, in seconds since the epoch: a token keeps 32 bits.
 pub const SECONDS_MAX: i64 = u32::MAX as i64;
 
+/// Questions to ExplainService that are at work at a time, on threads of their own: each may walk the whole
+/// market, and serving needs the cores.
+pub const EXPLAINED_AT_ONCE_MAX: usize = 2;
+
 /// Bytes of one message to the services of feeds: 1,000 events with their tokens fit.
 pub const FEED_MESSAGE_BYTES_MAX: usize = 256 * 1_024;
 
 /// Bytes of one message to the other services.
 pub const MESSAGE_BYTES_MAX: usize = 1_024 * 1_024;
+
+/// Bytes of one message to the operator's service: a full call of entries fits.
+pub const LISTS_MESSAGE_BYTES_MAX: usize = 5 * 1_024 * 1_024;
 
 /// Messages of one event stream that wait for the disk at a time: two group commits of the writer.
 pub const STREAM_IN_FLIGHT_MAX: usize = 64;
@@ -145,3 +244,7 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 /// A feed's event that fills a batch to the brim: token, kind, time, and their tags.
 const EVENT_BYTES_MAX: usize = 160;
 const _: () = assert!(EVENTS_MAX * EVENT_BYTES_MAX <= FEED_MESSAGE_BYTES_MAX);
+
+/// An entry of a list with the longest name: four bytes a character, its number, country, code and tags.
+const ENTRY_BYTES_MAX: usize = 4 * ENTRY_NAME_CHARS_MAX + 48;
+const _: () = assert!(TAXONOMY_CALL_MAX * ENTRY_BYTES_MAX <= LISTS_MESSAGE_BYTES_MAX);

@@ -5,7 +5,7 @@ use prost_types::Timestamp;
 
 use crate::town::dice::{CERTAIN, Concern, Dice};
 use crate::town::lines::Line;
-use crate::town::places::{CATEGORIES, CHANNELS, PLACES};
+use crate::town::places::{CATEGORIES, CHANNELS, PLACES, PLAN_KEY, PLANS, Place, SEGMENTS, city};
 use crate::town::wire::timestamp;
 use crate::types::money::CPM_STEP_MICROS;
 use crate::types::proto::v1;
@@ -213,7 +213,8 @@ impl Plan {
         };
         let ad_set = v1::AdSet {
             name: format!("{}, set {}", subject.name, number + 1),
-            targeting: Some(targeting(dice, shape, subject)),
+            targeting: Some(narrowed(targeting(dice, shape, subject), shape, subject)),
+            or_targeting: others(shape, subject),
             billing_event: billing_event.into(),
             bid_strategy: v1::BidStrategy::LowestCostWithBidCap.into(),
             bid: Some(bid),
@@ -243,6 +244,15 @@ struct Subject<'a> {
     name: String,
     reference: String,
     endpoints: &'a [String],
+}
+
+impl Subject<'_> {
+    /// Returns where the market sells first, with its index.
+    fn home(&self) -> (usize, &'static Place) {
+        let at = |country| PLACES.iter().position(|place| place.country == country);
+        let index = at(self.market.countries[0]).expect("every market sells where people live");
+        (index, &PLACES[index])
+    }
 }
 
 /// Returns an address as the channel spells it. The numbers are of ranges that nobody is given.
@@ -311,6 +321,67 @@ fn targeting(dice: &mut Dice, shape: u64, subject: &Subject<'_>) -> v1::Targetin
         excluded_interests: if one_in(dice, 10) { vec![interest + 20] } else { Vec::new() },
         ..Default::default()
     }
+}
+
+/// Returns a targeting narrowed by one of the rarer attributes, so that the town meets each of them.
+fn narrowed(wide: v1::Targeting, shape: u64, subject: &Subject<'_>) -> v1::Targeting {
+    let (place, home) = subject.home();
+    match shape % 14 {
+        1 => v1::Targeting { device_classes: vec![v1::DeviceClass::Phone.into()], ..wide },
+        2 => {
+            let fast =
+                [v1::Connection::Wifi, v1::Connection::Cellular4g, v1::Connection::Cellular5g];
+            v1::Targeting { connections: fast.map(Into::into).into(), ..wide }
+        }
+        // Each day from seven in the morning to eleven at night, by the viewer's own clock.
+        3 => v1::Targeting {
+            hours_of_week: (0..7 * 24).filter(|hour| (7..23).contains(&(hour % 24))).collect(),
+            ..wide
+        },
+        5 => v1::Targeting { cities: vec![city(place, 0), city(place, 1)], ..wide },
+        6 => {
+            let (latitude_e6, longitude_e6) = home.middle;
+            let around = v1::Radius { latitude_e6, longitude_e6, meters: 25_000 };
+            v1::Targeting { radii: vec![around], cities: vec![city(place, 1)], ..wide }
+        }
+        8 => v1::Targeting {
+            key_values: vec![plans(&PLANS)],
+            excluded_segments: vec![1, 2, 3],
+            ..wide
+        },
+        9 => v1::Targeting {
+            os: vec![v1::Os::Android.into()],
+            os_version: Some(v1::VersionRange { min: "11".into(), max: String::new() }),
+            ..wide
+        },
+        11 => v1::Targeting {
+            app_version: Some(v1::VersionRange { min: "2.23".into(), max: "2.26.99".into() }),
+            excluded_key_values: vec![plans(&PLANS[..1])],
+            ..wide
+        },
+        12 => v1::Targeting { viewer_recency: v1::ViewerRecency::Returning.into(), ..wide },
+        _ => wide,
+    }
+}
+
+fn plans(plans: &[&str]) -> v1::KeyValues {
+    let any_of = plans.iter().map(ToString::to_string).collect();
+    v1::KeyValues { key: PLAN_KEY.to_owned(), any_of }
+}
+
+/// Returns who else may see the ads of some ad sets: people in a segment, and everyone in one region.
+fn others(shape: u64, subject: &Subject<'_>) -> Vec<v1::Targeting> {
+    if shape % 7 != 4 {
+        return Vec::new();
+    }
+    let (_, home) = subject.home();
+    let countries = vec![home.country.to_owned()];
+    let segments = vec![v1::SegmentGroup { any_of: (1..=SEGMENTS / 2).collect() }];
+    let regions = vec![home.regions[0].to_owned()];
+    vec![
+        v1::Targeting { countries: countries.clone(), segments, ..Default::default() },
+        v1::Targeting { countries, regions, age_min: 18, ..Default::default() },
+    ]
 }
 
 fn ad(dice: &mut Dice, number: u64, subject: &Subject<'_>) -> v1::Ad {

@@ -9,6 +9,7 @@ use crate::town::doors::Doors;
 use crate::town::error::TownError;
 use crate::town::habits::Habits;
 use crate::town::life::{Look, Town, Wake};
+use crate::town::lists::load_lists;
 use crate::town::people::{Person, settle};
 use crate::town::rhythm::{Ask, script};
 use crate::types::proto::v1;
@@ -102,11 +103,12 @@ impl Day {
 /// # Errors
 /// When the server fails or refuses one of the businesses.
 pub async fn found_town(
-    doors: Doors,
+    mut doors: Doors,
     clock: Arc<MovedClock>,
     wake: Wake,
     options: TownOptions,
 ) -> Result<Town, TownError> {
+    load_lists(&mut doors, options.seed).await?;
     let lines = plan(options.seed, options.viewers, DAY_START);
     Town::found(doors, clock, wake, options.seed, Habits::town(), &lines).await
 }

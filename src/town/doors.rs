@@ -8,6 +8,7 @@ use tonic::{Request, Status};
 
 use crate::town::error::TownError;
 use crate::types::proto::v1::ad_service_client::AdServiceClient;
+use crate::types::proto::v1::admin_service_client::AdminServiceClient;
 use crate::types::proto::v1::attribution_service_client::AttributionServiceClient;
 use crate::types::proto::v1::campaign_service_client::CampaignServiceClient;
 use crate::types::proto::v1::conversation_service_client::ConversationServiceClient;
@@ -25,7 +26,7 @@ pub struct Keys {
     pub chat: String,
     /// Of somebody who may read every tenant's attribution: tenant 0, role analytics, or an operator.
     pub analytics: String,
-    /// Of an operator, who sees empty slots too.
+    /// Of an operator, who reviews the ads, keeps the lists, and sees empty slots too.
     pub operator: String,
 }
 
@@ -47,6 +48,7 @@ impl Interceptor for Bearer {
 pub struct Doors {
     /// By the advertiser's number.
     pub(crate) campaigns: Vec<CampaignServiceClient<Door>>,
+    pub(crate) admin: AdminServiceClient<Door>,
     pub(crate) ads: AdServiceClient<Door>,
     pub(crate) events: EventServiceClient<Door>,
     pub(crate) chats: ConversationServiceClient<Door>,
@@ -82,6 +84,7 @@ impl Doors {
             .map(|key| Ok::<_, TownError>(CampaignServiceClient::new(door("advertiser", key)?)));
         Ok(Self {
             campaigns: campaigns.collect::<Result<_, _>>()?,
+            admin: AdminServiceClient::new(door("operator", &keys.operator)?),
             ads: AdServiceClient::new(door("feed", &keys.feed)?),
             events: EventServiceClient::new(door("feed", &keys.feed)?),
             chats: ConversationServiceClient::new(door("chat", &keys.chat)?),

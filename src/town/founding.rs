@@ -1,5 +1,5 @@
-//! Creates the list of businesses through the advertisers' door, and remembers what the town must know
-//! of them: whose chat an ad opens, and which budgets must hold.
+//! Creates the list of businesses through the advertisers' door, has the operator review their ads, and
+//! remembers what the town must know of them: whose chat an ad opens, and which budgets must hold.
 
 use std::collections::BTreeMap;
 
@@ -87,10 +87,29 @@ pub(crate) async fn found(
         let created = create(door, request_id, resource)
             .await
             .map_err(|status| TownError::Line { reference: label, status: Box::new(status) })?;
+        if let Resource::Ad(ad) = &created {
+            approve(doors, &founder, number, ad.id).await?;
+        }
         founder.remember(line, &created);
         founded.remember(&founder, created);
     }
     Ok(founded)
+}
+
+/// Reviews an ad as the operator, who finds nothing wrong with it: the town's ads don't wait.
+async fn approve(
+    doors: &mut Doors,
+    founder: &Founder<'_>,
+    number: usize,
+    ad_id: u64,
+) -> Result<(), TownError> {
+    let state = v1::ReviewState::Approved.into();
+    let review = Some(v1::Review { state, ..Default::default() });
+    let request_id = format!("{}-{number}-review", founder.name);
+    let request = v1::ReviewAdRequest { request_id, ad_id, review, etag: String::new() };
+    let answer = doors.admin.review_ad(request).await;
+    let failed = |status| TownError::Refused { call: "ReviewAd", status: Box::new(status) };
+    answer.map(drop).map_err(failed)
 }
 
 /// The engine's ids of what was created so far.

@@ -17,6 +17,7 @@ mod founding;
 mod habits;
 mod life;
 pub mod lines;
+mod lists;
 mod people;
 mod places;
 mod recorded;

@@ -1,12 +1,14 @@
 //! Who lives in the town: what the feed knows of each viewer, and what only the viewer knows.
 
 use crate::town::dice::{CERTAIN, Concern, Dice};
-use crate::town::places::{CATEGORIES, PLACES};
-use crate::types::proto::v1::{AgeBand, Gender, Os, ViewerContext};
+use crate::town::places::{CATEGORIES, PLACES, PLAN_KEY, PLANS, Place, SEGMENTS, city};
+use crate::types::proto::v1::{
+    AgeBand, Connection, DeviceClass, Gender, GeoPoint, KeyValue, Os, ViewerContext, ViewerRecency,
+};
 
 /// Kinds of interests beside the businesses' categories, so that most viewers have some that nobody
 /// asks for.
-const OTHER_INTERESTS: u64 = 60;
+pub(crate) const OTHER_INTERESTS: u64 = 60;
 
 /// How many of a thousand people are in each age band, from 13 to 17 years.
 const AGE_SHARES: [u32; 7] = [60, 230, 290, 190, 120, 70, 40];
@@ -52,8 +54,9 @@ fn person(seed: u64, number: u64) -> Person {
         interests: interests(&mut dice),
         ..Default::default()
     };
+    let mut surroundings = Dice::new(seed, Concern::People, &[number, 1]);
     Person {
-        viewer,
+        viewer: surrounded(&mut surroundings, viewer, place),
         place,
         sessions: 1 + dice.weighted(&[18, 22, 20, 14, 10, 7, 5, 4]) as u32,
         liking: dice.between(200_000..=1_800_000) as u32,
@@ -86,6 +89,66 @@ fn interests(dice: &mut Dice) -> Vec<u32> {
     interests.sort_unstable();
     interests.dedup();
     interests
+}
+
+/// Adds what the feed knows of where the viewer is, on what, and how they came. Its chance is its own, so
+/// that nobody becomes another person by it.
+fn surrounded(dice: &mut Dice, viewer: ViewerContext, place: usize) -> ViewerContext {
+    let home = &PLACES[place];
+    let lives = home.regions.iter().position(|region| *region == viewer.region);
+    let os = viewer.os();
+    let device = match os {
+        Os::Kaios => DeviceClass::FeaturePhone,
+        Os::Desktop => DeviceClass::Desktop,
+        _ if dice.chance(CERTAIN / 20) => DeviceClass::Tablet,
+        _ => DeviceClass::Phone,
+    };
+    let connections = [
+        Connection::Wifi,
+        Connection::Wifi,
+        Connection::Cellular4g,
+        Connection::Cellular4g,
+        Connection::Cellular5g,
+        Connection::Cellular3g,
+        Connection::Unspecified,
+    ];
+    let mut segments: Vec<u32> =
+        (0..dice.below(4)).map(|_| 1 + dice.below(SEGMENTS.into()) as u32).collect();
+    segments.sort_unstable();
+    segments.dedup();
+    let plan = *dice.pick(&PLANS);
+    let plan = KeyValue { key: PLAN_KEY.to_owned(), value: plan.to_owned() };
+    let recency =
+        if dice.chance(CERTAIN / 8) { ViewerRecency::New } else { ViewerRecency::Returning };
+    ViewerContext {
+        city: lives.map_or(0, |region| city(place, region)),
+        // Only who lives around the largest city lets the feed know where.
+        location: (lives == Some(0)).then(|| nearby(dice, home)),
+        device_class: device.into(),
+        connection: (*dice.pick(&connections)).into(),
+        os_version: os_version(dice, os),
+        app_version: format!("2.{}.{}", dice.between(22..=26), dice.between(1..=25)),
+        segments,
+        key_values: vec![plan],
+        utc_offset_minutes: Some(home.ahead_minutes as i32),
+        viewer_recency: recency.into(),
+        ..viewer
+    }
+}
+
+/// Returns a point at most some 30 km from the middle of the place's largest city.
+fn nearby(dice: &mut Dice, home: &Place) -> GeoPoint {
+    let mut away = || dice.between(-200_000..=200_000) as i32;
+    let (north, east) = home.middle;
+    GeoPoint { latitude_e6: north + away(), longitude_e6: east + away() }
+}
+
+fn os_version(dice: &mut Dice, os: Os) -> String {
+    match os {
+        Os::Android => dice.between(9..=16).to_string(),
+        Os::Ios => format!("{}.{}", dice.between(15..=18), dice.below(7)),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +184,8 @@ mod tests {
             assert!(matches!(Os::try_from(viewer.os), Ok(os) if os != Os::Unspecified));
             assert!(viewer.interests.is_sorted() && viewer.interests.iter().all(|&n| n > 0));
             assert!((1..=2).contains(&viewer.languages.len()));
+            assert_eq!(viewer.city == 0, viewer.region.is_empty());
+            assert!(viewer.segments.iter().all(|&n| (1..=SEGMENTS).contains(&n)));
         }
     }
 }

@@ -112,16 +112,7 @@ impl Devices<'_> {
 /// Runs one node until so many requests and views have happened, and counts its views by hand.
 fn run(seed: u64, events: u64) -> Done {
     let mut stage = Stage::new();
-    let caps = CAPS.map(|caps| {
-        let cap = |&(max_frequency, interval_hours)| {
-            let event = CapEvent::Impressions.into();
-            FrequencyCap { max_frequency, interval_hours, event }
-        };
-        let campaign = (Some(i64::MAX / 4_000), None);
-        let caps_of = caps.iter().map(cap).collect();
-        let shop = stage.shop(&Offer { caps: caps_of, campaign, ..Offer::default() });
-        (shop.ad, caps)
-    });
+    let caps = CAPS.map(|caps| (capped_shop(&mut stage, caps), caps));
     let requests: Vec<_> = (0..VIEWERS)
         .map(|viewer| AdRequest { posts: 9, ..stage.tray_of(&format!("viewer {viewer}")) })
         .collect();
@@ -182,6 +173,17 @@ fn run(seed: u64, events: u64) -> Done {
     });
     check(&caps, &mut seen);
     sum
+}
+
+/// Opens a shop whose ad has these caps and a budget that never ends; returns the ad.
+fn capped_shop(stage: &mut Stage, caps: &[(u32, u32)]) -> u64 {
+    let cap = |&(max_frequency, interval_hours)| {
+        let event = CapEvent::Impressions.into();
+        FrequencyCap { max_frequency, interval_hours, event }
+    };
+    let campaign = (Some(i64::MAX / 4_000), None);
+    let caps = caps.iter().map(cap).collect();
+    stage.shop(&Offer { caps, campaign, ..Offer::default() }).ad
 }
 
 /// Returns the time of a round: three of them within minutes, then an hour in which promises lapse.

@@ -12,6 +12,7 @@ use munadi::node::{Node, NodeOptions};
 use munadi::rpc::{Patience, Running, ServerConfig, serve};
 use munadi::types::proto::v1;
 use munadi::types::proto::v1::ad_service_client::AdServiceClient;
+use munadi::types::proto::v1::admin_service_client::AdminServiceClient;
 use munadi::types::proto::v1::attribution_service_client::AttributionServiceClient;
 use munadi::types::proto::v1::campaign_service_client::CampaignServiceClient;
 use munadi::types::proto::v1::conversation_service_client::ConversationServiceClient;
@@ -37,6 +38,9 @@ pub(crate) const STORIES: &str = "feed-2";
 pub(crate) const PLATFORM: &str = "chat-0";
 pub(crate) const ANALYST: &str = "analytics-0";
 
+/// Who keeps the town in order.
+pub(crate) const OPERATOR: &str = "operator-0";
+
 const KEYS: [(&str, Role, u32); 7] = [
     (TACOS, Role::Advertiser, 4),
     (RIVALS, Role::Advertiser, 5),
@@ -44,7 +48,7 @@ const KEYS: [(&str, Role, u32); 7] = [
     (STORIES, Role::Feed, 2),
     (PLATFORM, Role::Chat, 0),
     (ANALYST, Role::Analytics, 0),
-    ("operator-0", Role::Operator, 0),
+    (OPERATOR, Role::Operator, 0),
 ];
 
 /// Least price of 1,000 impressions: what an ad without a rival pays.
@@ -66,18 +70,22 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// Starts a node on an empty folder.
+    /// Starts a node on an empty folder. Ads serve without a review.
     pub(crate) fn start() -> Self {
+        Self::open(true)
+    }
+
+    /// Starts a node where ads wait for the operator.
+    pub(crate) fn reviewing() -> Self {
+        Self::open(false)
+    }
+
+    fn open(approve_ads: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let journal = Options { segment_bytes: SEGMENT_BYTES, ..Options::default() };
         let feeds = vec![1, 2];
-        let options = NodeOptions {
-            feeds,
-            seed: Some(7),
-            journal,
-            approve_ads: true,
-            ..NodeOptions::default()
-        };
+        let options =
+            NodeOptions { feeds, seed: Some(7), journal, approve_ads, ..NodeOptions::default() };
         let clock = Arc::new(SystemClock::default());
         let node = Arc::new(Node::start(folder.path(), clock, &options).expect("a node"));
         let keys = KEYS.map(|(id, role, tenant)| Key {
@@ -108,6 +116,10 @@ impl Desk {
 
     pub(crate) fn campaigns(&self, key: &str) -> CampaignServiceClient<Way> {
         CampaignServiceClient::new(self.way(key))
+    }
+
+    pub(crate) fn admin(&self, key: &str) -> AdminServiceClient<Way> {
+        AdminServiceClient::new(self.way(key))
     }
 
     pub(crate) fn ads(&self, key: &str) -> AdServiceClient<Way> {

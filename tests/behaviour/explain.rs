@@ -157,8 +157,8 @@ fn an_ad_worth_less_than_interrupting_says_so() {
     stage.policy = Policy { interruption_cpm_micros: cost, ..stage.policy };
     let shop = stage.shop(&Offer::default());
     crowd(&stage);
-    // It stood in the auction and lost there, which is counted exactly, against no other ad.
-    let answer = check(&mut stage, &shop, "OUTBID", "ad_set.bid");
+    let answer = check(&mut stage, &shop, "INTERRUPTION_COST", "ad_set.bid");
+    assert_eq!(answer.reasons, [named(507, "INTERRUPTION_COST", 10, false)]);
     assert_eq!(answer.fixes[0].bid.as_ref().unwrap().micros, cost + 1_000);
     let seen = funnel(&stage, ALL, &stage.tray_of("a"));
     assert_eq!(seen.reasons, [named(507, "INTERRUPTION_COST", 1, false)]);
@@ -178,7 +178,9 @@ fn whoever_stands_too_near_to_another_says_so() {
     stage.policy.most_per_tray = 1;
     (0..3).for_each(|_| drop(stage.ask(&request)));
     let answer = delivery(&stage, &shop);
-    assert!(answer.reasons.iter().any(|one| one.name == "SEPARATION" && one.estimated));
+    assert!(answer.reasons.iter().all(|one| one.name == "SEPARATION"), "{answer:?}");
+    let counts: Vec<_> = answer.reasons.iter().map(|one| (one.estimated, one.count)).collect();
+    assert_eq!(counts, [(true, 2)], "what the auction counted is told a minute later");
 }
 
 #[test]
@@ -188,7 +190,7 @@ fn what_is_paused_archived_or_not_approved_says_so_without_any_request() {
     let cases = [
         ("AD_PAUSED", "ad.configured_status"),
         ("AD_SET_PAUSED", "ad_set.configured_status"),
-        ("CAMPAIGN_OR_ACCOUNT_PAUSED", "campaign.configured_status"),
+        ("CAMPAIGN_PAUSED", "campaign.configured_status"),
         ("ARCHIVED", "ad.configured_status"),
         ("DISAPPROVED", "ad.review"),
     ];
@@ -203,7 +205,7 @@ fn what_is_paused_archived_or_not_approved_says_so_without_any_request() {
                 configured_status: paused,
                 ..AdSet::default()
             }),
-            "CAMPAIGN_OR_ACCOUNT_PAUSED" => Resource::Campaign(Campaign {
+            "CAMPAIGN_PAUSED" => Resource::Campaign(Campaign {
                 id: shop.campaign,
                 configured_status: paused,
                 ..Campaign::default()
@@ -296,7 +298,7 @@ fn a_tray_without_a_place_says_so() {
     stage.policy.most_per_day = 1;
     stage.show("a");
     let seen = funnel(&stage, ALL, &stage.tray_of("a"));
-    assert_eq!(seen.reasons, [named(508, "NO_SLOT", 1, false)]);
+    assert_eq!(seen.reasons, [named(501, "NO_SLOT", 1, false)]);
 }
 
 #[test]

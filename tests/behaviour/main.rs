@@ -1,7 +1,9 @@
 //! What the engine promises, shown through its doors.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on should stop there")]
 
+mod admin;
 mod attribution;
+mod audience;
 mod budgets;
 mod campaigns;
 mod caps;
@@ -12,9 +14,11 @@ mod desk;
 mod doors;
 mod explain;
 mod h2;
+mod lists;
 mod refusals;
 mod reports;
 mod restart;
+mod reviews;
 mod serving;
 mod stage;
 mod streams;

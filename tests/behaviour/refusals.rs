@@ -18,7 +18,7 @@ enum Row {
     Endpoint(v1::ChannelEndpoint),
     Campaign(v1::Campaign),
     AdSet(Box<v1::AdSet>),
-    Ad(v1::Ad),
+    Ad(Box<v1::Ad>),
 }
 
 /// A bad request, and how it is refused: reason and field.
@@ -54,7 +54,7 @@ async fn create(desk: &Desk, key: &str, id: &str, row: Row) -> Result<(), Status
             client.create_ad_set(request).await.map(drop)
         }
         Row::Ad(row) => {
-            let request = v1::CreateAdRequest { request_id, ad: Some(row), validate_only };
+            let request = v1::CreateAdRequest { request_id, ad: Some(*row), validate_only };
             client.create_ad(request).await.map(drop)
         }
     }
@@ -220,12 +220,16 @@ fn ads(shop: &Shop, ad_set: u64, foreign_endpoint: u64) -> Vec<Case> {
     };
     let opening = |endpoint_id| v1::ChatDestination { endpoint_id, ..Default::default() };
     let endpoint = "ad.destination.endpoint_id";
-    let to = |id| Row::Ad(v1::Ad { destination: Some(opening(id)), ..good.clone() });
+    let to = |id| Row::Ad(Box::new(v1::Ad { destination: Some(opening(id)), ..good.clone() }));
     vec![
-        (Row::Ad(v1::Ad { ad_set_id: 77, ..good.clone() }), "NOT_FOUND", "ad.ad_set_id"),
+        (Row::Ad(Box::new(v1::Ad { ad_set_id: 77, ..good.clone() })), "NOT_FOUND", "ad.ad_set_id"),
         (to(77), "NOT_FOUND", endpoint),
         (to(foreign_endpoint), "ENDPOINT_FOREIGN", endpoint),
-        (Row::Ad(v1::Ad { creative: None, ..good.clone() }), "FIELD_MISSING", "ad.creative"),
+        (
+            Row::Ad(Box::new(v1::Ad { creative: None, ..good.clone() })),
+            "FIELD_MISSING",
+            "ad.creative",
+        ),
     ]
 }
 

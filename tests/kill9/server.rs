@@ -109,7 +109,9 @@ fn write_config(folder: &Path) -> PathBuf {
         )
     };
     let text = [
-        format!("listen = \"127.0.0.1:0\"\ndata_dir = {data:?}\nlog = \"info\"\n"),
+        format!(
+            "listen = \"127.0.0.1:0\"\ndata_dir = {data:?}\nlog = \"info\"\napprove_ads = true\n"
+        ),
         "[[feeds]]\nid = 1\nname = \"status\"\nfloor_cpm_micros = 1000000\n".to_owned(),
         "advertiser_distance_s = 0\n".to_owned(),
         key("advertiser", "advertiser", 4),

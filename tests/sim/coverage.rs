@@ -59,8 +59,8 @@ const EXPECTED: &[(&str, &str)] = &[
          ConversionCredited, ConversationOpened, MessageRecorded, Converted, OutboxSettled, \
          OutcomeDeclined",
     ),
-    // Numbers of `decide::select::Skip`.
-    ("skip", "2, 3, 4, 5, 6, 8, 9, 11, 500"),
+    // Numbers of `decide::skip::Skip` that are counted where an auction is held.
+    ("skip", "500"),
     (
         "no ad",
         "NoLiveAds, NotTargeted, OutsideSchedule, BudgetSpent, FrequencyCapped, HiddenByViewer, \

@@ -15,10 +15,13 @@ use crate::luck::Luck;
 use crate::market::{Market, NOW, market};
 use crate::twin::{asked, twin_wins};
 
-struct Uncounted;
+#[derive(Default)]
+struct Passed(BTreeMap<u32, Skip>);
 
-impl Passes for Uncounted {
-    fn pass(&mut self, _: &Entry, _: Skip) {}
+impl Passes for Passed {
+    fn pass(&mut self, entry: &Entry, skip: Skip) {
+        self.0.insert(entry.ad, skip);
+    }
 }
 
 #[test]
@@ -30,12 +33,14 @@ fn every_ad_of_a_market_has_the_reason_that_the_slow_twin_gives_it() {
         let market = market(&mut luck);
         let (onlooker, blocks) = (market.onlooker(), Blocks::default());
         let asked = asked(&market, &onlooker, &blocks, luck.roll());
-        let mut tray = Tray::default();
-        selector.select(&asked, &mut tray, &mut Uncounted);
+        let (mut tray, mut passed) = <(Tray, Passed)>::default();
+        selector.select(&asked, &mut tray, &mut passed);
         let bars = Bars::of(&tray, &asked);
         told.take(&market.request.profile, market.request.placement, NOW);
         let mut found = BTreeMap::new();
-        let take = |entry: &Entry, _: Worth, why| drop(found.insert(entry.ad, why));
+        let take = |entry: &Entry, _: Worth, why| {
+            found.insert(entry.ad, why);
+        };
         walker.walk(&market.index, &told, &mut Full { asked: &asked, bars: &bars, take });
         let placed = |ad: u32| {
             let mut ads = tray.slots.iter().filter_map(|(_, slot)| slot.as_ref().ok());
@@ -51,6 +56,8 @@ fn every_ad_of_a_market_has_the_reason_that_the_slow_twin_gives_it() {
                 Ok(member) => Some(bars.verdict(ad, member.group, member.worth.total())),
             };
             assert_eq!(walked, expected, "{context}");
+            let exact = passed.0.get(&ad).copied();
+            assert!(exact.is_none() || Some(exact) == expected, "{context}: auction {exact:?}");
             assert!(plain.is_err() || placed(ad) || expected != Some(None), "{context}");
             *covered.entry(expected.unwrap_or(Some(Skip::NotTargeted))).or_default() += 1;
             check_judge(&market, &asked, &bars, &told, (ad, expected), &context);
@@ -78,8 +85,8 @@ fn check_judge(
         asked.board.multiplier(entry.ad_set.into()),
         asked.policy,
     );
-    let against = obstacles(asked, entry, draft.extra(), worth.value);
-    let first = asked.obstacle(entry, draft.extra(), worth.value);
+    let against = obstacles(asked, entry, draft.extra(), worth);
+    let first = asked.obstacle(entry, draft.extra(), worth);
     assert_eq!(against.first().copied(), first, "{context}");
     let said = match judge(draft, asked, bars, told) {
         Judged::Placed => Some(None),
@@ -99,7 +106,7 @@ fn what_is_said_to_have_won_would_have_won_and_less_would_not() {
         let (onlooker, blocks) = (market.onlooker(), Blocks::default());
         let asked = asked(&market, &onlooker, &blocks, luck.roll());
         let mut tray = Tray::default();
-        selector.select(&asked, &mut tray, &mut Uncounted);
+        selector.select(&asked, &mut tray, &mut Passed::default());
         let bars = Bars::of(&tray, &asked);
         let bids = plain::bids(&market.drafts, &asked);
         for (at, bid) in bids.iter().enumerate() {

@@ -13,6 +13,7 @@ mod coverage;
 mod explain;
 mod faulty_log;
 mod found;
+mod kin;
 mod luck;
 mod market;
 mod pen;
@@ -106,8 +107,8 @@ fn a_seed_writes_the_same_journal_every_time() {
 }
 
 #[test]
-fn four_seeds_keep_every_promise_and_reach_everything() {
-    run_all(1..=4);
+fn six_seeds_keep_every_promise_and_reach_everything() {
+    run_all(1..=6);
 }
 
 #[test]

@@ -274,7 +274,6 @@ pub(crate) fn market(luck: &mut Luck) -> Market {
     }
     for campaign in catalog.campaigns.after(0) {
         board.campaign(campaign.id).set(i64::MAX, i64::MAX);
-        board.campaign(campaign.id).close(luck.chance(30));
     }
     let mut drafts = Vec::new();
     for ad in catalog.ads.after(0) {

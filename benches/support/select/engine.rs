@@ -182,7 +182,7 @@ impl Visitor for Top<'_> {
             let worth = entry.worth(&now, multiplier, self.asked.policy);
             let total = worth.total();
             if total < self.least()
-                || self.asked.obstacle(entry, segment.extra(entry), worth.value).is_some()
+                || self.asked.obstacle(entry, segment.extra(entry), worth).is_some()
             {
                 continue;
             }

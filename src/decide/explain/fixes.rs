@@ -234,7 +234,6 @@ impl<'a> Shop<'a> {
             Skip::FrequencyCapped => {
                 ("ad_set.frequency_caps", "allow more, or within a shorter interval")
             }
-            Skip::Closed => ("campaign.configured_status", "keep campaign and account ACTIVE"),
             // The viewer's, the operator's or the feed's to change.
             Skip::NotTargeted
             | Skip::PolicyBlocked

@@ -2,7 +2,7 @@
 
 use crate::decide::explain::Bars;
 use crate::decide::groups::Member;
-use crate::decide::index::{Draft, Entry, Extra};
+use crate::decide::index::{Draft, Entry, Extra, Worth};
 use crate::decide::select::Asked;
 use crate::decide::skip::Skip;
 use crate::decide::target::{Target, Told};
@@ -50,7 +50,7 @@ pub fn judge(draft: &Draft, asked: &Asked<'_>, bars: &Bars, told: &Told) -> Judg
     let now = asked.board.ad(entry.ad.into());
     let worth = entry.worth(&now, asked.board.multiplier(entry.ad_set.into()), asked.policy);
     let group = Member::of(entry, worth, now.rates, 0).group;
-    let against = obstacles(asked, entry, draft.extra(), worth.value);
+    let against = obstacles(asked, entry, draft.extra(), worth);
     let needed = bars.needed(entry.ad, group);
     let enough = needed.is_some_and(|needed| worth.total() >= needed);
     if !draft.targets().iter().any(|target| target.matches(told)) {
@@ -69,7 +69,7 @@ pub fn judge(draft: &Draft, asked: &Asked<'_>, bars: &Bars, told: &Told) -> Judg
     let floor = asked.policy.floor_cpm_micros.max(1);
     let cure = match (against.as_slice(), needed) {
         ([] | [Skip::BelowFloor], Some(needed)) => {
-            Cure::Value(needed.saturating_sub(worth.quality).max(floor))
+            Cure::Value(needed.max(floor).saturating_sub(worth.quality))
         }
         ([_], _) if enough => Cure::Lift,
         _ => Cure::Several,
@@ -79,20 +79,19 @@ pub fn judge(draft: &Draft, asked: &Asked<'_>, bars: &Bars, told: &Told) -> Judg
 
 /// Returns everything that stands against an ad that is meant for the viewer, in the order of the path:
 /// the first is [`Asked::obstacle`].
-pub fn obstacles(asked: &Asked<'_>, entry: &Entry, extra: &Extra, value: i64) -> Vec<Skip> {
+pub fn obstacles(asked: &Asked<'_>, entry: &Entry, extra: &Extra, worth: Worth) -> Vec<Skip> {
     let (profile, now) = (&asked.request.profile, asked.now);
     let blocked = asked.blocks.blocked(profile.country, profile.age_band);
     let admits = |extra: &Extra| asked.onlooker.admits(&entry.passing(extra), now).err();
     let seen = admits(extra);
     let uncapped = admits(&extra.uncapped()).filter(|skip| Some(*skip) != seen);
-    let short = asked.board.free(entry.lines(), now) < (value / 1_000).max(1);
-    let low = value < asked.policy.floor_cpm_micros.max(1);
+    let short = asked.board.free(entry.lines(), now) < (worth.value / 1_000).max(1);
+    let low = worth.total() < asked.policy.floor_cpm_micros.max(1);
     let all = [
         (entry.policy & blocked != 0).then_some(Skip::PolicyBlocked),
         (!extra.runs(now)).then_some(Skip::OutsideSchedule),
         seen,
         uncapped,
-        (!asked.board.is_open(entry.lines())).then_some(Skip::Closed),
         short.then_some(Skip::BudgetSpent),
         low.then_some(Skip::BelowFloor),
     ];

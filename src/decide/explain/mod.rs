@@ -35,7 +35,7 @@ const fn named(number: u32, name: &'static str) -> Named {
 }
 
 /// The tray has no place for an ad: the feed's policy, or the viewer has seen as many as it allows.
-pub const NO_SLOT: Named = named(508, "NO_SLOT");
+pub const NO_SLOT: Named = named(501, "NO_SLOT");
 
 /// Returns a reason's number and name.
 pub const fn name_of(skip: Skip) -> Named {
@@ -45,7 +45,6 @@ pub const fn name_of(skip: Skip) -> Named {
         Skip::Separation => named(355, "SEPARATION"),
         Skip::PolicyBlocked => named(357, "POLICY_BLOCKED"),
         Skip::Outbid => named(500, "OUTBID"),
-        Skip::Closed => named(501, "CAMPAIGN_OR_ACCOUNT_PAUSED"),
         Skip::NotTargeted => named(502, "NOT_TARGETED"),
         Skip::HiddenByViewer => named(503, "HIDDEN_BY_VIEWER"),
         Skip::OutsideSchedule => named(504, "OUTSIDE_SCHEDULE"),
@@ -60,13 +59,12 @@ pub const fn name_of_status(status: EffectiveStatus) -> Option<Named> {
     match status {
         EffectiveStatus::Active | EffectiveStatus::Unspecified => None,
         EffectiveStatus::Disapproved => Some(named(350, "DISAPPROVED")),
-        EffectiveStatus::CampaignPaused | EffectiveStatus::AccountPaused => {
-            Some(name_of(Skip::Closed))
-        }
         EffectiveStatus::Paused => Some(named(510, "AD_PAUSED")),
         EffectiveStatus::AdsetPaused => Some(named(511, "AD_SET_PAUSED")),
-        EffectiveStatus::PendingReview => Some(named(512, "PENDING_REVIEW")),
-        EffectiveStatus::Archived => Some(named(513, "ARCHIVED")),
+        EffectiveStatus::CampaignPaused => Some(named(512, "CAMPAIGN_PAUSED")),
+        EffectiveStatus::AccountPaused => Some(named(513, "ACCOUNT_PAUSED")),
+        EffectiveStatus::PendingReview => Some(named(514, "PENDING_REVIEW")),
+        EffectiveStatus::Archived => Some(named(515, "ARCHIVED")),
     }
 }
 
@@ -211,7 +209,7 @@ impl<F: FnMut(&Entry, Worth, Option<Skip>)> Visitor for Full<'_, F> {
                 None
             } else {
                 let group = Member::of(entry, worth, now.rates, 0).group;
-                let obstacle = self.asked.obstacle(entry, segment.extra(entry), worth.value);
+                let obstacle = self.asked.obstacle(entry, segment.extra(entry), worth);
                 obstacle.or_else(|| self.bars.verdict(entry.ad, group, worth.total()))
             };
             (self.take)(entry, worth, why);
@@ -228,7 +226,7 @@ mod tests {
     #[test]
     fn each_reason_has_a_number_and_a_name_of_its_own() {
         let statuses = (0..=8).filter_map(|number| EffectiveStatus::try_from(number).ok());
-        let own = statuses.filter_map(name_of_status).filter(|named| named.number != 501);
+        let own = statuses.filter_map(name_of_status);
         let all: Vec<Named> =
             Skip::ALL.map(name_of).into_iter().chain(own).chain([NO_SLOT]).collect();
         let numbers: BTreeSet<u32> = all.iter().map(|named| named.number).collect();

@@ -183,17 +183,11 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Returns the draft of an ad in its newest version; `None`: neither it nor its ad set lets it serve,
-    /// or there is no such ad.
+    /// Returns the draft of an ad in its newest version; `None`: it does not serve, or there is no
+    /// such ad.
     pub fn of(catalog: &Catalog, ad: u64, board: &Board) -> Option<Self> {
-        // The lines of campaign and account are closed on the board, so that they open at once.
-        let served = matches!(
-            catalog.ad_status(ad),
-            EffectiveStatus::Active
-                | EffectiveStatus::CampaignPaused
-                | EffectiveStatus::AccountPaused
-        );
-        let family = catalog.family(ad).filter(|_| served)?;
+        let serves = catalog.ad_status(ad) == EffectiveStatus::Active;
+        let family = catalog.family(ad).filter(|_| serves)?;
         let source = Source {
             ad: catalog.ads.packed(ad)?.clone(),
             ad_set: catalog.ad_sets.packed(family.ad_set)?.clone(),

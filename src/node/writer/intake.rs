@@ -15,7 +15,7 @@ use crate::tokens::prefill_code;
 use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
-use crate::types::proto::v1::{BillingEvent, ConfiguredStatus, EventKind};
+use crate::types::proto::v1::{BillingEvent, EffectiveStatus, EventKind};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{
     Change, Conversion, Incoming, ListMutation, Mutation, Origin, Resource, Verdict,
@@ -116,25 +116,20 @@ impl Writer {
 
     /// Shows serving what was written, once it is durable.
     fn show(&mut self, written: &Resource) {
-        let close = |kind, id, account, status| {
-            Shown::Close(LineId { kind, id, account }, status != ConfiguredStatus::Active)
+        let ads: Vec<u64> = {
+            let catalog = self.live.catalog();
+            let serves = |ad: u64| catalog.ad_status(ad) == EffectiveStatus::Active;
+            let below = touched(&catalog, written);
+            match written {
+                // Of these a row says nothing but that it is there.
+                Resource::Account(_) | Resource::Campaign(_) => {
+                    below.filter(|ad| self.indexer.is_live(*ad) != serves(*ad)).collect()
+                }
+                Resource::Endpoint(_) => Vec::new(),
+                Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => below.collect(),
+            }
         };
-        match written {
-            Resource::Account(row) => {
-                let change = close(LineKind::Account, row.id, row.id, row.configured_status());
-                self.indexer.note(self.head, change);
-            }
-            Resource::Campaign(row) => {
-                let change =
-                    close(LineKind::Campaign, row.id, row.account_id, row.configured_status());
-                self.indexer.note(self.head, change);
-            }
-            Resource::Endpoint(_) => {}
-            Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => {
-                let ads = touched(&self.live.catalog(), written).collect();
-                self.refresh(ads);
-            }
-        }
+        self.refresh(ads);
     }
 
     /// Grants anew what a write may have changed: the line's budget. A new line waits for the end of the

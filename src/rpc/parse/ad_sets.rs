@@ -1,9 +1,13 @@
 //! What an advertiser writes of an ad set: to whom, for how much, how often and when.
 
-use crate::rpc::limits::{CAP_HOURS_MAX, CAP_IMPRESSIONS_MAX};
+use std::collections::BTreeSet;
+
+use crate::rpc::limits::{
+    CAP_EVENTS_MAX, CAP_HOURS_MAX, CAPS_MAX, PARTY_CHARS_MAX, TARGETINGS_MAX,
+};
 use crate::rpc::parse::campaigns::{budget, name, status};
 use crate::rpc::parse::field::{
-    Path, id, moment, optional_variant, positive_money, required, variant,
+    Path, at_most, id, moment, optional_text, optional_variant, positive_money, required, variant,
 };
 use crate::rpc::parse::mutations::{Fields, Shape, Verb};
 use crate::rpc::parse::targeting::targeting;
@@ -22,6 +26,9 @@ const AD_SET: Shape = Shape {
         "frequency_caps",
         "start_time",
         "end_time",
+        "or_targeting",
+        "beneficiary",
+        "payer",
     ],
     fixed: &["campaign_id", "billing_event", "bid_strategy"],
 };
@@ -40,10 +47,7 @@ pub(in crate::rpc) fn ad_set(wire: Option<v1::AdSet>, verb: Verb) -> Result<Chan
     }
     name(&row.name, &fields, path)?;
     status(row.configured_status, &fields, path)?;
-    if fields.take("targeting") {
-        let wire = row.targeting.iter();
-        wire.into_iter().try_for_each(|it| targeting(it, path.field("targeting")))?;
-    }
+    audience(&row, &fields, path)?;
     if fields.take("bid") {
         // Its steps depend on what is billed, which an update doesn't tell: `decide` checks them.
         let path = path.field("bid");
@@ -53,16 +57,53 @@ pub(in crate::rpc) fn ad_set(wire: Option<v1::AdSet>, verb: Verb) -> Result<Chan
         budget(row.budget.as_ref(), path.field("budget"))?;
     }
     if fields.take("frequency_caps") {
-        let caps = path.field("frequency_caps");
-        let each = row.frequency_caps.iter().enumerate();
-        each.into_iter().try_for_each(|(index, cap)| frequency_cap(cap, caps.at(index)))?;
+        frequency_caps(&mut row.frequency_caps, path.field("frequency_caps"))?;
+    }
+    for (name, value) in [("beneficiary", &row.beneficiary), ("payer", &row.payer)] {
+        if fields.take(name) {
+            optional_text(value, PARTY_CHARS_MAX, path.field(name))?;
+        }
     }
     span(&row, &fields, path)?;
     row.effective_status = 0;
     Ok(fields.change(Resource::AdSet(row)))
 }
 
-fn frequency_cap(cap: &v1::FrequencyCap, path: Path) -> Result<(), Refusal> {
+fn audience(row: &v1::AdSet, fields: &Fields, path: Path) -> Result<(), Refusal> {
+    let first = path.field("targeting");
+    if fields.take("targeting") {
+        row.targeting.iter().try_for_each(|it| targeting(it, first))?;
+    }
+    if !fields.take("or_targeting") {
+        return Ok(());
+    }
+    let others = path.field("or_targeting");
+    at_most(row.or_targeting.len(), TARGETINGS_MAX - 1, others)?;
+    if fields.take("targeting") && row.targeting.is_none() && !row.or_targeting.is_empty() {
+        let message =
+            "is empty, which means anyone, whatever or_targeting says: send the first here";
+        return Err(first.refuse(Reason::FieldMissing, message));
+    }
+    let mut each = row.or_targeting.iter().enumerate();
+    each.try_for_each(|(index, it)| targeting(it, others.at(index)))
+}
+
+/// Checks the caps, and names what they count.
+fn frequency_caps(caps: &mut [v1::FrequencyCap], path: Path) -> Result<(), Refusal> {
+    at_most(caps.len(), CAPS_MAX, path)?;
+    let mut known = BTreeSet::new();
+    for (index, cap) in caps.iter_mut().enumerate() {
+        frequency_cap(cap, path.at(index))?;
+        if !known.insert((cap.event, cap.interval_hours)) {
+            let message =
+                "has event and interval of one before: keep the one with the lower maximum";
+            return Err(path.at(index).refuse(Reason::FieldInvalid, message));
+        }
+    }
+    Ok(())
+}
+
+fn frequency_cap(cap: &mut v1::FrequencyCap, path: Path) -> Result<(), Refusal> {
     let check = |value: u32, max: u32, name| {
         if (1..=max).contains(&value) {
             return Ok(());
@@ -70,8 +111,13 @@ fn frequency_cap(cap: &v1::FrequencyCap, path: Path) -> Result<(), Refusal> {
         let message = format!("is {value}: send 1 to {max}, or no cap at all");
         Err(path.field(name).refuse(Reason::FieldInvalid, message))
     };
-    check(cap.max_frequency, CAP_IMPRESSIONS_MAX, "max_frequency")?;
-    check(cap.interval_hours, CAP_HOURS_MAX, "interval_hours")
+    check(cap.max_frequency, CAP_EVENTS_MAX, "max_frequency")?;
+    check(cap.interval_hours, CAP_HOURS_MAX, "interval_hours")?;
+    cap.event = match optional_variant(cap.event, path.field("event"))? {
+        v1::CapEvent::Unspecified => v1::CapEvent::Impressions.into(),
+        told => told.into(),
+    };
+    Ok(())
 }
 
 /// Checks start and end, and their order where both are taken; else `decide` knows the other one.
@@ -116,8 +162,37 @@ mod tests {
         check("ad_set.frequency_caps[0].max_frequency", |row| cap(row).max_frequency = 256);
         check("ad_set.frequency_caps[0].interval_hours", |row| cap(row).interval_hours = 0);
         check("ad_set.frequency_caps[0].interval_hours", |row| cap(row).interval_hours = 721);
+        check("ad_set.frequency_caps[0].event", |row| cap(row).event = 4);
+        check("ad_set.frequency_caps[1]", |row| {
+            let again = v1::FrequencyCap { max_frequency: 9, event: 0, ..*cap(row) };
+            row.frequency_caps.push(again);
+        });
+        check("ad_set.frequency_caps", |row| row.frequency_caps = vec![*cap(row); 5]);
+        check("ad_set.or_targeting[1].age_min", |row| {
+            let young = v1::Targeting { age_min: 1, ..Default::default() };
+            row.targeting = Some(Default::default());
+            row.or_targeting = vec![v1::Targeting::default(), young];
+        });
+        check("ad_set.or_targeting", |row| row.or_targeting = vec![Default::default(); 16]);
+        check("ad_set.targeting", |row| row.or_targeting = vec![Default::default()]);
+        check("ad_set.beneficiary", |row| row.beneficiary = "x".repeat(101));
+        check("ad_set.payer", |row| row.payer = "a\nb".into());
         check("ad_set.end_time", |row| row.end_time = row.start_time);
         check("ad_set.start_time.seconds", |row| row.start_time = second(-1));
+    }
+
+    #[test]
+    fn a_cap_that_names_no_event_counts_impressions() {
+        let mut row = whole();
+        let caps = [(24, 0), (24, 2), (168, 1), (168, 3)].map(|(interval_hours, event)| {
+            v1::FrequencyCap { max_frequency: 255, interval_hours, event }
+        });
+        row.frequency_caps = caps.into();
+        let Ok(Change::Create(Resource::AdSet(row))) = parse(row) else { panic!("refused") };
+        assert_eq!(
+            row.frequency_caps.iter().map(|cap| cap.event).collect::<Vec<_>>(),
+            [1, 2, 1, 3]
+        );
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! What a feed asks: one tray, and what is known of its viewer.
 
-use crate::rpc::limits::{INTERESTS_MAX, LANGUAGES_MAX, POSTS_MAX, PSEUDONYM_CHARS_MAX, SLOTS_MAX};
+use crate::rpc::limits::{
+    INTERESTS_MAX, KEY_VALUES_MAX, LANGUAGES_MAX, POSTS_MAX, PSEUDONYM_CHARS_MAX, SEGMENTS_MAX,
+    SLOTS_MAX, UTC_OFFSET_MINUTES_MAX, UTC_OFFSET_MINUTES_MIN, VALUE_CHARS_MAX,
+};
 use crate::rpc::parse::field::{
-    Path, at_most, country, interest, language, optional_text, optional_variant, region, required,
-    token, variant,
+    Path, at_most, country, interest, key, language, number, optional_text, optional_variant,
+    place, region, required, text, token, variant, version,
 };
 use crate::tokens::{Sealer, viewer_number};
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{AdRequest, Profile};
+use crate::types::request::{AdRequest, Profile, key_value};
 use crate::types::time::Moment;
 
 /// Returns one tray's request. The pseudonym becomes a number under the feed's link key here, or the
@@ -26,6 +29,10 @@ pub(in crate::rpc) fn ad_request(
     if wire.posts > POSTS_MAX {
         let message = format!("is {}: send at most {POSTS_MAX}, one tray at a time", wire.posts);
         return Err(posts_path.refuse(Reason::TooLarge, message));
+    }
+    if wire.posts == 0 && wire.positions.is_empty() {
+        let message = "is 0, and there are no positions: a tray without posts has no place for ads";
+        return Err(posts_path.refuse(Reason::FieldMissing, message));
     }
     let positions = positions(&wire.positions, wire.posts, path.field("positions"))?;
     // Positions tell the tray's length where the caller doesn't.
@@ -96,6 +103,8 @@ fn unnamed(
     Ok(Some(opened.viewer))
 }
 
+/// Returns what is known of the viewer. A feed that tells a thing twice tells it once: its lists come
+/// from many sources, and a viewer must not go without ads for that.
 fn profile(wire: &v1::ViewerContext, path: Path) -> Result<Profile, Refusal> {
     let country = match &*wire.country {
         "" => 0,
@@ -105,25 +114,81 @@ fn profile(wire: &v1::ViewerContext, path: Path) -> Result<Profile, Refusal> {
         "" => 0,
         text => region(text, &[country], path.field("region"))?,
     };
-    let list = path.field("languages");
-    at_most(wire.languages.len(), LANGUAGES_MAX, list)?;
-    let languages = wire.languages.iter().enumerate();
-    let languages =
-        languages.map(|(index, text)| language(text, list.at(index))).collect::<Result<_, _>>()?;
-    let list = path.field("interests");
-    at_most(wire.interests.len(), INTERESTS_MAX, list)?;
-    let interests = wire.interests.iter().enumerate();
-    let mut interests: Vec<u16> = interests
-        .map(|(index, &number)| interest(number, list.at(index)))
-        .collect::<Result<_, _>>()?;
-    interests.sort_unstable();
-    interests.dedup();
+    let city = match wire.city {
+        0 => 0,
+        city => number(city, path.field("city"))?,
+    };
+    let point = |it: &v1::GeoPoint| (it.latitude_e6, it.longitude_e6);
+    let location = wire.location.as_ref().map(point);
+    let at = path.field("location");
+    location.iter().try_for_each(|&(north, east)| place(north, east, at))?;
+    let languages = path.field("languages");
+    let languages = each(&wire.languages, LANGUAGES_MAX, languages, |text, at| language(text, at))?;
     let age_band: v1::AgeBand = optional_variant(wire.age_band, path.field("age_band"))?;
     let gender: v1::Gender = optional_variant(wire.gender, path.field("gender"))?;
     let os: v1::Os = optional_variant(wire.os, path.field("os"))?;
-    let (age_band, gender, os) = (age_band as u8, gender as u8, os as u8);
-    let told = Profile { country, region, languages, age_band, gender, os, ..Profile::default() };
-    Ok(Profile { interests, ..told })
+    let device: v1::DeviceClass = optional_variant(wire.device_class, path.field("device_class"))?;
+    let connection: v1::Connection = optional_variant(wire.connection, path.field("connection"))?;
+    let recency = path.field("viewer_recency");
+    let recency: v1::ViewerRecency = optional_variant(wire.viewer_recency, recency)?;
+    let list = path.field("interests");
+    let interests = each(&wire.interests, INTERESTS_MAX, list, |&it, at| interest(it, at))?;
+    let list = path.field("segments");
+    let segments = each(&wire.segments, SEGMENTS_MAX, list, |&it, at| number(it, at))?;
+    let key_values = each(&wire.key_values, KEY_VALUES_MAX, path.field("key_values"), hashed)?;
+    Ok(Profile {
+        country,
+        region,
+        city,
+        location,
+        languages,
+        age_band: age_band as u8,
+        gender: gender as u8,
+        os: os as u8,
+        device_class: device as u8,
+        connection: connection as u8,
+        recency: recency as u8,
+        os_version: version(&wire.os_version, path.field("os_version"))?,
+        app_version: version(&wire.app_version, path.field("app_version"))?,
+        utc_offset_minutes: utc_offset(wire.utc_offset_minutes, path.field("utc_offset_minutes"))?,
+        interests: ascending(interests),
+        segments: ascending(segments),
+        key_values: ascending(key_values),
+    })
+}
+
+fn each<T, U>(
+    list: &[T],
+    max: usize,
+    path: Path,
+    check: impl Fn(&T, Path) -> Result<U, Refusal>,
+) -> Result<Vec<U>, Refusal> {
+    at_most(list.len(), max, path)?;
+    list.iter().enumerate().map(|(index, value)| check(value, path.at(index))).collect()
+}
+
+fn ascending<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+/// Returns the number that stands for a custom key and value.
+fn hashed(wire: &v1::KeyValue, path: Path) -> Result<u64, Refusal> {
+    key(&wire.key, path.field("key"))?;
+    text(&wire.value, VALUE_CHARS_MAX, path.field("value"))?;
+    Ok(key_value(&wire.key, &wire.value))
+}
+
+fn utc_offset(wire: Option<i32>, path: Path) -> Result<Option<i16>, Refusal> {
+    let (min, max) = (UTC_OFFSET_MINUTES_MIN, UTC_OFFSET_MINUTES_MAX);
+    match wire {
+        Some(minutes) if !(min..=max).contains(&minutes) => {
+            let message = format!("is {minutes}: send minutes ahead of UTC, {min} to {max}");
+            Err(path.refuse(Reason::FieldInvalid, message))
+        }
+        told => Ok(told.map(|minutes| minutes as i16)),
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +215,16 @@ mod tests {
             gender: 1,
             os: 1,
             interests: vec![3, 9],
-            ..Profile::default()
+            city: 77,
+            location: Some((19_432_608, -99_133_209)),
+            device_class: 1,
+            connection: 4,
+            recency: 2,
+            os_version: 16 << 48 | 4 << 32,
+            app_version: 2 << 48 | 24 << 32 | 9 << 16,
+            utc_offset_minutes: Some(-360),
+            segments: vec![5, 6],
+            key_values: ascending(vec![key_value("plan", "gold"), key_value("tier", "2")]),
         };
         assert_eq!(request.profile, profile);
     }
@@ -169,6 +243,8 @@ mod tests {
         check("ad_request.placement", |r| r.placement = 0);
         check("ad_request.placement", |r| r.placement = 99);
         check("ad_request.posts", |r| r.posts = 251);
+        check("ad_request.posts", |r| r.posts = 10_000);
+        check("ad_request.posts", |r| (r.posts, r.positions) = (0, Vec::new()));
         check("ad_request.positions", |r| r.positions = (0..17).collect());
         check("ad_request.positions[1]", |r| r.positions = vec![3, 3]);
         check("ad_request.positions[1]", |r| r.positions = vec![3, 2]);
@@ -183,8 +259,8 @@ mod tests {
         check("ad_request.viewer.age_band", |r| viewer(r).age_band = 8);
         check("ad_request.viewer.gender", |r| viewer(r).gender = -1);
         check("ad_request.viewer.os", |r| viewer(r).os = 5);
-        check("ad_request.viewer.interests[2]", |r| viewer(r).interests.push(0));
-        check("ad_request.viewer.interests[2]", |r| viewer(r).interests.push(65_536));
+        check("ad_request.viewer.interests[3]", |r| viewer(r).interests.push(0));
+        check("ad_request.viewer.interests[3]", |r| viewer(r).interests.push(65_536));
         check("ad_request.viewer.interests", |r| viewer(r).interests = vec![1; 257]);
         assert_eq!(ad_request(None, FEED, &sealer(), NOW).unwrap_err().field, "ad_request");
     }
@@ -223,6 +299,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_of_the_viewer_is_refused_by_its_path() {
+        let check = |field: &str, spoil: fn(&mut v1::ViewerContext)| {
+            check(&format!("ad_request.viewer.{field}"), |r| spoil(viewer(r)));
+        };
+        check("city", |v| v.city = 1 << 24);
+        check("location.latitude_e6", |v| v.location.as_mut().unwrap().latitude_e6 = 90_000_001);
+        check("location.longitude_e6", |v| v.location.as_mut().unwrap().longitude_e6 = i32::MIN);
+        check("device_class", |v| v.device_class = 5);
+        check("connection", |v| v.connection = 6);
+        check("viewer_recency", |v| v.viewer_recency = 3);
+        check("os_version", |v| v.os_version = "16.".into());
+        check("app_version", |v| v.app_version = "1.2.3.4.5".into());
+        check("utc_offset_minutes", |v| v.utc_offset_minutes = Some(-721));
+        check("utc_offset_minutes", |v| v.utc_offset_minutes = Some(841));
+        check("segments[1]", |v| v.segments[1] = 1 << 24);
+        check("segments", |v| v.segments = vec![1; 257]);
+        check("key_values[0].key", |v| v.key_values[0].key = "Plan".into());
+        check("key_values[0].value", |v| v.key_values[0].value.clear());
+        check("key_values[0].value", |v| v.key_values[0].value = "x".repeat(65));
+        check("key_values", |v| v.key_values = vec![v.key_values[0].clone(); 65]);
+    }
+
+    #[test]
     fn a_feed_without_a_key_is_not_served_under_anothers() {
         let refusal = ad_request(Some(whole()), FEED + 1, &sealer(), NOW).unwrap_err();
         assert_eq!(refusal.reason, Reason::Unavailable);
@@ -239,8 +338,19 @@ mod tests {
                 age_band: v1::AgeBand::AgeBand1824.into(),
                 gender: v1::Gender::Female.into(),
                 os: v1::Os::Android.into(),
-                interests: vec![9, 3],
-                ..Default::default()
+                interests: vec![9, 3, 9],
+                city: 77,
+                location: Some(v1::GeoPoint { latitude_e6: 19_432_608, longitude_e6: -99_133_209 }),
+                device_class: v1::DeviceClass::Phone.into(),
+                connection: v1::Connection::Cellular4g.into(),
+                viewer_recency: v1::ViewerRecency::Returning.into(),
+                os_version: "16.4".into(),
+                app_version: "2.24.9".into(),
+                utc_offset_minutes: Some(-360),
+                segments: vec![6, 5, 6],
+                key_values: [("tier", "2"), ("plan", "gold"), ("tier", "2")]
+                    .map(|(key, value)| v1::KeyValue { key: key.into(), value: value.into() })
+                    .into(),
             }),
             posts: 20,
             positions: vec![2, 9],

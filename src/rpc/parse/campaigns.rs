@@ -3,10 +3,8 @@
 //! What only the catalog can tell (whose a parent is, in which currency it pays) is for `decide`.
 
 use crate::channels::{Channel, validate_address};
-use crate::rpc::limits::{
-    CATEGORY_CHARS_MAX, HEADLINE_CHARS_MAX, MEDIA_URL_CHARS_MAX, NAME_CHARS_MAX,
-    PREFILLED_TEXT_CHARS_MAX, PRIMARY_TEXT_CHARS_MAX, SHA256_BYTES,
-};
+use crate::rpc::limits::{CATEGORY_CHARS_MAX, NAME_CHARS_MAX, PREFILLED_TEXT_CHARS_MAX};
+use crate::rpc::parse::creatives::creative;
 use crate::rpc::parse::field::{
     Path, currency, id, optional_text, positive_money, required, text, time_zone, variant,
 };
@@ -128,7 +126,7 @@ pub(in crate::rpc) fn ad(wire: Option<v1::Ad>, verb: Verb) -> Result<Change, Ref
     status(row.configured_status, &fields, path)?;
     if fields.take("creative") {
         let path = path.field("creative");
-        creative(required(row.creative.as_ref(), path)?, path)?;
+        creative(required(row.creative.as_mut(), path)?, path)?;
     }
     if fields.take("destination") {
         let path = path.field("destination");
@@ -138,6 +136,8 @@ pub(in crate::rpc) fn ad(wire: Option<v1::Ad>, verb: Verb) -> Result<Change, Ref
         optional_text(&chat.prefilled_text, PREFILLED_TEXT_CHARS_MAX, prefilled)?;
     }
     row.effective_status = 0;
+    // Only an operator gives it, through `ReviewAd`.
+    row.review = None;
     Ok(fields.change(Resource::Ad(row)))
 }
 
@@ -165,40 +165,6 @@ pub(super) fn budget(value: Option<&v1::Budget>, path: Path) -> Result<(), Refus
     let Some(value) = value else { return Ok(()) };
     value.daily.iter().try_for_each(|it| positive_money(it, path.field("daily")))?;
     value.lifetime.iter().try_for_each(|it| positive_money(it, path.field("lifetime")))
-}
-
-fn creative(wire: &v1::Creative, path: Path) -> Result<(), Refusal> {
-    let text = path.field("primary_text");
-    optional_text(&wire.primary_text, PRIMARY_TEXT_CHARS_MAX, text)?;
-    optional_text(&wire.headline, HEADLINE_CHARS_MAX, path.field("headline"))?;
-    if wire.primary_text.is_empty() && wire.media_url.is_empty() {
-        let message = "is empty, and so is media_url: an ad shows at least one of them";
-        return Err(text.refuse(Reason::FieldMissing, message));
-    }
-    let url = path.field("media_url");
-    optional_text(&wire.media_url, MEDIA_URL_CHARS_MAX, url)?;
-    if !wire.media_url.is_empty() && !is_https(&wire.media_url) {
-        let message = "is no https address: send https://, a host, and no spaces";
-        return Err(url.refuse(Reason::FieldInvalid, message));
-    }
-    let hash = path.field("media_sha256");
-    match (wire.media_sha256.len(), wire.media_url.is_empty()) {
-        (0, _) | (SHA256_BYTES, false) => Ok(()),
-        (SHA256_BYTES, true) => {
-            Err(hash.refuse(Reason::FieldInvalid, "is of no media: send media_url too"))
-        }
-        (length, _) => {
-            let message = format!("has {length} bytes: a SHA-256 has {SHA256_BYTES}, not in hex");
-            Err(hash.refuse(Reason::FieldInvalid, message))
-        }
-    }
-}
-
-fn is_https(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("https://") else { return false };
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // A user name before the host is how one site passes for another.
-    !host.is_empty() && !host.contains('@') && !rest.contains(char::is_whitespace)
 }
 
 #[cfg(test)]
@@ -281,17 +247,7 @@ mod tests {
         };
         check("ad.ad_set_id", |row| row.ad_set_id = 0);
         check("ad.creative", |row| row.creative = None);
-        check("ad.creative.primary_text", |row| creative_of(row).primary_text = "x".repeat(126));
         check("ad.creative.headline", |row| creative_of(row).headline = "x".repeat(41));
-        check("ad.creative.primary_text", |row| *creative_of(row) = v1::Creative::default());
-        for bad in ["http://a/b", "https://", "https:///b", "https://a b", "https://a@b/", "a"] {
-            let mut row = whole_ad();
-            creative_of(&mut row).media_url = bad.into();
-            let refusal = ad(Some(row), Verb::Create).unwrap_err();
-            assert_eq!(refusal.field, "ad.creative.media_url", "{bad}");
-        }
-        check("ad.creative.media_sha256", |row| creative_of(row).media_sha256 = vec![0; 31]);
-        check("ad.creative.media_sha256", |row| creative_of(row).media_url.clear());
         check("ad.destination", |row| row.destination = None);
         check("ad.destination.endpoint_id", |row| row.destination = Some(Default::default()));
     }

@@ -5,7 +5,9 @@ use std::fmt;
 use jiff::tz::TimeZone;
 use prost_types::Timestamp;
 
-use crate::rpc::limits::SECONDS_MAX;
+use crate::rpc::limits::{
+    INTEREST_MAX, KEY_CHARS_MAX, LATITUDE_E6_MAX, LONGITUDE_E6_MAX, NUMBER_MAX, SECONDS_MAX,
+};
 use crate::tokens::TokenRefusal;
 use crate::types::iso::{country_code, is_currency, language_code};
 use crate::types::money::AMOUNT_MICROS_MAX;
@@ -13,6 +15,7 @@ use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::time::{Moment, SECOND_MS};
 use crate::types::token::pack_region;
+use crate::types::version;
 
 /// Where a field stands in its request: its name and those above it. Written out only in a refusal.
 #[derive(Clone, Copy)]
@@ -200,7 +203,48 @@ pub(super) fn region(text: &str, countries: &[u16], path: Path) -> Result<u16, R
 /// Returns an interest's number.
 pub(super) fn interest(value: u32, path: Path) -> Result<u16, Refusal> {
     let number = u16::try_from(value).ok().filter(|&number| number != 0);
-    number.ok_or_else(|| path.invalid(format!("is {value}: send 1 to 65,535")))
+    number.ok_or_else(|| path.invalid(format!("is {value}: send 1 to {INTEREST_MAX}")))
+}
+
+/// Returns the number of a segment or city.
+pub(super) fn number(value: u32, path: Path) -> Result<u32, Refusal> {
+    if (1..=NUMBER_MAX).contains(&value) {
+        return Ok(value);
+    }
+    Err(path.invalid(format!("is {value}: send 1 to {NUMBER_MAX}")))
+}
+
+/// Checks a custom key. Its form keeps apart what is written apart: case and spaces don't.
+pub(super) fn key(value: &str, path: Path) -> Result<(), Refusal> {
+    text(value, KEY_CHARS_MAX, path)?;
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    if value.bytes().all(|byte| is_plain(byte) || b"_-.".contains(&byte)) {
+        return Ok(());
+    }
+    Err(path.invalid("is no key: send a to z, 0 to 9, `_`, `-` and `.` only"))
+}
+
+/// Returns a version as one number that orders as versions do; 0 where none is told.
+pub(super) fn version(text: &str, path: Path) -> Result<u64, Refusal> {
+    let message = "is no version: send at most four numbers up to 65,535, joined by dots: 16.4.1";
+    match text {
+        "" => Ok(0),
+        text => version::version(text).ok_or_else(|| path.invalid(message)),
+    }
+}
+
+/// Checks a point on the map.
+pub(super) fn place(latitude_e6: i32, longitude_e6: i32, path: Path) -> Result<(), Refusal> {
+    for (name, value, max) in [
+        ("latitude_e6", latitude_e6, LATITUDE_E6_MAX),
+        ("longitude_e6", longitude_e6, LONGITUDE_E6_MAX),
+    ] {
+        if !(-max..=max).contains(&value) {
+            let message = format!("is {value}: send millionths of a degree, -{max} to {max}");
+            return Err(path.field(name).invalid(message));
+        }
+    }
+    Ok(())
 }
 
 /// Returns the refusal of a token in this field.

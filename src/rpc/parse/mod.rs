@@ -3,9 +3,12 @@
 //! Each refusal names the whole path of the field at fault and what to do.
 
 pub(super) mod ad_sets;
+pub(super) mod admin;
 pub(super) mod ads;
+mod audience;
 pub(super) mod campaigns;
 pub(super) mod conversations;
+mod creatives;
 pub(super) mod events;
 pub(super) mod explain;
 mod field;

@@ -6,7 +6,7 @@ use prost_types::FieldMask;
 use crate::rpc::limits::REQUEST_ID_CHARS_MAX;
 use crate::rpc::parse::field::{Path, id, required, text};
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Change, Mutation, Resource, Scope};
+use crate::types::request::{Change, ListChange, ListMutation, Mutation, Resource, Scope};
 
 /// Which write a resource came with.
 pub(in crate::rpc) enum Verb {
@@ -98,7 +98,7 @@ pub(in crate::rpc) fn mutation(
     validate_only: bool,
     change: Change,
 ) -> Result<Mutation, Refusal> {
-    text(&request_id, REQUEST_ID_CHARS_MAX, Path::root("request_id"))?;
+    check_request_id(&request_id)?;
     let Scope { tenant, any: any_tenant } = scope;
     Ok(Mutation {
         tenant,
@@ -109,6 +109,21 @@ pub(in crate::rpc) fn mutation(
         approve: false,
         change,
     })
+}
+
+/// Returns a whole write to the operator's lists.
+pub(in crate::rpc) fn list_mutation(
+    scope: Scope,
+    request_id: String,
+    body_hash: [u8; 16],
+    change: ListChange,
+) -> Result<ListMutation, Refusal> {
+    check_request_id(&request_id)?;
+    Ok(ListMutation { tenant: scope.tenant, request_id, body_hash, change })
+}
+
+fn check_request_id(request_id: &str) -> Result<(), Refusal> {
+    text(request_id, REQUEST_ID_CHARS_MAX, Path::root("request_id"))
 }
 
 /// Returns what tells one write from another under the same request id: the first half of BLAKE3 over

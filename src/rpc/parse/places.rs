@@ -28,10 +28,27 @@ impl List {
         Self(hash)
     }
 
+    /// Returns the list of this method over a question in words.
+    pub(in crate::rpc) fn of_words(method: &str, kind: i32, words: [&str; 2]) -> Self {
+        let number = |word: &str| {
+            let hash = blake3::hash(word.as_bytes());
+            hash.as_bytes()[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+        };
+        Self::new(method, &[kind as u64, number(words[0]), number(words[1])])
+    }
+
     /// Returns the token of the page after this place.
     pub(in crate::rpc) fn seal(self, after: u64, sealer: &Sealer) -> String {
-        let place = [self.0, after.to_be_bytes()].concat();
-        BASE64URL_NOPAD.encode(&sealer.seal_page(&place))
+        self.seal_bytes(&after.to_be_bytes(), sealer)
+    }
+
+    /// Returns the token of the page after an entry of this name.
+    pub(in crate::rpc) fn seal_name(self, after: &str, sealer: &Sealer) -> String {
+        self.seal_bytes(after.as_bytes(), sealer)
+    }
+
+    fn seal_bytes(self, after: &[u8], sealer: &Sealer) -> String {
+        BASE64URL_NOPAD.encode(&sealer.seal_page(&[&self.0, after].concat()))
     }
 
     /// Returns the place before the wanted page; 0 for the first.
@@ -39,18 +56,31 @@ impl List {
         if token.is_empty() {
             return Ok(0);
         }
+        let after = self.open_bytes(token, sealer)?;
+        after.try_into().map(u64::from_be_bytes).map_err(|_| foreign())
+    }
+
+    /// Returns the name of the entry before the wanted page; empty for the first.
+    pub(in crate::rpc) fn open_name(self, token: &str, sealer: &Sealer) -> Result<String, Refusal> {
+        if token.is_empty() {
+            return Ok(String::new());
+        }
+        String::from_utf8(self.open_bytes(token, sealer)?).map_err(|_| foreign())
+    }
+
+    fn open_bytes(self, token: &str, sealer: &Sealer) -> Result<Vec<u8>, Refusal> {
         let opened = Some(token)
             .filter(|token| token.len() <= PAGE_TOKEN_CHARS_MAX)
             .and_then(|token| BASE64URL_NOPAD.decode(token.as_bytes()).ok())
-            .and_then(|sealed| sealer.open_page(&sealed).ok())
-            .and_then(|place| <[u8; 16]>::try_from(place).ok());
-        let message = "is not of this list: send the last answer's token with the same question";
-        let foreign = || Refusal::new(Reason::CursorForeign, "page_token", message);
-        let place = opened.ok_or_else(foreign)?;
-        let (list, after) = place.split_at(8);
-        let after = after.try_into().expect("eight of sixteen bytes are left");
-        if list == self.0 { Ok(u64::from_be_bytes(after)) } else { Err(foreign()) }
+            .and_then(|sealed| sealer.open_page(&sealed).ok());
+        let mut place = opened.filter(|place| place.starts_with(&self.0)).ok_or_else(foreign)?;
+        Ok(place.split_off(self.0.len()))
     }
+}
+
+fn foreign() -> Refusal {
+    let message = "is not of this list: send the last answer's token with the same question";
+    Refusal::new(Reason::CursorForeign, "page_token", message)
 }
 
 /// Returns how many things a page shall have.
@@ -125,6 +155,21 @@ mod tests {
         let cursor = BASE64URL_NOPAD.encode(&sealer.seal_cursor(&[0; 16]));
         for bad in ["x", "not base64!", &token[1..], &"A".repeat(600), &cursor] {
             assert_eq!(list.open(bad, &sealer).unwrap_err().reason, Reason::CursorForeign, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_place_between_names_belongs_to_its_words() {
+        let sealer = sealer();
+        let list = List::of_words("SearchTargeting", 3, ["pue", "MX"]);
+        let token = list.seal_name("MX-PUE", &sealer);
+        assert_eq!(list.open_name(&token, &sealer), Ok("MX-PUE".into()));
+        assert_eq!(list.open_name("", &sealer), Ok(String::new()));
+        assert!(list.open(&token, &sealer).is_err(), "six bytes are no number");
+        for other in [(4, ["pue", "MX"]), (3, ["pu", "eMX"]), (3, ["", "MX"])] {
+            let other = List::of_words("SearchTargeting", other.0, other.1);
+            let refusal = other.open_name(&token, &sealer).unwrap_err();
+            assert_eq!(refusal.reason, Reason::CursorForeign);
         }
     }
 

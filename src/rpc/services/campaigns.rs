@@ -2,21 +2,19 @@
 
 use std::sync::Arc;
 
-use tokio::time::timeout;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
 use crate::node::Node;
-use crate::rpc::errors::deadline;
-use crate::rpc::limits::INGEST_DEADLINE;
 use crate::rpc::parse::ad_sets::ad_set;
+use crate::rpc::parse::admin::search;
 use crate::rpc::parse::campaigns::{account, ad, business, campaign, endpoint};
 use crate::rpc::parse::mutations::{Verb, body_hash, mutation};
 use crate::rpc::parse::places::{List, page_size};
-use crate::rpc::services::{Answer, caller};
+use crate::rpc::services::{Answer, caller, write};
 use crate::types::proto::v1;
 use crate::types::proto::v1::campaign_service_server::CampaignService;
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Change, Mutation, Resource, ResourceKind, Scope};
+use crate::types::request::{Change, Resource, ResourceKind, Scope};
 
 /// The service.
 pub(super) struct Campaigns {
@@ -24,11 +22,6 @@ pub(super) struct Campaigns {
 }
 
 impl Campaigns {
-    async fn write(&self, mutation: Result<Mutation, Refusal>) -> Result<Resource, Status> {
-        let written = timeout(INGEST_DEADLINE, self.node.mutate(mutation?)).await;
-        Ok(written.map_err(|_| deadline())??)
-    }
-
     fn read(&self, scope: Scope, kind: ResourceKind, id: u64) -> Result<Resource, Refusal> {
         if id == 0 {
             return Err(Refusal::new(Reason::FieldMissing, "id", "is empty: send it"));
@@ -82,8 +75,8 @@ macro_rules! campaign_service {
                     let wire = request.into_inner();
                     let hash = body_hash(stringify!($Create), &wire);
                     let change: Change = $parse(wire.$field, Verb::Create)?;
-                    let write = mutation(scope, wire.request_id, hash, wire.validate_only, change);
-                    let $field = row!(self.write(write).await?, $kind);
+                    let row = mutation(scope, wire.request_id, hash, wire.validate_only, change);
+                    let $field = row!(write(&self.node, row).await?, $kind);
                     Ok(Response::new(v1::$Created { $field }))
                 }
 
@@ -110,11 +103,31 @@ macro_rules! campaign_service {
                     let wire = request.into_inner();
                     let hash = body_hash(stringify!($Update), &wire);
                     let change = $parse(wire.$field, Verb::Update(wire.update_mask))?;
-                    let write = mutation(scope, wire.request_id, hash, wire.validate_only, change);
-                    let $field = row!(self.write(write).await?, $kind);
+                    let row = mutation(scope, wire.request_id, hash, wire.validate_only, change);
+                    let $field = row!(write(&self.node, row).await?, $kind);
                     Ok(Response::new(v1::$Updated { $field }))
                 })?
             )*
+
+            async fn search_targeting(
+                &self,
+                request: Request<v1::SearchTargetingRequest>,
+            ) -> Answer<v1::SearchTargetingResponse> {
+                caller(&request)?;
+                let wire = request.into_inner();
+                let taxonomy = search(&wire)?;
+                let (query, country) = (&*wire.query, &*wire.country);
+                let sealer = self.node.opener();
+                // The lists are everyone's, so a place in them belongs to no tenant.
+                let list = List::of_words("SearchTargeting", wire.taxonomy, [query, country]);
+                let after = list.open_name(&wire.page_token, &sealer)?;
+                let size = page_size(wire.page_size)?;
+                let (entries, next) =
+                    self.node.search_targeting(taxonomy, query, country, &after, size);
+                let next_page_token =
+                    next.map_or(String::new(), |after| list.seal_name(&after, &sealer));
+                Ok(Response::new(v1::SearchTargetingResponse { entries, next_page_token }))
+            }
         }
     };
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::node::Node;
@@ -14,6 +15,8 @@ use crate::types::proto::v1::explain_service_server::ExplainService;
 pub(super) struct Explain {
     pub(super) node: Arc<Node>,
     pub(super) policies: Policies,
+    /// Places for questions at work.
+    pub(super) places: Semaphore,
 }
 
 impl Explain {
@@ -22,6 +25,9 @@ impl Explain {
         &self,
         work: impl FnOnce(&Node) -> T + Send + 'static,
     ) -> Result<T, Status> {
+        // Whoever waits for a place is cut off by the deadline of all calls.
+        let place = self.places.acquire().await;
+        let _place = place.map_err(|_| Status::unavailable("the server stops"))?;
         let node = Arc::clone(&self.node);
         let done = tokio::task::spawn_blocking(move || work(&node)).await;
         done.map_err(|_| Status::internal("the question could not be answered; send it again"))

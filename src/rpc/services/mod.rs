@@ -1,5 +1,6 @@
 //! One file per service, each thin: the caller from the guard, parse, one call of the node, answer.
 
+mod admin;
 mod ads;
 mod attributions;
 mod batch;
@@ -13,21 +14,29 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_stream::Stream;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use crate::guard::Caller;
 use crate::node::Node;
-use crate::rpc::limits::{FEED_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::rpc::errors::deadline;
+use crate::rpc::limits::{
+    EXPLAINED_AT_ONCE_MAX, FEED_MESSAGE_BYTES_MAX, INGEST_DEADLINE, LISTS_MESSAGE_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
+};
 use crate::types::proto::v1::ad_service_server::AdServiceServer;
+use crate::types::proto::v1::admin_service_server::AdminServiceServer;
 use crate::types::proto::v1::attribution_service_server::AttributionServiceServer;
 use crate::types::proto::v1::campaign_service_server::CampaignServiceServer;
 use crate::types::proto::v1::conversation_service_server::ConversationServiceServer;
 use crate::types::proto::v1::event_service_server::EventServiceServer;
 use crate::types::proto::v1::explain_service_server::ExplainServiceServer;
 use crate::types::proto::v1::report_service_server::ReportServiceServer;
-use crate::types::request::Policy;
+use crate::types::refusal::Refusal;
+use crate::types::request::{Mutation, Policy, Resource};
 
 /// What each feed allows, by its id.
 pub type Policies = Arc<BTreeMap<u32, Policy>>;
@@ -57,8 +66,13 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
             ExplainServiceServer::new(explain::Explain {
                 node: node(),
                 policies: Arc::clone(policies),
+                places: Semaphore::new(EXPLAINED_AT_ONCE_MAX),
             })
             .max_decoding_message_size(others),
+        )
+        .add_service(
+            AdminServiceServer::new(admin::Admin { node: node() })
+                .max_decoding_message_size(LISTS_MESSAGE_BYTES_MAX),
         )
         .add_service(
             ConversationServiceServer::new(conversations::Conversations { node: node() })
@@ -72,6 +86,12 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
             AttributionServiceServer::new(attributions::Attributions { node: node() })
                 .max_decoding_message_size(others),
         )
+}
+
+/// Writes to the catalog, and waits until it is durable.
+async fn write(node: &Node, mutation: Result<Mutation, Refusal>) -> Result<Resource, Status> {
+    let written = timeout(INGEST_DEADLINE, node.mutate(mutation?)).await;
+    Ok(written.map_err(|_| deadline())??)
 }
 
 /// Returns who makes a call. The guard stands before every service, so there is one.

@@ -137,7 +137,7 @@ impl Stage {
     }
 
     /// Gives work to the writer and returns the answer, which is durable then.
-    fn work<T: Send + 'static>(
+    pub(crate) fn work<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(munadi::node::writer::Reply<T>) -> Work,
     ) -> Result<T, Refusal> {

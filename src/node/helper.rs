@@ -1,0 +1,69 @@
+//! What a node does beside serving and writing: checkpoints and key rotation.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::node::clock::Clock;
+use crate::node::dice::fill_from_system;
+use crate::node::files::Files;
+use crate::node::front::Front;
+use crate::types::ids::{BatchNo, JournalId};
+
+/// What happens beside serving: checkpoints and key rotation.
+pub(in crate::node) struct Helper {
+    pub(in crate::node) front: Front,
+    pub(in crate::node) files: Files,
+    pub(in crate::node) journal: JournalId,
+    pub(in crate::node) clock: Arc<dyn Clock>,
+    pub(in crate::node) every: Duration,
+}
+
+impl Helper {
+    /// Runs until it is told to stop, then writes a last checkpoint.
+    pub(in crate::node) fn run(&self, stopping: &AtomicBool) {
+        let mut last = self.clock.monotonic();
+        while !stopping.load(Ordering::Acquire) {
+            std::thread::park_timeout(Duration::from_secs(1).min(self.every));
+            self.rotate();
+            let now = self.clock.monotonic();
+            if now.saturating_sub(last) >= self.every {
+                last = now;
+                self.checkpoint(stopping);
+            }
+        }
+        self.checkpoint(&AtomicBool::new(false));
+    }
+
+    fn checkpoint(&self, stopping: &AtomicBool) {
+        let write = |out: &mut dyn io::Write| self.front.write_checkpoint(self.journal, out);
+        let settle = |head: BatchNo| {
+            let ended = || stopping.load(Ordering::Acquire) || self.front.is_stopped();
+            while self.front.durable() < head && !ended() {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            self.front.durable() >= head
+        };
+        if let Err(error) = self.files.keep_checkpoint(write, settle) {
+            tracing::warn!(%error, "no checkpoint: the next start reads more of the journal");
+        }
+    }
+
+    /// Takes a new key into use when the current one has served its day. It seals nothing before the ring
+    /// that holds it is on the disk.
+    fn rotate(&self) {
+        let now_s = self.clock.now().seconds();
+        let sealer = self.front.sealer();
+        if !sealer.ring().is_due(now_s) {
+            return;
+        }
+        let mut ring = sealer.ring().clone();
+        ring.prune(now_s);
+        let rotated = ring.rotate(&mut fill_from_system, now_s).map_err(io::Error::other);
+        match rotated.and_then(|()| self.files.keep_ring(&ring)) {
+            Ok(()) => self.front.use_ring(ring),
+            Err(error) => tracing::warn!(%error, "the token key was not rotated"),
+        }
+    }
+}

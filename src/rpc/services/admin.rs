@@ -1,0 +1,81 @@
+//! AdminService: reviews of ads, the lists that targeting accepts, rules for policy categories.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+use tonic::{Request, Response, Status};
+
+use crate::node::Node;
+use crate::rpc::errors::deadline;
+use crate::rpc::limits::INGEST_DEADLINE;
+use crate::rpc::parse::admin::{policy_rules, review, taxonomy};
+use crate::rpc::parse::mutations::{body_hash, list_mutation, mutation};
+use crate::rpc::services::{Answer, caller, write};
+use crate::types::proto::v1;
+use crate::types::proto::v1::admin_service_server::AdminService;
+use crate::types::refusal::Refusal;
+use crate::types::request::{ListMutation, Resource};
+
+/// The service.
+pub(super) struct Admin {
+    pub(super) node: Arc<Node>,
+}
+
+impl Admin {
+    async fn write_lists(&self, write: Result<ListMutation, Refusal>) -> Result<u32, Status> {
+        let written = timeout(INGEST_DEADLINE, self.node.mutate_lists(write?)).await;
+        Ok(written.map_err(|_| deadline())??)
+    }
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    async fn review_ad(
+        &self,
+        request: Request<v1::ReviewAdRequest>,
+    ) -> Answer<v1::ReviewAdResponse> {
+        let scope = caller(&request)?.scope();
+        let wire = request.into_inner();
+        let hash = body_hash("ReviewAdRequest", &wire);
+        let request_id = wire.request_id.clone();
+        let found = mutation(scope, request_id, hash, false, review(wire)?);
+        let ad = match write(&self.node, found).await? {
+            Resource::Ad(ad) => Some(ad),
+            _ => None,
+        };
+        Ok(Response::new(v1::ReviewAdResponse { ad }))
+    }
+
+    async fn update_taxonomy(
+        &self,
+        request: Request<v1::UpdateTaxonomyRequest>,
+    ) -> Answer<v1::UpdateTaxonomyResponse> {
+        let scope = caller(&request)?.scope();
+        let wire = request.into_inner();
+        let hash = body_hash("UpdateTaxonomyRequest", &wire);
+        let request_id = wire.request_id.clone();
+        let entries = list_mutation(scope, request_id, hash, taxonomy(wire)?);
+        let entries = self.write_lists(entries).await?;
+        Ok(Response::new(v1::UpdateTaxonomyResponse { entries }))
+    }
+
+    async fn set_policy_rules(
+        &self,
+        request: Request<v1::SetPolicyRulesRequest>,
+    ) -> Answer<v1::SetPolicyRulesResponse> {
+        let scope = caller(&request)?.scope();
+        let wire = request.into_inner();
+        let hash = body_hash("SetPolicyRulesRequest", &wire);
+        let rules = list_mutation(scope, wire.request_id, hash, policy_rules(wire.rules)?);
+        let rules = self.write_lists(rules).await?;
+        Ok(Response::new(v1::SetPolicyRulesResponse { rules }))
+    }
+
+    async fn list_policy_rules(
+        &self,
+        request: Request<v1::ListPolicyRulesRequest>,
+    ) -> Answer<v1::ListPolicyRulesResponse> {
+        caller(&request)?;
+        Ok(Response::new(v1::ListPolicyRulesResponse { rules: self.node.policy_rules() }))
+    }
+}
