@@ -198,6 +198,10 @@ fn what_is_paused_archived_or_not_approved_says_so_without_any_request() {
     for (reason, field) in cases {
         let mut stage = watched();
         let shop = stage.shop(&Offer::default());
+        stage.shop(&Offer { bid: 2_000_000, ..Offer::default() });
+        crowd(&stage);
+        // It was outbid today, but that is not why it is silent now.
+        check(&mut stage, &shop, "OUTBID", "ad_set.bid");
         let ad = |configured_status| Ad { id: shop.ad, configured_status, ..Ad::default() };
         let change = match reason {
             "AD_PAUSED" => Resource::Ad(ad(paused)),
