@@ -100,12 +100,12 @@ impl Sampling {
     /// Returns how many viewers this one stands for, if it is sampled.
     fn weight(&self, hash: u64, hour: u32) -> Option<u32> {
         let divisor = self.divisor.load(Relaxed);
-        if hash % u64::from(divisor) != 0 {
+        if !hash.is_multiple_of(u64::from(divisor)) {
             return None;
         }
         if self.hour.swap(hour, Relaxed) != hour && self.taken.swap(0, Relaxed) < SAMPLE_STEP {
             self.divisor.store((divisor / 2).max(1), Relaxed);
-        } else if (self.taken.fetch_add(1, Relaxed) + 1) % SAMPLE_STEP == 0 {
+        } else if (self.taken.fetch_add(1, Relaxed) + 1).is_multiple_of(SAMPLE_STEP) {
             self.divisor.store((divisor * 2).min(SAMPLED_OF), Relaxed);
         }
         Some(divisor)
