@@ -36,12 +36,18 @@ pub(crate) struct Market {
 impl Market {
     /// Starts a node on a folder.
     pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
+        Self::open_watched(folder, true)
+    }
+
+    /// Starts a node that notes what it serves, or doesn't.
+    pub(crate) fn open_watched(folder: &Path, watch: bool) -> Result<Self, Failure> {
         // A checkpoint of all ads is no part of what is measured.
         let checkpoint_every = Duration::from_secs(24 * 3_600);
         let options = NodeOptions {
             feeds: vec![FEED],
             checkpoint_every,
             approve_ads: true,
+            watch,
             ..NodeOptions::default()
         };
         let node = Arc::new(Node::start(folder, Arc::new(SystemClock::default()), &options)?);

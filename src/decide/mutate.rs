@@ -1,6 +1,6 @@
 //! Writes to the catalog: what a create or update becomes, judged against what stands above it.
 
-mod listed;
+pub mod listed;
 mod lists;
 mod merge;
 mod review;

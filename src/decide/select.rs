@@ -161,7 +161,7 @@ impl Selector {
             };
             tray.slots.push((place.position, filling));
         }
-        self.count(asked, passes);
+        self.count(asked, self.wins.len() < wanted, passes);
     }
 
     /// Finds who stands where, at which price.
@@ -205,14 +205,25 @@ impl Selector {
         Placed { entry, at: member.at, price, rates: member.rates, hold }
     }
 
-    /// Counts the losers of the auction.
-    fn count(&self, asked: &Asked<'_>, passes: &mut impl Passes) {
+    /// Counts the losers of the auction. `room`: a place was left, so nobody outbid them.
+    fn count(&self, asked: &Asked<'_>, room: bool, passes: &mut impl Passes) {
         let country = asked.request.profile.country;
         for (at, member) in self.members.iter().enumerate() {
-            if self.wins.iter().all(|win| win.candidate != at) {
-                let (lane, place) = member.at;
-                passes.pass(asked.index.segment(country, lane.into()).entry(place), Skip::Outbid);
+            if self.wins.iter().any(|win| win.candidate == at) {
+                continue;
             }
+            let of_group = |win: &Win| self.members[win.candidate].group == member.group;
+            let skip = if self.wins.iter().any(of_group) {
+                Skip::Separation
+            } else if !room {
+                Skip::Outbid
+            } else if member.worth.total() < asked.policy.floor_cpm_micros {
+                Skip::BelowFloor
+            } else {
+                Skip::InterruptionCost
+            };
+            let (lane, place) = member.at;
+            passes.pass(asked.index.segment(country, lane.into()).entry(place), skip);
         }
     }
 }

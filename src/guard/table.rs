@@ -62,6 +62,9 @@ pub(super) const TABLE: &[(&str, Access)] = &[
     ("/munadi.v1.ConversationService/RecordConversions", CHATS),
     ("/munadi.v1.EventService/RecordEvents", FEEDS),
     ("/munadi.v1.EventService/StreamEvents", FEEDS),
+    ("/munadi.v1.ExplainService/EstimateDelivery", ADVERTISERS),
+    ("/munadi.v1.ExplainService/ExplainDelivery", ADVERTISERS),
+    ("/munadi.v1.ExplainService/ExplainRequest", ADVERTISERS),
     ("/munadi.v1.ReportService/QueryReport", READERS),
 ];
 

@@ -66,6 +66,11 @@ impl Walk {
     pub(in crate::node) fn begin(&mut self) {
         self.passed.clear();
     }
+
+    /// Returns the ads that are counted.
+    pub(in crate::node) fn ads(&self) -> impl Iterator<Item = u32> + '_ {
+        self.passed.iter().map(|(entry, _)| entry.ad)
+    }
 }
 
 impl Passes for Walk {

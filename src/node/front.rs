@@ -31,7 +31,7 @@ pub const PULL_ROWS_MAX: usize = 1_000;
 
 /// A handle of the live state for those who read it. Cheap to clone.
 #[derive(Clone)]
-pub struct Front(Arc<Live>);
+pub struct Front(pub(in crate::node) Arc<Live>);
 
 impl Front {
     pub(in crate::node) fn new(live: Arc<Live>) -> Self {
@@ -250,7 +250,7 @@ fn conversation(id: u64, chat: &Chat) -> Conversation {
     }
 }
 
-fn sees(catalog: &Catalog, scope: Scope, account: Option<u64>) -> bool {
+pub(in crate::node) fn sees(catalog: &Catalog, scope: Scope, account: Option<u64>) -> bool {
     let owner = account.and_then(|account| catalog.tenant_of(account));
     owner.is_some_and(|owner| scope.any || owner == scope.tenant)
 }

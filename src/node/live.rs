@@ -11,6 +11,7 @@ use crate::decide::onlooker::Promise;
 use crate::decide::purse::{LineId, Terms};
 use crate::node::checkpoint::Progress;
 use crate::node::counts::Counts;
+use crate::node::walker::Watch;
 use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
 use crate::state::credit::ShardPart;
@@ -80,6 +81,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) counts: Counts,
     /// Seals and opens tokens.
     pub(in crate::node) sealer: ArcSwap<Sealer>,
+    /// What is learned of serving beside it.
+    pub(in crate::node) watch: Watch,
     /// How far the writer is.
     pub(in crate::node) progress: Progress,
 }
@@ -110,6 +113,7 @@ impl Live {
             board: Board::default(),
             counts,
             sealer: ArcSwap::from_pointee(sealer),
+            watch: Watch::default(),
             progress: Progress::default(),
         }
     }

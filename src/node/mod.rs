@@ -1,24 +1,31 @@
 //! The only floor with clock, dice and threads: one writer, readers that never wait for the disk.
 
+mod asked;
 mod checkpoint;
 pub mod clock;
 mod counts;
 pub mod dice;
+mod explain;
 mod files;
 mod front;
 mod helper;
 mod indexer;
 mod live;
+mod panel;
 mod queue;
 mod recover;
 mod running;
 mod seal;
 mod serve;
+mod walker;
 pub mod writer;
 
+pub use asked::ASKED_MAX;
 pub use files::Files;
 pub use front::{Front, PULL_ROWS_MAX};
+pub use panel::{PANEL_MAX, PANEL_MEMORY_MS};
 pub use queue::QUEUE_MAX;
 pub use recover::{OpenError, Opened, fold, open};
 pub use running::{Node, NodeOptions, Pending, StartError};
 pub use serve::Answer;
+pub use walker::{EXPLAIN_COUNTS_MAX, EXPLAIN_HOURS, SAMPLE_STEP, SAMPLED_OF, SAMPLES_WAITING_MAX};

@@ -53,6 +53,9 @@ pub struct NodeOptions {
     pub journal: Options,
     /// Whether new and changed ads serve without an operator's review.
     pub approve_ads: bool,
+    /// Whether sampled requests and viewers are noted, for `ExplainService`. Without, it knows only what
+    /// auctions count.
+    pub watch: bool,
 }
 
 impl Default for NodeOptions {
@@ -63,6 +66,7 @@ impl Default for NodeOptions {
             checkpoint_every: Duration::from_secs(600),
             journal: Options::default(),
             approve_ads: false,
+            watch: true,
         }
     }
 }
@@ -135,6 +139,9 @@ impl Node {
         };
         let mut node = Self::run(front, writer, opened, journal, clock, Some(helper))?;
         node.approve_ads = options.approve_ads;
+        if options.watch {
+            node.front.watch_behind(Arc::clone(&node.clock))?;
+        }
         Ok(node)
     }
 

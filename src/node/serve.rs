@@ -10,6 +10,7 @@ use crate::decide::skip::Skip;
 use crate::node::counts::{Stripe, Walk};
 use crate::node::live::Live;
 use crate::node::seal::Seal;
+use crate::node::walker::Answered;
 use crate::state::rules::Blocks;
 use crate::types::dice::Dice;
 use crate::types::proto::v1::{NoAdReason, Slot, slot::Filling};
@@ -64,7 +65,12 @@ impl Live {
         // Nothing is known of a viewer never met, but what it is promised now is kept.
         let viewer = request.viewer.unwrap_or_else(|| dice.roll());
         let asking = Asking { index: &index, blocks: &blocks, viewer, policy, request, now };
-        if !(0..ATTEMPTS).any(|_| self.attempt(&asking, desk, dice)) {
+        if (0..ATTEMPTS).any(|_| self.attempt(&asking, desk, dice)) {
+            let Desk { onlooker, tray, walk, .. } = desk;
+            let (index, blocks) = (&index, &blocks);
+            let answered = Answered { index, blocks, viewer, policy, request, onlooker, tray, now };
+            self.watch(&answered, walk.ads());
+        } else {
             busy(policy, request, desk);
         }
         stripe.count(feed, request.placement);

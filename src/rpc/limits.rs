@@ -178,6 +178,10 @@ pub const PAGE_TOKEN_CHARS_MAX: usize = 512;
 /// The last second that is taken from outside, in seconds since the epoch: a token keeps 32 bits.
 pub const SECONDS_MAX: i64 = u32::MAX as i64;
 
+/// Questions to ExplainService that are at work at a time, on threads of their own: each may walk the whole
+/// market, and serving needs the cores.
+pub const EXPLAINED_AT_ONCE_MAX: usize = 2;
+
 /// Bytes of one message to the services of feeds: 1,000 events with their tokens fit.
 pub const FEED_MESSAGE_BYTES_MAX: usize = 256 * 1_024;
 

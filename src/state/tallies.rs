@@ -1,14 +1,21 @@
 //! Counts and money by ad and hour: what reports are made of.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Applied, Map, Stamp, chunk_of};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{Charge, ServedRow, Showing};
+use crate::types::proto::journal::v1::{Charge, Reason, ServedRow, Showing};
 use crate::types::proto::v1::{EventKind, Money};
 use crate::types::time::Moment;
+
+/// Hours for which it is known why an ad was passed over.
+pub const PASSED_HOURS: u32 = 48;
+
+/// Reasons that are kept of one ad and hour: the largest.
+pub const PASSED_REASONS_MAX: usize = 8;
 
 /// What happened in one hour, or in all.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -58,13 +65,33 @@ pub struct AdTally {
     pub totals: [u64; 3],
     /// How often it was hidden or reported since the beginning.
     pub hides: u64,
-    /// How often the ad was passed over, by reason.
-    pub passed: BTreeMap<u32, u64>,
+    /// How often the ad reached an auction and was passed over, by hour since the epoch and reason. Kept
+    /// are the last [`PASSED_HOURS`] hours that have any, and of each the [`PASSED_REASONS_MAX`] largest
+    /// counts: after each minute the smallest of too many is forgotten, of equals the highest number.
+    pub passed: BTreeMap<u32, BTreeMap<u32, u64>>,
 }
 
 impl AdTally {
     fn hour(&mut self, ms: i64) -> &mut Tally {
         self.hours.entry(Moment(ms).hour()).or_default()
+    }
+
+    fn pass(&mut self, hour: u32, reasons: &[Reason]) {
+        let last = self.passed.keys().next_back().map_or(hour, |last| hour.max(*last));
+        let first = last.saturating_sub(PASSED_HOURS - 1);
+        if reasons.is_empty() || hour < first {
+            return;
+        }
+        let counts = self.passed.entry(hour).or_default();
+        for reason in reasons {
+            *counts.entry(reason.reason).or_default() += u64::from(reason.count);
+        }
+        while counts.len() > PASSED_REASONS_MAX {
+            let smallest = counts.iter().min_by_key(|(reason, count)| (**count, Reverse(**reason)));
+            let Some(smallest) = smallest.map(|(reason, _)| *reason) else { break };
+            counts.remove(&smallest);
+        }
+        self.passed = self.passed.split_off(&first);
     }
 
     fn charge(&mut self, charge: &Option<Charge>, at: Moment) {
@@ -172,8 +199,40 @@ impl TallyChunk {
         if row.served > 0 {
             ad.hours.entry(minute / 60).or_default().served += u64::from(row.served);
         }
-        for passed in &row.passed {
-            *ad.passed.entry(passed.reason).or_default() += u64::from(passed.count);
-        }
+        ad.pass(minute / 60, &row.passed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(reasons: &[(u32, u32)]) -> ServedRow {
+        let reason = |(reason, count): &(u32, u32)| Reason { reason: *reason, count: *count };
+        ServedRow { ad: 1, passed: reasons.iter().map(reason).collect(), ..ServedRow::default() }
+    }
+
+    fn passed(rows: &[(u32, &[(u32, u32)])]) -> BTreeMap<u32, BTreeMap<u32, u64>> {
+        let mut chunk = TallyChunk::default();
+        rows.iter().for_each(|(hour, reasons)| chunk.serve(&row(reasons), hour * 60 + 59));
+        chunk.ads.remove(&1).map(|ad| ad.passed).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_eight_largest_reasons_of_an_hour_are_kept() {
+        let nine: Vec<(u32, u32)> = (1..=9).map(|reason| (reason, 10 + reason)).collect();
+        let kept = passed(&[(7, &nine), (7, &[(1, 5), (9, 1)])]);
+        assert_eq!(kept[&7].keys().copied().collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(kept[&7][&9], 20);
+        let equal: Vec<(u32, u32)> = (1..=9).map(|reason| (reason, 4)).collect();
+        assert!(!passed(&[(7, &equal)])[&7].contains_key(&9), "of equals the highest number goes");
+    }
+
+    #[test]
+    fn two_days_are_kept_whatever_the_order() {
+        let one: &[(u32, u32)] = &[(4, 1)];
+        let kept = passed(&[(100, one), (147, one), (148, one), (100, one), (101, one)]);
+        assert_eq!(kept.keys().copied().collect::<Vec<_>>(), [101, 147, 148]);
+        assert!(passed(&[(3, &[])]).is_empty());
     }
 }

@@ -17,6 +17,7 @@ use munadi::types::proto::v1::attribution_service_client::AttributionServiceClie
 use munadi::types::proto::v1::campaign_service_client::CampaignServiceClient;
 use munadi::types::proto::v1::conversation_service_client::ConversationServiceClient;
 use munadi::types::proto::v1::event_service_client::EventServiceClient;
+use munadi::types::proto::v1::explain_service_client::ExplainServiceClient;
 use munadi::types::proto::v1::report_service_client::ReportServiceClient;
 use munadi::types::request::Policy;
 use tempfile::TempDir;
@@ -132,6 +133,10 @@ impl Desk {
 
     pub(crate) fn conversations(&self, key: &str) -> ConversationServiceClient<Way> {
         ConversationServiceClient::new(self.way(key))
+    }
+
+    pub(crate) fn explain(&self, key: &str) -> ExplainServiceClient<Way> {
+        ExplainServiceClient::new(self.way(key))
     }
 
     pub(crate) fn reports(&self, key: &str) -> ReportServiceClient<Way> {

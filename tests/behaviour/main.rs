@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on should stop there")]
 
 mod admin;
+mod asking;
 mod attribution;
 mod audience;
 mod budgets;
@@ -12,6 +13,7 @@ mod conversations;
 mod crowd;
 mod desk;
 mod doors;
+mod explain;
 mod h2;
 mod lists;
 mod refusals;

@@ -152,6 +152,12 @@ impl Extra {
         }
     }
 
+    /// Returns the same without any cap.
+    pub const fn uncapped(mut self) -> Self {
+        self.capped = 0;
+        self
+    }
+
     /// Returns the caps.
     pub fn caps(&self) -> &[Cap] {
         &self.caps[..usize::from(self.capped)]

@@ -5,7 +5,10 @@ use crate::types::proto::v1::{AdSet, KeyValues, Targeting, Taxonomy};
 use crate::types::refusal::{Reason, Refusal};
 
 /// Checks every conjunction of an ad set. A kind whose list was not loaded was checked by its form.
-pub(super) fn listed(lists: &Lists, row: &AdSet) -> Result<(), Refusal> {
+///
+/// # Errors
+/// With the path of the first value that is in no list.
+pub fn listed(lists: &Lists, row: &AdSet) -> Result<(), Refusal> {
     if let Some(targeting) = &row.targeting {
         Check { lists, path: "ad_set.targeting".to_owned() }.all(targeting)?;
     }

@@ -10,6 +10,7 @@ pub(super) mod campaigns;
 pub(super) mod conversations;
 mod creatives;
 pub(super) mod events;
+pub(super) mod explain;
 mod field;
 pub(super) mod mutations;
 pub(super) mod places;

@@ -7,12 +7,14 @@ mod batch;
 mod campaigns;
 mod conversations;
 mod events;
+mod explain;
 mod reports;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_stream::Stream;
 use tonic::service::Routes;
@@ -22,7 +24,8 @@ use crate::guard::Caller;
 use crate::node::Node;
 use crate::rpc::errors::deadline;
 use crate::rpc::limits::{
-    FEED_MESSAGE_BYTES_MAX, INGEST_DEADLINE, LISTS_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX,
+    EXPLAINED_AT_ONCE_MAX, FEED_MESSAGE_BYTES_MAX, INGEST_DEADLINE, LISTS_MESSAGE_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
 };
 use crate::types::proto::v1::ad_service_server::AdServiceServer;
 use crate::types::proto::v1::admin_service_server::AdminServiceServer;
@@ -30,6 +33,7 @@ use crate::types::proto::v1::attribution_service_server::AttributionServiceServe
 use crate::types::proto::v1::campaign_service_server::CampaignServiceServer;
 use crate::types::proto::v1::conversation_service_server::ConversationServiceServer;
 use crate::types::proto::v1::event_service_server::EventServiceServer;
+use crate::types::proto::v1::explain_service_server::ExplainServiceServer;
 use crate::types::proto::v1::report_service_server::ReportServiceServer;
 use crate::types::refusal::Refusal;
 use crate::types::request::{Mutation, Policy, Resource};
@@ -57,6 +61,14 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
         .add_service(
             CampaignServiceServer::new(campaigns::Campaigns { node: node() })
                 .max_decoding_message_size(others),
+        )
+        .add_service(
+            ExplainServiceServer::new(explain::Explain {
+                node: node(),
+                policies: Arc::clone(policies),
+                places: Semaphore::new(EXPLAINED_AT_ONCE_MAX),
+            })
+            .max_decoding_message_size(others),
         )
         .add_service(
             AdminServiceServer::new(admin::Admin { node: node() })

@@ -1,0 +1,74 @@
+//! ExplainService: why ads don't run, and whom a targeting would reach. Off the threads that serve.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
+
+use crate::node::Node;
+use crate::rpc::parse::explain::{Question, draft, explained_ad, explained_request};
+use crate::rpc::services::{Answer, Policies, caller};
+use crate::types::proto::v1;
+use crate::types::proto::v1::explain_service_server::ExplainService;
+
+/// The service.
+pub(super) struct Explain {
+    pub(super) node: Arc<Node>,
+    pub(super) policies: Policies,
+    /// Places for questions at work.
+    pub(super) places: Semaphore,
+}
+
+impl Explain {
+    /// Answers on a thread that may take its time.
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Node) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        // Whoever waits for a place is cut off by the deadline of all calls.
+        let place = self.places.acquire().await;
+        let _place = place.map_err(|_| Status::unavailable("the server stops"))?;
+        let node = Arc::clone(&self.node);
+        let done = tokio::task::spawn_blocking(move || work(&node)).await;
+        done.map_err(|_| Status::internal("the question could not be answered; send it again"))
+    }
+}
+
+#[tonic::async_trait]
+impl ExplainService for Explain {
+    async fn explain_delivery(
+        &self,
+        request: Request<v1::ExplainDeliveryRequest>,
+    ) -> Answer<v1::ExplainDeliveryResponse> {
+        let scope = caller(&request)?.scope();
+        let ad = explained_ad(request.get_ref())?;
+        let answer =
+            self.aside(move |node| node.front().explain_delivery(scope, ad, node.now())).await?;
+        Ok(Response::new(answer?))
+    }
+
+    async fn explain_request(
+        &self,
+        request: Request<v1::ExplainRequestRequest>,
+    ) -> Answer<v1::ExplainRequestResponse> {
+        let scope = caller(&request)?.scope();
+        let (sealer, now) = (self.node.opener(), self.node.now());
+        let question = explained_request(request.into_inner(), &self.policies, &sealer, now)?;
+        let ask = move |node: &Node| {
+            let Question { request, policy, page_size } = question;
+            node.front().explain_request(scope, &policy, &request, page_size, now)
+        };
+        Ok(Response::new(self.aside(ask).await?))
+    }
+
+    async fn estimate_delivery(
+        &self,
+        request: Request<v1::EstimateDeliveryRequest>,
+    ) -> Answer<v1::EstimateDeliveryResponse> {
+        caller(&request)?;
+        let draft = draft(request.into_inner())?;
+        let answer =
+            self.aside(move |node| node.front().estimate_delivery(&draft, node.now())).await?;
+        Ok(Response::new(answer?))
+    }
+}
