@@ -111,8 +111,7 @@ impl Panel {
         if panel_hash(viewer) > self.threshold {
             return;
         }
-        let round = |degrees: i32| degrees.div_euclid(PLACE_E6) * PLACE_E6 + PLACE_E6 / 2;
-        profile.location = profile.location.map(|(north, east)| (round(north), round(east)));
+        round_place(&mut profile);
         self.since.get_or_insert(now);
         let bit = 1 << (placement & 7);
         match self.viewers.get_mut(&viewer) {
@@ -171,6 +170,12 @@ impl Front {
         listed(&self.0.catalog().lists, draft)?;
         Ok(self.0.watch.book().panel.estimate(Target::of(draft), now))
     }
+}
+
+/// Rounds where a viewer is: what is kept in memory, even of a sample, must not single anyone out.
+pub(in crate::node) fn round_place(profile: &mut Profile) {
+    let round = |degrees: i32| degrees.div_euclid(PLACE_E6) * PLACE_E6 + PLACE_E6 / 2;
+    profile.location = profile.location.map(|(north, east)| (round(north), round(east)));
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use prost::bytes::Bytes;
 
 use crate::channels::{Channel, LinkParts, chat_link, returns_token};
 use crate::decide::index::{Extra, Index, Source};
+use crate::decide::parameters::parameter_names;
 use crate::decide::select::Placed;
-use crate::decide::target::parameter_names;
 use crate::state::credit::timestamp;
 use crate::tokens::{Sealer, prefill_code};
 use crate::types::proto::v1::{BillingEvent, Creative, EntryPoint, PlacedAd, WhyThisAd};

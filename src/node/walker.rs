@@ -22,7 +22,7 @@ use crate::decide::target::Told;
 use crate::node::asked::Ring;
 use crate::node::clock::Clock;
 use crate::node::live::{Live, locked};
-use crate::node::panel::{Panel, Recent, panel_hash};
+use crate::node::panel::{Panel, Recent, panel_hash, round_place};
 use crate::state::Map;
 use crate::state::rules::Blocks;
 use crate::types::hash::mix;
@@ -214,7 +214,9 @@ impl Live {
                 } else {
                     self.watch.unwalked.fetch_add(taken.weight.into(), Relaxed);
                 }
-                self.watch.book().ring.push(taken.sampled);
+                let mut kept = Arc::unwrap_or_clone(taken.sampled);
+                round_place(&mut kept.request.profile);
+                self.watch.book().ring.push(Arc::new(kept));
                 may_walk
             }
         }

@@ -5,7 +5,8 @@ use crate::decide::board::{
     AdNow, Board, LineNumbers, MULTIPLIER_ONE, Rates, multiplier_with_room,
 };
 use crate::decide::onlooker::{Cap, Passing};
-use crate::decide::target::{Target, parameters};
+use crate::decide::parameters::parameters;
+use crate::decide::target::Target;
 use crate::state::catalog::{Catalog, Packed};
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::proto::v1::{
@@ -129,7 +130,7 @@ pub struct Extra {
     pub end_ms: i64,
     caps: [Cap; CAPS_MAX],
     capped: u8,
-    /// Which parameters choose the ad, for [`crate::decide::target::parameter_names`].
+    /// Which parameters choose the ad, for [`crate::decide::parameters::parameter_names`].
     pub parameters: u16,
     /// Whether the ad set names on whose behalf it is shown, or who pays.
     pub has_parties: bool,
