@@ -9,11 +9,9 @@ const PARTS: usize = 4;
 /// other text, and for a version of zeros alone: 0 stands for "not told".
 pub fn version(text: &str) -> Option<u64> {
     let mut parts = [0u16; PARTS];
-    let mut count = 0;
-    for part in text.split('.') {
+    for (at, part) in text.split('.').enumerate() {
         let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        *parts.get_mut(count)? = digits.then(|| part.parse().ok()).flatten()?;
-        count += 1;
+        *parts.get_mut(at)? = digits.then(|| part.parse().ok()).flatten()?;
     }
     let packed = parts.iter().fold(0, |packed, part| packed << 16 | u64::from(*part));
     (packed != 0).then_some(packed)
