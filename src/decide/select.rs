@@ -63,6 +63,13 @@ impl Asked<'_> {
         (worth.total() < self.policy.floor_cpm_micros.max(1)).then_some(Skip::BelowFloor)
     }
 
+    /// Returns what an ad is worth now, and the rates that say so; `None`: this row of it is dead.
+    pub fn worth(&self, entry: &Entry) -> Option<(Worth, Rates)> {
+        let now = self.board.ad(entry.ad.into());
+        let multiplier = self.board.multiplier(entry.ad_set.into());
+        (now.epoch == entry.epoch).then(|| (entry.worth(&now, multiplier, self.policy), now.rates))
+    }
+
     /// Returns the lot that orders an ad among its equals: the same wherever the index keeps it.
     pub fn lot(&self, ad: u32) -> u64 {
         mix(self.roll ^ u64::from(ad))
@@ -258,15 +265,9 @@ impl Visitor for Picker<'_> {
     }
 
     fn visit(&mut self, segment: &Segment, lane: u16, entries: &[u32]) {
-        let board = self.asked.board;
         for &at in entries {
             let entry = segment.entry(at);
-            let now = board.ad(entry.ad.into());
-            if now.epoch != entry.epoch {
-                continue;
-            }
-            let multiplier = board.multiplier(entry.ad_set.into());
-            let worth = entry.worth(&now, multiplier, self.asked.policy);
+            let Some((worth, rates)) = self.asked.worth(entry) else { continue };
             if !self.groups.admits(worth.total(), || self.asked.lot(entry.ad), entry.ad) {
                 continue;
             }
@@ -274,7 +275,7 @@ impl Visitor for Picker<'_> {
                 Some(skip) if skip.stage() > self.furthest.stage() => self.furthest = skip,
                 Some(_) => {}
                 None => {
-                    let member = Member::of(entry, worth, now.rates, self.asked.lot(entry.ad));
+                    let member = Member::of(entry, worth, rates, self.asked.lot(entry.ad));
                     self.groups.offer(Member { at: (lane, at), ..member });
                 }
             }

@@ -36,6 +36,10 @@ pub enum Trait {
 /// How many traits there are.
 pub const TRAITS: usize = 7;
 
+/// How `Targeting` names them.
+pub const TRAIT_NAMES: [&str; TRAITS] =
+    ["age_min", "genders", "os", "placements", "device_classes", "connections", "viewer_recency"];
+
 /// Kinds of numbers that share one space, in its two highest bits.
 const KIND_SHIFT: u32 = 62;
 
@@ -223,19 +227,10 @@ impl Target {
 
     /// Returns the first parameter that keeps the ad from this viewer, by its name in `Targeting`.
     pub fn first_mismatch(&self, told: &Told) -> Option<&'static str> {
-        const NAMES: [&str; TRAITS] = [
-            "age_min",
-            "genders",
-            "os",
-            "placements",
-            "device_classes",
-            "connections",
-            "viewer_recency",
-        ];
         if !self.countries.is_empty() && !self.countries.contains(&told.country) {
             return Some("countries");
         }
-        let mut traits = self.traits.iter().zip(told.traits).zip(NAMES);
+        let mut traits = self.traits.iter().zip(told.traits).zip(TRAIT_NAMES);
         if let Some((_, name)) = traits.find(|((mask, value), _)| **mask >> value & 1 == 0) {
             return Some(name);
         }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::Builder;
 use std::time::Duration;
@@ -47,6 +47,9 @@ pub const EXPLAIN_COUNTS_MAX: usize = 4_000_000;
 
 /// The walker rests so many times as long as it walked, and uses a fiftieth of a core.
 const REST: u32 = 49;
+
+/// How often the walker looks whether something waits for it.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The last stage: placed, or counted exactly by the auction.
 const SEEN: u8 = Skip::ALL.len() as u8;
@@ -322,11 +325,18 @@ pub(in crate::node) fn walk_behind(live: &Arc<Live>, clock: Arc<dyn Clock>) -> i
     let weak = Arc::downgrade(live);
     let run = move || {
         let (mut desk, mut rest_until) = (Desk::default(), Duration::ZERO);
-        for item in noted {
-            let Some(live) = weak.upgrade() else { return };
-            let began = clock.monotonic();
-            if live.take(item, began >= rest_until, &mut desk) {
-                rest_until = began + clock.monotonic().saturating_sub(began) * (1 + REST);
+        loop {
+            match noted.try_recv() {
+                Ok(item) => {
+                    let Some(live) = weak.upgrade() else { return };
+                    let began = clock.monotonic();
+                    if live.take(item, began >= rest_until, &mut desk) {
+                        rest_until = began + clock.monotonic().saturating_sub(began) * (1 + REST);
+                    }
+                }
+                // Waiting on the queue would make serving wake this thread, which costs more than a tray.
+                Err(TryRecvError::Empty) => std::thread::sleep(LOOK_EVERY),
+                Err(TryRecvError::Disconnected) => return,
             }
         }
     };

@@ -171,15 +171,9 @@ impl Visitor for Top<'_> {
     }
 
     fn visit(&mut self, segment: &Segment, _lane: u16, entries: &[u32]) {
-        let board = self.asked.board;
         for &at in entries {
             let entry = segment.entry(at);
-            let now = board.ad(entry.ad.into());
-            if now.epoch != entry.epoch {
-                continue;
-            }
-            let multiplier = board.multiplier(entry.ad_set.into());
-            let worth = entry.worth(&now, multiplier, self.asked.policy);
+            let Some((worth, _)) = self.asked.worth(entry) else { continue };
             let total = worth.total();
             if total < self.least()
                 || self.asked.obstacle(entry, segment.extra(entry), worth).is_some()

@@ -5,7 +5,7 @@ use crate::decide::groups::Member;
 use crate::decide::index::{Draft, Entry, Extra, Worth};
 use crate::decide::select::Asked;
 use crate::decide::skip::Skip;
-use crate::decide::target::{Target, Told};
+use crate::decide::target::{TRAIT_NAMES, Target, Told};
 
 /// A targeting attribute: which conjunction, and its name in `Targeting`.
 pub type Relaxed = (usize, &'static str);
@@ -154,16 +154,7 @@ fn relax(target: &mut Target, name: &'static str, told: &Told) -> &'static str {
         "os_version" => target.os_versions = None,
         "app_version" => target.app_versions = None,
         trait_name => {
-            const NAMES: [&str; 7] = [
-                "age_min",
-                "genders",
-                "os",
-                "placements",
-                "device_classes",
-                "connections",
-                "viewer_recency",
-            ];
-            if let Some(at) = NAMES.iter().position(|known| *known == trait_name) {
+            if let Some(at) = TRAIT_NAMES.iter().position(|known| *known == trait_name) {
                 target.traits[at] = u8::MAX;
             }
         }

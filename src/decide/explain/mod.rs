@@ -196,19 +196,14 @@ impl<F: FnMut(&Entry, Worth, Option<Skip>)> Visitor for Full<'_, F> {
     }
 
     fn visit(&mut self, segment: &Segment, _lane: u16, entries: &[u32]) {
-        let board = self.asked.board;
         for &at in entries {
             let entry = segment.entry(at);
-            let now = board.ad(entry.ad.into());
-            if now.epoch != entry.epoch {
-                continue;
-            }
-            let worth = entry.worth(&now, board.multiplier(entry.ad_set.into()), self.asked.policy);
+            let Some((worth, rates)) = self.asked.worth(entry) else { continue };
             // What was placed had nothing against it then, whatever is now.
             let why = if self.bars.won.iter().any(|won| won.ad == entry.ad) {
                 None
             } else {
-                let group = Member::of(entry, worth, now.rates, 0).group;
+                let group = Member::of(entry, worth, rates, 0).group;
                 let obstacle = self.asked.obstacle(entry, segment.extra(entry), worth);
                 obstacle.or_else(|| self.bars.verdict(entry.ad, group, worth.total()))
             };
