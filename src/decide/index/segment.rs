@@ -191,22 +191,26 @@ impl Columns {
         let tags = |row: usize, which: usize| {
             groups[row][which].map_or(&[][..], |group| picked[row].target.groups[group].as_slice())
         };
-        let list = |values: &dyn Fn(&Target) -> Vec<u64>| {
+        let list = |is_used: fn(&Target) -> bool, values: &dyn Fn(&Target) -> Vec<u64>| {
+            // Most attributes are used by no row of a segment: nothing is gathered for them.
+            if !picked.iter().any(|row| is_used(row.target)) {
+                return ListColumn::default();
+            }
             let lists: Vec<_> = picked.iter().map(|row| values(row.target)).collect();
             ListColumn::of(rows, |row| &lists[row])
         };
         let wide = |values: &[u16]| values.iter().map(|value| u64::from(*value)).collect();
         let countries = match scope {
             Scope::Country(_) | Scope::Worldwide => ListColumn::default(),
-            Scope::Mixed => list(&|target| wide(&target.countries)),
+            Scope::Mixed => list(|of| !of.countries.is_empty(), &|of| wide(&of.countries)),
         };
         Self {
             traits: std::array::from_fn(trait_of),
             lists: [
                 countries,
-                list(&|target| wide(&target.languages)),
-                list(&|target| target.hours.map_or_else(Vec::new, open_hours)),
-                list(&places),
+                list(|of| !of.languages.is_empty(), &|of| wide(&of.languages)),
+                list(|of| of.hours.is_some(), &|of| of.hours.map_or_else(Vec::new, open_hours)),
+                list(|of| !of.places.is_empty() || !of.circles.is_empty(), &places),
                 ListColumn::of(rows, |row| tags(row, 0)),
                 ListColumn::of(rows, |row| tags(row, 1)),
             ],
