@@ -51,10 +51,8 @@ impl Market {
     }
 }
 
-fn catalog(luck: &mut Luck) -> Catalog {
+fn catalog(luck: &mut Luck, most: u64, flat: bool) -> Catalog {
     let mut facts = Vec::new();
-    // Now and then more bids than selection puts in order at once.
-    let most = if luck.chance(100) { 200 } else { 24 };
     let (accounts, ads) = (1 + luck.below(5), 1 + luck.below(most));
     for number in 1..=accounts {
         let account = Account { id: mint(IdKind::Account, number), ..Account::default() };
@@ -79,7 +77,7 @@ fn catalog(luck: &mut Luck) -> Catalog {
     for number in 1..=ads {
         let account = 1 + luck.below(accounts);
         facts.push(Kind::AdSetPut(Box::new(AdSetPut {
-            ad_set: Some(ad_set(luck, number, account)),
+            ad_set: Some(ad_set(luck, number, account, flat)),
         })));
         let endpoint_id = mint(IdKind::Endpoint, account + accounts * luck.below(2));
         let destination = Some(ChatDestination { endpoint_id, ..ChatDestination::default() });
@@ -94,11 +92,12 @@ fn catalog(luck: &mut Luck) -> Catalog {
     catalog
 }
 
-fn ad_set(luck: &mut Luck, number: u64, account: u64) -> AdSet {
+fn ad_set(luck: &mut Luck, number: u64, account: u64, flat: bool) -> AdSet {
     let or_targeting = (0..luck.below(20).saturating_sub(17)).map(|_| targeting(luck)).collect();
-    let billing = 1 + luck.below(3) as i32;
+    let billing = if flat { 1 } else { 1 + luck.below(3) as i32 };
     // Few different bids, so that many are equal.
-    let bid = [1_000_000, 100_000, 250_000][billing as usize - 1] * (1 + luck.below(3) as i64);
+    let times = if flat { 1 } else { 1 + luck.below(3) as i64 };
+    let bid = [1_000_000, 100_000, 250_000][billing as usize - 1] * times;
     let time = |hours: i64| {
         let seconds = (NOW.0 + hours * HOUR_MS) / 1_000;
         Some(prost_types::Timestamp { seconds, nanos: 0 })
@@ -259,14 +258,21 @@ pub(crate) fn index_of(luck: &mut Luck, drafts: &mut [Draft], board: &Board) -> 
     index
 }
 
-/// Returns a market.
+/// Returns a market of a few ads, now and then of more than a word of a bit set.
 pub(crate) fn market(luck: &mut Luck) -> Market {
-    let catalog = catalog(luck);
+    let most = if luck.chance(100) { 200 } else { 24 };
+    market_of(luck, most, false)
+}
+
+/// Returns a market of at most so many ads; a flat one has only equals.
+pub(crate) fn market_of(luck: &mut Luck, most: u64, flat: bool) -> Market {
+    let catalog = catalog(luck, most, flat);
     let board = Board::default();
     for ad_set in catalog.ad_sets.after(0) {
         let left = *luck.pick(&[0, 500, 3_000, i64::MAX, i64::MAX, i64::MAX]);
         board.ad_set(ad_set.id).set(left, NOW.0 + luck.between(0, 3));
-        let multiplier = *luck.pick(&[1 << 16, 1 << 16, 30_000, 5_000]);
+        let multiplier =
+            if flat { 1 << 16 } else { *luck.pick(&[1 << 16, 1 << 16, 30_000, 5_000]) };
         board.set_multiplier(ad_set.id, multiplier);
     }
     for account in catalog.accounts.after(0) {
@@ -291,7 +297,7 @@ pub(crate) fn market(luck: &mut Luck) -> Market {
         !paused
     });
     // Multipliers and rates fall after the bounds were made.
-    for draft in &drafts {
+    for draft in drafts.iter().filter(|_| !flat) {
         let (ad, ad_set) = (draft.entry().ad.into(), draft.entry().ad_set.into());
         if luck.chance(300) {
             board.set_multiplier(ad_set, board.multiplier(ad_set) / 3);

@@ -14,7 +14,7 @@ use munadi::state::viewers::Viewer;
 use munadi::types::proto::v1::{CapEvent, NoAdReason};
 
 use crate::luck::Luck;
-use crate::market::{Market, NOW, market};
+use crate::market::{Market, NOW, market, market_of};
 
 #[derive(Default)]
 struct Passed(BTreeMap<u32, Skip>);
@@ -113,40 +113,69 @@ impl Visitor for Everything {
     }
 }
 
+/// Counts what a run of cases reached.
+#[derive(Default)]
+struct Reached {
+    filled: u32,
+    empty: BTreeMap<i32, u32>,
+}
+
 #[test]
 fn selection_fills_a_tray_as_its_slow_twin_does() {
-    let mut luck = Luck::new(77);
-    let (mut filled, mut empty) = (0, BTreeMap::<i32, u32>::new());
+    let (mut luck, mut reached) = (Luck::new(77), Reached::default());
     let (mut selector, mut walker) = (Selector::default(), Walker::default());
     for case in 0..6_000 {
         let market = market(&mut luck);
-        let (onlooker, blocks, roll) = (market.onlooker(), Blocks::default(), luck.roll());
-        let asked = asked(&market, &onlooker, &blocks, roll);
-        check_walk(&market, &mut walker, case);
-        let (mut tray, mut passed) = (Tray::default(), Passed::default());
-        selector.select(&asked, &mut tray, &mut passed);
-        let bids = plain::bids(&market.drafts, &asked);
-        for (ad, judged) in plain::judge(&market.drafts, &asked) {
-            let draft = market.drafts.iter().find(|draft| draft.ad() == ad).expect("it was judged");
-            assert_eq!(judged.err(), obstacle(&market, draft), "case {case}, ad {ad}");
-        }
-        let wins = twin_wins(&market, &bids);
-        let mut wins = wins.iter();
-        for (position, slot) in &tray.slots {
-            match slot {
-                Ok(placed) => {
-                    let win = wins.next().unwrap_or_else(|| panic!("case {case}: an ad too many"));
-                    assert_eq!(*position, win.0, "case {case}");
-                    check_placed(&market, placed, &bids[win.1], win.2, case);
-                    filled += 1;
-                }
-                Err(reason) => *empty.entry(*reason as i32).or_default() += 1,
-            }
-        }
-        assert_eq!(wins.next(), None, "case {case}: the twin has an ad more");
-        check_reasons(&market, &tray, &passed, &bids, case);
+        compare(&mut luck, &market, &mut selector, &mut walker, &mut reached, case);
     }
+    let Reached { filled, empty } = reached;
     assert!(filled > 2_500 && empty.len() >= 8, "{filled} filled, empty {empty:?}");
+}
+
+#[test]
+fn a_walk_over_many_blocks_misses_nobody_among_equals() {
+    let (mut luck, mut reached) = (Luck::new(78), Reached::default());
+    let (mut selector, mut walker) = (Selector::default(), Walker::default());
+    for case in 0..30 {
+        let market = market_of(&mut luck, 4_000, true);
+        compare(&mut luck, &market, &mut selector, &mut walker, &mut reached, case);
+    }
+    assert!(reached.filled > 15, "{} filled", reached.filled);
+}
+
+/// Fills one tray through the index and the slow way, and compares.
+fn compare(
+    luck: &mut Luck,
+    market: &Market,
+    selector: &mut Selector,
+    walker: &mut Walker,
+    reached: &mut Reached,
+    case: u32,
+) {
+    let (onlooker, blocks, roll) = (market.onlooker(), Blocks::default(), luck.roll());
+    let asked = asked(market, &onlooker, &blocks, roll);
+    check_walk(market, walker, case);
+    let (mut tray, mut passed) = (Tray::default(), Passed::default());
+    selector.select(&asked, &mut tray, &mut passed);
+    let bids = plain::bids(&market.drafts, &asked);
+    for (draft, (ad, judged)) in market.drafts.iter().zip(plain::judge(&market.drafts, &asked)) {
+        assert_eq!(judged.err(), obstacle(market, draft), "case {case}, ad {ad}");
+    }
+    let wins = twin_wins(market, &bids);
+    let mut wins = wins.iter();
+    for (position, slot) in &tray.slots {
+        match slot {
+            Ok(placed) => {
+                let win = wins.next().unwrap_or_else(|| panic!("case {case}: an ad too many"));
+                assert_eq!(*position, win.0, "case {case}");
+                check_placed(market, placed, &bids[win.1], win.2, case);
+                reached.filled += 1;
+            }
+            Err(reason) => *reached.empty.entry(*reason as i32).or_default() += 1,
+        }
+    }
+    assert_eq!(wins.next(), None, "case {case}: the twin has an ad more");
+    check_reasons(market, &tray, &passed, &bids, case);
 }
 
 /// Checks that a walk shows every ad that is meant for the viewer and no dead or foreign one.
