@@ -24,12 +24,10 @@ fn judge_one(draft: &Draft, asked: &Asked<'_>, told: &Told) -> Result<Member, Sk
     if !draft.targets().iter().any(|target| target.matches(told)) {
         return Err(Skip::NotTargeted);
     }
-    let now = asked.board.ad(entry.ad.into());
-    let multiplier = asked.board.multiplier(entry.ad_set.into());
-    let worth = entry.worth(&now, multiplier, asked.policy);
+    let (worth, rates) = asked.worth(entry);
     match asked.obstacle(entry, draft.extra(), worth) {
         Some(skip) => Err(skip),
-        None => Ok(Member::of(entry, worth, now.rates, asked.lot(entry.ad))),
+        None => Ok(Member::of(entry, worth, rates, asked.lot(entry.ad))),
     }
 }
 

@@ -5,7 +5,7 @@
 //! stay empty. [`crate::decide::plain`] does the same the slow, obvious way.
 
 use crate::decide::auction::{Candidate, Scratch, Terms, Win, clear, hold_of, price_of};
-use crate::decide::board::{Board, Rates};
+use crate::decide::board::{AdNow, Board, Rates};
 use crate::decide::groups::{Groups, Member};
 use crate::decide::index::{Entry, Extra, Index, Segment, Visitor, Walker, Worth};
 use crate::decide::onlooker::Onlooker;
@@ -64,10 +64,19 @@ impl Asked<'_> {
     }
 
     /// Returns what an ad is worth now, and the rates that say so; `None`: this row of it is dead.
-    pub fn worth(&self, entry: &Entry) -> Option<(Worth, Rates)> {
+    pub fn live_worth(&self, entry: &Entry) -> Option<(Worth, Rates)> {
         let now = self.board.ad(entry.ad.into());
+        (now.epoch == entry.epoch).then(|| self.worth_at(entry, &now))
+    }
+
+    /// Returns the same of any row, a dead one too.
+    pub fn worth(&self, entry: &Entry) -> (Worth, Rates) {
+        self.worth_at(entry, &self.board.ad(entry.ad.into()))
+    }
+
+    fn worth_at(&self, entry: &Entry, now: &AdNow) -> (Worth, Rates) {
         let multiplier = self.board.multiplier(entry.ad_set.into());
-        (now.epoch == entry.epoch).then(|| (entry.worth(&now, multiplier, self.policy), now.rates))
+        (entry.worth(now, multiplier, self.policy), now.rates)
     }
 
     /// Returns the lot that orders an ad among its equals: the same wherever the index keeps it.
@@ -242,8 +251,7 @@ fn attention(policy: &Policy, positions: &[u16], weights: &mut Vec<u32>) {
     for &position in positions {
         if policy.attention_keep < ATTENTION_ONE {
             while at < position {
-                let product = u64::from(weight) * u64::from(policy.attention_keep);
-                weight = (product / u64::from(ATTENTION_ONE)) as u32;
+                weight = policy.next_attention(weight);
                 at += 1;
             }
         }
@@ -267,7 +275,7 @@ impl Visitor for Picker<'_> {
     fn visit(&mut self, segment: &Segment, lane: u16, entries: &[u32]) {
         for &at in entries {
             let entry = segment.entry(at);
-            let Some((worth, rates)) = self.asked.worth(entry) else { continue };
+            let Some((worth, rates)) = self.asked.live_worth(entry) else { continue };
             if !self.groups.admits(worth.total(), || self.asked.lot(entry.ad), entry.ad) {
                 continue;
             }

@@ -9,6 +9,7 @@ use crate::decide::onlooker::Onlooker;
 use crate::decide::select::{Asked, Passes, Selector, Tray};
 use crate::decide::skip::Skip;
 use crate::decide::target::{Target, Told};
+use crate::node::ads::Ads;
 use crate::node::clock::Clock;
 use crate::node::front::{Front, sees};
 use crate::node::live::Live;
@@ -38,27 +39,6 @@ impl Row {
     fn order(&self) -> (Reverse<usize>, Reverse<i64>, u32) {
         let stage = self.why.map_or(Skip::ALL.len(), Skip::stage);
         (Reverse(stage), Reverse(self.worth.total()), self.entry.ad)
-    }
-}
-
-/// A set of ads by number.
-#[derive(Default)]
-struct Ads(Vec<u64>);
-
-impl Ads {
-    /// Puts an ad in; tells whether it is new.
-    fn put(&mut self, ad: u32) -> bool {
-        let (word, bit) = (ad as usize / 64, 1 << (ad % 64));
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        let new = self.0[word] & bit == 0;
-        self.0[word] |= bit;
-        new
-    }
-
-    fn count(&self) -> u64 {
-        self.0.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 }
 
@@ -168,7 +148,7 @@ impl Live {
             }
         }
         rows.sort_unstable_by_key(Row::order);
-        (met.count(), rows)
+        (met.count() as u64, rows)
     }
 
     fn onlooker(&self, request: &AdRequest, policy: &Policy, now: Moment) -> Onlooker {

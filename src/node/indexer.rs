@@ -8,6 +8,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use crate::decide::index::{Draft, Index, Rebased};
+use crate::node::ads::Ads;
 use crate::node::live::{Live, locked};
 use crate::node::queue::Queue;
 use crate::node::writer::Work;
@@ -34,9 +35,8 @@ pub(in crate::node) enum Shown {
 #[derive(Default)]
 pub(in crate::node) struct Indexer {
     waiting: VecDeque<(BatchNo, Shown)>,
-    /// Which ads are live by what was noted, a bit for each number.
-    live: Vec<u64>,
-    live_count: usize,
+    /// The ads that are live by what was noted.
+    live: Ads,
     rebaser: Option<Rebaser>,
     /// Fresh segments that are being merged.
     merging: usize,
@@ -47,9 +47,11 @@ impl Indexer {
     pub(in crate::node) fn of(live: &Live) -> Self {
         let mut indexer = Self::default();
         for segment in live.index.load().segments() {
-            segment.entries().iter().for_each(|entry| indexer.mark(entry.ad.into(), true));
+            segment.entries().iter().for_each(|entry| {
+                indexer.live.put(entry.ad);
+            });
         }
-        live.set_live_ads(indexer.live_count);
+        live.set_live_ads(indexer.live.count());
         indexer
     }
 
@@ -61,15 +63,14 @@ impl Indexer {
     /// Takes a change of the batch that is being filled.
     pub(in crate::node) fn note(&mut self, batch: BatchNo, change: Shown) {
         if let Shown::Ad(ad, draft) = &change {
-            self.mark(number_of(*ad), draft.is_some());
+            self.live.set(number_of(*ad) as u32, draft.is_some());
         }
         self.waiting.push_back((batch, change));
     }
 
     /// Tells whether an ad is live, or will be once what was noted is durable.
     pub(in crate::node) fn is_live(&self, ad: u64) -> bool {
-        let number = number_of(ad);
-        self.live.get((number / 64) as usize).is_some_and(|word| word >> (number % 64) & 1 == 1)
+        self.live.has(number_of(ad) as u32)
     }
 
     /// Shows serving what is durable.
@@ -112,7 +113,7 @@ impl Indexer {
         live.index.store(Arc::clone(&index));
         // Only now do the old rows go dead: no request finds the ad in neither form.
         epochs.iter().for_each(|(ad, epoch)| live.board.set_epoch(*ad, *epoch));
-        live.set_live_ads(self.live_count);
+        live.set_live_ads(self.live.count());
         self.merge(live, index, now);
     }
 
@@ -137,16 +138,6 @@ impl Indexer {
         self.merging = 0;
         let index = live.index.load_full().rebased(rebased);
         live.index.store(Arc::new(index));
-    }
-
-    fn mark(&mut self, ad: u64, is_live: bool) {
-        let (word, bit) = ((ad / 64) as usize, 1 << (ad % 64));
-        if self.live.len() <= word {
-            self.live.resize(word + 1, 0);
-        }
-        let was_live = self.live[word] & bit != 0;
-        self.live[word] = if is_live { self.live[word] | bit } else { self.live[word] & !bit };
-        self.live_count = self.live_count + usize::from(is_live) - usize::from(was_live);
     }
 }
 

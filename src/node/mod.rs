@@ -1,5 +1,6 @@
 //! The only floor with clock, dice and threads: one writer, readers that never wait for the disk.
 
+mod ads;
 mod asked;
 mod checkpoint;
 pub mod clock;

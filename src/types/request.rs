@@ -165,6 +165,13 @@ impl Policy {
     };
 }
 
+impl Policy {
+    /// Returns the attention that the post behind one of this attention gets.
+    pub const fn next_attention(&self, weight: u32) -> u32 {
+        (weight as u64 * self.attention_keep as u64 / ATTENTION_ONE as u64) as u32
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self::USUAL

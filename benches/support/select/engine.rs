@@ -173,7 +173,7 @@ impl Visitor for Top<'_> {
     fn visit(&mut self, segment: &Segment, _lane: u16, entries: &[u32]) {
         for &at in entries {
             let entry = segment.entry(at);
-            let Some((worth, _)) = self.asked.worth(entry) else { continue };
+            let Some((worth, _)) = self.asked.live_worth(entry) else { continue };
             let total = worth.total();
             if total < self.least()
                 || self.asked.obstacle(entry, segment.extra(entry), worth).is_some()

@@ -3,8 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::decide::auction::value_of;
-use crate::decide::board::{Board, MULTIPLIER_ONE};
+use crate::decide::board::Board;
 use crate::decide::explain::{Cure, Judged, Lost, Relaxed, Sampled, judge};
 use crate::decide::groups::Member;
 use crate::decide::index::{Draft, Index};
@@ -13,6 +12,7 @@ use crate::decide::skip::Skip;
 use crate::decide::target::Told;
 use crate::state::rules::Blocks;
 use crate::types::proto::v1::{AdSet, BillingEvent, EffectiveStatus, Fix, Money};
+use crate::types::request::Policy;
 use crate::types::time::Moment;
 
 /// Fixes in one answer: the best ones.
@@ -149,10 +149,11 @@ impl<'a> Shop<'a> {
 
     /// Returns what the ad would be worth now at another bid.
     fn value(&self, bid: i64) -> i64 {
-        let entry = self.draft.entry();
-        let value = value_of(entry.billing(), bid, self.board.ad(entry.ad.into()).rates);
-        let multiplier = self.board.multiplier(entry.ad_set.into());
-        (i128::from(value) * i128::from(multiplier) / i128::from(MULTIPLIER_ONE)) as i64
+        let entry = self.draft.entry().bidding(bid);
+        let (now, multiplier) =
+            (self.board.ad(entry.ad.into()), self.board.multiplier(entry.ad_set.into()));
+        // Of the policy only the quality depends, and that is not asked for.
+        entry.worth(&now, multiplier, &Policy::USUAL).value
     }
 
     /// Returns the least bid that is worth so much; `None`: none is.

@@ -47,9 +47,8 @@ pub fn judge(draft: &Draft, asked: &Asked<'_>, bars: &Bars, told: &Told) -> Judg
     if bars.won.iter().any(|won| won.ad == entry.ad) {
         return Judged::Placed;
     }
-    let now = asked.board.ad(entry.ad.into());
-    let worth = entry.worth(&now, asked.board.multiplier(entry.ad_set.into()), asked.policy);
-    let group = Member::of(entry, worth, now.rates, 0).group;
+    let (worth, rates) = asked.worth(entry);
+    let group = Member::of(entry, worth, rates, 0).group;
     let against = obstacles(asked, entry, draft.extra(), worth);
     let needed = bars.needed(entry.ad, group);
     let enough = needed.is_some_and(|needed| worth.total() >= needed);

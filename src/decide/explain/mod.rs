@@ -124,10 +124,8 @@ impl Bars {
         let mut bars = Self { floor: asked.policy.floor_cpm_micros.max(0), ..Self::default() };
         for (_, placed) in &tray.slots {
             let Ok(placed) = placed else { continue };
-            let (now, entry) = (asked.board.ad(placed.entry.ad.into()), &placed.entry);
-            let worth =
-                entry.worth(&now, asked.board.multiplier(entry.ad_set.into()), asked.policy);
-            let member = Member::of(entry, worth, now.rates, 0);
+            let (worth, rates) = asked.worth(&placed.entry);
+            let member = Member::of(&placed.entry, worth, rates, 0);
             let total = worth.total();
             bars.won.push(Won { ad: member.ad, group: member.group, total });
         }
@@ -170,9 +168,8 @@ impl Bars {
 
 /// Returns the least total that is worth interrupting for at a position.
 fn least_alone(asked: &Asked<'_>, position: u16) -> i64 {
-    let keep = u64::from(asked.policy.attention_keep.min(ATTENTION_ONE));
-    let step = |weight: u64, _| weight * keep / u64::from(ATTENTION_ONE);
-    let weight = (0..position).fold(u64::from(ATTENTION_ONE), step).max(1);
+    let next = |weight, _| asked.policy.next_attention(weight);
+    let weight = (0..position).fold(ATTENTION_ONE, next).max(1);
     let cost = i128::from(asked.policy.interruption_cpm_micros.max(0));
     // An ad that brings exactly nothing is not shown.
     let least = cost * i128::from(ATTENTION_ONE) / i128::from(weight) + 1;
@@ -198,7 +195,7 @@ impl<F: FnMut(&Entry, Worth, Option<Skip>)> Visitor for Full<'_, F> {
     fn visit(&mut self, segment: &Segment, _lane: u16, entries: &[u32]) {
         for &at in entries {
             let entry = segment.entry(at);
-            let Some((worth, rates)) = self.asked.worth(entry) else { continue };
+            let Some((worth, rates)) = self.asked.live_worth(entry) else { continue };
             // What was placed had nothing against it then, whatever is now.
             let why = if self.bars.won.iter().any(|won| won.ad == entry.ad) {
                 None

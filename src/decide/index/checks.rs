@@ -11,7 +11,7 @@ const APP: u64 = 1 << 3;
 const CIRCLES: u64 = 1 << 4;
 
 /// The checks of all rows, one after the other: a word of which parts there are, then each part.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Checks {
     /// Where each row's check begins; 0: it has none.
     of_row: Box<[u32]>,

@@ -159,7 +159,7 @@ impl Index {
 
     /// Returns the segments that a walk for a viewer of this country passes.
     pub fn market(&self, country: u16) -> impl Iterator<Item = &Segment> {
-        (0..self.lanes(country)).map(move |lane| self.segment(country, lane))
+        (0..self.lanes()).map(move |lane| self.segment(country, lane))
     }
 
     /// Tells whether a segment is a fresh one, where ads of all countries stand.
@@ -167,8 +167,8 @@ impl Index {
         self.fresh.iter().any(|fresh| std::ptr::eq(&**fresh, segment))
     }
 
-    /// Returns how many segments a walk for a viewer of this country passes.
-    pub(in crate::decide) fn lanes(&self, _country: u16) -> usize {
+    /// Returns how many segments a walk passes.
+    pub(in crate::decide) fn lanes(&self) -> usize {
         OLD_LANES + self.fresh.len()
     }
 

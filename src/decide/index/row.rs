@@ -101,6 +101,11 @@ impl Entry {
         Worth { value, quality: i64::try_from(quality).unwrap_or(i64::MIN / 4) }
     }
 
+    /// Returns the ad at another bid.
+    pub const fn bidding(self, bid: i64) -> Self {
+        Self { bid, ..self }
+    }
+
     /// Returns what the viewer's checks need to know.
     pub fn passing<'a>(&self, extra: &'a Extra) -> Passing<'a> {
         Passing {

@@ -57,7 +57,7 @@ pub struct Segment {
     pub(super) rows: usize,
     pub(super) traits: [SmallColumn; TRAITS],
     pub(super) lists: [ListColumn; LISTS],
-    pub(super) checks: Option<Checks>,
+    pub(super) checks: Checks,
 }
 
 /// One row while a segment is built.
@@ -95,7 +95,7 @@ impl Segment {
             rows: picked.len(),
             traits: columns.traits,
             lists: columns.lists,
-            checks: Some(columns.checks),
+            checks: columns.checks,
         }
     }
 
@@ -145,7 +145,6 @@ impl Segment {
     pub fn bytes(&self) -> usize {
         let traits: usize = self.traits.iter().map(SmallColumn::bytes).sum();
         let lists: usize = self.lists.iter().map(ListColumn::bytes).sum();
-        let checks = self.checks.as_ref().map_or(0, Checks::bytes);
         size_of_val(&*self.entries)
             + size_of_val(&*self.sources)
             + size_of_val(&*self.extras)
@@ -153,7 +152,7 @@ impl Segment {
             + size_of_val(&*self.bounds)
             + traits
             + lists
-            + checks
+            + self.checks.bytes()
     }
 }
 

@@ -56,7 +56,7 @@ impl Walker {
     /// Shows the visitor every ad of the index that is meant for this viewer and may be worth as much as
     /// the visitor asks for, and perhaps some more.
     pub fn walk(&mut self, index: &Index, told: &Told, visitor: &mut impl Visitor) {
-        let lanes = index.lanes(told.country);
+        let lanes = index.lanes();
         if self.lanes.len() < lanes {
             self.lanes.resize_with(lanes, Lane::default);
         }
@@ -105,7 +105,7 @@ impl Walker {
                 let entry = segment.entry_of(row);
                 // The rows of an ad stand side by side; one that matches is enough.
                 let known = lane.last == Some(entry);
-                if !known && segment.checks.as_ref().is_none_or(|checks| checks.pass(row, told)) {
+                if !known && segment.checks.pass(row, told) {
                     lane.last = Some(entry);
                     self.batch.push(entry);
                 }
