@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "munadi/v1/common.proto",
     "munadi/v1/campaign_service.proto",
     "munadi/v1/ad_service.proto",
@@ -14,11 +14,12 @@ const FILES: [&str; 10] = [
     "munadi/v1/conversation_service.proto",
     "munadi/v1/report_service.proto",
     "munadi/v1/attribution_service.proto",
+    "munadi/v1/billing_service.proto",
     "munadi/journal/v1/facts.proto",
 ];
 
 /// Facts too large to lie beside the small ones that every event makes.
-const BOXED: [&str; 11] = [
+const BOXED: [&str; 15] = [
     "account_put",
     "business_put",
     "endpoint_put",
@@ -27,6 +28,10 @@ const BOXED: [&str; 11] = [
     "ad_put",
     "taxonomy_put",
     "policy_rules_put",
+    "exchange_rates_put",
+    "traffic_rules_put",
+    "funded",
+    "event_credited",
     "converted",
     "conversion_credited",
     "outcome_declined",

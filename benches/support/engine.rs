@@ -129,7 +129,7 @@ fn event(sealer: &Sealer, ads: &[u64], issued: u32, dice: &mut impl Dice) -> v1:
         ..ViewToken::default()
     };
     let view_token = sealer.seal_view(&token).to_vec().into();
-    v1::AdEvent { view_token, kind: v1::EventKind::Impression.into(), time: None }
+    v1::AdEvent { view_token, kind: v1::EventKind::Impression.into(), ..v1::AdEvent::default() }
 }
 
 /// Creates an account with 100 campaigns of ten ads, their budgets far above what is spent.

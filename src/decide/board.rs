@@ -130,16 +130,19 @@ impl<T: Default> Cells<T> {
     }
 }
 
-/// A multiplier of 1: multipliers are parts of this.
-pub const MULTIPLIER_ONE: u32 = 1 << 16;
+/// A multiplier of 1: multipliers are parts of this. The finest step is a thousand-millionth, since a
+/// ceiling that the engine gives itself may be far above what is needed.
+pub const MULTIPLIER_ONE: u32 = 1 << 30;
 
 /// What an ad's row was built with, and what it is worth now.
 #[derive(Debug, Default)]
 struct AdCell {
-    /// From the highest bits: tap rate, chat rate, hide rate, epoch.
-    now: AtomicU64,
-    /// The highest rates that the bound of its row allows for: tap above chat. 0: it has no row.
-    ceilings: AtomicU32,
+    /// From the highest bits: tap, chat, viewable and sale rate.
+    rates: AtomicU64,
+    /// The highest rates that the bound of its row allows for, packed alike. 0: it has no row.
+    ceilings: AtomicU64,
+    /// Hide rate above epoch.
+    state: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -206,9 +209,10 @@ impl Board {
     /// bound of its row, which must then be built anew.
     pub fn set_rates(&self, ad: u64, rates: Rates, hide: u16) -> bool {
         let cell = self.ads.at(ad);
-        let known = unpack_ad(cell.now.load(Relaxed));
+        let epoch = cell.state.load(Relaxed) & EPOCH_MASK;
         // The writer alone stores here, so nothing comes between.
-        cell.now.store(pack_ad(AdNow { rates, hide, ..known }), SeqCst);
+        cell.state.store(u32::from(hide) << 16 | epoch, Release);
+        cell.rates.store(pack_rates(rates), SeqCst);
         self.outgrown(ad)
     }
 
@@ -216,21 +220,24 @@ impl Board {
     pub fn outgrown(&self, ad: u64) -> bool {
         let cell = self.ads.at(ad);
         // Whoever stores one and then reads the other sees what the other side stored, or is seen by it.
-        let rates = unpack_ad(cell.now.load(SeqCst)).rates;
-        let ceilings = unpack_rates(cell.ceilings.load(SeqCst));
-        ceilings != Rates::default() && (rates.tap > ceilings.tap || rates.chat > ceilings.chat)
+        let rates = unpack_rates(cell.rates.load(SeqCst));
+        let ceilings = cell.ceilings.load(SeqCst);
+        ceilings != 0 && rates.above(unpack_rates(ceilings))
     }
 
     /// Returns what is known of an ad now.
     pub fn ad(&self, ad: u64) -> AdNow {
-        unpack_ad(self.ads.at(ad).now.load(Acquire))
+        let cell = self.ads.at(ad);
+        let state = cell.state.load(Acquire);
+        let (hide, epoch) = ((state >> 16) as u16, state as u16);
+        AdNow { rates: unpack_rates(cell.rates.load(Relaxed)), hide, epoch }
     }
 
     /// Makes the rows of this epoch the ad's live ones; 0: none is.
     pub fn set_epoch(&self, ad: u64, epoch: u16) {
         let cell = self.ads.at(ad);
-        let known = unpack_ad(cell.now.load(Relaxed));
-        cell.now.store(pack_ad(AdNow { epoch, ..known }), Release);
+        let hide = cell.state.load(Relaxed) & !EPOCH_MASK;
+        cell.state.store(hide | u32::from(epoch), Release);
     }
 
     /// Stores the highest rates that the bounds of an ad's rows allow for: all of them are new.
@@ -241,9 +248,8 @@ impl Board {
     /// Notes that some of an ad's rows were built anew for these rates: the lowest count.
     pub fn lower_ceilings(&self, ad: u64, ceilings: Rates) {
         let lowest = |known| {
-            let known = unpack_rates(known);
-            let (tap, chat) = (known.tap.min(ceilings.tap), known.chat.min(ceilings.chat));
-            Some(pack_rates(if known == Rates::default() { ceilings } else { Rates { tap, chat } }))
+            let lower = if known == 0 { ceilings } else { unpack_rates(known).least(ceilings) };
+            Some(pack_rates(lower))
         };
         // The closure always gives a value, so this cannot fail.
         let _ = self.ads.at(ad).ceilings.fetch_update(SeqCst, SeqCst, lowest);
@@ -281,33 +287,35 @@ impl Board {
     }
 }
 
-fn pack_rates(rates: Rates) -> u32 {
-    u32::from(rates.tap) << 16 | u32::from(rates.chat)
+const EPOCH_MASK: u32 = 0xFFFF;
+
+fn pack_rates(Rates { tap, chat, viewable, sale }: Rates) -> u64 {
+    u64::from(tap) << 48 | u64::from(chat) << 32 | u64::from(viewable) << 16 | u64::from(sale)
 }
 
-fn unpack_rates(packed: u32) -> Rates {
-    Rates { tap: (packed >> 16) as u16, chat: packed as u16 }
+const fn unpack_rates(packed: u64) -> Rates {
+    if packed == 0 {
+        return Rates::NEW;
+    }
+    Rates {
+        tap: (packed >> 48) as u16,
+        chat: (packed >> 32) as u16,
+        viewable: (packed >> 16) as u16,
+        sale: packed as u16,
+    }
 }
 
-fn pack_ad(ad: AdNow) -> u64 {
-    u64::from(pack_rates(ad.rates)) << 32 | u64::from(ad.hide) << 16 | u64::from(ad.epoch)
-}
-
-fn unpack_ad(packed: u64) -> AdNow {
-    let rates = match unpack_rates((packed >> 32) as u32) {
-        Rates { tap: 0, chat: 0 } => Rates::NEW,
-        learned => learned,
-    };
-    AdNow { rates, hide: (packed >> 16) as u16, epoch: packed as u16 }
-}
-
-/// Predicted action rates in 1/65,535: of a tap once seen, of a conversation once tapped.
+/// Predicted action rates in 1/65,535.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Rates {
     /// Taps per impression.
     pub tap: u16,
     /// Conversations per tap.
     pub chat: u16,
+    /// Viewable impressions per impression.
+    pub viewable: u16,
+    /// Conversions per conversation.
+    pub sale: u16,
 }
 
 /// Impressions that the prior tap rate weighs as much as. Ours: large enough that a new ad's first
@@ -319,19 +327,44 @@ const PRIOR_TAPS: u64 = 4;
 const PRIOR_OPENED_TAPS: u64 = 20;
 /// Conversations in those: 40 %.
 const PRIOR_CONVERSATIONS: u64 = 8;
+/// The prior share of viewable impressions: 70 %.
+const PRIOR_VIEWABLE: [u64; 2] = [7, 10];
+/// The prior share of conversations that end in a conversion: 5 %.
+const PRIOR_SALES: [u64; 2] = [5, 100];
 
 impl Rates {
     /// Those of an ad that nobody has seen.
     pub const NEW: Self = Self {
         tap: rate(PRIOR_TAPS, PRIOR_IMPRESSIONS),
         chat: rate(PRIOR_CONVERSATIONS, PRIOR_OPENED_TAPS),
+        viewable: rate(PRIOR_VIEWABLE[0], PRIOR_VIEWABLE[1]),
+        sale: rate(PRIOR_SALES[0], PRIOR_SALES[1]),
     };
+
+    /// Tells whether any of these is above the other's.
+    const fn above(self, other: Self) -> bool {
+        self.tap > other.tap
+            || self.chat > other.chat
+            || self.viewable > other.viewable
+            || self.sale > other.sale
+    }
+
+    /// Returns the lower of each.
+    fn least(self, other: Self) -> Self {
+        Self {
+            tap: self.tap.min(other.tap),
+            chat: self.chat.min(other.chat),
+            viewable: self.viewable.min(other.viewable),
+            sale: self.sale.min(other.sale),
+        }
+    }
 
     /// Returns the Bayesian averages of an ad's impressions, taps and conversations.
     pub fn learned([impressions, taps, conversations]: [u64; 3]) -> Self {
         Self {
             tap: rate(taps + PRIOR_TAPS, impressions + PRIOR_IMPRESSIONS),
             chat: rate(conversations + PRIOR_CONVERSATIONS, taps + PRIOR_OPENED_TAPS),
+            ..Self::NEW
         }
     }
 }
@@ -393,14 +426,15 @@ mod tests {
     #[test]
     fn an_ad_outgrows_its_row_when_a_rate_does() {
         let board = Board::default();
-        assert!(!board.set_rates(7, Rates { tap: 60_000, chat: 60_000 }, 0), "it has no row");
-        let low = Rates { tap: 400, chat: 1_000 };
+        let rates = |tap, chat| Rates { tap, chat, ..Rates::NEW };
+        assert!(!board.set_rates(7, rates(60_000, 60_000), 0), "it has no row");
+        let low = rates(400, 1_000);
         board.set_rates(7, low, 3);
         board.set_epoch(7, 9);
         board.set_ceilings(7, low);
         assert_eq!(board.ad(7), AdNow { rates: low, hide: 3, epoch: 9 });
-        assert!(!board.set_rates(7, Rates { tap: 400, chat: 999 }, 0));
-        assert!(board.set_rates(7, Rates { tap: 401, chat: 1_000 }, 0));
+        assert!(!board.set_rates(7, rates(400, 999), 0));
+        assert!(board.set_rates(7, rates(401, 1_000), 0));
         assert_eq!(board.ad(7).epoch, 9);
     }
 

@@ -146,6 +146,7 @@ fn match_opening(
         endpoint: fact.endpoint,
         cap_hours: family.cap_hours(CapEvent::Conversations),
         tap_cap_hours: family.cap_hours(CapEvent::Taps),
+        ..ClickMatched::default()
     }))
 }
 

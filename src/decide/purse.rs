@@ -95,6 +95,7 @@ pub fn grant(
         day: day.number,
         amount: terms.left(known, day.number),
         until_ms: day.until.0,
+        ..Granted::default()
     })
 }
 

@@ -144,6 +144,7 @@ fn see(
         age_gender: u32::from(token.age_gender),
         os_device: u32::from(token.os_device),
         category: known.family.category,
+        ..ImpressionSeen::default()
     })))
 }
 
@@ -158,6 +159,8 @@ fn tap(known: &Known<'_>, event: &Event<'_>, event_ms: i64) -> Kind {
         endpoint: known.family.endpoint,
         conversation_price: if conversation { token.price_micros } else { 0 },
         cap_hours: known.family.cap_hours(CapEvent::Taps),
+        placement: u32::from(token.placement),
+        ..Tapped::default()
     })
 }
 

@@ -184,7 +184,6 @@ fn facts(
             ad_set: mint(IdKind::AdSet, count.ad_set.into()),
             served: count.served,
             held_micros: count.held,
-            log_mu: 0,
             passed,
         };
         shards
@@ -211,7 +210,15 @@ fn facts(
             chunks.push(Vec::new());
         }
         for rows in chunks {
-            facts.push((shard, ServedMinute { minute, rows, feeds: std::mem::take(&mut feeds) }));
+            facts.push((
+                shard,
+                ServedMinute {
+                    minute,
+                    rows,
+                    feeds: std::mem::take(&mut feeds),
+                    ..ServedMinute::default()
+                },
+            ));
         }
     }
     facts

@@ -153,6 +153,7 @@ impl Panel {
             below_minimum,
             sampled_viewers: known,
             sampled_since: self.since.map(|since| timestamp(since.0)),
+            ..EstimateDeliveryResponse::default()
         }
     }
 }

@@ -62,7 +62,7 @@ pub fn refused_item(refusal: &Refusal) -> v1::ItemResult {
         reason: refusal.reason.name().to_owned(),
         field: refusal.field.to_string(),
         message: refusal.message.to_string(),
-        charged_micros: 0,
+        ..v1::ItemResult::default()
     }
 }
 

@@ -115,6 +115,10 @@ impl Bucket {
             | Kind::RequestAnswered(_)
             | Kind::TaxonomyPut(_)
             | Kind::PolicyRulesPut(_)
+            | Kind::ExchangeRatesPut(_)
+            | Kind::TrafficRulesPut(_)
+            | Kind::Funded(_)
+            | Kind::EventCredited(_)
             | Kind::Granted(_)
             | Kind::ServedMinute(_)
             | Kind::OutcomeDeclined(_) => {}

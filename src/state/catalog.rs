@@ -211,7 +211,11 @@ impl Catalog {
             }
             Kind::TaxonomyPut(fact) => self.lists.put(fact),
             Kind::PolicyRulesPut(fact) => self.rules = Rules::of((**fact).clone()),
-            Kind::Granted(_)
+            Kind::ExchangeRatesPut(_)
+            | Kind::TrafficRulesPut(_)
+            | Kind::Funded(_)
+            | Kind::EventCredited(_)
+            | Kind::Granted(_)
             | Kind::ServedMinute(_)
             | Kind::ImpressionSeen(_)
             | Kind::Watched(_)

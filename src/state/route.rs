@@ -88,8 +88,11 @@ pub fn route(fact: &Kind) -> Route {
         | Kind::AdPut(_)
         | Kind::RequestAnswered(_)
         | Kind::TaxonomyPut(_)
-        | Kind::PolicyRulesPut(_) => Route { catalog: true, ..NOWHERE },
+        | Kind::PolicyRulesPut(_)
+        | Kind::ExchangeRatesPut(_)
+        | Kind::TrafficRulesPut(_) => Route { catalog: true, ..NOWHERE },
         Kind::Granted(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
+        Kind::Funded(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
         Kind::ServedMinute(fact) => {
             let mut chunks: Vec<_> = fact.rows.iter().map(|row| chunk_of(row.ad)).collect();
             chunks.sort_unstable();
@@ -97,6 +100,9 @@ pub fn route(fact: &Kind) -> Route {
             Route { tallies: Chunks::Many(chunks), feeds: !fact.feeds.is_empty(), ..NOWHERE }
         }
         Kind::ImpressionSeen(fact) => of_showing(&fact.showing, fact.charge.is_some(), false),
+        Kind::EventCredited(fact) => {
+            Route { bucket: None, ..of_showing(&fact.showing, true, false) }
+        }
         Kind::Watched(fact) => of_showing(&fact.showing, false, false),
         Kind::FeedbackGiven(fact) => of_showing(&fact.showing, false, false),
         Kind::Tapped(fact) => of_showing(&fact.showing, fact.charge.is_some(), true),

@@ -122,7 +122,8 @@ impl Encounter<'_> {
     }
 
     fn send(&self, view_token: Bytes, kind: EventKind, at: Moment, agenda: &mut Agenda) {
-        let event = v1::AdEvent { view_token, kind: kind.into(), time: Some(timestamp(at)) };
+        let time = Some(timestamp(at));
+        let event = v1::AdEvent { view_token, kind: kind.into(), time, ..Default::default() };
         agenda.plan(at, Deed::Ad { event, home: self.home });
     }
 }

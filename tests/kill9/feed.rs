@@ -94,7 +94,7 @@ pub(crate) async fn report(addr: String, seed: u64) -> Reported {
             let event = |kind: EventKind| AdEvent {
                 view_token: ad.view_token.clone(),
                 kind: kind.into(),
-                time: None,
+                ..AdEvent::default()
             };
             batch.push(event(EventKind::Impression));
             if dice.roll().is_multiple_of(3) {
@@ -141,7 +141,7 @@ pub(crate) async fn send_again(server: &Server, ledger: &mut Ledger) {
         .collect();
     let all: Vec<AdEvent> = all
         .into_iter()
-        .map(|(token, kind)| AdEvent { view_token: token.into(), kind, time: None })
+        .map(|(token, kind)| AdEvent { view_token: token.into(), kind, ..AdEvent::default() })
         .collect();
     for events_of_one in all.chunks(500) {
         let request =

@@ -150,6 +150,7 @@ fn a_long_journal_reopens_with_every_event_counted() {
         day: (at.0 / DAY_MS) as i32,
         amount: i64::MAX / 2,
         until_ms,
+        ..Granted::default()
     });
     pen.write([(Shard::new(0).unwrap(), granted)].into_iter());
     for first in (0..events).step_by(PER_BATCH as usize) {

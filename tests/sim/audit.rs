@@ -182,6 +182,10 @@ impl Ledger {
                 self.find(Key::Write(fact.tenant, fact.request_id.clone()), 0);
                 Ok(())
             }
+            Kind::ExchangeRatesPut(_)
+            | Kind::TrafficRulesPut(_)
+            | Kind::Funded(_)
+            | Kind::EventCredited(_) => Ok(()),
             Kind::TaxonomyPut(_)
             | Kind::PolicyRulesPut(_)
             | Kind::AccountPut(_)
@@ -454,6 +458,10 @@ fn name_of(kind: &Kind) -> &'static str {
         Kind::RequestAnswered(_) => "RequestAnswered",
         Kind::TaxonomyPut(_) => "TaxonomyPut",
         Kind::PolicyRulesPut(_) => "PolicyRulesPut",
+        Kind::ExchangeRatesPut(_) => "ExchangeRatesPut",
+        Kind::TrafficRulesPut(_) => "TrafficRulesPut",
+        Kind::Funded(_) => "Funded",
+        Kind::EventCredited(_) => "EventCredited",
         Kind::Granted(_) => "Granted",
         Kind::ServedMinute(_) => "ServedMinute",
         Kind::ImpressionSeen(_) => "ImpressionSeen",

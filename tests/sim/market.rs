@@ -304,7 +304,7 @@ pub(crate) fn market_of(luck: &mut Luck, most: u64, flat: bool) -> Market {
         }
         let now = board.ad(ad);
         if luck.chance(300) {
-            let rates = Rates { tap: now.rates.tap, chat: now.rates.chat / 2 + 1 };
+            let rates = Rates { chat: now.rates.chat / 2 + 1, ..now.rates };
             assert!(!board.set_rates(ad, rates, now.hide));
         }
     }

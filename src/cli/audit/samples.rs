@@ -45,6 +45,7 @@ fn granted(grant: u64, amount: i64) -> Kind {
         day: 0,
         amount,
         until_ms: DAY_MS,
+        ..Granted::default()
     })
 }
 

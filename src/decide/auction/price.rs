@@ -65,7 +65,7 @@ pub fn hold_of(billing: BillingEvent, price: i64, rates: Rates) -> i64 {
 mod tests {
     use super::*;
 
-    const RATES: Rates = Rates { tap: 655, chat: 26_214 };
+    const RATES: Rates = Rates { tap: 655, chat: 26_214, ..Rates::NEW };
 
     #[test]
     fn the_price_at_ones_own_value_is_not_above_the_bid_and_close_to_it() {

@@ -236,7 +236,7 @@ fn billed(fact: &Kind) -> Option<(&Showing, &Charge)> {
 /// Gives back what serving held for an ad whose billed event has come.
 fn release(live: &Live, showing: &Showing, token: &ViewToken) {
     let billing = BillingEvent::try_from(i32::from(token.billing)).unwrap_or_default();
-    let rates = Rates { tap: token.p_tap, chat: token.p_chat };
+    let rates = Rates { tap: token.p_tap, chat: token.p_chat, ..Rates::NEW };
     let hold = auction::hold_of(billing, token.price_micros, rates);
     let minute = Moment::from_seconds(token.issued).minute();
     live.board.account(showing.account).release(minute, hold);

@@ -99,7 +99,7 @@ mod tests {
         v1::AdEvent {
             view_token: sealer().seal_view(&view(feed)).to_vec().into(),
             kind: v1::EventKind::Tap.into(),
-            time: None,
+            ..v1::AdEvent::default()
         }
     }
 }

@@ -81,7 +81,9 @@ mod tests {
 
     #[test]
     fn a_draft_is_refused_as_at_creation() {
-        let parse = |row: v1::AdSet| draft(v1::EstimateDeliveryRequest { ad_set: Some(row) });
+        let parse = |row: v1::AdSet| {
+            draft(v1::EstimateDeliveryRequest { ad_set: Some(row), ..Default::default() })
+        };
         let bad = v1::Targeting { age_min: 1, ..Default::default() };
         assert!(parse(v1::AdSet::default()).is_ok(), "anyone");
         let field = |row| parse(row).unwrap_err().field;
@@ -94,7 +96,7 @@ mod tests {
         assert_eq!(field(row), "ad_set.targeting");
         let row = v1::AdSet { or_targeting: vec![Default::default(); 16], ..Default::default() };
         assert_eq!(field(row), "ad_set.or_targeting");
-        let none = draft(v1::EstimateDeliveryRequest { ad_set: None });
+        let none = draft(v1::EstimateDeliveryRequest::default());
         assert_eq!(none.unwrap_err().field, "ad_set");
         let zero = explained_ad(&v1::ExplainDeliveryRequest { ad_id: 0 });
         assert_eq!(zero.unwrap_err().field, "ad_id");
