@@ -57,7 +57,10 @@ fn a_node_explains_what_it_served_on_a_thread_of_its_own() {
         assert_eq!((seen.live_ads, ads), (2, vec![shop.ad]));
         let all = desk.explain(OPERATOR).explain_request(question(FEED, 0)).await.unwrap();
         assert_eq!(all.into_inner().ads.len(), 2);
-        let ask = v1::EstimateDeliveryRequest { ad_set: Some(v1::AdSet::default()) };
+        let ask = v1::EstimateDeliveryRequest {
+            ad_set: Some(v1::AdSet::default()),
+            ..Default::default()
+        };
         let few = explain.estimate_delivery(ask).await.unwrap().into_inner();
         assert!(few.below_minimum && few.audience == 0);
     });
@@ -86,10 +89,10 @@ fn a_wrong_question_is_refused_by_its_field() {
             ..Default::default()
         };
         let ad_set = v1::AdSet { targeting: Some(targeting), ..Default::default() };
-        let draft = v1::EstimateDeliveryRequest { ad_set: Some(ad_set) };
+        let draft = v1::EstimateDeliveryRequest { ad_set: Some(ad_set), ..Default::default() };
         let refused = explain.estimate_delivery(draft).await.unwrap_err();
         assert_eq!(field(&refused), "ad_set.targeting.regions[0]");
-        let none = v1::EstimateDeliveryRequest { ad_set: None };
+        let none = v1::EstimateDeliveryRequest::default();
         assert_eq!(field(&explain.estimate_delivery(none).await.unwrap_err()), "ad_set");
         let foreign = desk.explain(STATUS).explain_request(question(FEED, 0)).await.unwrap_err();
         assert_eq!(foreign.code(), Code::PermissionDenied, "a feed is shown nobody's bids");

@@ -281,5 +281,5 @@ pub(crate) fn first_ad(slots: &[v1::Slot]) -> &v1::PlacedAd {
 
 /// Returns an event of an ad, now.
 pub(crate) fn event(ad: &v1::PlacedAd, kind: v1::EventKind) -> v1::AdEvent {
-    v1::AdEvent { view_token: ad.view_token.clone(), kind: kind.into(), time: None }
+    v1::AdEvent { view_token: ad.view_token.clone(), kind: kind.into(), ..v1::AdEvent::default() }
 }
