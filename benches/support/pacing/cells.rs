@@ -70,8 +70,8 @@ pub(crate) struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    pub(crate) fn new(data: &'a Data, offers: usize) -> Self {
-        Self { data, random: Xoshiro256PlusPlus::seed_from_u64(7), offers }
+    pub(crate) fn new(data: &'a Data, offers: usize, seed: u64) -> Self {
+        Self { data, random: Xoshiro256PlusPlus::seed_from_u64(seed), offers }
     }
 
     /// Returns the suite: pairs of quarters, every advertiser's prices with the drift they had, dearer prices

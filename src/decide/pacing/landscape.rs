@@ -8,7 +8,7 @@
 pub const BINS: usize = 64;
 
 /// Width of a bin in ln.
-const STEP: f64 = 1.0 / 8.0;
+const STEP: f64 = 1.0 / 4.0;
 
 /// Average days of traffic after which prices count half.
 const HALF_LIFE_DAYS: f64 = 1.0 / 3.0;
@@ -16,14 +16,17 @@ const HALF_LIFE_DAYS: f64 = 1.0 / 3.0;
 /// Average days of traffic after which the number of auctions counts half.
 const VOLUME_HALF_LIFE_DAYS: f64 = 1.0;
 
-/// After about so many wins, what the auctions took at the multiplier then is compared with what was expected.
-const WATCH_WINS: f64 = 40.0;
+/// Factor on the money that auctions take that is looked for.
+const CHANGE: f64 = 1.5;
 
-/// From so many standard deviations on, prices are taken to have changed.
-const SURPRISE: f64 = 4.0;
+/// Log-likelihood ratio from which that is taken for a change of prices.
+const SURPRISE: f64 = 25.0;
 
-/// What the mass of before then weighs still.
-const FADE: f64 = 0.05;
+/// What the mass of before such a change weighs still.
+const FADE: f64 = 1.0 / 64.0;
+
+/// What the mean mass of a win keeps of itself a minute.
+const WIN_KEEP: f64 = 0.98;
 
 /// What the landscape of others weighs beside what was seen itself.
 const TRUST: f64 = 0.1;
@@ -40,16 +43,18 @@ pub struct Landscape {
     watch: Watch,
 }
 
-/// What came since the last comparison, of auctions won at the multiplier that was bid then.
+/// What came since the last minute of auctions won at the multiplier that was bid, and what speaks for a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Watch {
     /// The lowest bin that is won.
     bin: u16,
     mass: f32,
-    squares: f32,
     auctions: f32,
-    /// Mass of one win: the mean that weighs by mass.
-    win: f32,
+    /// Sums of the mass of wins, and of its squares, the last hour's mostly.
+    wins: f32,
+    squares: f32,
+    /// Log-likelihood ratio of more mass than was expected, since it was last 0 (CUSUM, Page 1954).
+    more: f32,
 }
 
 impl Default for Landscape {
@@ -76,6 +81,7 @@ impl Landscape {
         self.bins[bin] += mass;
         if bin >= self.watch.bin.into() {
             self.watch.mass += mass;
+            self.watch.wins += mass;
             self.watch.squares += mass * mass;
         }
     }
@@ -96,26 +102,28 @@ impl Landscape {
         self.auctions *= share;
     }
 
-    /// Forgets what was before prices changed: the money that auctions take differs from what was expected of as
-    /// many of them by more than chance does. A change of volume alone is no surprise.
+    /// Forgets what was before prices fell: when auctions take more money than was expected of as many of them, by
+    /// more than chance does. What is overspent is gone; where they take less, the plan has time. A change of volume
+    /// alone is no surprise.
     fn compare(&mut self, log_m: f64) {
-        let watch = self.watch;
-        let win = if watch.mass > 0.0 { watch.squares / watch.mass } else { watch.win };
-        if self.auctions <= 0.0 || win <= 0.0 {
-            return;
+        let watch = &mut self.watch;
+        if self.auctions > 0.0 && watch.squares > 0.0 {
+            let above: f32 = self.bins[usize::from(watch.bin)..].iter().sum();
+            let win = watch.squares / watch.wins;
+            let expected = above / self.auctions * watch.auctions / win;
+            let came = watch.mass / win;
+            let (log, factor) = (CHANGE.ln() as f32, CHANGE as f32);
+            watch.more = (watch.more + came * log - expected * (factor - 1.0)).max(0.0);
         }
-        let above: f32 = self.bins[usize::from(watch.bin)..].iter().sum();
-        let expected = above / self.auctions * watch.auctions;
-        let greater = expected.max(watch.mass);
-        if greater < WATCH_WINS as f32 * win {
-            return;
-        }
-        let surprise = (watch.mass - expected) / (win * greater).sqrt();
-        if surprise.abs() > SURPRISE as f32 {
+        let surprised = watch.more > SURPRISE as f32;
+        watch.bin = ((-log_m / STEP).max(0.0) as usize).min(BINS - 1) as u16;
+        (watch.mass, watch.auctions) = (0.0, 0.0);
+        watch.wins *= WIN_KEEP as f32;
+        watch.squares *= WIN_KEEP as f32;
+        if surprised {
+            watch.more = 0.0;
             self.keep(FADE);
         }
-        let bin = ((-log_m / STEP).max(0.0) as usize).min(BINS - 1) as u16;
-        self.watch = Watch { bin, win, ..Watch::default() };
     }
 
     /// Returns the ln m that would spend this much an average day, micros: the least if several would.

@@ -56,6 +56,11 @@ const PULL: f64 = 0.3;
 /// The last minutes, in which ln m is the landscape's solution.
 const LAST_MINUTES: u32 = 30;
 
+/// By how much less than its plan a budget spends at first, and the share of its traffic after which it spends
+/// as planned: money kept can follow prices that turn out otherwise, money spent can't.
+const EASE: f64 = 0.5;
+const EASE_UNTIL: f64 = 0.35;
+
 /// What one minute of an ad set, or of a campaign that shares its budget, came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Minute {
@@ -67,10 +72,24 @@ pub struct Minute {
     pub plan_now: f64,
     /// Traffic that the plan expects after it until the budget ends, in average days.
     pub plan_left: f64,
+    /// Traffic of the whole plan, average days.
+    pub plan_whole: f64,
     /// Whole minutes after it until the budget ends.
     pub minutes_left: u32,
     /// What one win costs about, micros; 0: not known, and every minute's error counts.
     pub win_price: f64,
+}
+
+impl Minute {
+    /// Returns what is to be spent an average day from now on, micros.
+    fn rate(&self) -> f64 {
+        self.left / self.plan_left * self.ease()
+    }
+
+    fn ease(&self) -> f64 {
+        let passed = 1.0 - self.plan_left / self.plan_whole;
+        1.0 - EASE * (1.0 - passed / EASE_UNTIL).max(0.0)
+    }
 }
 
 /// The PI controller on ln m of one budget.
@@ -94,7 +113,8 @@ impl Controller {
     /// `left` in micros; `plan_left` the traffic until it ends, average days; `otherwise` an ln m.
     pub fn begin(left: f64, plan_left: f64, landscape: Option<&Landscape>, otherwise: f64) -> Self {
         let landscape = landscape.filter(|_| plan_left > 0.0);
-        let wanted = landscape.and_then(|landscape| landscape.threshold(left / plan_left));
+        let wanted =
+            landscape.and_then(|landscape| landscape.threshold(left / plan_left * (1.0 - EASE)));
         Self::new(wanted.unwrap_or(otherwise))
     }
 
@@ -148,7 +168,7 @@ impl Controller {
         }
         let before = (minute.left + minute.spent).max(0.0);
         self.spent += minute.spent;
-        self.due += before * minute.plan_now / plan;
+        self.due += before * minute.plan_now / plan * minute.ease();
         if self.due <= 0.0 || self.due < WINS_MIN * minute.win_price {
             return;
         }
