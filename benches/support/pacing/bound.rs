@@ -1,15 +1,15 @@
 //! A bound on what all campaigns together can have of a day: a linear programme's dual.
 //!
-//! The programme gives slots of requests to campaigns: the sum of their values, each campaign's counted up to
-//! its budget, is to be greatest; a request has its slots, and a campaign has one of them. It has a variable for
-//! each request and campaign, too many to solve. But its Lagrangian, with prices `y` in 0..=1 on the
-//! budgets,
+//! The programme gives slots of requests to campaigns: the sum of their values, each campaign's
+//! counted up to its budget, is to be greatest; a request has its slots, and a campaign has one of
+//! them. It has a variable for each request and campaign, too many to solve. But its Lagrangian,
+//! with prices `y` in 0..=1 on the budgets,
 //!
 //! `sum of y x budget + over requests: the best slots' weight x (1 - y) x value`
 //!
-//! is a bound from above **whatever y is** (weak duality). So `y` comes from a small programme over kinds of
-//! requests, with each campaign's mean value of a kind, which `microlp` solves; the bound is then summed over
-//! each single request with its own values.
+//! is a bound from above **whatever y is** (weak duality). So `y` comes from a small programme over
+//! kinds of requests, with each campaign's mean value of a kind, which `microlp` solves; the bound
+//! is then summed over each single request with its own values.
 
 use std::error::Error;
 
@@ -35,7 +35,8 @@ pub(crate) fn bound(
     Ok(lagrangian(campaigns, &values, &prices))
 }
 
-/// Returns the Lagrangian at these prices: each request's best slots, and what the budgets are worth.
+/// Returns the Lagrangian at these prices: each request's best slots, and what the budgets are
+/// worth.
 fn lagrangian(campaigns: &[Campaign], values: &[Vec<(usize, f64)>], prices: &[f64]) -> f64 {
     let budgets = campaigns.iter().zip(prices);
     let mut sum: f64 = budgets.map(|(campaign, price)| campaign.budget as f64 * price).sum();
@@ -49,7 +50,8 @@ fn lagrangian(campaigns: &[Campaign], values: &[Vec<(usize, f64)>], prices: &[f6
     sum
 }
 
-/// Returns the prices of the budgets in the programme over kinds: each campaign's mean value of a kind.
+/// Returns the prices of the budgets in the programme over kinds: each campaign's mean value of a
+/// kind.
 fn prices_of(
     campaigns: &[Campaign],
     requests: &[Request],
@@ -62,8 +64,8 @@ fn prices_of(
         counts[request.kind] += 1.0;
         values.iter().for_each(|of| sums[of.0][request.kind] += of.1);
     }
-    // The dual of the small programme, in millions: a price for each budget, one for the slots of a kind, and one
-    // for that a campaign has one slot of a request at most.
+    // The dual of the small programme, in millions: a price for each budget, one for the slots of a
+    // kind, and one for that a campaign has one slot of a request at most.
     let mut problem = Problem::new(OptimizationDirection::Minimize);
     let slots: f64 = WEIGHTS.iter().sum();
     let prices: Vec<_> =

@@ -78,8 +78,8 @@ impl<'a> Maker<'a> {
         Self { data, random: Xoshiro256PlusPlus::seed_from_u64(seed), offers }
     }
 
-    /// Returns the suite: pairs of quarters, every advertiser's prices with the drift they had, dearer prices
-    /// with another volume and weekday, and shocks.
+    /// Returns the suite: pairs of quarters, every advertiser's prices with the drift they had,
+    /// dearer prices with another volume and weekday, and shocks.
     pub(crate) fn suite(&mut self) -> Vec<Cell> {
         let mut cells = self.quarters(PLAIN);
         for at in 0..self.data.prices.len() {

@@ -9,8 +9,9 @@ use crate::pacing::cells::{Maker, PLAIN, Turn};
 use crate::pacing::day::{self, Auction, Cell, Rule, Told};
 use crate::pacing::rules::Engine;
 
-/// Runs generated days of every advertiser: prices as forecast, dearer by 0.3, and with a shock. Returns those
-/// held to predictions, and those held to what came, too, of a hundred times as many events.
+/// Runs generated days of every advertiser: prices as forecast, dearer by 0.3, and with a shock.
+/// Returns those held to predictions, and those held to what came, too, of a hundred times as many
+/// events.
 pub(crate) fn run(maker: &mut Maker<'_>) -> (Days, Days) {
     let turns = [
         PLAIN,
@@ -72,14 +73,15 @@ fn more_often(mut cell: Cell) -> Cell {
     cell
 }
 
-/// Returns a cap that is the average cost of an event to whoever buys a fifth of what there was yesterday.
+/// Returns a cap that is the average cost of an event to whoever buys a fifth of what there was
+/// yesterday.
 fn cap_of(cell: &Cell) -> f64 {
     let money = cell.yesterday.iter().map(|auction| auction.price as f64).sum::<f64>() / 5.0;
     money / day::best(&cell.yesterday, money).value
 }
 
-/// Returns the most events that the budget buys at an average cost of at most the cap, the last in part,
-/// and whether the cap bound.
+/// Returns the most events that the budget buys at an average cost of at most the cap, the last in
+/// part, and whether the cap bound.
 fn optimum(auctions: &[Auction], budget: f64, cap: f64) -> (f64, bool) {
     let mut order: Vec<_> = auctions.iter().filter(|auction| auction.rate > 0.0).collect();
     let cost = |auction: &Auction| auction.price as f64 / auction.rate;

@@ -83,7 +83,8 @@ impl Draw {
         Self { ends: prices.counts.iter().scan(0.0, add).collect() }
     }
 
-    /// Returns an offer: rates are log-normal and dearer ones a little better, as in the log of 2997.
+    /// Returns an offer: rates are log-normal and dearer ones a little better, as in the log of
+    /// 2997.
     pub(crate) fn offer(&self, random: &mut Xoshiro256PlusPlus) -> Offer {
         let total = self.ends.last().copied().unwrap_or_default();
         let place = random.random::<f64>() * total;

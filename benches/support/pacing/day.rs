@@ -34,7 +34,8 @@ pub(crate) struct Cell {
     pub(crate) change: Option<(u32, i64)>,
     /// What a goal event may cost at most, micros: the bid at multiplier 1.
     pub(crate) ceiling: f64,
-    /// Minutes after which spending is known to the rule. Whether an auction may be bought is always known.
+    /// Minutes after which spending is known to the rule. Whether an auction may be bought is
+    /// always known.
     pub(crate) delay: u32,
     /// One auction in so many is seen by the landscape.
     pub(crate) sample: u32,
@@ -46,8 +47,8 @@ impl Cell {
         self.change.filter(|change| minute >= change.0).map_or(self.budget, |change| change.1)
     }
 
-    /// Returns the greatest value that the budget can buy in hindsight: the best values by price, the last
-    /// one in part, at the budget of the day's end.
+    /// Returns the greatest value that the budget can buy in hindsight: the best values by price,
+    /// the last one in part, at the budget of the day's end.
     pub(crate) fn optimum(&self) -> f64 {
         let budget = self.budget_at(DAY_MINUTES);
         best(&self.today, budget as f64).value

@@ -70,7 +70,7 @@ impl Request {
 }
 
 /// What a day of the market came to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Report {
     /// Value by the bound of the linear programme: a campaign's counts up to its budget.
     pub(crate) value_of_bound: f64,
@@ -80,6 +80,7 @@ pub(crate) struct Report {
     pub(crate) spent: f64,
     /// Campaigns that spent 98 % and more.
     pub(crate) exhausted: usize,
+    pub(crate) campaigns: usize,
     /// The most that a predicted event cost above its cap, as a share of it.
     pub(crate) breach: f64,
 }
@@ -225,7 +226,8 @@ fn serve(
     let at = |rank: usize| totals.get(rank).copied().unwrap_or_default() as f64;
     for (number, of) in rates.iter().enumerate() {
         let won = wins.iter().find(|win| win.candidate == number);
-        // What it takes to be in the tray, and what that costs: the last slot's price, or the one that was won.
+        // What it takes to be in the tray, and what that costs: the last slot's price, or the one
+        // that was won.
         let (needed, cost) = match won {
             Some(win) => (at(WEIGHTS.len()), win.pay_cpm as f64 * WEIGHTS[win.place]),
             None => (at(WEIGHTS.len() - 1), at(WEIGHTS.len() - 1) * WEIGHTS[2]),
@@ -287,6 +289,7 @@ fn report(campaigns: &[Campaign], standings: &[Standing], bound: f64) -> Report 
         over: both().map(|(of, day)| (day.spent - of.budget).max(0)).max().unwrap_or_default(),
         spent: spent as f64 / budgets as f64,
         exhausted: both().filter(|(of, day)| day.spent * 100 >= of.budget * 98).count(),
+        campaigns: campaigns.len(),
         breach: breach.fold(f64::NEG_INFINITY, f64::max),
     }
 }

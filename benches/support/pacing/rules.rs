@@ -41,8 +41,8 @@ impl Rule for Constant {
     fn end_minute(&mut self, _told: &Told) {}
 }
 
-/// LinkedIn's (Agarwal et al., KDD 2014): the full bid in a share of the auctions, which goes up or down by
-/// a tenth a minute.
+/// LinkedIn's (Agarwal et al., KDD 2014): the full bid in a share of the auctions, which goes up or
+/// down by a tenth a minute.
 struct Throttling<'a> {
     cell: &'a Cell,
     pass: f64,
@@ -86,7 +86,8 @@ impl Rule for Pid<'_> {
     }
 }
 
-/// Dual descent by auction, against budget by expected auctions; the step is one by the root of these.
+/// Dual descent by auction, against budget by expected auctions; the step is one by the root of
+/// these.
 struct DualDescent {
     ceiling: f64,
     log: f64,

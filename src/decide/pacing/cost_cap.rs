@@ -1,11 +1,13 @@
-//! A cost cap: the average cost of a goal event stays under C, as a second dual beside the budget's.
+//! A cost cap: the average cost of a goal event stays under C, as a second dual beside the
+//! budget's.
 //!
-//! Whoever wants the most events at an average cost of at most C bids `C x (1 + nu) / nu` for one, nu the
-//! dual of that constraint, and at most what the budget's dual lets him: the minimum of the two bids ("min
-//! pacing", Balseiro et al., ICML 2024) is as good as solving both together. The factor on C is kept as its
-//! logarithm: 0 at first, where a win never costs more than C an event, since a price is never above its bid.
-//! It rises only on what was saved, `C x events - spent`, to
-//! where the bid landscape says that the rest of the day spends that; where nothing is saved it is 0 again.
+//! Whoever wants the most events at an average cost of at most C bids `C x (1 + nu) / nu` for one,
+//! nu the dual of that constraint, and at most what the budget's dual lets him: the minimum of the
+//! two bids ("min pacing", Balseiro et al., ICML 2024) is as good as solving both together. The
+//! factor on C is kept as its logarithm: 0 at first, where a win never costs more than C an event,
+//! since a price is never above its bid. It rises only on what was saved, `C x events - spent`, to
+//! where the bid landscape says that the rest of the day spends that; where nothing is saved it is
+//! 0 again.
 
 use crate::decide::pacing::LOG_ONE;
 use crate::decide::pacing::landscape::Landscape;
@@ -16,8 +18,9 @@ pub const LOG_CAP_MAX: f64 = 3.0;
 /// The least: half the cap, where half of the predicted events come true.
 pub const LOG_CAP_MIN: f64 = -0.693;
 
-/// What is kept of the savings, as a share of what was bought at the cap: a minute's error stays inside.
-const RESERVE: f64 = 0.003;
+/// What is kept of the savings, as a share of what was bought at the cap: a minute's error stays
+/// inside.
+const RESERVE: f64 = 0.002;
 
 /// Savings are spread over at least so much traffic, average days: a quarter of an hour.
 const SPREAD_MIN: f64 = 1.0 / 96.0;
@@ -45,13 +48,14 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Returns how many events come true of a predicted one, at most 1: a lucky hour doesn't raise a cap.
+    /// Returns how many events come true of a predicted one, at most 1: a lucky hour doesn't raise
+    /// a cap.
     fn truth(&self) -> f64 {
         if self.ripe < RIPE_MIN { 1.0 } else { (self.seen / self.ripe).clamp(0.5, 1.0) }
     }
 
-    /// Returns what may be spent above the cap from now on: the less of what was saved by predictions and by
-    /// what came true.
+    /// Returns what may be spent above the cap from now on: the less of what was saved by
+    /// predictions and by what came true.
     fn saved(&self) -> f64 {
         let predicted = self.cap * self.predicted * (1.0 - RESERVE) - self.spent;
         if self.ripe < RIPE_MIN {
@@ -79,8 +83,8 @@ impl CostCap {
         (self.log_cap * LOG_ONE) as i32
     }
 
-    /// Takes one minute in: moves to the bid at which the rest of the day spends just what was saved. Without a
-    /// landscape the bid is the cap.
+    /// Takes one minute in: moves to the bid at which the rest of the day spends just what was
+    /// saved. Without a landscape the bid is the cap.
     pub fn step(&mut self, cost: &Cost, landscape: Option<&Landscape>) {
         let truth = cost.truth();
         let share = truth * cost.cap / cost.ceiling;

@@ -1,27 +1,29 @@
 //! Pacing: how much of its ceiling bid an ad set bids, so that its budget lasts and buys the best.
 //!
-//! An ad is worth `ceiling bid x m x predicted rate`; the multiplier m in (0, 1] is the dual of the budget
-//! (the literature's mu is 1/m). Whoever maximises value under a budget at second prices bids its value
-//! times one constant; this room finds the constant while the day runs, on two clocks:
+//! An ad is worth `ceiling bid x m x predicted rate`; the multiplier m in (0, 1] is the dual of the
+//! budget (the literature's mu is 1/m). Whoever maximises value under a budget at second prices
+//! bids its value times one constant; this room finds the constant while the day runs, on two
+//! clocks:
 //!
-//! - **each minute** the rest of the budget is spread anew over the rest of the traffic ([`plan`]), and a
-//!   PI controller moves ln m by how far spending is off that plan ("dual PID": convolutional mirror
-//!   descent);
+//! - **each minute** the rest of the budget is spread anew over the rest of the traffic ([`plan`]),
+//!   and a PI controller moves ln m by how far spending is off that plan ("dual PID": convolutional
+//!   mirror descent);
 //! - **every five minutes** ln m is pulled to where the bid landscape of the last third of a day
 //!   ([`landscape`]) would spend exactly the rest, in the last half hour all the way.
 //!
 //! A cost cap is a second dual beside it ([`cost_cap`]), joined by the minimum of the two bids.
 //!
-//! A budget begins carefully: at three quarters of its plan, rising to all of it within the first 30 % of the traffic. One of few
-//! wins a day is corrected once every ten wins that were due, not every minute; the landscape leads it.
+//! A budget begins carefully: at three quarters of its plan, rising to all of it within the first
+//! 30 % of the traffic. One of few wins a day is corrected once every ten wins that were due, not
+//! every minute; the landscape leads it.
 //!
-//! Floats control here and never charge: what is charged is clipped by the ledger. What a node runs with is
-//! what it journals: after each step the state is rounded to 1/65,536, and [`Controller::restore`] gives
-//! back exactly the controller whose numbers were written.
+//! Floats control here and never charge: what is charged is clipped by the ledger. What a node runs
+//! with is what it journals: after each step the state is rounded to 1/65,536, and
+//! [`Controller::restore`] gives back exactly the controller whose numbers were written.
 //!
-//! **A campaign's budget over several ad sets** has one controller of the campaign: the same multiplier for
-//! all, so money goes wherever a goal event is cheapest. An ad set has a controller of its own only while
-//! its own cap or minimum binds: see [`joined`].
+//! **A campaign's budget over several ad sets** has one controller of the campaign: the same
+//! multiplier for all, so money goes wherever a goal event is cheapest. An ad set has a controller
+//! of its own only while its own cap or minimum binds: see [`joined`].
 
 pub mod cost_cap;
 pub mod landscape;
@@ -59,8 +61,9 @@ const PULL: f64 = 0.3;
 /// The last minutes, in which ln m is the landscape's solution.
 const LAST_MINUTES: u32 = 30;
 
-/// By how much less than its plan a budget spends at first, and the share of a day's traffic after which it
-/// spends as planned: money kept can follow prices that turn out otherwise, money spent can't.
+/// By how much less than its plan a budget spends at first, and the share of a day's traffic after
+/// which it spends as planned: money kept can follow prices that turn out otherwise, money spent
+/// can't.
 const EASE: f64 = 0.25;
 const EASE_UNTIL: f64 = 0.3;
 
@@ -103,7 +106,8 @@ impl Minute {
 pub struct Controller {
     log_m: f64,
     integral: f64,
-    /// What was spent and what was due since the last error was taken. Lost with a restart: at most ten wins.
+    /// What was spent and what was due since the last error was taken. Lost with a restart: at most
+    /// ten wins.
     spent: f64,
     due: f64,
 }
@@ -114,7 +118,8 @@ impl Controller {
         Self { log_m: on_grid(log_m), ..Self::default() }
     }
 
-    /// Returns the controller of a budget that begins: where its landscape would spend it, else at `otherwise`.
+    /// Returns the controller of a budget that begins: where its landscape would spend it, else at
+    /// `otherwise`.
     ///
     /// `left` in micros; `plan_left` the traffic until it ends, average days; `otherwise` an ln m.
     pub fn begin(left: f64, plan_left: f64, landscape: Option<&Landscape>, otherwise: f64) -> Self {
@@ -184,10 +189,11 @@ impl Controller {
     }
 }
 
-/// Returns the multiplier of an ad set that shares its campaign's budget, from ln m of the campaign.
+/// Returns the multiplier of an ad set that shares its campaign's budget, from ln m of the
+/// campaign.
 ///
-/// `most` is ln m of the ad set's own cap while that binds, `least` that of its minimum while it has not
-/// had it: it then bids more than the campaign would. A cap is stronger than a minimum.
+/// `most` is ln m of the ad set's own cap while that binds, `least` that of its minimum while it
+/// has not had it: it then bids more than the campaign would. A cap is stronger than a minimum.
 pub fn joined(shared: f64, least: Option<f64>, most: Option<f64>) -> f64 {
     let raised = shared.max(least.unwrap_or(f64::NEG_INFINITY));
     raised.min(most.unwrap_or(f64::INFINITY))
@@ -219,7 +225,8 @@ mod tests {
         }
     }
 
-    /// Auctions at each ratio of value to price from 1 to 64, each of the same cost, a million micros a day.
+    /// Auctions at each ratio of value to price from 1 to 64, each of the same cost, a million
+    /// micros a day.
     fn landscape() -> Landscape {
         let mut landscape = Landscape::default();
         (0..64).for_each(|at| landscape.add(f64::from(at + 1), 1.0, 15_625.0, 1.0));

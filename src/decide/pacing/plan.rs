@@ -1,9 +1,11 @@
-//! The spending plan: which share of a budget's traffic comes when, from the shape of a market's week.
+//! The spending plan: which share of a budget's traffic comes when, from the shape of a market's
+//! week.
 //!
 //! Traffic is counted in *average days*: an hour of the week weighs what share of an average day's
-//! requests it brings. A plan is the list of hours from when a budget begins to when it ends, in real
-//! order, each with its hour of the week on the market's wall clock. So a day of 23 or 25 hours, hours
-//! outside the schedule, a start at noon and a lifetime of many days are all the same kind of plan.
+//! requests it brings. A plan is the list of hours from when a budget begins to when it ends, in
+//! real order, each with its hour of the week on the market's wall clock. So a day of 23 or 25
+//! hours, hours outside the schedule, a start at noon and a lifetime of many days are all the same
+//! kind of plan.
 
 /// Hours of a week.
 pub const WEEK_HOURS: usize = 168;
@@ -58,7 +60,8 @@ impl Shape {
 /// A run of minutes of one hour of the week.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Slot {
-    /// How many real minutes: 60, less at the ends of a budget, or of an hour with a change of the clock.
+    /// How many real minutes: 60, less at the ends of a budget, or of an hour with a change of the
+    /// clock.
     pub minutes: u16,
     /// Which hour of the week the market's wall clock shows, below [`WEEK_HOURS`].
     pub hour: u8,
@@ -93,7 +96,8 @@ impl Plan {
         self.ends.last().map_or(0, |end| end.0)
     }
 
-    /// Returns the traffic before a minute since the beginning, average days; all of it after the end.
+    /// Returns the traffic before a minute since the beginning, average days; all of it after the
+    /// end.
     pub fn until(&self, minute: u32) -> f64 {
         let at = self.ends.partition_point(|end| end.0 <= minute);
         let (begin, before) = if at == 0 { (0, 0.0) } else { self.ends[at - 1] };
