@@ -76,7 +76,8 @@ impl Asked<'_> {
 
     fn worth_at(&self, entry: &Entry, now: &AdNow) -> (Worth, Rates) {
         let multiplier = self.board.multiplier(entry.ad_set.into());
-        (entry.worth(now, multiplier, self.policy), now.rates)
+        let now = now.in_placement(self.board.factors(self.request.placement));
+        (entry.worth(&now, multiplier, self.policy), now.rates)
     }
 
     /// Returns the lot that orders an ad among its equals: the same wherever the index keeps it.

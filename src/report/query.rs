@@ -147,4 +147,8 @@ fn sum(row: &mut ReportRow, tally: &Tally) {
     row.over_delivered_micros += tally.over_delivered;
     row.hides += tally.hides;
     row.reports += tally.reports;
+    row.invalid_impressions += tally.invalid_impressions;
+    row.invalid_taps += tally.invalid_taps;
+    row.invalid_conversations += tally.invalid_conversations;
+    row.credited_micros += tally.credited;
 }

@@ -29,8 +29,9 @@ impl Passes for Passed {
 fn worth(market: &Market, draft: &Draft) -> (i64, i64) {
     let row = draft.entry();
     let now = market.board.ad(row.ad.into());
+    let rates = now.rates.in_placement(market.board.factors(market.request.placement));
     let multiplier = i128::from(market.board.multiplier(row.ad_set.into()));
-    let value = i128::from(value_of(row.billing(), row.bid, now.rates)) * multiplier / 65_536;
+    let value = i128::from(value_of(row.billing(), row.bid, rates)) * multiplier / 65_536;
     let hidden = i128::from(market.policy.hide_cost_micros) * 1_000 * i128::from(now.hide) / 65_535;
     (value as i64, -(hidden as i64))
 }
@@ -248,6 +249,7 @@ fn check_placed(
     let entry = &placed.entry;
     assert_eq!(entry.ad, bid.ad, "case {case}");
     let rates = market.board.ad(entry.ad.into()).rates;
+    let rates = rates.in_placement(market.board.factors(market.request.placement));
     let price = price_of(entry.billing(), entry.bid, rates, pay_cpm);
     assert_eq!((placed.price, placed.rates), (price, rates), "case {case}");
     assert_eq!(placed.hold, hold_of(entry.billing(), price, rates), "case {case}");
