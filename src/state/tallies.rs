@@ -237,6 +237,10 @@ impl TallyChunk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::ids::{Seq, Shard};
+    use crate::types::proto::journal::v1::{ClickMatched, EventCredited, ImpressionSeen, Tapped};
+    use crate::types::proto::v1::InvalidReason;
+    use crate::types::time::HOUR_MS;
 
     fn row(reasons: &[(u32, u32)]) -> ServedRow {
         let reason = |(reason, count): &(u32, u32)| Reason { reason: *reason, count: *count };
@@ -265,5 +269,41 @@ mod tests {
         let kept = passed(&[(100, one), (147, one), (148, one), (100, one), (101, one)]);
         assert_eq!(kept.keys().copied().collect::<Vec<_>>(), [101, 147, 148]);
         assert!(passed(&[(3, &[])]).is_empty());
+    }
+    #[test]
+    fn invalid_events_are_kept_apart_and_credits_stand_in_the_hour_they_were_given() {
+        let mut chunk = TallyChunk::default();
+        let showing = || Some(Showing { ad: 1, ..Showing::default() });
+        let mut facts = Vec::new();
+        for invalid in [0, InvalidReason::Network as i32] {
+            let (showing, event_ms) = (showing, HOUR_MS);
+            let seen =
+                ImpressionSeen { showing: showing(), event_ms, invalid, ..Default::default() };
+            let tapped = Tapped { showing: showing(), event_ms, invalid, ..Default::default() };
+            let matched = ClickMatched {
+                showing: showing(),
+                event_ms,
+                touch_ms: event_ms,
+                implied_tap: true,
+                invalid,
+                ..Default::default()
+            };
+            facts.push(Kind::ImpressionSeen(seen.clone()));
+            facts.extend([Kind::ImpressionSeen(seen), Kind::Tapped(tapped)]);
+            facts.push(Kind::ClickMatched(matched));
+        }
+        let credit = EventCredited { showing: showing(), amount: 70, ..Default::default() };
+        facts.push(Kind::EventCredited(credit));
+        for (seq, fact) in (1..).map(Seq).zip(&facts) {
+            let stamp = Stamp { shard: Shard::CATALOG, seq, at: Moment(2 * HOUR_MS) };
+            chunk.apply(0, stamp, fact);
+        }
+        let ad = &chunk.ads[&1];
+        let Tally { impressions, taps, conversations, .. } = ad.hours[&1];
+        assert_eq!((impressions, taps, conversations), (2, 2, 1));
+        let Tally { invalid_impressions, invalid_taps, invalid_conversations, .. } = ad.hours[&1];
+        assert_eq!((invalid_impressions, invalid_taps, invalid_conversations), (2, 2, 1));
+        assert_eq!((ad.hours[&1].credited, ad.hours[&2].credited), (0, 70));
+        assert_eq!(ad.totals.funnel(), [2, 2, 1]);
     }
 }

@@ -16,6 +16,7 @@ mod doors;
 mod explain;
 mod h2;
 mod lists;
+mod rates;
 mod refusals;
 mod reports;
 mod restart;
