@@ -293,7 +293,7 @@ mod tests {
             facts.push(Kind::ClickMatched(matched));
         }
         let credit = EventCredited { showing: showing(), amount: 70, ..Default::default() };
-        facts.push(Kind::EventCredited(credit));
+        facts.push(Kind::EventCredited(Box::new(credit)));
         for (seq, fact) in (1..).map(Seq).zip(&facts) {
             let stamp = Stamp { shard: Shard::CATALOG, seq, at: Moment(2 * HOUR_MS) };
             chunk.apply(0, stamp, fact);

@@ -79,7 +79,7 @@ fn a_checkpoint_gives_the_same_rates_as_the_whole_journal() {
 #[test]
 fn a_new_ad_starts_at_the_rates_of_its_campaign_and_is_sold_by_them() {
     let mut stage = Stage::new();
-    let offer = Offer { billing: BillingEvent::LinkClicks, ..Offer::default() };
+    let offer = Offer { billing: BillingEvent::LinkClicks, bid: 200_000_000, ..Offer::default() };
     let shop = stage.shop(&offer);
     for number in 0..30 {
         stage.tapped(&format!("viewer {number}"));
