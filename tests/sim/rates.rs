@@ -74,7 +74,7 @@ impl Oracle {
         let category = |other: u64| home(other).1 == home(ad).1;
         let campaign = |other: u64| home(other) == home(ad);
         let levels = [
-            ([4.0, 8.0, 35.0, 1.0], self.evidence(rate, |other| !category(other))),
+            ([10.0, 20.0, 70.0, 2.0], self.evidence(rate, |other| !category(other))),
             (
                 [10.0, 20.0, 70.0, 2.0],
                 self.evidence(rate, |other| category(other) && !campaign(other)),

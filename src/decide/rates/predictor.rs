@@ -29,12 +29,9 @@ struct Strength {
 // (the Gamma prior of a Poisson rate). Of taps, 4 and 10 foretold real clicks best (`examples/rates.rs`);
 // conversations stand as they did, and the rest is in proportion.
 
-/// Of all ads about the prior, which is only a guess: 400 impressions, 20 taps.
-const OVERALL: Strength = Strength { tap: 4.0, chat: 8.0, viewable: 35.0, sale: 1.0 };
-/// Of a category about all ads.
-const CATEGORY: Strength = Strength { tap: 10.0, chat: 20.0, viewable: 70.0, sale: 2.0 };
-/// Of a campaign about its category.
-const CAMPAIGN: Strength = CATEGORY;
+/// Of all ads about the prior, a category about all ads, and a campaign about its category. The same for all
+/// three: else the first events of a market would say more of strangers than of their own campaign.
+const LEVEL: Strength = Strength { tap: 10.0, chat: 20.0, viewable: 70.0, sale: 2.0 };
 /// Of an ad about its campaign, where the mean is the prior's: 400 impressions, 20 taps, 100 impressions,
 /// 40 conversations. Large enough that a new ad's first taps don't decide its fate.
 const AD: Strength = Strength { tap: 4.0, chat: 8.0, viewable: 70.0, sale: 2.0 };
@@ -141,14 +138,14 @@ impl Predictor {
         let of_group = &self.counts[counts as usize];
         let mut above = if group == 0 {
             // Whoever is not placed has no part in any level.
-            mean(&OVERALL, &priors(), &self.evidence(&self.overall, &Totals::NONE))
+            mean(&LEVEL, &priors(), &self.evidence(&self.overall, &Totals::NONE))
         } else {
             let of_category = &self.categories[category as usize];
             let others = self.evidence(&self.overall, of_category);
-            let overall = mean(&OVERALL, &priors(), &others);
+            let overall = mean(&LEVEL, &priors(), &others);
             let others = self.evidence(of_category, of_group);
-            let of_category = mean(&CATEGORY, &overall, &others);
-            mean(&CAMPAIGN, &of_category, &self.evidence(of_group, totals))
+            let of_category = mean(&LEVEL, &overall, &others);
+            mean(&LEVEL, &of_category, &self.evidence(of_group, totals))
         };
         // What nothing was learned about stays exactly as it is.
         for (mean, prior) in above.iter_mut().zip(priors()) {
