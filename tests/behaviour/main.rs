@@ -5,6 +5,7 @@ mod admin;
 mod asking;
 mod attribution;
 mod audience;
+mod beyond;
 mod budgets;
 mod campaigns;
 mod caps;
