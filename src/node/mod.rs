@@ -17,6 +17,7 @@ mod queue;
 mod rates;
 mod recover;
 mod running;
+mod schedules;
 mod seal;
 mod serve;
 mod walker;
