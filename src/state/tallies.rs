@@ -288,7 +288,7 @@ mod tests {
                 invalid,
                 ..Default::default()
             };
-            facts.push(Kind::ImpressionSeen(seen.clone()));
+            facts.push(Kind::ImpressionSeen(seen));
             facts.extend([Kind::ImpressionSeen(seen), Kind::Tapped(tapped)]);
             facts.push(Kind::ClickMatched(matched));
         }
