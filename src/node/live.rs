@@ -269,7 +269,8 @@ fn hides(tally: &AdTally) -> u16 {
     hide_rate(tally.hides, tally.totals[0])
 }
 
-/// Returns every budget line of the catalog with its terms and its account's time zone.
+/// Returns every budget line of the catalog with its terms and its account's time zone. What a prepaid
+/// account has is not looked at: its terms say only that it is limited.
 pub(in crate::node) fn lines(catalog: &Catalog) -> Vec<(LineId, Terms, String)> {
     let line = |kind, id, account, terms| {
         let zone = catalog.zone_of(account)?.to_owned();
@@ -278,7 +279,7 @@ pub(in crate::node) fn lines(catalog: &Catalog) -> Vec<(LineId, Terms, String)> 
     let accounts = catalog
         .accounts
         .after(0)
-        .filter_map(|row| line(LineKind::Account, row.id, row.id, Terms::of_account(&row)));
+        .filter_map(|row| line(LineKind::Account, row.id, row.id, Terms::of_account(&row, None)));
     let campaigns = catalog.campaigns.after(0).filter_map(|row| {
         line(LineKind::Campaign, row.id, row.account_id, Terms::of_campaign(&row))
     });

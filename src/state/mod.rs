@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod chats;
 pub mod credit;
 pub mod feeds;
+pub mod ledger;
 pub mod lists;
 pub mod purses;
 mod route;

@@ -72,7 +72,9 @@ impl Writer {
     /// was written just before the end and not granted any more.
     pub(super) fn list_due(&mut self) {
         let lines = lines(&self.live.catalog());
-        for (line, terms, _) in lines.into_iter().filter(|(_, terms, _)| terms.limited()) {
+        for (line, _, _) in lines.into_iter().filter(|(_, terms, _)| terms.limited()) {
+            // Not those of the list, which knows of no money.
+            let Some(terms) = self.terms_of(line) else { continue };
             let purses = self.live.purses(line.account);
             let known = purses.purses.get(&line.account);
             let known = known.and_then(|purse| purse.line(line.kind, line.id));
@@ -86,7 +88,10 @@ impl Writer {
         let catalog = self.live.catalog();
         match line.kind {
             LineKind::Unspecified => None,
-            LineKind::Account => catalog.accounts.get(line.id).map(|row| Terms::of_account(&row)),
+            LineKind::Account => {
+                let row = catalog.accounts.get(line.id)?;
+                Some(Terms::of_account(&row, self.live.purses(line.id).purses.get(&line.id)))
+            }
             LineKind::Campaign => {
                 catalog.campaigns.get(line.id).map(|row| Terms::of_campaign(&row))
             }

@@ -5,8 +5,8 @@
 use crate::types::hash::category_number;
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Budget, Business, Campaign, CapEvent, ChannelEndpoint, ConfiguredStatus,
-    EffectiveStatus, FrequencyCap, ReviewState,
+    Account, Ad, AdSet, BillingMode, Budget, Business, Campaign, CapEvent, ChannelEndpoint,
+    ConfiguredStatus, EffectiveStatus, FrequencyCap, ReviewState,
 };
 
 /// An ad with everything above it.
@@ -205,7 +205,8 @@ impl Kin {
             zone: self.name(&row.time_zone),
             currency: self.name(&row.currency),
             status: Status::of(row.configured_status()),
-            limited: row.spend_limit.is_some(),
+            // A prepaid account has only what was paid in.
+            limited: row.spend_limit.is_some() || row.billing_mode() == BillingMode::Prepaid,
         };
         *slot(&mut self.accounts, number(IdKind::Account, row.id)) = kin;
     }
