@@ -4,6 +4,7 @@
 //! fault in the engine's own fold can't hide in both.
 
 mod compare;
+mod ledger;
 mod output;
 mod recount;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
 use crate::state::credit::ShardPart;
 use crate::state::feeds::Feeds;
+use crate::state::ledger::Seal;
 use crate::state::purses::{Line, PurseChunk};
 use crate::state::rules::Blocks;
 use crate::state::tallies::{AdTally, TallyChunk};
@@ -138,6 +139,13 @@ impl Live {
 
     pub(in crate::node) fn purses_at(&self, chunk: usize) -> MutexGuard<'_, PurseChunk> {
         locked(&self.purses[chunk])
+    }
+
+    /// Returns the seal of all transfers: once a minute, thousands of locks that nobody holds.
+    pub(in crate::node) fn seal_of_ledgers(&self) -> Seal {
+        let mut all = Seal::default();
+        (0..CHUNKS_MAX).for_each(|chunk| all.add(self.purses_at(chunk).seal));
+        all
     }
 
     pub(in crate::node) fn tallies_at(&self, chunk: usize) -> MutexGuard<'_, TallyChunk> {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::ledger::{Ledger, clamped, of_charge, of_credit, of_funded, of_granted};
+use crate::state::ledger::{
+    Ledger, Seal, clamped, of_charge, of_credit, of_funded, of_granted,
+};
 use crate::state::{Applied, Map, Stamp};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
@@ -284,6 +286,8 @@ pub fn transfer_number(bytes: &[u8]) -> u128 {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PurseChunk {
     applied: Applied,
+    /// Of all transfers of these accounts.
+    pub seal: Seal,
     /// By account.
     pub purses: Map<u64, Purse>,
 }
@@ -301,12 +305,15 @@ impl PurseChunk {
         }
         match fact {
             Kind::Granted(fact) => {
+                self.seal.add(Seal::of_granted(fact));
                 self.purses.entry(fact.account).or_default().grant(fact);
             }
             Kind::Funded(fact) => {
+                self.seal.add(Seal::of_funded(fact));
                 self.purses.entry(fact.account).or_default().fund(fact, stamp.at);
             }
             Kind::EventCredited(fact) => {
+                self.seal.add(Seal::of_credit(fact));
                 let account = fact.showing.as_ref().map_or(0, |showing| showing.account);
                 self.purses.entry(account).or_default().credit(fact, stamp.at);
             }
@@ -355,6 +362,7 @@ impl PurseChunk {
         }
         let purse = self.purses.entry(showing.account).or_default();
         if let Some(charge) = charge {
+            self.seal.add(Seal::of_charge(showing, charge));
             purse.charge(showing, charge);
         }
         if invalid_price != 0 {

@@ -5,6 +5,7 @@ mod admin;
 mod asking;
 mod attribution;
 mod audience;
+mod billing;
 mod budgets;
 mod campaigns;
 mod caps;

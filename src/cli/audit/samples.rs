@@ -11,13 +11,14 @@ use crate::journal::file::{FileLog, Options, scan};
 use crate::journal::{BlockBuilder, LogError, ShardLog};
 use crate::node::Files;
 use crate::state::State;
+use crate::state::ledger::Posting;
 use crate::types::ids::{BatchNo, IdKind, JournalId, Shard, mint};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     AccountPut, CampaignPut, Charge, ClickMatched, Decision, Fact, Granted, ImpressionSeen,
     LineKind, OutcomeDeclined, Showing,
 };
-use crate::types::proto::v1::{Account, Budget, Campaign, Money};
+use crate::types::proto::v1::{Account, Budget, Campaign, LedgerAccount, Money};
 
 const VIEWER_SHARD: u8 = 3;
 const ACCOUNT: u64 = mint(IdKind::Account, 1);
@@ -176,10 +177,12 @@ fn a_wrong_figure_of_the_node_is_found_wherever_it_is() {
     let doctors: [(&str, Doctor); 5] = [
         ("invoice of account", |state| {
             let purse = state.purses[0].purses.get_mut(&ACCOUNT).unwrap();
-            *purse.invoices.get_mut(&0).unwrap() += 1;
+            purse.days.get_mut(&0).unwrap().charged += 1;
         }),
-        ("delivered beyond budgets", |state| {
-            state.purses[0].purses.get_mut(&ACCOUNT).unwrap().over_delivered = 2;
+        ("LEDGER_ACCOUNT_OVER_DELIVERED", |state| {
+            let debit = LedgerAccount::Unspecified;
+            let posting = Posting { debit, credit: LedgerAccount::OverDelivered, amount: 1 };
+            state.purses[0].purses.get_mut(&ACCOUNT).unwrap().ledger.post([posting]);
         }),
         ("hour 0", |state| {
             let ad = state.tallies[0].ads.get_mut(&AD).unwrap();

@@ -22,6 +22,7 @@ use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
 use crate::state::Stamp;
+use crate::state::ledger::Seal;
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
 use crate::types::proto::v1::FundAccountResponse;
@@ -99,6 +100,8 @@ pub struct Writer {
     ungranted: Vec<LineId>,
     outbox: VecDeque<u64>,
     minute: u32,
+    /// The last seal of the ledgers.
+    sealed: Seal,
     indexer: Indexer,
     dice: SeededDice,
     stopped: bool,
@@ -124,6 +127,7 @@ impl Writer {
         }
         let durable = log.last_batch();
         let indexer = Indexer::of(&live);
+        let sealed = live.seal_of_ledgers();
         let mut writer = Self {
             live,
             log,
@@ -139,6 +143,7 @@ impl Writer {
             ungranted: Vec::new(),
             outbox: resume.outbox.into(),
             minute: 0,
+            sealed,
             indexer,
             dice,
             stopped: false,

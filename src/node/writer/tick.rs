@@ -8,7 +8,7 @@ use crate::types::day::day_of;
 use crate::types::dice::Dice;
 use crate::types::ids::{Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{Granted, LineKind};
+use crate::types::proto::journal::v1::{Granted, LineKind, ServedMinute};
 use crate::types::time::Moment;
 
 /// Grants given in one round, so that a midnight of millions of campaigns does not hold up events.
@@ -42,10 +42,30 @@ impl Writer {
     pub(super) fn count_minute(&mut self, now: Moment) {
         let minute = if self.minute == 0 { now.minute() } else { self.minute };
         self.minute = self.minute.max(now.minute());
+        self.seal_ledgers(minute, now);
         for (shard, fact) in self.live.counts.drain(minute) {
             if let Some(shard) = Shard::new(shard as u8) {
                 self.journal(shard, vec![Kind::ServedMinute(fact)], now);
             }
+        }
+    }
+
+    /// Journals the seal of all transfers if there is a new one. Nothing was decided since the last batch was
+    /// cut, so it is of earlier batches only.
+    fn seal_ledgers(&mut self, minute: u32, now: Moment) {
+        let seal = self.live.seal_of_ledgers();
+        if seal == self.sealed {
+            return;
+        }
+        self.sealed = seal;
+        let fact = ServedMinute {
+            minute,
+            ledger_hash: seal.hash,
+            ledger_transfers: seal.transfers,
+            ..ServedMinute::default()
+        };
+        if let Some(shard) = Shard::new(0) {
+            self.journal(shard, vec![Kind::ServedMinute(fact)], now);
         }
     }
 
