@@ -167,6 +167,12 @@ impl Postings {
         }
     }
 
+    /// Returns what was given back to an account.
+    pub(super) fn credited_to(&self, account: u64) -> i64 {
+        let days = self.days.range((account, i32::MIN)..=(account, i32::MAX));
+        days.map(|(_, book)| book.money[5]).sum()
+    }
+
     fn balance(&self, account: u64, number: i32) -> i128 {
         self.sums.get(&(account, number)).map_or(0, |(debits, credits)| credits - debits)
     }
