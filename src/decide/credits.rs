@@ -99,13 +99,7 @@ pub struct Finder<'a> {
 impl<'a> Finder<'a> {
     /// Returns a finder that has read nothing.
     pub fn new(filter: &'a EventFilter) -> Self {
-        Self {
-            filter,
-            found: Vec::new(),
-            by_id: Map::default(),
-            taps: Map::default(),
-            full: false,
-        }
+        Self { filter, found: Vec::new(), by_id: Map::default(), taps: Map::default(), full: false }
     }
 
     /// Takes the next fact.

@@ -7,6 +7,7 @@ pub mod board;
 pub mod chats;
 pub mod credits;
 pub mod deliver;
+pub mod exchange;
 pub mod explain;
 pub mod fund;
 pub mod groups;

@@ -86,7 +86,8 @@ impl Front {
     ) -> Result<(Vec<Transfer>, Option<Place>), Refusal> {
         let row = self.account(scope, asked.account)?;
         let TransfersAsked { account, start, end, after, limit } = asked;
-        let (zone, currency, end) = (&*row.time_zone, &*row.currency, end.unwrap_or(Moment(i64::MAX)));
+        let (zone, currency, end) =
+            (&*row.time_zone, &*row.currency, end.unwrap_or(Moment(i64::MAX)));
         let question = Question { account, zone, currency, start, end, after, limit, now };
         let purse = self.0.purses(account).purses.get(&account).cloned();
         Ok(purse.map_or((Vec::new(), None), |purse| transfers(&purse, &question)))

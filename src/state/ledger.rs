@@ -117,11 +117,7 @@ pub fn of_charge(charge: &Charge) -> [Posting; 5] {
         from(LedgerAccount::Prepaid, LedgerAccount::Granted, charge.prepaid * at_once),
         from(LedgerAccount::Granted, LedgerAccount::Spent, paid),
         from(LedgerAccount::Receivable, LedgerAccount::Spent, charge.amount - paid),
-        from(
-            LedgerAccount::OverDeliveryBorne,
-            LedgerAccount::OverDelivered,
-            charge.over_delivered,
-        ),
+        from(LedgerAccount::OverDeliveryBorne, LedgerAccount::OverDelivered, charge.over_delivered),
     ]
 }
 
@@ -231,7 +227,8 @@ mod tests {
     #[test]
     fn money_that_was_not_granted_passes_through_granted() {
         let mut ledger = Ledger::default();
-        let charge = Charge { amount: 9, promo: 4, prepaid: 3, ungranted: true, ..Charge::default() };
+        let charge =
+            Charge { amount: 9, promo: 4, prepaid: 3, ungranted: true, ..Charge::default() };
         ledger.post(of_charge(&charge));
         let of = |account| ledger.balance(account);
         assert_eq!((of(LedgerAccount::Promo), of(LedgerAccount::Prepaid)), (-4, -3));

@@ -5,14 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::ledger::{
-    Ledger, Seal, clamped, of_charge, of_credit, of_funded, of_granted,
-};
+use crate::state::ledger::{Ledger, Seal, clamped, of_charge, of_credit, of_funded, of_granted};
 use crate::state::{Applied, Map, Stamp};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{
-    Charge, EventCredited, Funded, Granted, LineKind, Showing,
-};
+use crate::types::proto::journal::v1::{Charge, EventCredited, Funded, Granted, LineKind, Showing};
 use crate::types::proto::v1::LedgerAccount;
 use crate::types::time::{DAY_MS, Moment};
 

@@ -10,21 +10,19 @@ use munadi::node::clock::{Clock, SystemClock};
 use munadi::node::writer::Work;
 use munadi::report::invoices::Asked;
 use munadi::types::ids::SeqVector;
+use munadi::types::proto::v1;
 use munadi::types::proto::v1::billing_service_client::BillingServiceClient;
 use munadi::types::proto::v1::{
     Account, Balance, BillingEvent, BillingMode, EventKind, FundAccountResponse,
     InvalidateEventsResponse, LedgerAccount, Money, NoAdReason, Transfer, TransferKind,
 };
-use munadi::types::proto::v1;
 use munadi::types::refusal::{Reason, Refusal};
 use munadi::types::request::{EventFilter, FundRequest, Invalidation, Resource, Scope};
 use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::desk::{
-    Desk, OPERATOR, RIVALS, STATUS, TACOS, calls, event, first_ad, open_shop, tray,
-};
+use crate::desk::{Desk, OPERATOR, RIVALS, STATUS, TACOS, calls, event, first_ad, open_shop, tray};
 use crate::stage::{ALL, Offer, Shop, Stage, TENANT};
 
 const MXN: i64 = 1_000_000;
@@ -373,11 +371,8 @@ fn money_and_credits_go_over_the_wire() {
         assert_eq!(denied.code(), Code::PermissionDenied);
         let funded = billing(OPERATOR).fund_account(request.clone()).await?.into_inner();
         assert_eq!(funded.balance.unwrap().promo_micros, 4_000);
-        let other = v1::FundAccountRequest {
-            request_id: "other".into(),
-            amount: amount(5_000),
-            ..request
-        };
+        let other =
+            v1::FundAccountRequest { request_id: "other".into(), amount: amount(5_000), ..request };
         let refused = billing(OPERATOR).fund_account(other).await.unwrap_err();
         assert_eq!(refused.code(), Code::AlreadyExists);
         assert_eq!(refused.get_details_error_info().unwrap().reason, "TRANSFER_ID_REUSED");

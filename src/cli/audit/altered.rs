@@ -149,10 +149,8 @@ fn a_transfer_that_may_not_be_is_found() {
     finds(vec![(1, funded(3, TransferKind::Withdrawal, 1))], "prepaid is -1, below zero");
     finds(vec![(1, of_account(99, [0, 80], [0, 81]))], "is 81: the account has 80");
     finds(vec![(1, of_account(99, [0, 79], [0, 80]))], "went back of");
-    let paid_out = vec![
-        (1, of_account(99, [0, 80], [0, 60])),
-        (1, funded(3, TransferKind::Withdrawal, 20)),
-    ];
+    let paid_out =
+        vec![(1, of_account(99, [0, 80], [0, 60])), (1, funded(3, TransferKind::Withdrawal, 20))];
     // The writer puts both into one decision; here the grant stands in a batch before.
     finds(paid_out, "is 60: the account has 80");
 }
@@ -204,7 +202,8 @@ fn holds_after(change: impl FnOnce(&Path, &mut Vec<u8>)) -> bool {
     write(dir.path(), &honest());
     let journal = Files::new(dir.path()).journal();
     let files = fs::read_dir(&journal).unwrap().flatten().map(|entry| entry.path());
-    let mut segments: Vec<_> = files.filter(|path| fs::metadata(path).unwrap().len() > 1_000).collect();
+    let mut segments: Vec<_> =
+        files.filter(|path| fs::metadata(path).unwrap().len() > 1_000).collect();
     segments.sort();
     let mut bytes = fs::read(&segments[0]).unwrap();
     change(dir.path(), &mut bytes);
@@ -261,7 +260,10 @@ fn every_transfer_is_listed_with_both_sides_and_its_event() {
     let charge = rows.iter().find(|row| row["kind"] == "CHARGE").unwrap();
     assert_eq!((&charge["debit"], &charge["credit"]), (&"GRANTED".into(), &"SPENT".into()));
     assert_eq!((&charge["amount_micros"], &charge["currency"]), (&50.into(), &"MXN".into()));
-    assert_eq!((&charge["event"]["view"], &charge["event"]["billed"]), (&1.into(), &"impressions".into()));
+    assert_eq!(
+        (&charge["event"]["view"], &charge["event"]["billed"]),
+        (&1.into(), &"impressions".into())
+    );
     assert_eq!(rows[0]["id"], "01".repeat(16));
     let credit = rows.iter().find(|row| row["kind"] == "CREDIT").unwrap();
     assert_eq!((&credit["credit"], &credit["reason"]), (&"PREPAID".into(), &"bots".into()));

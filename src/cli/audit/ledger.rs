@@ -243,7 +243,8 @@ impl Postings {
         let numbers = [fact.amount, fact.until_ms, fact.from_prepaid, fact.from_promo];
         let back = [fact.back_prepaid, fact.back_promo, fact.day.into(), fact.line_kind.into()];
         let numbers = numbers.iter().chain(&back).map(|number| *number as u64);
-        let all: Vec<u64> = [fact.grant, fact.account, fact.line].into_iter().chain(numbers).collect();
+        let all: Vec<u64> =
+            [fact.grant, fact.account, fact.line].into_iter().chain(numbers).collect();
         self.seal(1, &all);
         let moved = fact.from_promo + fact.from_prepaid;
         let row = self.accounts.get(&fact.account);

@@ -93,8 +93,7 @@ fn list_fact(
     let Some(account) = account_of(fact) else { return Ok(()) };
     let (event, reason) = about(fact);
     for leg in legs(fact) {
-        let name =
-            |number| LedgerAccount::try_from(number).unwrap_or_default().as_str_name();
+        let name = |number| LedgerAccount::try_from(number).unwrap_or_default().as_str_name();
         let short = |name: &'static str| name.trim_start_matches("LEDGER_ACCOUNT_");
         let row = Row {
             id: id_of(fact, leg.debit, leg.credit),

@@ -5,6 +5,7 @@
 mod intake;
 mod money;
 mod outbox;
+mod rules;
 mod tick;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -21,15 +22,14 @@ use crate::journal::{
 use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
+use crate::node::schedules::Schedules;
 use crate::state::Stamp;
 use crate::state::ledger::Seal;
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
 use crate::types::proto::v1::FundAccountResponse;
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{
-    FundRequest, Incoming, ListMutation, Mutation, Resource, Verdict,
-};
+use crate::types::request::{FundRequest, Incoming, ListMutation, Mutation, Resource, Verdict};
 use crate::types::time::Moment;
 
 /// Batches that may wait for the disk at once. More would only lengthen the wait.
@@ -102,7 +102,10 @@ pub struct Writer {
     minute: u32,
     /// The last seal of the ledgers.
     sealed: Seal,
+    /// When other exchange rates come into force than those last shown; `None`: at no time.
+    exchange_due: Option<Moment>,
     indexer: Indexer,
+    schedules: Schedules,
     dice: SeededDice,
     stopped: bool,
 }
@@ -128,6 +131,8 @@ impl Writer {
         let durable = log.last_batch();
         let indexer = Indexer::of(&live);
         let sealed = live.seal_of_ledgers();
+        let schedules = Schedules::of(&live.catalog());
+        let exchange_due = live.exchange.load().until();
         let mut writer = Self {
             live,
             log,
@@ -144,7 +149,9 @@ impl Writer {
             outbox: resume.outbox.into(),
             minute: 0,
             sealed,
+            exchange_due,
             indexer,
+            schedules,
             dice,
             stopped: false,
         };
@@ -163,6 +170,7 @@ impl Writer {
         for work in work {
             self.take(work, now);
         }
+        self.schedules.look(&self.live, now);
         self.grant_written(now);
         self.cut();
         let outgrown = self.live.take_outgrown();

@@ -2,9 +2,7 @@
 
 use crate::node::TransfersAsked;
 use crate::report::transfers::Place;
-use crate::rpc::limits::{
-    INVALID_DAYS_MAX, INVOICES_DEFAULT, INVOICES_MAX, REASON_CHARS_MAX,
-};
+use crate::rpc::limits::{INVALID_DAYS_MAX, INVOICES_DEFAULT, INVOICES_MAX, REASON_CHARS_MAX};
 use crate::rpc::parse::field::{
     Path, at_most, id, moment, optional_text, positive_money, required, text, variant,
 };
@@ -220,7 +218,8 @@ mod tests {
         check("request_id", Reason::FieldMissing, &|wire| wire.request_id.clear());
         check("account_id", Reason::FieldMissing, &|wire| wire.account_id = 0);
         check("transfer_id", Reason::FieldMissing, &|wire| wire.transfer_id.clear());
-        for bad in ["abc", &"0".repeat(32), &"g".repeat(32), &"1".repeat(33), &format!("+{:031}", 1)]
+        for bad in
+            ["abc", &"0".repeat(32), &"g".repeat(32), &"1".repeat(33), &format!("+{:031}", 1)]
         {
             let spoil = |wire: &mut v1::FundAccountRequest| wire.transfer_id = bad.to_owned();
             check("transfer_id", Reason::FieldInvalid, &spoil);
