@@ -104,7 +104,7 @@ impl Life {
         let ad_set = (some(&mut luck), some(&mut luck));
         let mut life = Self {
             now: Moment(START_MS + luck.between(0, 24 * HOUR_MS)),
-            zone: luck.pick(&ZONES),
+            zone: *luck.pick(ZONES.as_slice()),
             luck,
             prepaid,
             limit,
@@ -224,7 +224,9 @@ impl Life {
     }
 
     fn grant_all(&mut self) {
-        [LineKind::Account, LineKind::Campaign, LineKind::AdSet].map(|kind| self.grant(kind));
+        for kind in [LineKind::Account, LineKind::Campaign, LineKind::AdSet] {
+            self.grant(kind);
+        }
     }
 
     fn step(&mut self) {
@@ -433,7 +435,8 @@ impl Life {
 /// Returns the number of a moment's day, by a calendar of its own.
 fn local_day(zone: &str, now: Moment) -> i32 {
     let zone = TimeZone::get(zone).expect("a real zone");
-    let date = jiff::Timestamp::from_millisecond(now.0).expect("in range").to_zoned(zone).date();
+    let date =
+        jiff::Timestamp::from_millisecond(now.0).expect("in range").to_zoned_datetime(zone).date();
     date.since(jiff::civil::date(1970, 1, 1)).expect("in range").get_days()
 }
 
