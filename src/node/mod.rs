@@ -2,6 +2,7 @@
 
 mod ads;
 mod asked;
+mod billing;
 mod checkpoint;
 pub mod clock;
 mod counts;
@@ -14,14 +15,17 @@ mod indexer;
 mod live;
 mod panel;
 mod queue;
+mod rates;
 mod recover;
 mod running;
+mod schedules;
 mod seal;
 mod serve;
 mod walker;
 pub mod writer;
 
 pub use asked::ASKED_MAX;
+pub use billing::{CREDITS_PER_STEP, TransfersAsked};
 pub use files::Files;
 pub use front::{Front, PULL_ROWS_MAX};
 pub use panel::{PANEL_MAX, PANEL_MEMORY_MS};

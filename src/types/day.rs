@@ -1,5 +1,6 @@
 //! Days of an account's zone: daily budgets roll at its midnight, daylight-saving days included.
 
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
@@ -28,6 +29,26 @@ pub fn day_of(zone: &str, now: Moment) -> Day {
     })
 }
 
+/// Returns the first moment of a day of a zone; see [`day_of`].
+pub fn start_of(zone: &str, number: i32) -> Moment {
+    let utc = Moment(i64::from(number) * DAY_MS);
+    let start = || {
+        let zone = TimeZone::get(zone).ok()?;
+        let zoned = date_of(number)?.to_zoned_datetime(zone).ok()?;
+        Some(Moment(zoned.timestamp().as_millisecond()))
+    };
+    start().unwrap_or(utc)
+}
+
+/// Returns the calendar month of a day as months since year 0, so that months are in order.
+pub fn month_of(number: i32) -> i32 {
+    date_of(number).map_or(0, |date| i32::from(date.year()) * 12 + i32::from(date.month()) - 1)
+}
+
+fn date_of(number: i32) -> Option<Date> {
+    jiff::civil::date(1970, 1, 1).checked_add(number.days()).ok()
+}
+
 fn day_in(zone: &str, now: Moment) -> Option<Day> {
     let zone = TimeZone::get(zone).ok()?;
     let local = Timestamp::from_millisecond(now.0).ok()?.to_zoned_datetime(zone.clone());
@@ -40,6 +61,16 @@ fn day_in(zone: &str, now: Moment) -> Option<Day> {
         number,
         start: Moment(start.timestamp().as_millisecond()),
         until: Moment(until.timestamp().as_millisecond()),
+    })
+}
+
+/// Returns the hour of the week on a zone's clocks: 0 is Monday from 00:00 to 00:59, 167 the last of Sunday.
+/// An unknown zone is UTC.
+pub fn hour_of_week_in(zone: &str, now: Moment) -> u8 {
+    let local = TimeZone::get(zone).ok().zip(Timestamp::from_millisecond(now.0).ok());
+    local.map_or(now.hour_of_week(0), |(zone, now)| {
+        let there = now.to_zoned_datetime(zone);
+        there.weekday().to_monday_zero_offset() as u8 * 24 + there.hour() as u8
     })
 }
 
@@ -71,9 +102,36 @@ mod tests {
     }
 
     #[test]
+    fn the_week_is_that_of_the_zones_clocks() {
+        let hour = |text| hour_of_week_in("America/New_York", at(text));
+        assert_eq!(hour("2026-11-23T05:00:00Z"), 0, "a Monday");
+        assert_eq!(hour("2026-11-23T04:59:59Z"), 167);
+        // Clocks go from 01:59 to 03:00 in spring and show 01:00 twice in autumn.
+        let sunday = 6 * 24;
+        assert_eq!(hour("2026-03-08T06:59:59Z"), sunday + 1);
+        assert_eq!(hour("2026-03-08T07:00:00Z"), sunday + 3);
+        assert_eq!(hour("2026-11-01T05:30:00Z"), sunday + 1);
+        assert_eq!(hour("2026-11-01T06:30:00Z"), sunday + 1);
+        assert_eq!(hour_of_week_in("Asia/Kolkata", at("2026-11-22T18:30:00Z")), 0);
+    }
+
+    #[test]
     fn days_are_numbered_since_the_epoch() {
         assert_eq!(day_of("UTC", Moment(0)).number, 0);
         assert_eq!(day_of("UTC", Moment(-1)).number, -1);
         assert_eq!(day_of("Asia/Kolkata", at("2026-11-22T18:30:00Z")).number, 20_780);
+    }
+
+    #[test]
+    fn a_day_begins_where_it_was_said_to_and_lies_in_its_month() {
+        for zone in ["America/Mexico_City", "America/New_York", "Asia/Kolkata", "UTC"] {
+            for text in ["2026-03-08T12:00:00Z", "2026-11-01T12:00:00Z", "2026-11-30T23:59:59Z"] {
+                let day = day_of(zone, at(text));
+                assert_eq!(start_of(zone, day.number), day.start, "{zone} {text}");
+            }
+        }
+        let month = |text| month_of(day_of("UTC", at(text)).number);
+        assert_eq!(month("2026-11-30T23:59:59Z"), 2026 * 12 + 10);
+        assert_eq!(month("2026-12-01T00:00:00Z"), 2026 * 12 + 11);
     }
 }

@@ -48,8 +48,14 @@ static LANGUAGES: [[u8; 2]; 184] = [
     *b"yo", *b"za", *b"zh", *b"zu",
 ];
 
+/// Currencies that are in use.
+pub const CURRENCIES_COUNT: usize = 155;
+
+// A place among them is kept in 8 bits.
+const _: () = assert!(CURRENCIES_COUNT <= u8::MAX as usize);
+
 /// ISO 4217 codes that are money in use, ascending: no metals, funds, test codes or withdrawn ones.
-static CURRENCIES: [[u8; 3]; 155] = [
+static CURRENCIES: [[u8; 3]; CURRENCIES_COUNT] = [
     *b"AED", *b"AFN", *b"ALL", *b"AMD", *b"AOA", *b"ARS", *b"AUD", *b"AWG", *b"AZN", *b"BAM",
     *b"BBD", *b"BDT", *b"BHD", *b"BIF", *b"BMD", *b"BND", *b"BOB", *b"BRL", *b"BSD", *b"BTN",
     *b"BWP", *b"BYN", *b"BZD", *b"CAD", *b"CDF", *b"CHF", *b"CLP", *b"CNY", *b"COP", *b"CRC",
@@ -68,6 +74,15 @@ static CURRENCIES: [[u8; 3]; 155] = [
     *b"XPF", *b"YER", *b"ZAR", *b"ZMW", *b"ZWG",
 ];
 
+/// Currencies of ISO 4217 whose smallest coin is the unit, ascending.
+static WHOLE: [[u8; 3]; 16] = [
+    *b"BIF", *b"CLP", *b"DJF", *b"GNF", *b"ISK", *b"JPY", *b"KMF", *b"KRW", *b"PYG", *b"RWF",
+    *b"UGX", *b"VND", *b"VUV", *b"XAF", *b"XOF", *b"XPF",
+];
+
+/// Currencies of ISO 4217 whose smallest coin is a thousandth, ascending.
+static THOUSANDTHS: [[u8; 3]; 7] = [*b"BHD", *b"IQD", *b"JOD", *b"KWD", *b"LYD", *b"OMR", *b"TND"];
+
 /// Returns two upper-case letters as a big-endian number, if they are a country of ISO 3166-1.
 pub fn country_code(text: &str) -> Option<u16> {
     listed(&COUNTRIES, text).map(u16::from_be_bytes)
@@ -78,9 +93,27 @@ pub fn language_code(text: &str) -> Option<u16> {
     listed(&LANGUAGES, text).map(u16::from_be_bytes)
 }
 
+/// Returns a currency's place among those of ISO 4217 in use, below [`CURRENCIES_COUNT`]: the same within one
+/// build, so it is for memory and never for the disk.
+pub fn currency_index(text: &str) -> Option<u8> {
+    let code = <[u8; 3]>::try_from(text.as_bytes()).ok()?;
+    CURRENCIES.binary_search(&code).ok().map(|at| at as u8)
+}
+
 /// Tells whether the text is a currency of ISO 4217 that is in use, in upper case.
 pub fn is_currency(text: &str) -> bool {
     listed(&CURRENCIES, text).is_some()
+}
+
+/// Returns a currency's smallest coin in micros, by the minor unit of ISO 4217: 0, 2 or 3 digits.
+pub fn coin_micros(currency: &str) -> i64 {
+    if listed(&WHOLE, currency).is_some() {
+        1_000_000
+    } else if listed(&THOUSANDTHS, currency).is_some() {
+        1_000
+    } else {
+        10_000
+    }
 }
 
 /// Returns every country of ISO 3166-1, ascending.
@@ -127,8 +160,21 @@ mod tests {
         for (text, known) in [("MXN", true), ("INR", true), ("BRL", true), ("XCG", true)] {
             assert_eq!(is_currency(text), known, "{text}");
         }
+        assert_eq!(currency_index("AED"), Some(0));
+        assert_eq!(currency_index("ZWG"), Some(CURRENCIES_COUNT as u8 - 1));
+        assert_eq!(currency_index("mxn"), None);
         for wrong in ["mxn", "XAU", "XXX", "BGN", "", "MX", "PESO"] {
             assert!(!is_currency(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn coins_are_those_of_the_standard_and_of_currencies_in_use() {
+        assert!(WHOLE.is_sorted_by(|a, b| a < b) && THOUSANDTHS.is_sorted_by(|a, b| a < b));
+        for code in WHOLE.iter().chain(&THOUSANDTHS) {
+            assert!(CURRENCIES.contains(code), "{code:?}");
+        }
+        let coins = ["JPY", "MXN", "KWD"].map(coin_micros);
+        assert_eq!(coins, [1_000_000, 10_000, 1_000]);
     }
 }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use crate::decide::board::Rates;
-use crate::decide::mutate::{mutate, mutate_lists, touched};
+use crate::decide::mutate::{mutate, touched};
 use crate::decide::purse::LineId;
 use crate::decide::record::{Event, Known, record};
 use crate::decide::{Decided, auction, chats};
-use crate::node::indexer::Shown;
 use crate::node::live::Live;
 use crate::node::writer::{Reply, Work, Writer};
 use crate::state::catalog::Catalog;
@@ -15,11 +14,9 @@ use crate::tokens::prefill_code;
 use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
-use crate::types::proto::v1::{BillingEvent, EffectiveStatus, EventKind};
+use crate::types::proto::v1::{BidStrategy, BillingEvent, EffectiveStatus, EventKind};
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{
-    Change, Conversion, Incoming, ListMutation, Mutation, Origin, Resource, Verdict,
-};
+use crate::types::request::{Change, Conversion, Incoming, Mutation, Origin, Resource, Verdict};
 use crate::types::time::Moment;
 use crate::types::token::{PrefillCode, ViewToken};
 
@@ -36,6 +33,8 @@ impl Writer {
             }
             Work::Mutate(mutation, reply) => self.write(&mutation, reply, now),
             Work::MutateLists(mutation, reply) => self.write_lists(&mutation, reply, now),
+            Work::Fund(request, reply) => self.fund(&request, reply, now),
+            Work::Credit(credit, reply) => self.credit(*credit, reply, now),
             Work::Settle(reply) => self.answer(reply, Ok(now)),
             Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased),
             Work::Refresh(ads) => self.refresh(ads),
@@ -96,22 +95,12 @@ impl Writer {
         if !written.facts.is_empty() {
             self.journal(Shard::CATALOG, written.facts, now);
             self.regrant(mutation, &written.answer, now);
+            if let Resource::AdSet(row) = &written.answer {
+                self.schedules.note(&self.live, row);
+            }
             self.show(&written.answer);
         }
         self.answer(reply, Ok(written.answer));
-    }
-
-    fn write_lists(&mut self, mutation: &ListMutation, reply: Reply<u32>, now: Moment) {
-        let written = mutate_lists(&self.live.catalog(), mutation);
-        let answer = written.map(|written| {
-            for decision in written.decisions {
-                self.journal(Shard::CATALOG, decision, now);
-            }
-            let blocks = Arc::clone(self.live.catalog().rules.blocks());
-            self.indexer.note(self.head, Shown::Blocks(blocks));
-            written.answer
-        });
-        self.answer(reply, answer);
     }
 
     /// Shows serving what was written, once it is durable.
@@ -121,9 +110,11 @@ impl Writer {
             let serves = |ad: u64| catalog.ad_status(ad) == EffectiveStatus::Active;
             let below = touched(&catalog, written);
             match written {
-                // Of these a row says nothing but that it is there.
+                // Of these a row says nothing but that it is there, and what a budget gives for a bid.
                 Resource::Account(_) | Resource::Campaign(_) => {
-                    below.filter(|ad| self.indexer.is_live(*ad) != serves(*ad)).collect()
+                    let changed = |ad: &u64| self.indexer.is_live(*ad) != serves(*ad);
+                    let by_budget = |ad: &u64| serves(*ad) && bids_by_budget(&catalog, *ad);
+                    below.filter(|ad| changed(ad) || by_budget(ad)).collect()
                 }
                 Resource::Endpoint(_) => Vec::new(),
                 Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => below.collect(),
@@ -173,6 +164,12 @@ impl Writer {
         // Its memory serves the next round.
         self.ungranted = lines;
     }
+}
+
+/// Tells whether the ceiling of an ad's bids is what its campaign's budget gives.
+fn bids_by_budget(catalog: &Catalog, ad: u64) -> bool {
+    let ad_set = catalog.family(ad).and_then(|family| catalog.ad_sets.get(family.ad_set));
+    ad_set.is_some_and(|row| row.bid_strategy() == BidStrategy::LowestCostWithoutCap)
 }
 
 /// Judges one event on a served ad.
