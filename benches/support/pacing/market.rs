@@ -195,7 +195,7 @@ fn serve(
         .map(|of| {
             let (campaign, standing) = (of.0 as u64, &standings[of.0]);
             let full = value(of) as i128;
-            let bid = (full * i128::from(multiplier_of(standing.log_m)) >> 30) as i64;
+            let bid = ((full * i128::from(multiplier_of(standing.log_m))) >> 30) as i64;
             // The hard stop: the most that one impression may cost is left.
             let left = campaigns[of.0].budget - standing.spent;
             let bid = if bid / 1_000 > left { 0 } else { bid };
