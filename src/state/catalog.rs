@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
+use crate::state::traffic_rules::TrafficRules;
 use crate::state::{Map, Stamp};
 use crate::types::ids::{IdKind, Seq};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -59,6 +60,8 @@ pub struct Catalog {
     pub rules: Rules,
     /// What currencies are worth to each other.
     pub exchange: Exchange,
+    /// What the operator knows to be invalid traffic.
+    pub traffic: TrafficRules,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -215,8 +218,8 @@ impl Catalog {
             Kind::TaxonomyPut(fact) => self.lists.put(fact),
             Kind::PolicyRulesPut(fact) => self.rules = Rules::of((**fact).clone()),
             Kind::ExchangeRatesPut(fact) => self.exchange = Exchange::of((**fact).clone()),
-            Kind::TrafficRulesPut(_)
-            | Kind::Funded(_)
+            Kind::TrafficRulesPut(fact) => self.traffic.put(fact),
+            Kind::Funded(_)
             | Kind::EventCredited(_)
             | Kind::Granted(_)
             | Kind::ServedMinute(_)

@@ -2,6 +2,7 @@
 
 use crate::types::ids::{SHARDS, number_of};
 use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::v1::InvalidReason;
 
 /// Buckets of one shard. Fixed: a viewer's bucket is in the bits of its number.
 pub const BUCKETS_PER_SHARD: usize = 1_024;
@@ -99,14 +100,23 @@ pub fn route(fact: &Kind) -> Route {
             chunks.dedup();
             Route { tallies: Chunks::Many(chunks), feeds: !fact.feeds.is_empty(), ..NOWHERE }
         }
-        Kind::ImpressionSeen(fact) => of_showing(&fact.showing, fact.charge.is_some(), false),
+        Kind::ImpressionSeen(fact) => {
+            let charged = fact.charge.is_some() || fact.invalid_price != 0;
+            of_showing(&fact.showing, charged, false)
+        }
         Kind::EventCredited(fact) => {
             Route { bucket: None, ..of_showing(&fact.showing, true, false) }
         }
         Kind::Watched(fact) => of_showing(&fact.showing, false, false),
         Kind::FeedbackGiven(fact) => of_showing(&fact.showing, false, false),
-        Kind::Tapped(fact) => of_showing(&fact.showing, fact.charge.is_some(), true),
-        Kind::ClickMatched(fact) => of_showing(&fact.showing, fact.charge.is_some(), true),
+        Kind::Tapped(fact) => {
+            let charged = fact.charge.is_some() || fact.invalid_price != 0;
+            of_showing(&fact.showing, charged, true)
+        }
+        Kind::ClickMatched(fact) => {
+            let charged = fact.charge.is_some() || fact.invalid_price != 0;
+            of_showing(&fact.showing, charged, true)
+        }
         Kind::ConversionCredited(fact) => of_showing(&fact.showing, false, true),
         Kind::ConversationOpened(fact) => {
             Route { bucket: Some(bucket_of(fact.conversation)), ..NOWHERE }
@@ -122,7 +132,7 @@ pub fn route(fact: &Kind) -> Route {
             tallies: tally(fact.first_reply_ad),
             ..NOWHERE
         },
-        Kind::OutcomeDeclined(_) => Route { shard: true, ..NOWHERE },
+        Kind::OutcomeDeclined(fact) => Route { shard: true, tallies: tally(fact.ad), ..NOWHERE },
     }
 }
 
@@ -142,6 +152,22 @@ fn of_showing(
         tallies: Chunks::One(chunk_of(showing.ad)),
         ..NOWHERE
     }
+}
+
+/// Returns why a fact's event is invalid traffic: kept, but not charged, not counted with the valid ones and
+/// not learned from. `None`: it is valid, or of no event.
+pub fn invalid_of(fact: &Kind) -> Option<InvalidReason> {
+    let reason = match fact {
+        Kind::ImpressionSeen(fact) => fact.invalid(),
+        Kind::Watched(fact) => fact.invalid(),
+        Kind::Tapped(fact) => fact.invalid(),
+        Kind::FeedbackGiven(fact) => fact.invalid(),
+        Kind::ClickMatched(fact) => fact.invalid(),
+        Kind::ConversionCredited(fact) => fact.invalid(),
+        Kind::OutcomeDeclined(fact) => fact.invalid(),
+        _ => return None,
+    };
+    Some(reason).filter(|reason| *reason != InvalidReason::Unspecified)
 }
 
 #[cfg(test)]

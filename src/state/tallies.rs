@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Applied, Map, Stamp, chunk_of};
+use crate::state::{Applied, Map, Stamp, chunk_of, invalid_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, Reason, ServedRow, Showing};
 use crate::types::proto::v1::{EventKind, Money};
@@ -120,7 +120,7 @@ impl TallyChunk {
     /// Applies a fact that touches this chunk, once. A minute's rows are of many chunks; `chunk` says
     /// which this one is.
     pub fn apply(&mut self, chunk: usize, stamp: Stamp, fact: &Kind) {
-        if !self.applied.advance(stamp) {
+        if !self.applied.advance(stamp) || invalid_of(fact).is_some() {
             return;
         }
         match fact {

@@ -404,7 +404,7 @@ impl World {
         };
         ensure(token == self.ledger.handed[&view].token, || "a token opens as another".into())?;
         let kind = if self.luck.chance(5) { EventKind::Unspecified } else { kind };
-        let item = Incoming::Ad { token, kind, at: at_ms.map(Moment) };
+        let item = Incoming::Ad { token, kind, at: at_ms.map(Moment), suspect: None, network: 0 };
         let mut items = vec![(Key::Ad(view, kind), item)];
         if self.luck.chance(60) {
             // Twice in one batch.

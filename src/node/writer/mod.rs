@@ -21,7 +21,8 @@ use crate::journal::{
 use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
-use crate::state::Stamp;
+use crate::node::traffic::NetworkTaps;
+use crate::state::{Stamp, invalid_of};
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
 use crate::types::refusal::{Reason, Refusal};
@@ -92,6 +93,7 @@ pub struct Writer {
     minute: u32,
     /// When other exchange rates come into force than those last shown; `None`: at no time.
     exchange_due: Option<Moment>,
+    networks: NetworkTaps,
     indexer: Indexer,
     dice: SeededDice,
     stopped: bool,
@@ -134,6 +136,7 @@ impl Writer {
             outbox: resume.outbox.into(),
             minute: 0,
             exchange_due,
+            networks: NetworkTaps::default(),
             indexer,
             dice,
             stopped: false,
@@ -237,6 +240,11 @@ impl Writer {
         self.live.progress.note_head(self.head, now);
         for (number, fact) in (0..).zip(&decision.facts) {
             if let Some(kind) = &fact.kind {
+                if let Some(reason) = invalid_of(kind) {
+                    let reason = reason.as_str_name();
+                    metrics::counter!("munadi_invalid_events_total", "reason" => reason)
+                        .increment(1);
+                }
                 // The next decision of this batch must see it.
                 self.live.apply(Stamp { shard, seq: first.plus(number), at: now }, kind);
             }
