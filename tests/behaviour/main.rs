@@ -16,6 +16,7 @@ mod doors;
 mod exchange;
 mod explain;
 mod h2;
+mod invalid;
 mod lists;
 mod refusals;
 mod reports;
