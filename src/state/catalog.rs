@@ -21,7 +21,7 @@ use crate::types::proto::v1::{
 };
 use crate::types::time::DAY_MS;
 
-pub use kin::{Family, Kin, has_budget};
+pub use kin::{Family, Kin, REACH_HOURS, has_budget};
 pub use saved::{Head, Saved};
 pub use table::{Packed, Row, Table};
 

@@ -174,6 +174,15 @@ pub fn invalid_of(fact: &Kind) -> Option<InvalidReason> {
 mod tests {
     use super::*;
     use crate::types::ids::shard_of;
+    use crate::types::proto::journal::v1::{ImpressionSeen, Showing};
+
+    #[test]
+    fn an_invalid_event_reaches_the_purse_by_its_price_though_nobody_pays() {
+        let showing = Some(Showing::default());
+        let seen = |invalid_price| ImpressionSeen { showing, invalid_price, ..Default::default() };
+        assert_eq!(route(&Kind::ImpressionSeen(seen(5))).purse, Some(0));
+        assert_eq!(route(&Kind::ImpressionSeen(seen(0))).purse, None);
+    }
 
     #[test]
     fn a_bucket_lies_in_its_ids_shard() {

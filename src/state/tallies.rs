@@ -233,6 +233,28 @@ mod tests {
     }
 
     #[test]
+    fn invalid_events_are_neither_counted_nor_learned_from() {
+        use crate::types::ids::{Seq, Shard};
+        use crate::types::proto::journal::v1::{ImpressionSeen, Tapped};
+        use crate::types::proto::v1::InvalidReason;
+        let showing = Some(Showing { ad: 1, ..Showing::default() });
+        let mut chunk = TallyChunk::default();
+        for (seq, reason) in [(1, InvalidReason::Unspecified), (3, InvalidReason::ViewRate)] {
+            let invalid = reason.into();
+            let seen = ImpressionSeen { showing, invalid, ..ImpressionSeen::default() };
+            let tapped = Tapped { showing, invalid, ..Tapped::default() };
+            for (fact, seq) in [(Kind::ImpressionSeen(seen), seq), (Kind::Tapped(tapped), seq + 1)]
+            {
+                let stamp = Stamp { shard: Shard::CATALOG, seq: Seq(seq), at: Moment(0) };
+                chunk.apply(0, stamp, &fact);
+            }
+        }
+        let ad = &chunk.ads[&1];
+        assert_eq!(ad.totals[..2], [1, 1]);
+        assert_eq!((ad.hours[&0].impressions, ad.hours[&0].taps), (1, 1));
+    }
+
+    #[test]
     fn two_days_are_kept_whatever_the_order() {
         let one: &[(u32, u32)] = &[(4, 1)];
         let kept = passed(&[(100, one), (147, one), (148, one), (100, one), (101, one)]);

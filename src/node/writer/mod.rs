@@ -21,6 +21,7 @@ use crate::journal::{
 use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
+use crate::node::schedules::Schedules;
 use crate::node::traffic::NetworkTaps;
 use crate::state::{Stamp, invalid_of};
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
@@ -95,6 +96,7 @@ pub struct Writer {
     exchange_due: Option<Moment>,
     networks: NetworkTaps,
     indexer: Indexer,
+    schedules: Schedules,
     dice: SeededDice,
     stopped: bool,
 }
@@ -119,6 +121,7 @@ impl Writer {
         }
         let durable = log.last_batch();
         let indexer = Indexer::of(&live);
+        let schedules = Schedules::of(&live.catalog());
         let exchange_due = live.exchange.load().until();
         let mut writer = Self {
             live,
@@ -138,6 +141,7 @@ impl Writer {
             exchange_due,
             networks: NetworkTaps::default(),
             indexer,
+            schedules,
             dice,
             stopped: false,
         };
@@ -156,6 +160,7 @@ impl Writer {
         for work in work {
             self.take(work, now);
         }
+        self.schedules.look(&self.live, now);
         self.grant_written(now);
         self.cut();
         let outgrown = self.live.take_outgrown();
