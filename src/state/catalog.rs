@@ -15,6 +15,7 @@ use crate::state::rules::Rules;
 use crate::state::traffic_rules::TrafficRules;
 use crate::state::{Map, Stamp};
 use crate::types::ids::{IdKind, Seq};
+use crate::types::proto::journal::v1::RequestAnswered;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::v1::{
     Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus,
@@ -207,14 +208,7 @@ impl Catalog {
                     self.ads.put(row.id, Packed::of(row));
                 }
             }
-            Kind::RequestAnswered(fact) => {
-                let answered =
-                    Answered { body_hash: fact.body_hash.clone(), answer: fact.answer.clone() };
-                self.answers.insert((fact.tenant, fact.request_id.clone()), answered);
-                let aged = (stamp.at.0, fact.tenant, fact.request_id.clone());
-                self.answers_by_age.push_back(aged);
-                self.forget_answers(stamp.at.0 - REQUEST_MEMORY_MS);
-            }
+            Kind::RequestAnswered(fact) => self.remember_answer(stamp, fact),
             Kind::TaxonomyPut(fact) => self.lists.put(fact),
             Kind::PolicyRulesPut(fact) => self.rules = Rules::of((**fact).clone()),
             Kind::ExchangeRatesPut(fact) => self.exchange = Exchange::of((**fact).clone()),
@@ -235,6 +229,13 @@ impl Catalog {
             | Kind::OutboxSettled(_)
             | Kind::OutcomeDeclined(_) => {}
         }
+    }
+
+    fn remember_answer(&mut self, stamp: Stamp, fact: &RequestAnswered) {
+        let answered = Answered { body_hash: fact.body_hash.clone(), answer: fact.answer.clone() };
+        self.answers.insert((fact.tenant, fact.request_id.clone()), answered);
+        self.answers_by_age.push_back((stamp.at.0, fact.tenant, fact.request_id.clone()));
+        self.forget_answers(stamp.at.0 - REQUEST_MEMORY_MS);
     }
 
     fn forget_answers(&mut self, from_ms: i64) {

@@ -1,6 +1,7 @@
 //! What the operator knows to be invalid traffic: parts of user agents, and networks.
 
-use std::net::IpAddr;
+// Addresses as values: nothing here can open a socket.
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;

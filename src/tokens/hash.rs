@@ -1,6 +1,6 @@
 //! Keyed hashes: who a viewer or contact is to this journal, and which code stands for a view.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use crate::tokens::Secret;
 use crate::types::ids::{HASH_MAX, from_hash, hash_of, shard_of};

@@ -46,6 +46,8 @@ fn invalid(verdict: &Verdict) -> Option<InvalidReason> {
 /// Lets a viewer tap a fresh showing after a while. A valid tap costs what its token says.
 fn tap_after(stage: &mut Stage, name: &str, ms: i64) -> Option<InvalidReason> {
     stage.wait(ms);
+    // A new day has its grants.
+    stage.settle();
     let shown = stage.show(name);
     assert_eq!(invalid(&stage.happen(&shown, EventKind::Impression)), None);
     let tap = stage.happen(&shown, EventKind::Tap);
@@ -338,31 +340,7 @@ fn an_operators_rules_judge_what_comes_in_by_the_door() {
         let networks = vec!["203.0.113.0/24".into(), "2001:db8::/32".into()];
         assert_eq!(known.rules, Some(v1::TrafficRules { networks, ..rules }));
 
-        let mut events = Vec::new();
-        for (viewer, kind, user_agent, network) in [
-            ("1", EventKind::Impression, "Some Bot/1.0", ""),
-            ("2", EventKind::Impression, "Mozilla/5.0", "203.0.113.9"),
-            ("3", EventKind::Impression, "", "2001:db8:1::9"),
-            ("4", EventKind::Impression, "Mozilla/5.0", "198.51.100.1"),
-            ("5", EventKind::Impression, "", ""),
-            ("4", EventKind::Tap, "", "198.51.100.1"),
-            ("5", EventKind::Tap, "", "198.51.100.2"),
-            ("6", EventKind::Impression, "", "nowhere"),
-        ] {
-            let known = events.iter().find(|(known, _)| *known == viewer);
-            let ad = match known {
-                Some((_, event)) => v1::AdEvent::clone(event),
-                None => {
-                    let ad_request = tray(viewer);
-                    let request = v1::RequestAdsRequest { ad_request };
-                    let slots = desk.ads(STATUS).request_ads(request).await?.into_inner().slots;
-                    desk::event(first_ad(&slots), kind)
-                }
-            };
-            let (user_agent, network) = (user_agent.to_owned(), network.to_owned());
-            events.push((viewer, v1::AdEvent { kind: kind.into(), user_agent, network, ..ad }));
-        }
-        let events = events.into_iter().map(|(_, event)| event).collect();
+        let events = farm(&desk).await?;
         let request = v1::RecordEventsRequest { request_id: String::new(), events };
         let results = desk.events(STATUS).record_events(request).await?.into_inner().results;
         let told: Vec<_> =
@@ -386,4 +364,30 @@ fn an_operators_rules_judge_what_comes_in_by_the_door() {
     })
     .unwrap();
     desk.stop();
+}
+
+/// Returns events of six viewers from as many places.
+async fn farm(desk: &Desk) -> Result<Vec<v1::AdEvent>, Status> {
+    let mut shown = std::collections::BTreeMap::new();
+    for viewer in ["1", "2", "3", "4", "5", "6"] {
+        let request = v1::RequestAdsRequest { ad_request: tray(viewer) };
+        let slots = desk.ads(STATUS).request_ads(request).await?.into_inner().slots;
+        shown.insert(viewer, first_ad(&slots).clone());
+    }
+    let (seen, tap) = (EventKind::Impression, EventKind::Tap);
+    let told = [
+        ("1", seen, "Some Bot/1.0", ""),
+        ("2", seen, "Mozilla/5.0", "203.0.113.9"),
+        ("3", seen, "", "2001:db8:1::9"),
+        ("4", seen, "Mozilla/5.0", "198.51.100.1"),
+        ("5", seen, "", ""),
+        ("4", tap, "", "198.51.100.1"),
+        ("5", tap, "", "198.51.100.2"),
+        ("6", seen, "", "nowhere"),
+    ];
+    let event = |(viewer, kind, user_agent, network): (&str, EventKind, &str, &str)| {
+        let (user_agent, network) = (user_agent.to_owned(), network.to_owned());
+        v1::AdEvent { user_agent, network, ..desk::event(&shown[viewer], kind) }
+    };
+    Ok(told.map(event).into())
 }
