@@ -93,7 +93,9 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         | EventKind::Video50
         | EventKind::Video75
         | EventKind::Video100 => {
-            Ok(Some(Kind::Watched(Watched { showing, event_ms, event_kind, invalid })))
+            let placement = u32::from(token.placement);
+            let fact = Watched { showing, event_ms, event_kind, placement, invalid };
+            Ok(Some(Kind::Watched(fact)))
         }
         EventKind::Tap => Ok(Some(tap(known, event, Some(view), event_ms))),
         EventKind::HideAd | EventKind::HideBusiness | EventKind::Report => {

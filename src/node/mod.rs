@@ -14,6 +14,7 @@ mod indexer;
 mod live;
 mod panel;
 mod queue;
+mod rates;
 mod recover;
 mod running;
 mod schedules;

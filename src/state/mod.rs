@@ -16,6 +16,7 @@ pub mod purses;
 mod route;
 pub mod rules;
 pub mod tallies;
+pub mod totals;
 pub mod traffic_rules;
 pub mod viewers;
 mod wire;
