@@ -23,6 +23,7 @@ pub mod select;
 pub mod skip;
 pub mod slots;
 pub mod target;
+pub mod traffic;
 
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::refusal::Refusal;

@@ -21,6 +21,7 @@ mod running;
 mod schedules;
 mod seal;
 mod serve;
+mod traffic;
 mod walker;
 pub mod writer;
 
@@ -33,4 +34,5 @@ pub use queue::QUEUE_MAX;
 pub use recover::{OpenError, Opened, fold, open};
 pub use running::{Node, NodeOptions, Pending, StartError};
 pub use serve::Answer;
+pub use traffic::NETWORKS_MAX;
 pub use walker::{EXPLAIN_COUNTS_MAX, EXPLAIN_HOURS, SAMPLE_STEP, SAMPLED_OF, SAMPLES_WAITING_MAX};

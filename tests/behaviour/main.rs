@@ -19,6 +19,7 @@ mod exchange;
 mod explain;
 mod goals;
 mod h2;
+mod invalid;
 mod lists;
 mod rates;
 mod refusals;

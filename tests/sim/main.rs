@@ -10,6 +10,7 @@ mod caps;
 mod catalog;
 mod chats;
 mod coverage;
+mod events;
 mod explain;
 mod faulty_log;
 mod found;
