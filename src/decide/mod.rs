@@ -17,6 +17,7 @@ pub mod onlooker;
 pub mod parameters;
 pub mod plain;
 pub mod purse;
+pub mod rates;
 pub mod record;
 pub mod select;
 pub mod skip;

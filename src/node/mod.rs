@@ -15,6 +15,7 @@ mod indexer;
 mod live;
 mod panel;
 mod queue;
+mod rates;
 mod recover;
 mod running;
 mod schedules;

@@ -17,6 +17,7 @@ pub mod purses;
 mod route;
 pub mod rules;
 pub mod tallies;
+pub mod totals;
 pub mod viewers;
 mod wire;
 

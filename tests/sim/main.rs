@@ -19,6 +19,7 @@ mod luck;
 mod market;
 mod pen;
 mod properties;
+mod rates;
 mod shop;
 mod told;
 mod traffic;
