@@ -7,6 +7,7 @@ pub mod board;
 pub mod chats;
 pub mod deliver;
 pub mod explain;
+pub mod forecast;
 pub mod groups;
 pub mod index;
 pub mod mutate;
