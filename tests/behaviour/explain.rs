@@ -357,7 +357,9 @@ fn an_audience_is_what_was_met_and_a_small_one_is_not_told() {
     stage.ask(&stage.tray_of(""));
     let estimate = |targeting: Targeting, or_targeting: Vec<Targeting>| {
         let draft = AdSet { targeting: Some(targeting), or_targeting, ..AdSet::default() };
-        stage.front.estimate_delivery(&draft, stage.now).unwrap()
+        let question = Question { ad_set: draft, wanted: None };
+        let scope = Scope { tenant: 1, any: true };
+        stage.front.estimate_delivery(scope, &question, stage.now).unwrap()
     };
     let all = estimate(Targeting::default(), Vec::new());
     assert_eq!((all.audience, all.sampled_viewers), (2_400, 2_400), "strangers are nobody twice");

@@ -359,6 +359,11 @@ impl Sample {
         (self.until.0 - self.from.0) as f64 / DAY_MS as f64
     }
 
+    /// Returns how many requests it holds, those outside its time too.
+    pub fn requests(&self) -> usize {
+        self.people.iter().map(|(_, person)| person.visits.len()).sum()
+    }
+
     /// Returns the requests of another time within that of the log.
     pub fn between(self, from: Moment, until: Moment) -> Self {
         Self { from: from.max(self.from), until: until.min(self.until), ..self }

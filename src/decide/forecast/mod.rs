@@ -31,7 +31,7 @@ use crate::decide::forecast::replay::Replay;
 use crate::decide::forecast::tally::{Scale, Tally};
 use crate::decide::onlooker::Cap;
 use crate::decide::target::Target;
-use crate::types::proto::v1::{BidStrategy, BillingEvent};
+use crate::types::proto::v1::{BidStrategy, BillingEvent, OptimizationGoal};
 use crate::types::time::Moment;
 
 /// Parts of one in [`Plan::luck`].
@@ -62,12 +62,16 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// What separates it from others, and which ads of the log are its own.
     pub entrant: Entrant,
+    /// Whether that is a category, which viewers see less often than every request.
+    pub has_category: bool,
     /// How often one viewer may see it.
     pub caps: Vec<Cap>,
     /// Hours of the account's week, a bit each; `None`: always.
     pub hours: Option<[u64; 3]>,
     /// Minutes that the account's clock is ahead of UTC.
     pub utc_offset_minutes: i16,
+    /// What is bid for; unspecified: what is billed.
+    pub goal: OptimizationGoal,
     /// What is billed.
     pub billing: BillingEvent,
     /// How bids are made.
@@ -81,8 +85,18 @@ pub struct Plan {
 impl Plan {
     /// Returns what 1,000 impressions are worth at a bid, micros; `None` bids: whatever it takes.
     pub fn value(&self, bid: Option<i64>) -> f32 {
-        let value = |bid| value_of(self.billing, bid, self.odds.rates) as f32;
-        bid.map_or(f32::MAX, value)
+        let Some(bid) = bid else { return f32::MAX };
+        let rates = self.odds.rates;
+        let share = |value: i64, rate: u16| value as f32 * (f32::from(rate) / f32::from(u16::MAX));
+        let of = |event: BillingEvent| value_of(event, bid, rates);
+        match self.goal {
+            OptimizationGoal::Unspecified => of(self.billing) as f32,
+            OptimizationGoal::Impressions | OptimizationGoal::Reach => bid as f32,
+            OptimizationGoal::ViewableImpressions => share(bid, rates.viewable),
+            OptimizationGoal::LinkClicks => of(BillingEvent::LinkClicks) as f32,
+            OptimizationGoal::Conversations => of(BillingEvent::Conversations) as f32,
+            OptimizationGoal::Conversions => share(of(BillingEvent::Conversations), rates.sale),
+        }
     }
 
     /// Tells whether it runs at a second.

@@ -113,7 +113,7 @@ impl Offers {
         let mut offers = Self {
             distances: shapes
                 .map(|shape| {
-                    let category_s = if plan.entrant.group == 0 { 0 } else { shape.category_s };
+                    let category_s = if plan.has_category { shape.category_s } else { 0 };
                     shape.advertiser_s.max(category_s).div_ceil(TICK_S)
                 })
                 .collect(),
@@ -181,7 +181,7 @@ impl Near {
     /// Tells whether a request is too near to an earlier ad of the category, and notes what stands here.
     fn passes(&mut self, plan: &Plan, visit: &Visit, rivals: &[Rival], apart_s: u32) -> bool {
         let group = plan.entrant.group;
-        if group == 0 || apart_s == 0 {
+        if !plan.has_category || apart_s == 0 {
             return false;
         }
         let is_near = self.last_s.is_some_and(|last| visit.at_s.saturating_sub(last) < apart_s);
