@@ -15,6 +15,7 @@ use crate::node::walker::Watch;
 use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
 use crate::state::credit::ShardPart;
+use crate::state::exchange::Table;
 use crate::state::feeds::Feeds;
 use crate::state::purses::{Line, PurseChunk};
 use crate::state::rules::Blocks;
@@ -73,6 +74,8 @@ pub(in crate::node) struct Live {
     live_ads: AtomicUsize,
     /// Where categories of ads may be shown.
     pub(in crate::node) blocks: ArcSwap<Blocks>,
+    /// What currencies are worth to each other now.
+    pub(in crate::node) exchange: ArcSwap<Table>,
     /// Ads whose rates have outgrown the bounds of their rows.
     pub(in crate::node) outgrown: Mutex<Vec<u64>>,
     /// What serving reads of the money.
@@ -109,6 +112,7 @@ impl Live {
             index: ArcSwap::default(),
             live_ads: AtomicUsize::new(0),
             blocks: ArcSwap::default(),
+            exchange: ArcSwap::default(),
             outgrown: Mutex::default(),
             board: Board::default(),
             counts,
@@ -237,8 +241,8 @@ impl Live {
         }
     }
 
-    /// Stores on the board everything that the state says, after recovery.
-    pub(in crate::node) fn show_all(&self) {
+    /// Stores on the board everything that the state says, after recovery up to the journal's latest time.
+    pub(in crate::node) fn show_all(&self, latest: Moment) {
         for (line, terms, _) in lines(&self.catalog()) {
             if terms.limited() {
                 self.show_line(&self.purses(line.account), line);
@@ -251,6 +255,7 @@ impl Live {
                 self.board.set_rates(*ad, Rates::learned(tally.totals), hides(tally));
             }
         }
+        self.show_rules(latest);
         self.rebuild_index();
     }
 

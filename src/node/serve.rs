@@ -128,7 +128,7 @@ impl Live {
                 ad_set: entry.ad_set_id(),
                 business: entry.business_id(),
                 category: entry.category,
-                capped: !segment.extra(entry).caps().is_empty(),
+                capped: entry.is_for_reach() || !segment.extra(entry).caps().is_empty(),
                 at_ms: now.0,
                 until_ms,
             }
