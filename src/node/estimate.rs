@@ -1,5 +1,6 @@
 //! What a draft would deliver: `EstimateDelivery`. Promises nothing, and reads no viewer's own record.
 
+use crate::decide::auction::Aim;
 use crate::decide::board::Rates;
 use crate::decide::forecast::{Entrant, Forecast, Forecaster, Odds, Plan, Span, fold_group};
 use crate::decide::mutate::listed::listed;
@@ -155,8 +156,8 @@ impl Live {
             caps: Cap::of(ad_set).collect(),
             hours: hours(&ad_set.schedule_hours),
             utc_offset_minutes: offset_minutes(zone, now),
-            goal: ad_set.optimization_goal(),
-            billing: ad_set.billing_event(),
+            aim: Aim::of(ad_set),
+            settled: settled(&self.index.load(), currency),
             strategy: strategy(ad_set),
             odds: Odds {
                 rates: Rates::learned(totals),

@@ -1,5 +1,6 @@
 //! A reason for every silence, the fix that ends it, and how many people a targeting reaches.
 
+use munadi::node::Question;
 use munadi::types::proto::v1::{
     Ad, AdSet, AgeBand, BillingEvent, Campaign, ConfiguredStatus, EffectiveStatus, EventKind,
     ExplainDeliveryResponse, ExplainRequestResponse, FrequencyCap, Gender, Money, PolicyCategory,
@@ -358,8 +359,7 @@ fn an_audience_is_what_was_met_and_a_small_one_is_not_told() {
     let estimate = |targeting: Targeting, or_targeting: Vec<Targeting>| {
         let draft = AdSet { targeting: Some(targeting), or_targeting, ..AdSet::default() };
         let question = Question { ad_set: draft, wanted: None };
-        let scope = Scope { tenant: 1, any: true };
-        stage.front.estimate_delivery(scope, &question, stage.now).unwrap()
+        stage.front.estimate_delivery(ALL, &question, stage.now).unwrap()
     };
     let all = estimate(Targeting::default(), Vec::new());
     assert_eq!((all.audience, all.sampled_viewers), (2_400, 2_400), "strangers are nobody twice");

@@ -1,6 +1,7 @@
 //! Forecasts beside what was then delivered: drafts are forecast on one day's log and really run the next.
 //! `FORECAST_VIEWERS=400000 cargo test --release --test sim forecast -- --nocapture` is the long form.
 
+use munadi::decide::auction::Aim;
 use munadi::decide::board::Rates;
 use munadi::decide::forecast::{
     Entrant, Forecast, Forecaster, Log, Noticed, Odds, Plan, Sample, fold_group,
@@ -39,8 +40,8 @@ fn plan_of(ad_set: &AdSet, category: &str) -> Plan {
         caps: Cap::of(ad_set).collect(),
         hours: None,
         utc_offset_minutes: 0,
-        goal: ad_set.optimization_goal(),
-        billing: ad_set.billing_event(),
+        aim: Aim::of(ad_set),
+        settled: 1.0,
         strategy: BidStrategy::LowestCostWithBidCap,
         odds: Odds { rates: Rates::NEW, taps: 4.0, chats: 8.0 },
         seen: SEEN as f64 / 1_000.0,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::decide::forecast::ladder::Shape;
 use crate::decide::groups::Member;
+use crate::decide::index::Entry;
 use crate::decide::select::{Asked, Tray};
 use crate::state::Map;
 use crate::types::hash::mix;
@@ -50,8 +51,8 @@ pub const fn is_sampled(viewer: u64, divisor: u32) -> bool {
     sample_hash(viewer) & (divisor as u64 - 1) == 0
 }
 
-/// An ad that stood in a tray. Amounts are in micros for 1,000 impressions; they are estimates from here
-/// on, so 24 bits of them are enough.
+/// An ad that stood in a tray. Amounts are in micros of the settlement currency for 1,000 impressions; they
+/// are estimates from here on, so 24 bits of them are enough.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rival {
     /// Value and quality.
@@ -102,13 +103,15 @@ impl Noticed {
         let positions = tray.slots.iter().filter(allowed).map(|(position, _)| *position);
         let shape = Shape::of(asked.policy, positions)?;
         let placed = tray.slots.iter().filter_map(|(_, slot)| slot.as_ref().ok());
+        let exchange = asked.index.exchange();
+        let settle = |entry: &Entry, micros| exchange.settle(entry.currency, micros);
         let rivals = placed.map(|placed| {
             let (worth, rates) = asked.worth(&placed.entry);
             let member = Member::of(&placed.entry, worth, rates, 0);
             Rival {
                 total: worth.total() as f32,
                 // What one showing costs on the average, which is what is held for it.
-                pay: placed.hold as f32 * 1_000.0,
+                pay: settle(&placed.entry, placed.hold.saturating_mul(1_000)) as f32,
                 group: fold_group(member.group),
                 ad_set: placed.entry.ad_set,
             }

@@ -24,14 +24,14 @@ pub use log::{
 };
 pub use tally::{FREQUENCIES, Forecast, REPLICATES, Span};
 
-use crate::decide::auction::value_of;
+use crate::decide::auction::Aim;
 use crate::decide::board::Rates;
 use crate::decide::forecast::offers::{OPENED, Offers, SEEN, TAPPED, key_of};
 use crate::decide::forecast::replay::Replay;
 use crate::decide::forecast::tally::{Scale, Tally};
 use crate::decide::onlooker::Cap;
 use crate::decide::target::Target;
-use crate::types::proto::v1::{BidStrategy, BillingEvent, OptimizationGoal};
+use crate::types::proto::v1::{BidStrategy, OptimizationGoal};
 use crate::types::time::Moment;
 
 /// Parts of one in [`Plan::luck`].
@@ -70,10 +70,11 @@ pub struct Plan {
     pub hours: Option<[u64; 3]>,
     /// Minutes that the account's clock is ahead of UTC.
     pub utc_offset_minutes: i16,
-    /// What is bid for; unspecified: what is billed.
-    pub goal: OptimizationGoal,
-    /// What is billed.
-    pub billing: BillingEvent,
+    /// What is paid for and what is bid for.
+    pub aim: Aim,
+    /// What one micro of the account's currency is in the settlement currency, above 0: logged trays are
+    /// compared in that.
+    pub settled: f64,
     /// How bids are made.
     pub strategy: BidStrategy,
     /// Its rates.
@@ -83,20 +84,15 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns what 1,000 impressions are worth at a bid, micros; `None` bids: whatever it takes.
+    /// Returns what 1,000 impressions are worth at a bid, micros of the settlement currency; `None` bids
+    /// whatever it takes.
     pub fn value(&self, bid: Option<i64>) -> f32 {
-        let Some(bid) = bid else { return f32::MAX };
-        let rates = self.odds.rates;
-        let share = |value: i64, rate: u16| value as f32 * (f32::from(rate) / f32::from(u16::MAX));
-        let of = |event: BillingEvent| value_of(event, bid, rates);
-        match self.goal {
-            OptimizationGoal::Unspecified => of(self.billing) as f32,
-            OptimizationGoal::Impressions | OptimizationGoal::Reach => bid as f32,
-            OptimizationGoal::ViewableImpressions => share(bid, rates.viewable),
-            OptimizationGoal::LinkClicks => of(BillingEvent::LinkClicks) as f32,
-            OptimizationGoal::Conversations => of(BillingEvent::Conversations) as f32,
-            OptimizationGoal::Conversions => share(of(BillingEvent::Conversations), rates.sale),
-        }
+        let value = |bid| self.aim.value(bid, self.odds.rates) as f64 * self.settled;
+        bid.map_or(f32::MAX, |bid| value(bid) as f32)
+    }
+
+    fn is_for_reach(&self) -> bool {
+        self.aim.goal == OptimizationGoal::Reach
     }
 
     /// Tells whether it runs at a second.
@@ -144,7 +140,7 @@ impl<'a> Forecaster<'a> {
     ///
     /// Every search runs once: at a budget the same threshold holds for all bids that are above it.
     pub fn curve(&self, bids: &[Option<i64>], budgets: &[Option<i64>]) -> Vec<Forecast> {
-        let mut replay = Replay::new(&self.offers, &self.plan.caps);
+        let mut replay = Replay::new(&self.offers, &self.plan.caps, self.plan.is_for_reach());
         let of_budgets: Vec<u64> =
             budgets.iter().map(|budget| self.of_budget(&mut replay, *budget)).collect();
         let mut known: Vec<(u64, Tally)> = Vec::new();
@@ -167,7 +163,8 @@ impl<'a> Forecaster<'a> {
 
     fn of_budget(&self, replay: &mut Replay<'_>, budget: Option<i64>) -> u64 {
         let Some(budget) = budget else { return u64::MAX };
-        let sampled = (budget as f64 * self.scale.days / self.scale.divisor).max(1.0);
+        let settled = budget as f64 * self.plan.settled;
+        let sampled = (settled * self.scale.days / self.scale.divisor).max(1.0);
         replay.threshold(u64::MAX, |sum| (sampled - sum.spend) / sampled)
     }
 

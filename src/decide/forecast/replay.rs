@@ -4,6 +4,7 @@ use crate::decide::forecast::offers::{
     DAY_TICKS, FIRST, HOUR_TICKS, OPENED, Offers, Run, SEEN, Step, TAPPED,
 };
 use crate::decide::onlooker::Cap;
+use crate::state::catalog::REACH_HOURS;
 use crate::types::proto::v1::CapEvent;
 
 /// Days of a sample, at most, and the one that was begun before the first.
@@ -14,6 +15,9 @@ const SEARCH_STEPS_MAX: usize = 48;
 
 /// How near to the budget the search ends, in parts of it.
 const NEAR: f64 = 1.0 / 500.0;
+
+/// Where the exponent of an amount begins in a key: 23 bits of its fraction and 32 others lie below.
+const HALF_SHIFT: u32 = 55;
 
 /// What came of one viewer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,12 +48,14 @@ struct Hour {
 pub(super) struct Replay<'a> {
     offers: &'a Offers,
     caps: &'a [Cap],
+    /// Whether a viewer who was shown the ad lately is worth half as much, for each time.
+    is_for_reach: bool,
     hours: Vec<Hour>,
 }
 
 impl<'a> Replay<'a> {
-    pub(super) fn new(offers: &'a Offers, caps: &'a [Cap]) -> Self {
-        Self { offers, caps, hours: Vec::new() }
+    pub(super) fn new(offers: &'a Offers, caps: &'a [Cap], is_for_reach: bool) -> Self {
+        Self { offers, caps, is_for_reach, hours: Vec::new() }
     }
 
     /// Runs the time at a threshold: what asks for no more is won. Shows each viewer who was reached.
@@ -79,7 +85,11 @@ impl<'a> Replay<'a> {
         let (mut lot, mut until) = (Lot::default(), 0);
         self.hours.clear();
         let mut at = 0;
+        let most = threshold;
         while let Some(first) = steps.get(at) {
+            let tick = first.key as u32 & 0xFFFF;
+            let hour = (tick + self.offers.into_hour) / HOUR_TICKS;
+            let threshold = if self.is_for_reach { self.halved(most, hour) } else { most };
             let mut won = (first.key <= threshold).then_some(first);
             at += 1;
             while let Some(next) = steps.get(at).filter(|next| next.mark & FIRST == 0) {
@@ -87,8 +97,6 @@ impl<'a> Replay<'a> {
                 at += 1;
             }
             let Some(step) = won else { continue };
-            let tick = step.key as u32 & 0xFFFF;
-            let hour = (tick + self.offers.into_hour) / HOUR_TICKS;
             if tick < until || self.is_capped(hour) {
                 continue;
             }
@@ -100,7 +108,7 @@ impl<'a> Replay<'a> {
             lot.impressions += 1;
             let day = (tick / DAY_TICKS) as usize;
             lot.days[day.min(DAYS_MAX - 1)] += 1;
-            if !self.caps.is_empty() {
+            if self.is_for_reach || !self.caps.is_empty() {
                 self.note(hour, step.mark);
             }
         }
@@ -116,6 +124,15 @@ impl<'a> Replay<'a> {
             let event = usize::from(cap.event & 3);
             inside.map(|it| it.counts[event]).sum::<u32>() >= u32::from(cap.max)
         })
+    }
+
+    /// Returns the threshold of a viewer who was shown the ad lately: half for each time, which is one less in
+    /// the exponent of the amount above.
+    fn halved(&self, threshold: u64, hour: u32) -> u64 {
+        let from = hour.saturating_sub(u32::from(REACH_HOURS));
+        let inside = self.hours.iter().filter(|it| it.hour >= from);
+        let shown = inside.map(|it| it.counts[CapEvent::Impressions as usize]).sum::<u32>();
+        threshold.saturating_sub(u64::from(shown) << HALF_SHIFT)
     }
 
     fn note(&mut self, hour: u32, mark: u32) {

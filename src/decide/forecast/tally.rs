@@ -151,7 +151,7 @@ impl Tally {
             taps: span(|day| day.taps),
             conversations: span(|day| day.chats),
             frequency: self.frequency.map(of_people),
-            over_delivery_ppm: over_delivery_ppm(plan.billing, day.events(&expected)),
+            over_delivery_ppm: over_delivery_ppm(plan.aim.billing, day.events(&expected)),
         }
     }
 }
@@ -182,13 +182,13 @@ impl Day<'_> {
         let odds = &self.plan.odds;
         let off = |known: f64, luck: f64| (luck / known.max(1.0).sqrt()).exp();
         let (tap_off, chat_off) = (off(odds.taps, tap_off), off(odds.chats, chat_off));
-        let billed = match self.plan.billing {
+        let billed = match self.plan.aim.billing {
             BillingEvent::Conversations => tap_off * chat_off,
             BillingEvent::LinkClicks => tap_off,
             BillingEvent::Impressions | BillingEvent::Unspecified => 1.0,
         };
         let a_day = divisor / days;
-        let mut spend = sums.spend * a_day * billed;
+        let mut spend = sums.spend / self.plan.settled * a_day * billed;
         let mut impressions = sums.impressions * a_day;
         // Of a part of a day: between all coming again and nobody.
         let mut reach = sums.reach * divisor / days.max(1.0) / days.min(1.0).sqrt();
@@ -205,7 +205,7 @@ impl Day<'_> {
         let chats = taps * chat * chat_off;
         let (seen_taps, seen_chats) = (noisy(taps, tap_luck), noisy(chats, chat_luck));
         if self.budget.is_none() {
-            spend *= match self.plan.billing {
+            spend *= match self.plan.aim.billing {
                 BillingEvent::Conversations if chats > 0.0 => seen_chats / chats,
                 BillingEvent::LinkClicks if taps > 0.0 => seen_taps / taps,
                 _ => 1.0,
@@ -215,7 +215,7 @@ impl Day<'_> {
     }
 
     fn events(&self, outcome: &Outcome) -> f64 {
-        match self.plan.billing {
+        match self.plan.aim.billing {
             BillingEvent::Conversations => outcome.chats,
             BillingEvent::LinkClicks => outcome.taps,
             BillingEvent::Impressions | BillingEvent::Unspecified => outcome.impressions,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::decide::auction::Aim;
 use crate::decide::target::CONJUNCTIONS_MAX;
 use crate::node::{FORECASTS_MAX, Question, Wanted, daily_budget_of};
 use crate::rpc::limits::{CATEGORY_CHARS_MAX, WEEK_HOURS};
@@ -113,19 +114,6 @@ fn terms(row: &mut v1::AdSet, path: Path) -> Result<(), Refusal> {
     budget(row.budget.as_ref(), path.field("budget"))
 }
 
-/// Tells whether bids are for 1,000 of what is bid for.
-fn is_cpm(row: &v1::AdSet) -> bool {
-    match row.optimization_goal() {
-        v1::OptimizationGoal::Unspecified => row.billing_event() == v1::BillingEvent::Impressions,
-        v1::OptimizationGoal::Impressions
-        | v1::OptimizationGoal::Reach
-        | v1::OptimizationGoal::ViewableImpressions => true,
-        v1::OptimizationGoal::LinkClicks
-        | v1::OptimizationGoal::Conversations
-        | v1::OptimizationGoal::Conversions => false,
-    }
-}
-
 /// Returns the bids to try: those of the list, else the draft's own.
 fn bids_to_try(
     row: &v1::AdSet,
@@ -149,7 +137,7 @@ fn bids_to_try(
     }
     let mut bid = |money: &v1::Money, path: Path| {
         positive_money(money, path)?;
-        if is_cpm(row) && money.micros % CPM_STEP_MICROS != 0 {
+        if Aim::of(row).is_per_thousand() && money.micros % CPM_STEP_MICROS != 0 {
             let message = format!(
                 "is {}: send a multiple of {CPM_STEP_MICROS} micros, the price of one of 1,000",
                 money.micros
@@ -183,7 +171,7 @@ fn budgets_to_try(
     }
     // One event at the lowest bid: below it nothing could ever be bought.
     let least = bids.iter().copied().flatten().min().unwrap_or(1);
-    let least = if is_cpm(row) { least / 1_000 } else { least }.max(1);
+    let least = if Aim::of(row).is_per_thousand() { least / 1_000 } else { least }.max(1);
     let enough = |micros: i64, path: Path| {
         if micros >= least {
             return Ok(Some(micros));
