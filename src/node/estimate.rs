@@ -14,6 +14,7 @@ use crate::state::chunk_of;
 use crate::types::day::offset_minutes;
 use crate::types::hash::category_number;
 use crate::types::ids::{IdKind, number_of};
+use crate::types::iso::currency_index;
 use crate::types::proto::v1::{
     AdSet, BidStrategy, DeliveryForecast, EstimateDeliveryResponse, Money, Range,
 };
@@ -26,6 +27,9 @@ const RELATED_MAX: usize = 256;
 
 /// Taps that the prior rate of taps stands on, and conversations that of conversations: as in the board's.
 const PRIOR: [f64; 2] = [4.0, 8.0];
+
+/// An amount that says an exchange rate exactly enough.
+const SETTLED: i64 = 1_000_000_000_000;
 
 /// A sample of less time says too little of a day.
 const LEAST_DAYS: f64 = 1.0 / 24.0;
@@ -108,40 +112,41 @@ impl Live {
 
     fn plan_of_draft(&self, ad_set: &AdSet, wanted: &Wanted, now: Moment) -> Plan {
         let category = category_number(&wanted.category);
-        let (zone, ads) = {
-            let catalog = self.catalog();
-            let zone = catalog.zone_of(wanted.account).unwrap_or_default().to_owned();
-            (zone, related(&catalog, wanted.account, ad_set.campaign_id))
-        };
+        let ads = related(&self.catalog(), wanted.account, ad_set.campaign_id);
         let entrant = Entrant { group: fold_group(category), own: 0 };
-        self.plan(ad_set, entrant, category != 0, &zone, &ads, now)
+        self.plan(ad_set, (entrant, category != 0), wanted.account, &ads, now)
     }
 
     /// Returns the plan of an ad set that runs, as if it were a draft: its own ads are taken out of the trays
     /// where they stood. `None`: it has no ads.
     pub(in crate::node) fn plan_of_running(&self, ad_set: &AdSet, now: Moment) -> Option<Plan> {
-        let (zone, ads, family) = {
+        let (ads, family) = {
             let catalog = self.catalog();
-            let account = catalog.account_of(IdKind::AdSet, ad_set.id)?;
             let ads: Vec<u64> = catalog.ads_of_ad_set(ad_set.id).take(RELATED_MAX).collect();
             let family = catalog.family(*ads.first()?)?;
-            (catalog.zone_of(account)?.to_owned(), ads, family)
+            (ads, family)
         };
         let has_category = family.category != 0;
         let group = if has_category { family.category } else { number_of(family.business) };
         let entrant = Entrant { group: fold_group(group), own: number_of(ad_set.id) as u32 };
-        Some(self.plan(ad_set, entrant, has_category, &zone, &ads, now))
+        Some(self.plan(ad_set, (entrant, has_category), family.account, &ads, now))
     }
 
     fn plan(
         &self,
         ad_set: &AdSet,
-        entrant: Entrant,
-        has_category: bool,
-        zone: &str,
+        (entrant, has_category): (Entrant, bool),
+        account: u64,
         ads: &[u64],
         now: Moment,
     ) -> Plan {
+        let (offset, currency) = {
+            let catalog = self.catalog();
+            let zone = catalog.zone_of(account).unwrap_or_default();
+            let currency = catalog.currency_of(account).and_then(currency_index);
+            (offset_minutes(zone, now), currency.unwrap_or_default())
+        };
+        let settled = self.index.load().exchange().settle(currency, SETTLED) as f64;
         let mut totals = [0; 3];
         for ad in ads {
             if let Some(tally) = self.tallies_at(chunk_of(*ad)).ads.get(ad) {
@@ -155,9 +160,10 @@ impl Live {
             has_category,
             caps: Cap::of(ad_set).collect(),
             hours: hours(&ad_set.schedule_hours),
-            utc_offset_minutes: offset_minutes(zone, now),
+            utc_offset_minutes: offset,
             aim: Aim::of(ad_set),
-            settled: settled(&self.index.load(), currency),
+            // Without a rate its ads are worth nothing: next to it.
+            settled: (settled / SETTLED as f64).max(f64::MIN_POSITIVE),
             strategy: strategy(ad_set),
             odds: Odds {
                 rates: Rates::learned(totals),

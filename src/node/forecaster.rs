@@ -148,7 +148,7 @@ impl Forecasts {
     }
 }
 
-/// What one ad set delivered in the hours that are compared.
+/// What all ads delivered in a day.
 #[derive(Clone, Copy, Debug, Default)]
 struct Delivered {
     served: u64,
@@ -169,8 +169,9 @@ impl Live {
         let sample = self.watch.forecasts.sample(until);
         // Whole hours: deliveries are counted by hour.
         let first = (sample.from.0 + HOUR_MS - 1).div_euclid(HOUR_MS) * HOUR_MS;
-        let from = Moment(first.max(until.0 - COMPARED_HOURS * HOUR_MS));
-        let (delivered, all) = self.delivered(from, until);
+        let from = Moment(first.max(until.0 - COMPARED_HOURS * HOUR_MS).min(until.0));
+        let day = Moment(until.0 - COMPARED_HOURS * HOUR_MS);
+        let (delivered, all) = self.delivered(day, from, until);
         let seen = all.impressions as f64 / all.served.max(1) as f64;
         let seen_ppm = if all.served == 0 { 0 } else { (seen.min(1.0) * MILLION) as u32 };
         // What follows asks for it.
@@ -198,21 +199,20 @@ impl Live {
             Compared { error_ppm, count, hour: now.hour(), seen_ppm };
     }
 
-    /// Returns the ad sets that delivered enough to be compared, most first, and the sum of all.
-    fn delivered(&self, from: Moment, until: Moment) -> (Vec<(u64, u64)>, Delivered) {
+    /// Returns the ad sets that delivered enough from some hour on, most first, and the sum of all of the day.
+    fn delivered(&self, day: Moment, from: Moment, until: Moment) -> (Vec<(u64, u64)>, Delivered) {
         let mut of_ads = Vec::new();
         let mut all = Delivered::default();
         for chunk in 0..CHUNKS_MAX {
             for (ad, tally) in &self.tallies_at(chunk).ads {
-                let mut sum = Delivered::default();
-                for (_, hour) in tally.hours.range(from.hour()..until.hour().max(from.hour())) {
-                    sum.served += hour.served;
-                    sum.impressions += hour.impressions;
+                let mut impressions = 0;
+                for (at, hour) in tally.hours.range(day.hour()..until.hour()) {
+                    all.served += hour.served;
+                    all.impressions += hour.impressions;
+                    impressions += if *at < from.hour() { 0 } else { hour.impressions };
                 }
-                if sum.served + sum.impressions > 0 {
-                    all.served += sum.served;
-                    all.impressions += sum.impressions;
-                    of_ads.push((*ad, sum.impressions));
+                if impressions > 0 {
+                    of_ads.push((*ad, impressions));
                 }
             }
         }

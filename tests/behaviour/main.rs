@@ -15,6 +15,7 @@ mod desk;
 mod doors;
 mod exchange;
 mod explain;
+mod forecast;
 mod h2;
 mod lists;
 mod refusals;

@@ -14,7 +14,7 @@ use munadi::types::time::{DAY_MS, Moment};
 
 use crate::luck::Luck;
 use crate::number;
-use crate::quarter::{DAY_ONE, Delivered, Quarter, SEEN, rival};
+use crate::quarter::{DAY_ONE, Delivered, Memory, Quarter, SEEN, rival};
 
 /// People of the short form.
 const PEOPLE: u64 = 6_000;
@@ -43,7 +43,8 @@ fn plan_of(ad_set: &AdSet, category: &str) -> Plan {
         aim: Aim::of(ad_set),
         settled: 1.0,
         strategy: BidStrategy::LowestCostWithBidCap,
-        odds: Odds { rates: Rates::NEW, taps: 4.0, chats: 8.0 },
+        // What is delivered is charged by the same rates.
+        odds: Odds { rates: Rates::NEW, taps: 1e9, chats: 1e9 },
         seen: SEEN as f64 / 1_000.0,
     }
 }
@@ -66,12 +67,14 @@ impl Case {
 }
 
 /// Runs a day, and draws samples of one in `divisor` of its people.
-fn samples(quarter: &Quarter, divisor: u32) -> Vec<Sample> {
+fn samples(quarter: &Quarter, divisor: u32, memory: &mut Memory) -> Vec<Sample> {
+    // Caps of the day before are still counted.
+    quarter.run(&quarter.visits(-1), memory, |_, _| {});
     let visits = quarter.visits(0);
     let mut logs: Vec<Log> = (0..DRAWS).map(|_| Log::default()).collect();
     // The first request says from when on the log knows of everybody.
     let mut is_first = true;
-    quarter.run(&visits, |asked, tray| {
+    quarter.run(&visits, memory, |asked, tray| {
         let viewer = asked.request.viewer.expect("named");
         let Some(noticed) = Noticed::of(viewer, tray, asked) else { return };
         for (draw, log) in (1..).zip(&mut logs) {
@@ -90,7 +93,8 @@ fn samples(quarter: &Quarter, divisor: u32) -> Vec<Sample> {
 
 fn run(seed: u64, people: u64, divisor: u32) -> Vec<Case> {
     let mut quarter = Quarter::new(seed, people);
-    let samples = samples(&quarter, divisor);
+    let mut memory = Memory::new();
+    let samples = samples(&quarter, divisor, &mut memory);
     let tomorrow = quarter.visits(1);
     let mut luck = Luck::new(seed ^ 99);
     let mut cases = Vec::new();
@@ -107,7 +111,7 @@ fn run(seed: u64, people: u64, divisor: u32) -> Vec<Case> {
         let forecasts: Vec<_> =
             forecasters.iter().map(|it| it.curve(&[bid], &[budget]).remove(0)).collect();
         let ad_set = quarter.add(number, category, &draft);
-        let delivered = quarter.deliver(ad_set, budget, &tomorrow);
+        let delivered = quarter.deliver(ad_set, budget, (&tomorrow, &memory));
         quarter.remove(ad_set);
         println!(
             "draft {number}, budget {budget:?}: {delivered:?}; forecast {:?} {:?} {:?}",

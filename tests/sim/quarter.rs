@@ -171,12 +171,18 @@ impl Quarter {
         visits
     }
 
-    /// Runs requests through selection, and shows each filled tray.
-    pub(crate) fn run(&self, visits: &[(i64, u64)], mut shown: impl FnMut(&Asked<'_>, &Tray)) {
+    /// Runs requests through selection, and shows each filled tray. What viewers remember stays for the
+    /// next run: caps don't end at midnight.
+    pub(crate) fn run(
+        &self,
+        visits: &[(i64, u64)],
+        memory: &mut Memory,
+        mut shown: impl FnMut(&Asked<'_>, &Tray),
+    ) {
         let (mut selector, mut tray, mut onlooker) =
             (Selector::default(), Tray::default(), Onlooker::default());
         let blocks = Blocks::default();
-        let mut memory = vec![Vec::<Promise>::new(); self.people as usize + 1];
+        memory.resize(self.people as usize + 1, Vec::new());
         for (at, viewer) in visits {
             let request = self.request(*viewer, *at);
             let policy = policy_of(request.placement);
@@ -236,11 +242,14 @@ impl Quarter {
 
     /// Runs a day with an ad set in it that has this daily budget, paced; returns what it delivered. Only
     /// those are asked whom it is meant for: nobody else's day is another.
+    ///
+    /// A pacer that knows nothing would buy dearly in the morning: it starts with the middle of what it did
+    /// in the same day before.
     pub(crate) fn deliver(
         &self,
         number: u64,
         budget: Option<i64>,
-        visits: &[(i64, u64)],
+        (visits, memory): (&[(i64, u64)], &Memory),
     ) -> Delivered {
         let ad_set = mint(IdKind::AdSet, number);
         let row = self.catalog.ad_sets.get(ad_set).expect("it is there");
@@ -249,12 +258,27 @@ impl Quarter {
             (0..=self.people).map(|viewer| crowd.has(&self.profile(viewer), u8::MAX)).collect();
         let of_them = visits.iter().filter(|(_, viewer)| is_meant[*viewer as usize]);
         let visits: Vec<(i64, u64)> = of_them.copied().collect();
+        let mut pacer = Pacer::new(budget, &visits, 0.0);
+        if budget.is_some() {
+            self.paced(number, budget, &mut pacer, (&visits, memory.clone()));
+            pacer = Pacer::new(budget, &visits, pacer.middle());
+        }
+        self.paced(number, budget, &mut pacer, (&visits, memory.clone()))
+    }
+
+    fn paced(
+        &self,
+        number: u64,
+        budget: Option<i64>,
+        pacer: &mut Pacer,
+        (visits, mut memory): (&[(i64, u64)], Memory),
+    ) -> Delivered {
+        let ad_set = mint(IdKind::AdSet, number);
         let mut delivered = Delivered::default();
         let mut met = vec![false; self.people as usize + 1];
-        let mut pacer = Pacer::new(budget, &visits);
-        self.board.set_multiplier(ad_set, MULTIPLIER_ONE);
+        self.board.set_multiplier(ad_set, pacer.multiplier());
         self.board.ad_set(ad_set).set(i64::MAX, i64::MAX);
-        self.run(&visits, |asked, tray| {
+        self.run(visits, &mut memory, |asked, tray| {
             let own = |placed: &&Placed| u64::from(placed.entry.ad_set) == number;
             if let Some(placed) = placed(tray).find(own).filter(|placed| is_seen(asked, placed)) {
                 let viewer = asked.request.viewer.expect("named") as usize;
@@ -265,13 +289,16 @@ impl Quarter {
             if let Some(budget) = budget {
                 let left = (budget as f64 - delivered.spend).max(0.0) as i64;
                 self.board.ad_set(ad_set).set(left, i64::MAX);
-                let multiplier = pacer.look(asked.now.0, delivered.spend);
-                self.board.set_multiplier(ad_set, multiplier);
+                pacer.look(asked.now.0, delivered.spend);
+                self.board.set_multiplier(ad_set, pacer.multiplier());
             }
         });
         delivered
     }
 }
+
+/// What viewers were shown and is still counted, by viewer.
+pub(crate) type Memory = Vec<Vec<Promise>>;
 
 fn placed(tray: &Tray) -> impl Iterator<Item = &Placed> {
     tray.slots.iter().filter_map(|(_, slot)| slot.as_ref().ok())
@@ -290,31 +317,43 @@ struct Pacer {
     from: usize,
     spent: f64,
     log: f64,
+    logs: Vec<f64>,
 }
 
 impl Pacer {
-    fn new(budget: Option<i64>, visits: &[(i64, u64)]) -> Self {
+    fn new(budget: Option<i64>, visits: &[(i64, u64)], log: f64) -> Self {
         let begin = visits.first().map_or(0, |first| first.0 / DAY_MS * DAY_MS);
         let mut steps = vec![0.0; (DAY_MS / STEP_MS) as usize + 1];
         for (at, _) in visits {
             steps[((at - begin) / STEP_MS) as usize] += 1.0;
         }
         let budget = budget.unwrap_or(0) as f64;
-        Self { budget, steps, begin, from: 0, spent: 0.0, log: 0.0 }
+        Self { budget, steps, begin, from: 0, spent: 0.0, log, logs: Vec::new() }
     }
 
-    /// Looks at what was spent by now; returns the multiplier.
-    fn look(&mut self, at: i64, spent: f64) -> u32 {
+    /// Looks at what was spent by now.
+    fn look(&mut self, at: i64, spent: f64) {
         let step = ((at - self.begin) / STEP_MS) as usize;
         if step > self.from {
             let traffic = |steps: &[f64]| steps.iter().sum::<f64>().max(1.0);
             let part = traffic(&self.steps[self.from..step]) / traffic(&self.steps[self.from..]);
             let wanted = (self.budget - self.spent).max(0.0) * part;
             let brought = (spent - self.spent).max(wanted / 20.0).max(1.0);
-            self.log += 0.3 * (wanted.max(1.0) / brought).ln().clamp(-1.0, 1.0);
+            self.log += 0.1 * (wanted.max(1.0) / brought).ln().clamp(-1.0, 1.0);
             self.log = self.log.clamp(-6.0, 0.0);
             (self.spent, self.from) = (spent, step);
+            self.logs.push(self.log);
         }
+    }
+
+    /// Returns the middle of the day's logarithms.
+    fn middle(&self) -> f64 {
+        let mut logs = self.logs.clone();
+        logs.sort_by(f64::total_cmp);
+        logs.get(logs.len() / 2).copied().unwrap_or_default()
+    }
+
+    fn multiplier(&self) -> u32 {
         (f64::from(MULTIPLIER_ONE) * self.log.exp()) as u32
     }
 }

@@ -372,3 +372,103 @@ impl Sample {
         Self { from: from.max(self.from), until: until.min(self.until), ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::request::Policy;
+
+    const NOW: Moment = Moment(1_795_392_000_000);
+
+    fn visit(viewer: u64, at: Moment) -> Noticed {
+        let rival = Rival { total: 9.0, pay: 5.0, group: 1, ad_set: viewer as u32 };
+        Noticed {
+            viewer,
+            profile: Profile::default(),
+            placement: 1,
+            at,
+            shape: Shape::of(&Policy::USUAL, [2].into_iter()).unwrap(),
+            rivals: vec![rival],
+        }
+    }
+
+    /// Fills a log with so many people who come every so many hours, for so many days.
+    fn filled(log: &mut Log, people: u64, every: i64, days: i64) -> Moment {
+        let end = NOW.plus_ms(days * DAY_MS);
+        for step in 0..days * 24 / every {
+            (1..=people).for_each(|viewer| {
+                log.take(visit(viewer, NOW.plus_ms(step * every * HOUR_MS)));
+            });
+        }
+        end
+    }
+
+    #[test]
+    fn a_viewer_is_in_it_with_all_requests_or_with_none() {
+        let mut log = Log::default();
+        let end = filled(&mut log, 400, 6, 2);
+        assert_eq!((log.visits(), log.people()), (3_200, 400));
+        log.narrow(4);
+        let sample = log.sample(end);
+        assert!((60..140).contains(&log.people()), "{}", log.people());
+        assert_eq!(log.visits(), 8 * log.people());
+        assert_eq!((sample.divisor, sample.days()), (4, 2.0));
+        for (viewer, person) in &sample.people {
+            assert!(is_sampled(*viewer, 4) && person.visits().count() == 8);
+            assert!(person.visits().all(|(_, rivals)| rivals[0].ad_set == *viewer as u32));
+        }
+        assert_eq!(log.take(visit(1, end)), 4);
+        log.narrow(2);
+        assert_eq!(log.divisor(), 4, "who was forgotten does not come back");
+    }
+
+    #[test]
+    fn a_full_log_forgets_old_days_first_and_then_half_of_the_viewers() {
+        let mut log = Log::default();
+        let people = PEOPLE_MAX as u64 / 10;
+        // 480,000 requests a day: two days fit, a third one pushes out the first.
+        let end = filled(&mut log, people, 1, 3);
+        assert_eq!(log.divisor(), 1);
+        assert!(log.visits() <= VISITS_MAX && log.visits() > VISITS_MAX / 2, "{}", log.visits());
+        assert_eq!(log.sample(end).days(), 1.0, "one whole day and a part of another");
+        (people..2 * PEOPLE_MAX as u64).for_each(|viewer| {
+            log.take(visit(viewer, end));
+        });
+        assert_eq!(log.divisor(), 2);
+        assert!(log.people() <= PEOPLE_MAX);
+        let counted: usize = log.people.values().map(|person| person.visits.len()).sum();
+        assert_eq!(log.visits(), counted);
+    }
+
+    #[test]
+    fn a_wider_share_counts_once_it_is_known_for_a_day() {
+        let mut log = Log::default();
+        log.take(visit(1, NOW));
+        log.narrow(8);
+        let mut at = NOW;
+        for _ in 0..25 {
+            at = at.plus_ms(HOUR_MS);
+            (0..50).for_each(|viewer| {
+                log.take(visit(viewer, at));
+            });
+        }
+        assert_eq!(log.divisor(), 1, "there was room");
+        assert_eq!(log.sample(at).divisor, 4, "the first step up is a day old");
+        let all = log.sample(NOW.plus_ms(27 * HOUR_MS));
+        assert_eq!((all.divisor, all.days()), (1, 1.0));
+    }
+
+    #[test]
+    fn what_is_older_than_a_week_goes() {
+        let mut log = Log::default();
+        let end = filled(&mut log, 3, 12, 9);
+        assert_eq!(log.sample(end).days(), 7.0);
+        assert!(log.visits() <= 3 * (2 * LOG_DAYS as usize + 1), "{}", log.visits());
+    }
+
+    #[test]
+    fn only_no_group_folds_to_none() {
+        assert_eq!(fold_group(0), 0);
+        assert!((1..100_000).all(|group| fold_group(group) != 0));
+    }
+}

@@ -181,3 +181,158 @@ impl<'a> Forecaster<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::proto::v1::{BillingEvent, CapEvent, Targeting};
+    use crate::types::request::{Policy, Profile};
+    use crate::types::time::{DAY_MS, HOUR_MS, MINUTE_MS};
+
+    const NOW: Moment = Moment(1_795_392_000_000);
+
+    /// A plan for everybody, all of whose showings are seen.
+    fn plan(event: BillingEvent) -> Plan {
+        Plan {
+            targets: vec![Target::of_one(&Targeting::default())],
+            entrant: Entrant::default(),
+            has_category: false,
+            caps: Vec::new(),
+            hours: None,
+            utc_offset_minutes: 0,
+            aim: Aim::billed(event),
+            settled: 1.0,
+            strategy: BidStrategy::LowestCostWithBidCap,
+            odds: Odds { rates: Rates::NEW, taps: 4.0, chats: 8.0 },
+            seen: 1.0,
+        }
+    }
+
+    /// Logs a request of each viewer at each of these moments of one day, with one rival worth so much.
+    fn sample(viewers: u64, at: &[i64], total: impl Fn(u64) -> f32) -> Sample {
+        let mut log = Log::default();
+        for at in std::iter::once(&0).chain(at) {
+            for viewer in 1..=viewers {
+                let total = total(viewer);
+                let rival = Rival { total, pay: 0.0, group: fold_group(9), ad_set: 3 };
+                let noticed = Noticed {
+                    viewer: if *at == 0 { viewer + (1 << 40) } else { viewer },
+                    profile: Profile::default(),
+                    placement: if *at == 0 { 7 } else { 1 },
+                    at: NOW.plus_ms(*at),
+                    shape: Shape::of(&Policy::USUAL, [2].into_iter()).unwrap(),
+                    rivals: vec![rival],
+                };
+                log.take(noticed);
+            }
+        }
+        log.sample(NOW.plus_ms(DAY_MS))
+    }
+
+    /// Asks for what was not logged as the beginning of the day.
+    fn here(plan: Plan) -> Plan {
+        let placements = vec![1];
+        let targeting = Targeting { placements, ..Targeting::default() };
+        Plan { targets: vec![Target::of_one(&targeting)], ..plan }
+    }
+
+    fn one(plan: &Plan, sample: &Sample, bid: i64, budget: Option<i64>) -> Forecast {
+        Forecaster::new(plan, sample).curve(&[Some(bid)], &[budget]).remove(0)
+    }
+
+    const THREE: [i64; 4] = [HOUR_MS, HOUR_MS + MINUTE_MS, 2 * HOUR_MS, 9 * HOUR_MS];
+
+    #[test]
+    fn caps_and_the_advertisers_distance_are_kept_viewer_by_viewer() {
+        let sample = sample(100, &THREE, |_| 5_000_000.0);
+        let mut plan = here(plan(BillingEvent::Impressions));
+        let told = one(&plan, &sample, 6_000_000, None);
+        // A minute after the first nobody is shown it again.
+        assert_eq!((told.impressions.expected, told.reach.expected), (300, 100));
+        assert_eq!((told.frequency[1], told.frequency[2]), (0, 100));
+        assert_eq!(told.spend.expected, 300 * 5_000);
+        let event = CapEvent::Impressions as u8;
+        plan.caps = vec![Cap { event, max: 1, interval_hours: 5 }];
+        assert_eq!(one(&plan, &sample, 6_000_000, None).impressions.expected, 200);
+        plan.caps = vec![Cap { event, max: 1, interval_hours: 24 }];
+        assert_eq!(one(&plan, &sample, 6_000_000, None).impressions.expected, 100);
+        assert_eq!(one(&plan, &sample, 4_000_000, None).impressions.expected, 0);
+    }
+
+    #[test]
+    fn a_budget_buys_the_cheapest_first() {
+        let sample = sample(1_000, &[HOUR_MS], |viewer| viewer as f32 * 10_000.0);
+        let plan = here(plan(BillingEvent::Impressions));
+        // The first 500 cost 10, 20, ... 5,000 micros: 1,252,500 in all.
+        let told = one(&plan, &sample, 50_000_000, Some(1_252_500));
+        assert!(told.impressions.expected.abs_diff(500) <= 2, "{told:?}");
+        assert_eq!(told.spend.expected, 1_252_500);
+        let all = one(&plan, &sample, 50_000_000, Some(900_000_000));
+        assert_eq!((all.impressions.expected, all.spend.expected), (1_000, 5_005_000));
+        let bid = one(&plan, &sample, 2_000_500, Some(900_000_000));
+        assert_eq!(bid.impressions.expected, 200);
+    }
+
+    #[test]
+    fn where_all_prices_are_alike_a_budget_buys_a_part_of_them() {
+        let sample = sample(1_000, &[HOUR_MS], |_| 5_000_000.0);
+        let plan = here(plan(BillingEvent::Impressions));
+        let told = one(&plan, &sample, 9_000_000, Some(5_000 * 250));
+        assert!(told.impressions.expected.abs_diff(250) <= 3, "{told:?}");
+        let tie = one(&plan, &sample, 5_000_000, None).impressions.expected;
+        assert!((440..560).contains(&tie), "at just the bar a lot decides: {tie}");
+    }
+
+    #[test]
+    fn an_average_cost_is_kept_though_single_bids_are_above_it() {
+        let sample = sample(1_000, &[HOUR_MS], |viewer| viewer as f32 * 10_000.0);
+        let plan = Plan { strategy: BidStrategy::CostCap, ..here(plan(BillingEvent::Impressions)) };
+        // 400 of them cost 2,005,000 for 1,000 on the average, and the last 4,000,000.
+        let told = one(&plan, &sample, 2_005_000, None);
+        assert!(told.impressions.expected.abs_diff(400) <= 2, "{told:?}");
+    }
+
+    #[test]
+    fn reach_is_worth_half_as_much_with_each_showing() {
+        let sample = sample(100, &THREE, |_| 5_000_000.0);
+        let mut plan = here(plan(BillingEvent::Impressions));
+        plan.aim.goal = OptimizationGoal::Reach;
+        for (bid, times) in [(9_000_000, 1), (19_000_000, 2), (39_000_000, 3)] {
+            let told = one(&plan, &sample, bid, None);
+            assert_eq!(told.impressions.expected, times * 100, "{bid}");
+        }
+    }
+
+    #[test]
+    fn a_category_stands_once_in_a_tray_and_hours_close_it() {
+        let sample = sample(100, &THREE, |_| 5_000_000.0);
+        let mut plan = here(plan(BillingEvent::Impressions));
+        // Its own ad set stood there for nothing.
+        plan.entrant = Entrant { group: fold_group(9), own: 3 };
+        assert_eq!(one(&plan, &sample, 1_000, None).impressions.expected, 300);
+        plan.entrant.own = 0;
+        assert_eq!(one(&plan, &sample, 1_000, None).impressions.expected, 0);
+        // A Monday: hours 1 and 2 of the week in UTC.
+        plan.hours = Some([0b110, 0, 0]);
+        assert_eq!(one(&plan, &sample, 6_000_000, None).impressions.expected, 200);
+        plan.utc_offset_minutes = -60;
+        assert_eq!(one(&plan, &sample, 6_000_000, None).impressions.expected, 100);
+    }
+
+    #[test]
+    fn conversations_follow_the_rates_and_ranges_widen_with_what_is_not_known() {
+        let sample = sample(20_000, &[HOUR_MS], |_| 5_000_000.0);
+        let mut plan = here(plan(BillingEvent::Conversations));
+        let told = one(&plan, &sample, 9_000_000, None);
+        assert_eq!(told.impressions.expected, 20_000);
+        let [tap, chat] = plan.odds.shares();
+        assert_eq!(told.taps.expected, (20_000.0 * tap).round() as u64);
+        assert_eq!(told.conversations.expected, (20_000.0 * tap * chat).round() as u64);
+        assert!(told.spend.low < told.spend.expected && told.spend.expected < told.spend.high);
+        plan.odds = Odds { taps: 4e6, chats: 4e6, ..plan.odds };
+        let sure = one(&plan, &sample, 9_000_000, None);
+        let width = |told: &Forecast| told.taps.high - told.taps.low;
+        assert!(width(&sure) * 2 < width(&told), "{sure:?} {told:?}");
+        assert!(width(&sure) > 10, "taps are still chance: {sure:?}");
+    }
+}
