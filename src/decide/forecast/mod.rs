@@ -26,9 +26,9 @@ pub use tally::{FREQUENCIES, Forecast, REPLICATES, Span};
 
 use crate::decide::auction::Aim;
 use crate::decide::board::Rates;
-use crate::decide::forecast::offers::{OPENED, Offers, SEEN, TAPPED, key_of};
+use crate::decide::forecast::offers::{OPENED, Offers, SEEN, TAPPED, amount_of, key_of};
 use crate::decide::forecast::replay::Replay;
-use crate::decide::forecast::tally::{Scale, Tally};
+use crate::decide::forecast::tally::{End, Scale, Tally};
 use crate::decide::onlooker::Cap;
 use crate::decide::target::Target;
 use crate::types::proto::v1::{BidStrategy, OptimizationGoal};
@@ -154,8 +154,12 @@ impl<'a> Forecaster<'a> {
                 }
                 let tally = known.iter().find(|(at, _)| *at == threshold);
                 // What ended it is the budget only if the bid would have allowed for more.
-                let ended = budget.filter(|_| *of_budget < of_bid).map(|budget| budget as f64);
-                forecasts.extend(tally.map(|(_, it)| it.forecast(self.plan, self.scale, ended)));
+                let ended = budget.filter(|_| *of_budget < of_bid);
+                let end = ended.map(|budget| End {
+                    budget: budget as f64,
+                    dearest: amount_of(threshold) / 1_000.0 / self.plan.settled,
+                });
+                forecasts.extend(tally.map(|(_, it)| it.forecast(self.plan, self.scale, end)));
             }
         }
         forecasts
@@ -176,8 +180,8 @@ impl<'a> Forecaster<'a> {
         // The average of what is paid, not each: bids may lie above it.
         let a_view = f64::from(value) / 1_000.0;
         replay.threshold(u64::MAX, |sum| {
-            let allowed = a_view * sum.impressions as f64;
-            if sum.impressions == 0 { 1.0 } else { (allowed - sum.spend) / allowed.max(1.0) }
+            let allowed = a_view * sum.impressions;
+            if sum.impressions < 1.0 { 1.0 } else { (allowed - sum.spend) / allowed.max(1.0) }
         })
     }
 }

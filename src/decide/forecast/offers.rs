@@ -42,6 +42,11 @@ pub(super) const fn key_of(value: f32) -> u64 {
     (value.max(0.0).to_bits() as u64) << 32 | 0x7FFF_FFFF
 }
 
+/// Returns the amount that a key was made of.
+pub(super) const fn amount_of(key: u64) -> f64 {
+    f32::from_bits((key >> 32) as u32) as f64
+}
+
 /// The requests of one viewer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {

@@ -16,6 +16,15 @@ const SEARCH_STEPS_MAX: usize = 48;
 /// How near to the budget the search ends, in parts of it.
 const NEAR: f64 = 1.0 / 500.0;
 
+/// A search looks at one of so many people first, where those are enough.
+const COARSE: usize = 16;
+
+/// See [`COARSE`].
+const COARSE_LEAST: usize = 500;
+
+/// How far around the amount that a few people end at all of them are looked at: 4 %.
+const AROUND: u64 = (1 << HALF_SHIFT) / 18;
+
 /// Where the exponent of an amount begins in a key: 23 bits of its fraction and 32 others lie below.
 const HALF_SHIFT: u32 = 55;
 
@@ -34,7 +43,7 @@ pub(super) struct Lot {
 pub(super) struct Sum {
     /// Micros.
     pub(super) spend: f64,
-    pub(super) impressions: u64,
+    pub(super) impressions: f64,
 }
 
 /// What was counted of one viewer in one hour, by [`CapEvent`].
@@ -59,9 +68,13 @@ impl<'a> Replay<'a> {
     }
 
     /// Runs the time at a threshold: what asks for no more is won. Shows each viewer who was reached.
-    pub(super) fn run(&mut self, threshold: u64, mut reached: impl FnMut(&Run, &Lot)) {
+    pub(super) fn run(&mut self, threshold: u64, reached: impl FnMut(&Run, &Lot)) {
+        self.run_first(self.offers.runs.len(), threshold, reached);
+    }
+
+    fn run_first(&mut self, people: usize, threshold: u64, mut reached: impl FnMut(&Run, &Lot)) {
         let mut begin = 0;
-        for run in &self.offers.runs {
+        for run in &self.offers.runs[..people] {
             let steps = &self.offers.steps[begin..run.end as usize];
             begin = run.end as usize;
             let lot = self.one(steps, threshold);
@@ -71,14 +84,15 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn sum(&mut self, threshold: u64) -> Sum {
-        let mut sum = Sum::default();
-        self.run(threshold, |_, lot| {
-            sum.spend += lot.pay;
-            sum.impressions += u64::from(lot.impressions);
+    /// Returns the sum of all, from that of the first so many people. Their order is that of a hash.
+    fn sum(&mut self, people: usize, threshold: u64) -> Sum {
+        let (mut pay, mut impressions) = (0.0, 0);
+        self.run_first(people, threshold, |_, lot| {
+            pay += lot.pay;
+            impressions += u64::from(lot.impressions);
         });
-        sum.spend /= 1_000.0;
-        sum
+        let of_all = self.offers.runs.len() as f64 / people.max(1) as f64;
+        Sum { spend: pay / 1_000.0 * of_all, impressions: impressions as f64 * of_all }
     }
 
     fn one(&mut self, steps: &[Step], threshold: u64) -> Lot {
@@ -151,17 +165,38 @@ impl<'a> Replay<'a> {
     ///
     /// `allows` tells by how much a spend is inside, in parts of what is allowed; below 0: outside.
     pub(super) fn threshold(&mut self, ceiling: u64, allows: impl Fn(Sum) -> f64) -> u64 {
-        if allows(self.sum(ceiling)) >= 0.0 {
+        let all = self.offers.runs.len();
+        if allows(self.sum(all, ceiling)) >= 0.0 {
             return ceiling;
         }
         let keys = self.offers.steps.iter().map(|step| step.key);
-        let (mut inside, mut outside) = (keys.min().unwrap_or_default().saturating_sub(1), ceiling);
+        let mut ends = (keys.min().unwrap_or_default().saturating_sub(1), ceiling);
+        if all / COARSE >= COARSE_LEAST {
+            // Where a few people end it is near to where all do.
+            let guess = self.search(all / COARSE, ends, &allows);
+            for near in [guess.saturating_sub(AROUND), guess.saturating_add(AROUND)] {
+                if ends.0 < near && near < ends.1 {
+                    let is_inside = allows(self.sum(all, near)) >= 0.0;
+                    ends = if is_inside { (near, ends.1) } else { (ends.0, near) };
+                }
+            }
+        }
+        self.search(all, ends, &allows)
+    }
+
+    /// Halves the room between a threshold that is allowed and one that isn't.
+    fn search(
+        &mut self,
+        people: usize,
+        (mut inside, mut outside): (u64, u64),
+        allows: &impl Fn(Sum) -> f64,
+    ) -> u64 {
         for _ in 0..SEARCH_STEPS_MAX {
             let middle = inside + (outside - inside) / 2;
             if middle == inside {
                 break;
             }
-            let left = allows(self.sum(middle));
+            let left = allows(self.sum(people, middle));
             if left < 0.0 {
                 outside = middle;
             } else {

@@ -118,9 +118,9 @@ impl Tally {
         // Divided out at the end, by `POISSON_MEAN`.
     }
 
-    /// Returns the day's forecast. `budget`: micros a day, if that is what ended it.
-    pub(super) fn forecast(&self, plan: &Plan, scale: Scale, budget: Option<f64>) -> Forecast {
-        let day = Day { plan, scale, budget };
+    /// Returns the day's forecast. `end`: the budget, if that is what ended it.
+    pub(super) fn forecast(&self, plan: &Plan, scale: Scale, end: Option<End>) -> Forecast {
+        let day = Day { plan, scale, end };
         let expected = day.of(self.all, [0.0; 4]);
         let replicates: Vec<Outcome> = self
             .replicates
@@ -156,11 +156,20 @@ impl Tally {
     }
 }
 
+/// The budget that ends a day.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// Micros a day of the account's currency.
+    pub(super) budget: f64,
+    /// What the dearest impressions cost that it buys, in the same.
+    pub(super) dearest: f64,
+}
+
 /// One day of everyone.
 struct Day<'a> {
     plan: &'a Plan,
     scale: Scale,
-    budget: Option<f64>,
+    end: Option<End>,
 }
 
 #[derive(Clone, Copy)]
@@ -193,18 +202,21 @@ impl Day<'_> {
         // Of a part of a day: between all coming again and nobody.
         let mut reach = sums.reach * divisor / days.max(1.0) / days.min(1.0).sqrt();
         reach = reach.min(impressions);
-        if let Some(budget) = self.budget.filter(|_| spend > 0.0) {
-            // Pacing spends it in any case. A viewer who sees less of it is reached less often first.
-            let times = budget / spend;
-            let once = if impressions > 0.0 { reach / impressions } else { 1.0 };
-            (spend, impressions, reach) = (budget, impressions * times, reach * times.powf(once));
+        if let Some(End { budget, dearest }) = self.end.filter(|_| spend > 0.0) {
+            // Pacing spends it in any case: where a day brings less, more is bought at the highest price. A
+            // viewer who sees less of it is reached less often first.
+            let price = (dearest * billed).max(spend / impressions);
+            let bought = (impressions + (budget - spend) / price).max(0.0);
+            let once = reach / impressions;
+            reach = (reach * (bought / impressions).powf(once)).min(bought);
+            (spend, impressions) = (budget, bought);
         }
         let noisy = |count: f64, luck: f64| (count + luck * count.sqrt()).max(0.0);
         let [tap, chat] = odds.shares();
         let taps = impressions * tap * tap_off;
         let chats = taps * chat * chat_off;
         let (seen_taps, seen_chats) = (noisy(taps, tap_luck), noisy(chats, chat_luck));
-        if self.budget.is_none() {
+        if self.end.is_none() {
             spend *= match self.plan.aim.billing {
                 BillingEvent::Conversations if chats > 0.0 => seen_chats / chats,
                 BillingEvent::LinkClicks if taps > 0.0 => seen_taps / taps,
