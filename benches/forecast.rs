@@ -4,7 +4,7 @@
 //! A generated day: people who come seldom or often, trays with one or two rivals. Truth is the same draft
 //! on the whole log; samples are one in eight of its people. The baselines take one in eight of its
 //! requests and scale up what they reach, and the size of the audience times the share of its requests that
-//! is bought. Whether forecasts come true in the real auction is asked by `tests/sim`. Without `--bench` a
+//! is bought. Times are CPU time of one thread. Whether forecasts come true in the real auction is asked by `tests/sim`. Without `--bench` a
 //! tiny input runs.
 #![allow(
     clippy::disallowed_methods,
@@ -12,9 +12,8 @@
     reason = "a bench measures time and prints"
 )]
 
-use std::time::Instant;
-
 use cap::Cap as Capped;
+use cpu_time::ThreadTime;
 use mimalloc::MiMalloc;
 use munadi::decide::auction::Aim;
 use munadi::decide::board::Rates;
@@ -44,7 +43,7 @@ fn main() {
     let (requests, draws, rounds) = if full { (999_000, 24, 9) } else { (3_000, 2, 1) };
     let day = Day::new(requests);
     let before = ALLOCATOR.allocated();
-    let start = Instant::now();
+    let start = ThreadTime::now();
     let log = day.log(|_, _| true, 0, 1);
     let note_ns = start.elapsed().as_nanos() as f64 / log.visits() as f64;
     let log_mb = (ALLOCATOR.allocated() - before) as f64 / 1e6;
@@ -97,7 +96,7 @@ fn forecast(
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> f64 {
-    let start = Instant::now();
+    let start = ThreadTime::now();
     std::hint::black_box(work());
     start.elapsed().as_secs_f64() * 1e3
 }
@@ -140,6 +139,7 @@ fn errors(
         by_request.push(off((told.reach.expected * u64::from(DIVISOR)) as f64));
         // All of the audience, each reached as often as the budget buys requests.
         let forecaster = Forecaster::new(plan, &sample);
+        // Each request once, however many places its tray has.
         let (people, requests) = forecaster.offers();
         let bought = told.impressions.expected as f64 / (requests as f64);
         by_audience.push(off(people as f64 * f64::from(DIVISOR) * bought.min(1.0)));

@@ -1,5 +1,5 @@
 //! Watching serving from beside it: sampled requests are walked whole, for the reasons of ads that never
-//! reach an auction, and sampled viewers are remembered, for the size of audiences.
+//! reach an auction, and sampled viewers are remembered, for the size of audiences and for forecasts.
 //!
 //! Serving pays a hash and a compare for most requests. What is taken goes through a bounded queue to one
 //! thread that walks for at most a fiftieth of its time; what it does not walk is made up for by the weight

@@ -26,7 +26,7 @@ pub use tally::{FREQUENCIES, Forecast, REPLICATES, Span};
 
 use crate::decide::auction::Aim;
 use crate::decide::board::Rates;
-use crate::decide::forecast::offers::{OPENED, Offers, SEEN, TAPPED, amount_of, key_of};
+use crate::decide::forecast::offers::{FIRST, OPENED, Offers, SEEN, TAPPED, amount_of, key_of};
 use crate::decide::forecast::replay::Replay;
 use crate::decide::forecast::tally::{End, Scale, Tally};
 use crate::decide::onlooker::Cap;
@@ -130,9 +130,10 @@ impl<'a> Forecaster<'a> {
         Self { plan, offers: Offers::of(plan, sample), scale }
     }
 
-    /// Returns how many logged viewers and rungs of requests the draft is meant for.
+    /// Returns how many logged viewers and requests the draft is meant for.
     pub fn offers(&self) -> (usize, usize) {
-        (self.offers.runs.len(), self.offers.steps.len())
+        let firsts = self.offers.steps.iter().filter(|step| step.mark & FIRST != 0);
+        (self.offers.runs.len(), firsts.count())
     }
 
     /// Returns one forecast for each pair of bid and daily budget, by bid, then by budget. `None`: a bid as
