@@ -51,6 +51,16 @@ fn day_in(zone: &str, now: Moment) -> Option<Day> {
     })
 }
 
+/// Returns the hour of the week on a zone's clocks: 0 is Monday from 00:00 to 00:59, 167 the last of Sunday.
+/// An unknown zone is UTC.
+pub fn hour_of_week_in(zone: &str, now: Moment) -> u8 {
+    let local = TimeZone::get(zone).ok().zip(Timestamp::from_millisecond(now.0).ok());
+    local.map_or(now.hour_of_week(0), |(zone, now)| {
+        let there = now.to_zoned_datetime(zone);
+        there.weekday().to_monday_zero_offset() as u8 * 24 + there.hour() as u8
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +95,20 @@ mod tests {
         };
         assert_eq!(length("2026-03-08T12:00:00Z"), 23);
         assert_eq!(length("2026-11-01T12:00:00Z"), 25);
+    }
+
+    #[test]
+    fn the_week_is_that_of_the_zones_clocks() {
+        let hour = |text| hour_of_week_in("America/New_York", at(text));
+        assert_eq!(hour("2026-11-23T05:00:00Z"), 0, "a Monday");
+        assert_eq!(hour("2026-11-23T04:59:59Z"), 167);
+        // Clocks go from 01:59 to 03:00 in spring and show 01:00 twice in autumn.
+        let sunday = 6 * 24;
+        assert_eq!(hour("2026-03-08T06:59:59Z"), sunday + 1);
+        assert_eq!(hour("2026-03-08T07:00:00Z"), sunday + 3);
+        assert_eq!(hour("2026-11-01T05:30:00Z"), sunday + 1);
+        assert_eq!(hour("2026-11-01T06:30:00Z"), sunday + 1);
+        assert_eq!(hour_of_week_in("Asia/Kolkata", at("2026-11-22T18:30:00Z")), 0);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::tokens::prefill_code;
 use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
-use crate::types::proto::v1::{BillingEvent, EffectiveStatus, EventKind};
+use crate::types::proto::v1::{BidStrategy, BillingEvent, EffectiveStatus, EventKind};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Change, Conversion, Incoming, Mutation, Origin, Resource, Verdict};
 use crate::types::time::Moment;
@@ -93,6 +93,9 @@ impl Writer {
         if !written.facts.is_empty() {
             self.journal(Shard::CATALOG, written.facts, now);
             self.regrant(mutation, &written.answer, now);
+            if let Resource::AdSet(row) = &written.answer {
+                self.schedules.note(&self.live, row);
+            }
             self.show(&written.answer);
         }
         self.answer(reply, Ok(written.answer));
@@ -105,9 +108,11 @@ impl Writer {
             let serves = |ad: u64| catalog.ad_status(ad) == EffectiveStatus::Active;
             let below = touched(&catalog, written);
             match written {
-                // Of these a row says nothing but that it is there.
+                // Of these a row says nothing but that it is there, and what a budget gives for a bid.
                 Resource::Account(_) | Resource::Campaign(_) => {
-                    below.filter(|ad| self.indexer.is_live(*ad) != serves(*ad)).collect()
+                    let changed = |ad: &u64| self.indexer.is_live(*ad) != serves(*ad);
+                    let by_budget = |ad: &u64| serves(*ad) && bids_by_budget(&catalog, *ad);
+                    below.filter(|ad| changed(ad) || by_budget(ad)).collect()
                 }
                 Resource::Endpoint(_) => Vec::new(),
                 Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => below.collect(),
@@ -157,6 +162,12 @@ impl Writer {
         // Its memory serves the next round.
         self.ungranted = lines;
     }
+}
+
+/// Tells whether the ceiling of an ad's bids is what its campaign's budget gives.
+fn bids_by_budget(catalog: &Catalog, ad: u64) -> bool {
+    let ad_set = catalog.family(ad).and_then(|family| catalog.ad_sets.get(family.ad_set));
+    ad_set.is_some_and(|row| row.bid_strategy() == BidStrategy::LowestCostWithoutCap)
 }
 
 /// Judges one event on a served ad.

@@ -21,6 +21,7 @@ use crate::journal::{
 use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
+use crate::node::schedules::Schedules;
 use crate::state::Stamp;
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
@@ -93,6 +94,7 @@ pub struct Writer {
     /// When other exchange rates come into force than those last shown; `None`: at no time.
     exchange_due: Option<Moment>,
     indexer: Indexer,
+    schedules: Schedules,
     dice: SeededDice,
     stopped: bool,
 }
@@ -117,6 +119,7 @@ impl Writer {
         }
         let durable = log.last_batch();
         let indexer = Indexer::of(&live);
+        let schedules = Schedules::of(&live.catalog());
         let exchange_due = live.exchange.load().until();
         let mut writer = Self {
             live,
@@ -135,6 +138,7 @@ impl Writer {
             minute: 0,
             exchange_due,
             indexer,
+            schedules,
             dice,
             stopped: false,
         };
@@ -153,6 +157,7 @@ impl Writer {
         for work in work {
             self.take(work, now);
         }
+        self.schedules.look(&self.live, now);
         self.grant_written(now);
         self.cut();
         let outgrown = self.live.take_outgrown();
