@@ -37,9 +37,8 @@ fn day() -> (Stage, Shop) {
             stage.see(&shown);
         }
         stage.wait(24 * HOUR_MS / VIEWERS as i64);
-        if viewer.is_multiple_of(50) {
-            stage.settle();
-        }
+        // Midnight grants the next day's budget.
+        stage.settle();
     }
     stage.wait(10 * MINUTE_MS);
     stage.settle();

@@ -86,8 +86,8 @@ pub fn ladder(shape: &Shape, rivals: &[Rival], entrant: Entrant, rungs: &mut Vec
     rungs.clear();
     let own = |rival: &&Rival| entrant.own != 0 && rival.ad_set == entrant.own;
     if let Some(own) = rivals.iter().find(own) {
-        // It stood there: what it paid is what would have kept it out.
-        return rungs.push(Rung { bar: own.pay.max(below(shape.floor)), pay: own.pay });
+        // It stood there at what it paid, so at just that it stands.
+        return rungs.push(Rung { bar: below(own.pay), pay: own.pay });
     }
     let mate = rivals.iter().find(|rival| entrant.group != 0 && rival.group == entrant.group);
     if shape.is_flat() {
@@ -245,12 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn an_ad_that_stood_there_would_be_kept_out_by_what_it_paid() {
+    fn an_ad_that_stood_there_stands_for_what_it_paid() {
         let shape = Shape::of(&Policy::USUAL, [2].into_iter()).unwrap();
         let own = Rival { total: 90.0, pay: 40.0, group: 5, ad_set: 8 };
         let mut rungs = Vec::new();
         ladder(&shape, &[own], Entrant { group: 5, own: 8 }, &mut rungs);
-        assert_eq!(rungs, [Rung { bar: 40.0, pay: 40.0 }]);
+        assert_eq!(rungs, [Rung { bar: 40.0_f32.next_down(), pay: 40.0 }]);
         ladder(&shape, &[own], Entrant { group: 5, own: 0 }, &mut rungs);
         assert_eq!(rungs, [Rung { bar: 90.0, pay: 90.0 }]);
         assert_eq!(Shape::of(&Policy::USUAL, [].into_iter()), None);
