@@ -105,11 +105,11 @@ fn run(seed: u64, people: u64, divisor: u32, least_reach: u64) -> Vec<Case> {
         let plan = plan_of(&draft, category);
         let forecasters: Vec<_> = samples.iter().map(|it| Forecaster::new(&plan, it)).collect();
         let all = forecasters[0].curve(&[bid], &[None]).remove(0);
+        let part = luck.between(15, 85);
         if all.reach.expected < least_reach {
             continue;
         }
         // Every second one has a budget for a part of what it could buy.
-        let part = luck.between(15, 85) as i64;
         let budget = (number % 2 == 1).then_some(all.spend.expected as i64 * part / 100);
         let budget = budget.filter(|budget| *budget > 0);
         let forecasts: Vec<_> =
