@@ -164,6 +164,7 @@ fn plan() -> Plan {
         strategy: BidStrategy::LowestCostWithBidCap,
         odds: Odds { rates: Rates::NEW, taps: 4.0, chats: 8.0 },
         seen: 0.9,
+        off: 0.02,
     }
 }
 

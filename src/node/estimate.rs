@@ -171,6 +171,7 @@ impl Live {
                 chats: PRIOR[1] + chats,
             },
             seen: self.watch.forecasts.seen(),
+            off: self.watch.forecasts.off(),
         }
     }
 }

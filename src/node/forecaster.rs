@@ -34,6 +34,13 @@ pub const COMPARED_MAX: usize = 100;
 /// The least impressions of an ad set that is compared: fewer are chance.
 pub const COMPARED_LEAST: u64 = 100;
 
+/// How far forecasts are taken to be off until [`OFF_LEAST`] ad sets were compared: as in the generated
+/// market of `tests/sim/forecast.rs`.
+const OFF_USUAL: f64 = 0.02;
+
+/// See [`OFF_USUAL`].
+const OFF_LEAST: u32 = 5;
+
 /// Hours that are compared, at most.
 const COMPARED_HOURS: i64 = 24;
 
@@ -137,6 +144,12 @@ impl Forecasts {
 
     pub(in crate::node) fn compared(&self) -> Compared {
         *locked(&self.compared)
+    }
+
+    /// Returns how far forecasts were off lately, a share: what was measured, once it was of enough ad sets.
+    pub(in crate::node) fn off(&self) -> f64 {
+        let Compared { error_ppm, count, .. } = self.compared();
+        if count < OFF_LEAST { OFF_USUAL } else { f64::from(error_ppm) / MILLION }
     }
 
     /// Returns which share of ads that are handed out is seen; 1 until something is known.

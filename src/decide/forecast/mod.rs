@@ -81,6 +81,8 @@ pub struct Plan {
     pub odds: Odds,
     /// Which share of ads that are handed out is seen, 0 to 1.
     pub seen: f64,
+    /// How far forecasts were off lately, beside what the sample explains: the middle of the errors, a share.
+    pub off: f64,
 }
 
 impl Plan {
@@ -210,6 +212,7 @@ mod tests {
             strategy: BidStrategy::LowestCostWithBidCap,
             odds: Odds { rates: Rates::NEW, taps: 4.0, chats: 8.0 },
             seen: 1.0,
+            off: 0.0,
         }
     }
 

@@ -19,6 +19,12 @@ const ENDS: (usize, usize) = (REPLICATES / 10, REPLICATES - 1 - REPLICATES / 10)
 /// draws of 256 lie below.
 const POISSON: [u16; 5] = [94, 188, 235, 251, 255];
 
+/// Standard normal numbers of a replicate.
+const LUCK: usize = 5;
+
+/// The standard deviation of a normal number whose middle absolute size is 1.
+const MIDDLE_TO_DEVIATION: f64 = 1.4826;
+
 /// The mean of that table, which is a little above 1.
 const POISSON_MEAN: f64 = 257.0 / 256.0;
 
@@ -121,7 +127,7 @@ impl Tally {
     /// Returns the day's forecast. `end`: the budget, if that is what ended it.
     pub(super) fn forecast(&self, plan: &Plan, scale: Scale, end: Option<End>) -> Forecast {
         let day = Day { plan, scale, end };
-        let expected = day.of(self.all, [0.0; 4]);
+        let expected = day.of(self.all, [0.0; LUCK]);
         let replicates: Vec<Outcome> = self
             .replicates
             .iter()
@@ -133,7 +139,9 @@ impl Tally {
                 day.of(Sums { spend, impressions, reach }, luck(number as u64))
             })
             .collect();
-        let span = |of: fn(&Outcome) -> f64| span(of(&expected), replicates.iter().map(of));
+        // The next day is another draw of everybody's requests, as much as the sample was one.
+        let wide = (1.0 + 1.0 / scale.divisor).sqrt();
+        let span = |of: fn(&Outcome) -> f64| span(of(&expected), wide, replicates.iter().map(of));
         let mut reach = span(|day| day.reach);
         if scale.days < 1.0 {
             // Some of those who come later came before: at the most nobody did, at the least all.
@@ -183,11 +191,11 @@ struct Outcome {
 
 impl Day<'_> {
     /// Scales a sample, or a replicate of it. `luck` are standard normal numbers, 0 for what is expected:
-    /// how far the rates of taps and of conversations are off what is known of them, and how far what comes
-    /// of them is off the rates.
-    fn of(&self, sums: Sums, luck: [f64; 4]) -> Outcome {
+    /// how far the rates of taps and of conversations are off what is known of them, how far what comes of
+    /// them is off the rates, and how far forecasts are off in themselves.
+    fn of(&self, sums: Sums, luck: [f64; LUCK]) -> Outcome {
         let Scale { divisor, days } = self.scale;
-        let [tap_off, chat_off, tap_luck, chat_luck] = luck;
+        let [tap_off, chat_off, tap_luck, chat_luck, model_off] = luck;
         let odds = &self.plan.odds;
         let off = |known: f64, luck: f64| (luck / known.max(1.0).sqrt()).exp();
         let (tap_off, chat_off) = (off(odds.taps, tap_off), off(odds.chats, chat_off));
@@ -210,6 +218,15 @@ impl Day<'_> {
             let once = reach / impressions;
             reach = (reach * (bought / impressions).powf(once)).min(bought);
             (spend, impressions) = (budget, bought);
+        }
+        // What rivals answer, and what else a replay leaves out.
+        let model = (model_off * self.plan.off * MIDDLE_TO_DEVIATION).exp();
+        if impressions > 0.0 {
+            let once = reach / impressions;
+            (impressions, reach) = (impressions * model, reach * model.powf(once));
+        }
+        if self.end.is_none() {
+            spend *= model;
         }
         let noisy = |count: f64, luck: f64| (count + luck * count.sqrt()).max(0.0);
         let [tap, chat] = odds.shares();
@@ -235,8 +252,8 @@ impl Day<'_> {
     }
 }
 
-/// Returns four standard normal numbers of a replicate, nearly: sums of uniform ones.
-fn luck(number: u64) -> [f64; 4] {
+/// Returns the standard normal numbers of a replicate, nearly: sums of uniform ones.
+fn luck(number: u64) -> [f64; LUCK] {
     std::array::from_fn(|which| {
         let roll = mix(number << 8 | which as u64 | 1 << 40).to_le_bytes();
         let sum: f64 = roll.chunks(2).map(|it| f64::from(u16::from_le_bytes([it[0], it[1]]))).sum();
@@ -245,13 +262,13 @@ fn luck(number: u64) -> [f64; 4] {
     })
 }
 
-fn span(expected: f64, replicates: impl Iterator<Item = f64>) -> Span {
+fn span(expected: f64, wide: f64, replicates: impl Iterator<Item = f64>) -> Span {
     let mut all: Vec<f64> = replicates.collect();
     all.sort_by(f64::total_cmp);
     let round = |figure: f64| figure.round().max(0.0) as u64;
     Span {
-        low: round(all[ENDS.0].min(expected)),
+        low: round(expected - (expected - all[ENDS.0]).max(0.0) * wide),
         expected: round(expected),
-        high: round(all[ENDS.1].max(expected)),
+        high: round(expected + (all[ENDS.1] - expected).max(0.0) * wide),
     }
 }
