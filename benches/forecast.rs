@@ -131,8 +131,9 @@ fn errors(
         let sample = day.log(|_, _| true, draw, DIVISOR).sample(until);
         let told = forecast(plan, &sample, bids, &[budget]).remove(0);
         by_viewer.push(off(told.reach.expected as f64).abs());
-        let kept =
-            |viewer: u64, number: u64| mix(viewer ^ mix(number ^ draw)) % u64::from(DIVISOR) == 0;
+        let kept = |viewer: u64, number: u64| {
+            mix(viewer ^ mix(number ^ draw)).is_multiple_of(DIVISOR.into())
+        };
         let few = day.log(kept, 0, 1).sample(until);
         let part = budget.map(|budget| budget / i64::from(DIVISOR));
         let told = forecast(plan, &few, bids, &[part]).remove(0);
@@ -181,7 +182,8 @@ impl Day {
             viewer += 1;
             let roll = mix(viewer);
             // Most come a few times, one of ten some twenty times.
-            let often = if roll % 10 == 0 { 10 + (roll >> 8) % 25 } else { 1 + (roll >> 8) % 7 };
+            let often =
+                if roll.is_multiple_of(10) { 10 + (roll >> 8) % 25 } else { 1 + (roll >> 8) % 7 };
             for visit in 0..often {
                 let at = BEGIN.0 + (mix(roll ^ visit) % DAY_MS as u64) as i64;
                 requests.push((at, viewer));
@@ -212,7 +214,7 @@ impl Day {
 
     fn noticed(&self, shapes: &[Shape; 3], at: i64, viewer: u64, salt: u64) -> Noticed {
         let (person, roll) = (mix(viewer), mix(viewer ^ mix(at as u64)));
-        let country = if person % 3 == 0 { *b"IN" } else { *b"MX" };
+        let country = if person.is_multiple_of(3) { *b"IN" } else { *b"MX" };
         let rival = |shift: u32| Rival {
             total: (2_000_000 + (roll >> shift & 0xFFFF) * 1_200) as f32,
             pay: 2_000_000.0,

@@ -20,7 +20,8 @@ use crate::types::time::{DAY_MS, HOUR_MS, Moment};
 /// Requests that are kept: 12 bytes each, and 16 for each ad in their trays.
 pub const VISITS_MAX: usize = 1_000_000;
 
-/// Viewers that are kept, some 400 bytes each: with [`VISITS_MAX`] the log stays under 150 MB.
+/// Viewers that are kept, some 600 bytes each: with [`VISITS_MAX`] the log stays under 220 MB (measured:
+/// 176 MB for a million requests of 173,000 viewers).
 pub const PEOPLE_MAX: usize = 200_000;
 
 /// Days that are kept where there is room.
