@@ -76,7 +76,7 @@ impl Quarter {
         for number in 1..=RIVALS {
             let ad_set = rival(&mut luck, number);
             let multiplier = MULTIPLIER_ONE / 1_000 * luck.between(300, 1_000) as u32;
-            quarter.put(number, *luck.pick(&["", "food", "travel"]), ad_set, multiplier);
+            quarter.put(number, luck.pick(&["", "food", "travel"]), ad_set, multiplier);
         }
         quarter
     }
