@@ -16,11 +16,11 @@ use cap::Cap as Capped;
 use cpu_time::ThreadTime;
 use mimalloc::MiMalloc;
 use munadi::decide::auction::Aim;
-use munadi::decide::board::Rates;
 use munadi::decide::forecast::{
     Entrant, Forecast, Forecaster, Log, Noticed, Odds, Plan, Rival, Sample, Shape,
 };
 use munadi::decide::onlooker::Cap;
+use munadi::decide::rates::Rates;
 use munadi::decide::target::Target;
 use munadi::types::hash::mix;
 use munadi::types::proto::v1::{BidStrategy, BillingEvent, Targeting};

@@ -1,10 +1,10 @@
 //! What a draft would deliver: `EstimateDelivery`. Promises nothing, and reads no viewer's own record.
 
 use crate::decide::auction::Aim;
-use crate::decide::board::Rates;
 use crate::decide::forecast::{Entrant, Forecast, Forecaster, Odds, Plan, Span, fold_group};
 use crate::decide::mutate::listed::listed;
 use crate::decide::onlooker::Cap;
+use crate::decide::rates::Rates;
 use crate::decide::target::Target;
 use crate::node::forecaster::{MILLION, Question, Wanted};
 use crate::node::front::{Front, sees};
@@ -132,6 +132,10 @@ impl Live {
         Some(self.plan(ad_set, (entrant, has_category), family.account, &ads, now))
     }
 
+    fn rates_of(&self, ads: &[u64]) -> Rates {
+        middle(ads.iter().map(|ad| self.board.ad(*ad).rates).collect())
+    }
+
     fn plan(
         &self,
         ad_set: &AdSet,
@@ -147,13 +151,14 @@ impl Live {
             (offset_minutes(zone, now), currency.unwrap_or_default())
         };
         let settled = self.index.load().exchange().settle(currency, SETTLED) as f64;
-        let mut totals = [0; 3];
+        let (mut taps, mut chats) = (PRIOR[0], PRIOR[1]);
         for ad in ads {
             if let Some(tally) = self.tallies_at(chunk_of(*ad)).ads.get(ad) {
-                totals.iter_mut().zip(tally.totals).for_each(|(sum, more)| *sum += more);
+                let [_, more_taps, more_chats] = tally.totals.funnel();
+                taps += more_taps as f64;
+                chats += more_chats as f64;
             }
         }
-        let [_, taps, chats] = totals.map(|count| count as f64);
         Plan {
             targets: Target::of(ad_set),
             entrant,
@@ -165,15 +170,17 @@ impl Live {
             // Without a rate its ads are worth nothing: next to it.
             settled: (settled / SETTLED as f64).max(f64::MIN_POSITIVE),
             strategy: strategy(ad_set),
-            odds: Odds {
-                rates: Rates::learned(totals),
-                taps: PRIOR[0] + taps,
-                chats: PRIOR[1] + chats,
-            },
+            odds: Odds { rates: self.rates_of(ads), taps, chats },
             seen: self.watch.forecasts.seen(),
             off: self.watch.forecasts.off(),
         }
     }
+}
+
+/// Returns the middle of some ads' rates; without any those of an ad of which nothing is known.
+fn middle(mut rates: Vec<Rates>) -> Rates {
+    rates.sort_unstable_by_key(|rates| u32::from(rates.tap) * u32::from(rates.chat));
+    rates.get(rates.len() / 2).copied().unwrap_or(Rates::NEW)
 }
 
 fn strategy(ad_set: &AdSet) -> BidStrategy {

@@ -5,10 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 
 use arc_swap::ArcSwap;
 
-use crate::decide::board::{Board, Rates, hide_rate};
+use crate::decide::board::Board;
 use crate::decide::index::Index;
 use crate::decide::onlooker::Promise;
 use crate::decide::purse::{LineId, Terms};
+use crate::decide::rates::Predictor;
 use crate::node::checkpoint::Progress;
 use crate::node::counts::Counts;
 use crate::node::walker::Watch;
@@ -17,9 +18,10 @@ use crate::state::catalog::Catalog;
 use crate::state::credit::ShardPart;
 use crate::state::exchange::Table;
 use crate::state::feeds::Feeds;
+use crate::state::ledger::Seal;
 use crate::state::purses::{Line, PurseChunk};
 use crate::state::rules::Blocks;
-use crate::state::tallies::{AdTally, TallyChunk};
+use crate::state::tallies::TallyChunk;
 use crate::state::{BUCKETS, CHUNKS_MAX, Map, Stamp, bucket_of, chunk_of, route};
 use crate::tokens::Sealer;
 use crate::types::ids::{IdKind, SHARDS};
@@ -78,6 +80,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) exchange: ArcSwap<Table>,
     /// Ads whose rates have outgrown the bounds of their rows.
     pub(in crate::node) outgrown: Mutex<Vec<u64>>,
+    /// What action rates are learned with; none before recovery has come to its end.
+    pub(in crate::node) predictor: Mutex<Option<Predictor>>,
     /// What serving reads of the money.
     pub(in crate::node) board: Board,
     /// What serving counts between two minutes.
@@ -114,6 +118,7 @@ impl Live {
             blocks: ArcSwap::default(),
             exchange: ArcSwap::default(),
             outgrown: Mutex::default(),
+            predictor: Mutex::default(),
             board: Board::default(),
             counts,
             sealer: ArcSwap::from_pointee(sealer),
@@ -142,6 +147,13 @@ impl Live {
 
     pub(in crate::node) fn purses_at(&self, chunk: usize) -> MutexGuard<'_, PurseChunk> {
         locked(&self.purses[chunk])
+    }
+
+    /// Returns the seal of all transfers: once a minute, thousands of locks that nobody holds.
+    pub(in crate::node) fn seal_of_ledgers(&self) -> Seal {
+        let mut all = Seal::default();
+        (0..CHUNKS_MAX).for_each(|chunk| all.add(self.purses_at(chunk).seal));
+        all
     }
 
     pub(in crate::node) fn tallies_at(&self, chunk: usize) -> MutexGuard<'_, TallyChunk> {
@@ -225,22 +237,6 @@ impl Live {
         }
     }
 
-    fn show_rates(&self, tallies: &TallyChunk, fact: &Kind) {
-        let showing = match fact {
-            Kind::ImpressionSeen(fact) => &fact.showing,
-            Kind::Tapped(fact) => &fact.showing,
-            Kind::ClickMatched(fact) => &fact.showing,
-            Kind::FeedbackGiven(fact) => &fact.showing,
-            _ => return,
-        };
-        let ad = showing.as_ref().map_or(0, |showing| showing.ad);
-        if let Some(tally) = tallies.ads.get(&ad)
-            && self.board.set_rates(ad, Rates::learned(tally.totals), hides(tally))
-        {
-            locked(&self.outgrown).push(ad);
-        }
-    }
-
     /// Stores on the board everything that the state says, after recovery up to the journal's latest time.
     pub(in crate::node) fn show_all(&self, latest: Moment) {
         for (line, terms, _) in lines(&self.catalog()) {
@@ -250,11 +246,7 @@ impl Live {
                 self.board_line(line).set(i64::MAX, i64::MAX);
             }
         }
-        for chunk in 0..CHUNKS_MAX {
-            for (ad, tally) in &self.tallies_at(chunk).ads {
-                self.board.set_rates(*ad, Rates::learned(tally.totals), hides(tally));
-            }
-        }
+        self.learn_rates();
         self.show_rules(latest);
         self.rebuild_index();
     }
@@ -269,12 +261,8 @@ impl Live {
     }
 }
 
-/// Returns how often an ad is hidden or reported.
-fn hides(tally: &AdTally) -> u16 {
-    hide_rate(tally.hides, tally.totals[0])
-}
-
-/// Returns every budget line of the catalog with its terms and its account's time zone.
+/// Returns every budget line of the catalog with its terms and its account's time zone. What a prepaid
+/// account has is not looked at: its terms say only that it is limited.
 pub(in crate::node) fn lines(catalog: &Catalog) -> Vec<(LineId, Terms, String)> {
     let line = |kind, id, account, terms| {
         let zone = catalog.zone_of(account)?.to_owned();
@@ -283,7 +271,7 @@ pub(in crate::node) fn lines(catalog: &Catalog) -> Vec<(LineId, Terms, String)> 
     let accounts = catalog
         .accounts
         .after(0)
-        .filter_map(|row| line(LineKind::Account, row.id, row.id, Terms::of_account(&row)));
+        .filter_map(|row| line(LineKind::Account, row.id, row.id, Terms::of_account(&row, None)));
     let campaigns = catalog.campaigns.after(0).filter_map(|row| {
         line(LineKind::Campaign, row.id, row.account_id, Terms::of_campaign(&row))
     });

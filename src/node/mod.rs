@@ -2,6 +2,7 @@
 
 mod ads;
 mod asked;
+mod billing;
 mod checkpoint;
 pub mod clock;
 mod counts;
@@ -16,6 +17,7 @@ mod indexer;
 mod live;
 mod panel;
 mod queue;
+mod rates;
 mod recover;
 mod running;
 mod schedules;
@@ -25,6 +27,7 @@ mod walker;
 pub mod writer;
 
 pub use asked::ASKED_MAX;
+pub use billing::{CREDITS_PER_STEP, TransfersAsked};
 pub use estimate::daily_budget_of;
 pub use files::Files;
 pub use forecaster::{

@@ -11,11 +11,13 @@ pub mod chats;
 pub mod credit;
 pub mod exchange;
 pub mod feeds;
+pub mod ledger;
 pub mod lists;
 pub mod purses;
 mod route;
 pub mod rules;
 pub mod tallies;
+pub mod totals;
 pub mod viewers;
 mod wire;
 

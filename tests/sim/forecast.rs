@@ -2,11 +2,11 @@
 //! `FORECAST_VIEWERS=400000 cargo test --release --test sim forecast -- --nocapture` is the long form.
 
 use munadi::decide::auction::Aim;
-use munadi::decide::board::Rates;
 use munadi::decide::forecast::{
     Entrant, Forecast, Forecaster, Log, Noticed, Odds, Plan, Sample, fold_group,
 };
 use munadi::decide::onlooker::Cap;
+use munadi::decide::rates::Rates;
 use munadi::decide::target::Target;
 use munadi::types::hash::{category_number, mix};
 use munadi::types::proto::v1::{AdSet, BidStrategy};

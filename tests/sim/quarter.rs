@@ -76,7 +76,8 @@ impl Quarter {
         for number in 1..=RIVALS {
             let ad_set = rival(&mut luck, number);
             let multiplier = MULTIPLIER_ONE / 1_000 * luck.between(300, 1_000) as u32;
-            quarter.put(number, luck.pick(&["", "food", "travel"]), ad_set, multiplier);
+            let category = *luck.pick(&["", "food", "travel"]);
+            quarter.put(number, category, ad_set, multiplier);
         }
         quarter
     }

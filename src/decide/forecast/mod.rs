@@ -25,11 +25,11 @@ pub use log::{
 pub use tally::{FREQUENCIES, Forecast, REPLICATES, Span};
 
 use crate::decide::auction::Aim;
-use crate::decide::board::Rates;
 use crate::decide::forecast::offers::{FIRST, OPENED, Offers, SEEN, TAPPED, amount_of, key_of};
 use crate::decide::forecast::replay::Replay;
 use crate::decide::forecast::tally::{End, Scale, Tally};
 use crate::decide::onlooker::Cap;
+use crate::decide::rates::Rates;
 use crate::decide::target::Target;
 use crate::types::proto::v1::{BidStrategy, OptimizationGoal};
 use crate::types::time::Moment;
