@@ -9,6 +9,7 @@ pub mod credits;
 pub mod deliver;
 pub mod exchange;
 pub mod explain;
+pub mod forecast;
 pub mod fund;
 pub mod groups;
 pub mod index;

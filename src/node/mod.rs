@@ -7,8 +7,10 @@ mod checkpoint;
 pub mod clock;
 mod counts;
 pub mod dice;
+mod estimate;
 mod explain;
 mod files;
+mod forecaster;
 mod front;
 mod helper;
 mod indexer;
@@ -27,7 +29,11 @@ pub mod writer;
 
 pub use asked::ASKED_MAX;
 pub use billing::{CREDITS_PER_STEP, TransfersAsked};
+pub use estimate::daily_budget_of;
 pub use files::Files;
+pub use forecaster::{
+    COMPARED_LEAST, COMPARED_MAX, FORECASTS_MAX, Question, VISITS_PER_MINUTE, Wanted,
+};
 pub use front::{Front, PULL_ROWS_MAX};
 pub use panel::{PANEL_MAX, PANEL_MEMORY_MS};
 pub use queue::QUEUE_MAX;

@@ -17,6 +17,7 @@ mod desk;
 mod doors;
 mod exchange;
 mod explain;
+mod forecast;
 mod goals;
 mod h2;
 mod invalid;
