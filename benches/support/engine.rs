@@ -88,7 +88,7 @@ fn reap(
     let verdicts = runtime.block_on(pending).map_err(text)?;
     each.push(started.elapsed());
     let charged =
-        |verdict: &Verdict| matches!(verdict, Verdict::Recorded { charged } if *charged > 0);
+        |verdict: &Verdict| matches!(verdict, Verdict::Recorded { charged, .. } if *charged > 0);
     if verdicts.iter().all(charged) { Ok(()) } else { Err("an event was not charged".into()) }
 }
 
@@ -98,7 +98,7 @@ fn parse(node: &Node, batch: &[u8]) -> Result<Vec<Incoming>, Box<dyn Error>> {
     let (opener, now_s) = (node.opener(), node.now().seconds());
     let item = |event: &v1::AdEvent| {
         let token = opener.open_view(&event.view_token, now_s)?;
-        Ok(Incoming::Ad { token, kind: event.kind(), at: None })
+        Ok(Incoming::Ad { token, kind: event.kind(), at: None, suspect: None, network: 0 })
     };
     request.events.iter().map(item).collect()
 }

@@ -176,6 +176,7 @@ pub fn declined(fact: &Converted, reason: DeclineReason) -> OutcomeDeclined {
         event_id: fact.event_id.clone(),
         name: fact.name.clone(),
         value: fact.value.clone(),
+        ..OutcomeDeclined::default()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::decide::chats::declined;
 use crate::decide::purse::charge;
-use crate::decide::record::showing_of;
+use crate::decide::record::{number, showing_of};
 use crate::state::bucket::Outgoing;
 use crate::state::catalog::Catalog;
 use crate::state::chats::Chat;
@@ -18,7 +18,7 @@ use crate::types::proto::journal::v1::{
     ClickMatched, ConversationOpened, ConversationTouch, ConversionCredited, Converted,
     OutboxSettled, OutcomeDeclined, Proof, Showing,
 };
-use crate::types::proto::v1::{CapEvent, DeclineReason, Outcome};
+use crate::types::proto::v1::{CapEvent, DeclineReason, InvalidReason, Outcome};
 use crate::types::time::{DAY_MS, Moment};
 
 /// A tap earns what happens within this span: the `7d_click` window, the field's default (FACTS,
@@ -94,7 +94,7 @@ pub fn deliver(
             Ok(Some(matched)) => Step::Credit(Kind::ClickMatched(matched)),
             Ok(None) => Step::Settle(vec![settled_opening(fact, outgoing, click, there, chat)]),
             Err(reason) => Step::Settle(vec![
-                Kind::OutcomeDeclined(Box::new(declined_opening(fact, reason))),
+                Kind::OutcomeDeclined(Box::new(declined_opening(fact, reason, click, there))),
                 Kind::OutboxSettled(unsettled(fact.outcome, fact.conversation)),
             ]),
         },
@@ -120,6 +120,7 @@ fn match_opening(
 ) -> Result<Option<ClickMatched>, DeclineReason> {
     let click = click.ok_or(DeclineReason::NoTouch)?;
     let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
+    let invalid = invalid(there, click.view);
     let (showing, touch_ms, price) = match touch {
         Some(touch) if touch.conversation == fact.conversation => return Ok(None),
         Some(touch) if touch.conversation != 0 => return Err(DeclineReason::Duplicated),
@@ -133,7 +134,8 @@ fn match_opening(
     };
     inside_window(fact.event_ms, touch_ms, showing.issued_s)?;
     let family = there.catalog.family(showing.ad).ok_or(DeclineReason::NoTouch)?;
-    let charge = (price > 0).then(|| charge(&family, there.purse, price, there.now));
+    let billed = price > 0 && invalid.is_none();
+    let charge = billed.then(|| charge(&family, there.purse, price, there.now));
     Ok(Some(ClickMatched {
         outcome: fact.outcome,
         showing: Some(showing),
@@ -146,7 +148,8 @@ fn match_opening(
         endpoint: fact.endpoint,
         cap_hours: family.cap_hours(CapEvent::Conversations),
         tap_cap_hours: family.cap_hours(CapEvent::Taps),
-        ..ClickMatched::default()
+        invalid: number(invalid),
+        invalid_price: invalid.map_or(0, |_| price.max(0)),
     }))
 }
 
@@ -183,7 +186,17 @@ fn credit_conversion(
         event_id: fact.event_id.clone(),
         name: fact.name.clone(),
         value: fact.value.clone(),
+        invalid: number(invalid(there, click.view)),
     }))
+}
+
+/// Returns why what a click leads to is invalid: as its tap, or as its view where the tap is only implied.
+fn invalid(there: &There<'_>, view: u64) -> Option<InvalidReason> {
+    let viewer = there.viewer?;
+    match viewer.touch(view) {
+        Some(touch) => touch.invalid(),
+        None => viewer.view(view)?.invalid(),
+    }
 }
 
 /// Returns the tap that a genuine click token implies: at the earliest, when its ad was handed out.
@@ -220,10 +233,11 @@ fn settled_opening(
         view,
         match_kind: outgoing.proof().match_kind,
         event_ms: fact.event_ms,
+        invalid: number(invalid(there, view)),
     });
     // An answer that came before the match is counted now.
     let reply_ms = chat.map_or(0, |chat| chat.reply_ms);
-    let answered = touch.filter(|_| reply_ms > 0);
+    let answered = touch.filter(|touch| reply_ms > 0 && touch.invalid == 0);
     Kind::OutboxSettled(OutboxSettled {
         outcome: fact.outcome,
         conversation: fact.conversation,
@@ -237,7 +251,15 @@ fn unsettled(outcome: u64, conversation: u64) -> OutboxSettled {
     OutboxSettled { outcome, conversation, ..OutboxSettled::default() }
 }
 
-fn declined_opening(fact: &ConversationOpened, reason: DeclineReason) -> OutcomeDeclined {
+fn declined_opening(
+    fact: &ConversationOpened,
+    reason: DeclineReason,
+    click: Option<Click>,
+    there: &There<'_>,
+) -> OutcomeDeclined {
+    // Of a click that had opened another conversation it is known whose it was: a token came twice.
+    let replayed = click.filter(|_| reason == DeclineReason::Duplicated);
+    let touch = replayed.and_then(|click| there.viewer?.touch(click.view));
     OutcomeDeclined {
         outcome: fact.outcome,
         kind: Outcome::Conversation.into(),
@@ -245,6 +267,8 @@ fn declined_opening(fact: &ConversationOpened, reason: DeclineReason) -> Outcome
         conversation: fact.conversation,
         event_ms: fact.event_ms,
         reason: reason.into(),
+        invalid: number(touch.map(|_| InvalidReason::Replay)),
+        ad: touch.map_or(0, |touch| touch.ad),
         ..OutcomeDeclined::default()
     }
 }

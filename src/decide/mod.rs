@@ -9,6 +9,7 @@ pub mod credits;
 pub mod deliver;
 pub mod exchange;
 pub mod explain;
+pub mod forecast;
 pub mod fund;
 pub mod groups;
 pub mod index;
@@ -24,6 +25,7 @@ pub mod select;
 pub mod skip;
 pub mod slots;
 pub mod target;
+pub mod traffic;
 
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::refusal::Refusal;

@@ -461,6 +461,6 @@ mod tests {
 
     fn view(business: u64, category: u64, issued_ms: i64) -> View {
         let issued_s = Moment(issued_ms).seconds();
-        View { view: 1, ad: 1, business, category, issued_s, flags: Default::default() }
+        View { view: 1, ad: 1, business, category, issued_s, ..View::default() }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::decide::Decided;
 use crate::decide::purse::charge;
+use crate::decide::traffic;
 use crate::state::catalog::Family;
 use crate::state::purses::Purse;
 use crate::state::viewers::{HIDDEN_MAX, VIEW_MEMORY_MS, VIEWS_MAX, View, Viewer};
@@ -9,7 +10,7 @@ use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     Charge, FeedbackGiven, ImpressionSeen, Showing, Tapped, Watched,
 };
-use crate::types::proto::v1::{BillingEvent, CapEvent, EventKind};
+use crate::types::proto::v1::{BillingEvent, CapEvent, EventKind, InvalidReason};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::{PrefillCode, ViewToken};
@@ -41,6 +42,8 @@ pub struct Event<'a> {
     pub at: Option<Moment>,
     /// The prefill code that stands for this click.
     pub code: PrefillCode,
+    /// What the door, or the rate of its network, says against it.
+    pub suspect: Option<InvalidReason>,
 }
 
 /// Judges one event.
@@ -66,20 +69,24 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
     }
     let view = known.viewer.and_then(|viewer| viewer.view(token.view));
     if event.kind == EventKind::Impression {
-        return see(known, token, view, event_ms);
+        return see(known, event, view, event_ms);
     }
-    let Some(view) = view else {
-        let message = "no impression was recorded for this token; send that first";
-        return Err(Refusal::new(Reason::ViewMissing, "view_token", message));
-    };
     // A click token may have implied the tap before the impression came.
     let implied = event.kind == EventKind::Tap
         && known.viewer.is_some_and(|viewer| viewer.touch(token.view).is_some());
-    if view.flags.has(event.kind) || implied {
+    if view.is_some_and(|view| view.flags.has(event.kind)) || implied {
         return Ok(None);
     }
+    let Some(view) = view else {
+        if event.kind == EventKind::Tap && !traffic::awaits_view(token, known.now) {
+            return Ok(Some(tap(known, event, None, event_ms)));
+        }
+        let message = "no impression was recorded for this token; send that first";
+        return Err(Refusal::new(Reason::ViewMissing, "view_token", message));
+    };
     let showing = Some(showing(known, token));
     let event_kind = event.kind as u32;
+    let invalid = number(view.invalid().or(event.suspect));
     match event.kind {
         EventKind::Viewable
         | EventKind::Video25
@@ -87,20 +94,21 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         | EventKind::Video75
         | EventKind::Video100 => {
             let placement = u32::from(token.placement);
-            Ok(Some(Kind::Watched(Watched { showing, event_ms, event_kind, placement })))
+            let fact = Watched { showing, event_ms, event_kind, placement, invalid };
+            Ok(Some(Kind::Watched(fact)))
         }
-        EventKind::Tap => Ok(Some(tap(known, event, event_ms))),
+        EventKind::Tap => Ok(Some(tap(known, event, Some(view), event_ms))),
         EventKind::HideAd | EventKind::HideBusiness | EventKind::Report => {
             if known.viewer.is_some_and(|viewer| viewer.hidden.len() >= HIDDEN_MAX) {
                 let message = "the viewer has hidden as many ads as are remembered";
                 return Err(Refusal::new(Reason::ViewerFull, "view_token", message));
             }
-            Ok(Some(Kind::FeedbackGiven(FeedbackGiven { showing, event_ms, event_kind })))
+            Ok(Some(Kind::FeedbackGiven(FeedbackGiven { showing, event_ms, event_kind, invalid })))
         }
         EventKind::Undo => {
             let hides = [EventKind::HideAd, EventKind::HideBusiness, EventKind::Report];
             let hidden = hides.iter().any(|kind| view.flags.has(*kind));
-            let fact = FeedbackGiven { showing, event_ms, event_kind };
+            let fact = FeedbackGiven { showing, event_ms, event_kind, invalid };
             Ok(hidden.then_some(Kind::FeedbackGiven(fact)))
         }
         EventKind::Unspecified | EventKind::Impression => {
@@ -122,10 +130,11 @@ pub fn event_time(at: Option<Moment>, now: Moment) -> Result<Moment, Refusal> {
 
 fn see(
     known: &Known<'_>,
-    token: &ViewToken,
+    event: &Event<'_>,
     view: Option<&View>,
     event_ms: i64,
 ) -> Result<Option<Kind>, Refusal> {
+    let token = event.token;
     if view.is_some() {
         return Ok(None);
     }
@@ -133,12 +142,14 @@ fn see(
         let message = "the viewer has seen as many ads in 25 hours as are remembered";
         return Err(Refusal::new(Reason::ViewerFull, "view_token", message));
     }
-    let show_by_ms = Moment::from_seconds(token.issued).0 + i64::from(token.show_by) * 1_000;
-    let billed = token.billing == BillingEvent::Impressions as u8 && event_ms <= show_by_ms;
+    let in_time = event_ms <= traffic::show_by_ms(token);
+    let billed = token.billing == BillingEvent::Impressions as u8 && in_time;
+    let invalid = traffic::view(known.viewer, token.ad, event_ms, event.suspect);
+    let (charge, invalid_price) = price(known, token, billed, invalid);
     Ok(Some(Kind::ImpressionSeen(ImpressionSeen {
         showing: Some(showing(known, token)),
         event_ms,
-        charge: charge_if(known, token, billed),
+        charge,
         cap_hours: known.family.cap_hours(CapEvent::Impressions),
         placement: u32::from(token.placement),
         position: u32::from(token.position),
@@ -147,28 +158,50 @@ fn see(
         age_gender: u32::from(token.age_gender),
         os_device: u32::from(token.os_device),
         category: known.family.category,
-        ..ImpressionSeen::default()
+        invalid: number(invalid),
+        invalid_price,
     })))
 }
 
-fn tap(known: &Known<'_>, event: &Event<'_>, event_ms: i64) -> Kind {
+fn tap(known: &Known<'_>, event: &Event<'_>, view: Option<&View>, event_ms: i64) -> Kind {
     let token = event.token;
     let conversation = token.billing == BillingEvent::Conversations as u8;
+    let (timed, suspect) = (event.at.is_some(), event.suspect);
+    let judged = traffic::Tap { view, at_ms: event_ms, timed, suspect };
+    let invalid = traffic::tap(known.viewer, &judged);
+    let billed = token.billing == BillingEvent::LinkClicks as u8;
+    let (charge, invalid_price) = price(known, token, billed, invalid);
     Kind::Tapped(Tapped {
         showing: Some(showing(known, token)),
         event_ms,
-        charge: charge_if(known, token, token.billing == BillingEvent::LinkClicks as u8),
+        charge,
         code: event.code.number(),
         endpoint: known.family.endpoint,
         conversation_price: if conversation { token.price_micros } else { 0 },
         cap_hours: known.family.cap_hours(CapEvent::Taps),
+        invalid: number(invalid),
+        invalid_price,
         placement: u32::from(token.placement),
-        ..Tapped::default()
     })
 }
 
-fn charge_if(known: &Known<'_>, token: &ViewToken, billed: bool) -> Option<Charge> {
-    billed.then(|| charge(&known.family, known.purse, token.price_micros, known.now))
+/// Returns the charge for an event, and where it is invalid what it would have cost instead.
+fn price(
+    known: &Known<'_>,
+    token: &ViewToken,
+    billed: bool,
+    invalid: Option<InvalidReason>,
+) -> (Option<Charge>, i64) {
+    match invalid {
+        _ if !billed => (None, 0),
+        Some(_) => (None, token.price_micros.max(0)),
+        None => (Some(charge(&known.family, known.purse, token.price_micros, known.now)), 0),
+    }
+}
+
+/// Returns a reason as facts carry it: 0 for a valid event.
+pub fn number(invalid: Option<InvalidReason>) -> i32 {
+    invalid.unwrap_or_default().into()
 }
 
 fn showing(known: &Known<'_>, token: &ViewToken) -> Showing {

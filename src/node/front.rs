@@ -17,12 +17,13 @@ use crate::state::exchange::Table;
 use crate::state::lists::Search;
 use crate::state::purses::PurseChunk;
 use crate::state::tallies::TallyChunk;
+use crate::state::traffic_rules::Filter;
 use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
     Account, Ad, AdSet, Campaign, Conversation, ExchangeRate, PolicyRule, QueryReportResponse,
-    Taxonomy, TaxonomyEntry, Touch,
+    Taxonomy, TaxonomyEntry, Touch, TrafficRules,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
@@ -123,6 +124,16 @@ impl Front {
         let catalog = self.0.catalog();
         let exchange = &catalog.exchange;
         (exchange.settlement_currency().to_owned(), exchange.all().to_vec())
+    }
+
+    /// Returns the operator's rules for invalid traffic.
+    pub fn traffic_rules(&self) -> TrafficRules {
+        self.0.catalog().traffic.all().clone()
+    }
+
+    /// Returns what doors look at events with.
+    pub fn traffic_filter(&self) -> Arc<Filter> {
+        self.0.traffic.load_full()
     }
 
     /// Returns the exchange rates that serving compares by now.

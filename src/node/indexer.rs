@@ -15,6 +15,7 @@ use crate::node::queue::Queue;
 use crate::node::writer::Work;
 use crate::state::exchange::Table;
 use crate::state::rules::Blocks;
+use crate::state::traffic_rules::Filter;
 use crate::types::ids::{BatchNo, IdKind, mint, number_of};
 use crate::types::time::Moment;
 
@@ -33,6 +34,8 @@ pub(in crate::node) enum Shown {
     Blocks(Arc<Blocks>),
     /// The exchange rates in force.
     Exchange(Arc<Table>),
+    /// The operator's rules for invalid traffic.
+    Traffic(Arc<Filter>),
 }
 
 /// The writer's side of the index.
@@ -84,6 +87,7 @@ impl Indexer {
             match change {
                 Shown::Ad(ad, draft) => ads.push((number_of(ad), draft)),
                 Shown::Blocks(blocks) => live.blocks.store(blocks),
+                Shown::Traffic(filter) => live.traffic.store(filter),
                 Shown::Exchange(table) => {
                     live.exchange.store(table);
                     let index = live.index.load().with_exchange(live.converter());

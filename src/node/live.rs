@@ -22,6 +22,7 @@ use crate::state::ledger::Seal;
 use crate::state::purses::{Line, PurseChunk};
 use crate::state::rules::Blocks;
 use crate::state::tallies::TallyChunk;
+use crate::state::traffic_rules::Filter;
 use crate::state::{BUCKETS, CHUNKS_MAX, Map, Stamp, bucket_of, chunk_of, route};
 use crate::tokens::Sealer;
 use crate::types::ids::{IdKind, SHARDS};
@@ -78,6 +79,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) blocks: ArcSwap<Blocks>,
     /// What currencies are worth to each other now.
     pub(in crate::node) exchange: ArcSwap<Table>,
+    /// What the operator knows to be invalid traffic.
+    pub(in crate::node) traffic: ArcSwap<Filter>,
     /// Ads whose rates have outgrown the bounds of their rows.
     pub(in crate::node) outgrown: Mutex<Vec<u64>>,
     /// What action rates are learned with; none before recovery has come to its end.
@@ -117,6 +120,7 @@ impl Live {
             live_ads: AtomicUsize::new(0),
             blocks: ArcSwap::default(),
             exchange: ArcSwap::default(),
+            traffic: ArcSwap::default(),
             outgrown: Mutex::default(),
             predictor: Mutex::default(),
             board: Board::default(),

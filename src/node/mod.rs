@@ -7,8 +7,10 @@ mod checkpoint;
 pub mod clock;
 mod counts;
 pub mod dice;
+mod estimate;
 mod explain;
 mod files;
+mod forecaster;
 mod front;
 mod helper;
 mod indexer;
@@ -21,16 +23,22 @@ mod running;
 mod schedules;
 mod seal;
 mod serve;
+mod traffic;
 mod walker;
 pub mod writer;
 
 pub use asked::ASKED_MAX;
 pub use billing::{CREDITS_PER_STEP, TransfersAsked};
+pub use estimate::daily_budget_of;
 pub use files::Files;
+pub use forecaster::{
+    COMPARED_LEAST, COMPARED_MAX, FORECASTS_MAX, Question, VISITS_PER_MINUTE, Wanted,
+};
 pub use front::{Front, PULL_ROWS_MAX};
 pub use panel::{PANEL_MAX, PANEL_MEMORY_MS};
 pub use queue::QUEUE_MAX;
 pub use recover::{OpenError, Opened, fold, open};
 pub use running::{Node, NodeOptions, Pending, StartError};
 pub use serve::Answer;
+pub use traffic::NETWORKS_MAX;
 pub use walker::{EXPLAIN_COUNTS_MAX, EXPLAIN_HOURS, SAMPLE_STEP, SAMPLED_OF, SAMPLES_WAITING_MAX};

@@ -3,14 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::decide::explain::audience::{AUDIENCE_MIN, Audience, Crowd};
-use crate::decide::mutate::listed::listed;
 use crate::decide::target::Target;
-use crate::node::front::Front;
 use crate::state::Map;
 use crate::state::credit::timestamp;
 use crate::types::hash::mix;
-use crate::types::proto::v1::{AdSet, EstimateDeliveryResponse};
-use crate::types::refusal::Refusal;
+use crate::types::proto::v1::EstimateDeliveryResponse;
 use crate::types::request::Profile;
 use crate::types::time::{DAY_MS, Moment};
 
@@ -133,7 +130,12 @@ impl Panel {
         }
     }
 
-    fn estimate(&self, targets: Vec<Target>, now: Moment) -> EstimateDeliveryResponse {
+    /// Estimates how many people a targeting reaches.
+    pub(in crate::node) fn estimate(
+        &self,
+        targets: Vec<Target>,
+        now: Moment,
+    ) -> EstimateDeliveryResponse {
         let mut crowd = Crowd::new(targets);
         let (mut known, mut found) = (0, 0);
         for seen in self.viewers.values() {
@@ -155,21 +157,6 @@ impl Panel {
             sampled_since: self.since.map(|since| timestamp(since.0)),
             ..EstimateDeliveryResponse::default()
         }
-    }
-}
-
-impl Front {
-    /// Estimates how many people a draft's targeting reaches. Takes some milliseconds.
-    ///
-    /// # Errors
-    /// When the draft names what is in no list of the operator's.
-    pub fn estimate_delivery(
-        &self,
-        draft: &AdSet,
-        now: Moment,
-    ) -> Result<EstimateDeliveryResponse, Refusal> {
-        listed(&self.0.catalog().lists, draft)?;
-        Ok(self.0.watch.book().panel.estimate(Target::of(draft), now))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Watching serving from beside it: sampled requests are walked whole, for the reasons of ads that never
-//! reach an auction, and sampled viewers are remembered, for the size of audiences.
+//! reach an auction, and sampled viewers are remembered, for the size of audiences and for forecasts.
 //!
 //! Serving pays a hash and a compare for most requests. What is taken goes through a bounded queue to one
 //! thread that walks for at most a fiftieth of its time; what it does not walk is made up for by the weight
@@ -14,6 +14,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use crate::decide::explain::{Bars, Full, Sampled};
+use crate::decide::forecast::Noticed;
 use crate::decide::index::{Index, Walker};
 use crate::decide::onlooker::Onlooker;
 use crate::decide::select::{Asked, Tray};
@@ -21,6 +22,7 @@ use crate::decide::skip::Skip;
 use crate::decide::target::Told;
 use crate::node::asked::Ring;
 use crate::node::clock::Clock;
+use crate::node::forecaster::{Forecasts, compare_behind};
 use crate::node::live::{Live, locked};
 use crate::node::panel::{Panel, Recent, panel_hash, round_place};
 use crate::state::Map;
@@ -67,6 +69,7 @@ pub(in crate::node) struct Taken {
 pub(in crate::node) enum Noted {
     Request(Box<Taken>),
     Viewer { viewer: u64, profile: Box<Profile>, placement: u8, now: Moment },
+    Visit(Box<Noticed>),
 }
 
 enum Sink {
@@ -75,6 +78,7 @@ enum Sink {
 }
 
 /// A tray that was just answered.
+#[derive(Clone, Copy)]
 pub(in crate::node) struct Answered<'a> {
     pub(in crate::node) index: &'a Index,
     pub(in crate::node) blocks: &'a Blocks,
@@ -132,6 +136,7 @@ pub(in crate::node) struct Watch {
     /// Weight of what was taken since the last walk and not walked.
     unwalked: AtomicU64,
     book: Mutex<Book>,
+    pub(in crate::node) forecasts: Forecasts,
 }
 
 /// Buffers of walks.
@@ -164,6 +169,13 @@ impl Live {
                 watch.unwalked.fetch_add(weight.into(), Relaxed);
             }
         }
+        if watch.forecasts.wants(answered.viewer, now)
+            && let Some(noticed) =
+                Noticed::of(answered.viewer, answered.tray, &self.asked(answered))
+        {
+            // One that is dropped is missing; what is left of its viewer still says most.
+            self.note(sink, Noted::Visit(Box::new(noticed)));
+        }
         let Some(viewer) = answered.request.viewer else { return };
         let hash = panel_hash(viewer);
         if watch.recent.is_due(hash, now.hour()) {
@@ -175,13 +187,15 @@ impl Live {
         }
     }
 
+    fn asked<'a>(&'a self, answered: &Answered<'a>) -> Asked<'a> {
+        let Answered { index, blocks, policy, request, onlooker, now, .. } = *answered;
+        let (board, live_ads) = (&self.board, self.live_ads());
+        Asked { index, board, blocks, onlooker, policy, request, now, roll: 0, live_ads }
+    }
+
     fn sampled(&self, answered: &Answered<'_>) -> Arc<Sampled> {
-        let Answered { index, blocks, policy, request, onlooker, tray, now, .. } = *answered;
-        let live_ads = self.live_ads();
-        let board = &self.board;
-        let asked =
-            Asked { index, board, blocks, onlooker, policy, request, now, roll: 0, live_ads };
-        let bars = Bars::of(tray, &asked);
+        let Answered { policy, request, onlooker, tray, now, .. } = *answered;
+        let bars = Bars::of(tray, &self.asked(answered));
         let (request, onlooker, policy) = (request.clone(), onlooker.clone(), *policy);
         Arc::new(Sampled { request, policy, now, onlooker, bars })
     }
@@ -209,6 +223,11 @@ impl Live {
                 let mut book = self.watch.book();
                 book.panel.meet(viewer, *profile, placement, now);
                 self.watch.recent.narrow(book.panel.threshold());
+                false
+            }
+            Noted::Visit(mut noticed) => {
+                round_place(&mut noticed.profile);
+                self.watch.forecasts.take(*noticed);
                 false
             }
             Noted::Request(taken) => {
@@ -322,7 +341,7 @@ impl Walks {
 /// When no thread can be started.
 pub(in crate::node) fn walk_behind(live: &Arc<Live>, clock: Arc<dyn Clock>) -> io::Result<()> {
     let (sender, noted) = sync_channel(SAMPLES_WAITING_MAX);
-    let weak = Arc::downgrade(live);
+    let (weak, compared) = (Arc::downgrade(live), Arc::clone(&clock));
     let run = move || {
         let (mut desk, mut rest_until) = (Desk::default(), Duration::ZERO);
         loop {
@@ -341,6 +360,7 @@ pub(in crate::node) fn walk_behind(live: &Arc<Live>, clock: Arc<dyn Clock>) -> i
         }
     };
     Builder::new().name("walker".into()).spawn(run)?;
+    compare_behind(live, compared)?;
     // Whoever came first stays.
     let _ = live.watch.sink.set(Sink::Behind(sender));
     Ok(())

@@ -43,9 +43,10 @@ pub fn deadline() -> Status {
 /// Returns an item's result.
 pub fn item(verdict: &Verdict) -> v1::ItemResult {
     match verdict {
-        Verdict::Recorded { charged } => v1::ItemResult {
+        Verdict::Recorded { charged, invalid } => v1::ItemResult {
             outcome: v1::ItemOutcome::Recorded.into(),
             charged_micros: *charged,
+            invalid: invalid.unwrap_or_default().into(),
             ..v1::ItemResult::default()
         },
         Verdict::Already => {
@@ -133,7 +134,11 @@ mod tests {
 
     #[test]
     fn an_item_tells_how_it_ended() {
-        let recorded = item(&Verdict::Recorded { charged: 5 });
+        let recorded = item(&Verdict::Recorded { charged: 5, invalid: None });
+        assert_eq!(recorded.invalid(), v1::InvalidReason::Unspecified);
+        let reason = v1::InvalidReason::TapRate;
+        let invalid = item(&Verdict::Recorded { charged: 0, invalid: Some(reason) });
+        assert_eq!((invalid.outcome(), invalid.invalid()), (v1::ItemOutcome::Recorded, reason));
         assert_eq!((recorded.outcome(), recorded.charged_micros), (v1::ItemOutcome::Recorded, 5));
         assert_eq!(item(&Verdict::Already).outcome(), v1::ItemOutcome::Already);
         let refusal = Refusal::new(Reason::TokenExpired, "view_token", "drop it");

@@ -1,6 +1,9 @@
 //! Every limit of the door, with its reason. The README lists them.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use crate::state::traffic_rules::{NETWORK_BITS_V4, NETWORK_BITS_V6};
 
 /// Posts in one tray: a token keeps a slot's place in 8 bits.
 pub const POSTS_MAX: u32 = 250;
@@ -175,6 +178,31 @@ pub const POLICY_RULES_MAX: usize = 2_000;
 /// Exchange rates: a year of months for every currency there is.
 pub const EXCHANGE_RATES_MAX: usize = 2_000;
 
+/// Parts of user agents in the rules for invalid traffic.
+pub const USER_AGENTS_MAX: usize = 1_000;
+
+/// Characters of one such part: a shorter one would be found in every user agent.
+pub const USER_AGENT_PART_CHARS_MIN: usize = 3;
+
+/// Characters of one such part, at most.
+pub const USER_AGENT_PART_CHARS_MAX: usize = 100;
+
+/// Networks in the rules for invalid traffic: the public lists of data centres are shorter.
+pub const NETWORKS_LISTED_MAX: usize = 100_000;
+
+/// Bits of a listed IPv4 network: a longer one lies below what is kept of an address, a shorter one is no
+/// data centre.
+pub const NETWORK_V4_BITS: RangeInclusive<u8> = 8..=NETWORK_BITS_V4;
+
+/// Bits of a listed IPv6 network.
+pub const NETWORK_V6_BITS: RangeInclusive<u8> = 16..=NETWORK_BITS_V6;
+
+/// Characters of an event's user agent.
+pub const USER_AGENT_CHARS_MAX: usize = 512;
+
+/// Characters of an address: the longest of IPv6, written with an IPv4 tail.
+pub const ADDRESS_CHARS_MAX: usize = 45;
+
 /// Characters of a search for what targeting accepts: no name is longer.
 pub const SEARCH_CHARS_MAX: usize = 100;
 
@@ -200,8 +228,8 @@ pub const SECONDS_MAX: i64 = u32::MAX as i64;
 /// market, and serving needs the cores.
 pub const EXPLAINED_AT_ONCE_MAX: usize = 2;
 
-/// Bytes of one message to the services of feeds: 1,000 events with their tokens fit.
-pub const FEED_MESSAGE_BYTES_MAX: usize = 256 * 1_024;
+/// Bytes of one message to the services of feeds: 1,000 events with their tokens and user agents fit.
+pub const FEED_MESSAGE_BYTES_MAX: usize = 768 * 1_024;
 
 /// Bytes of one message to the other services.
 pub const MESSAGE_BYTES_MAX: usize = 1_024 * 1_024;
@@ -259,10 +287,16 @@ pub const CONNECTION_GRACE: Duration = Duration::from_secs(30);
 /// How long calls may take to finish when the server stops; after it their connections are cut.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 
-/// A feed's event that fills a batch to the brim: token, kind, time, and their tags.
-const EVENT_BYTES_MAX: usize = 160;
+/// A feed's event that fills a batch to the brim: token, kind, time, and their tags; a user agent, which is
+/// ASCII, and an address with theirs.
+const EVENT_BYTES_MAX: usize = 160 + USER_AGENT_CHARS_MAX + ADDRESS_CHARS_MAX + 5;
 const _: () = assert!(EVENTS_MAX * EVENT_BYTES_MAX <= FEED_MESSAGE_BYTES_MAX);
 
 /// An entry of a list with the longest name: four bytes a character, its number, country, code and tags.
 const ENTRY_BYTES_MAX: usize = 4 * ENTRY_NAME_CHARS_MAX + 48;
 const _: () = assert!(TAXONOMY_CALL_MAX * ENTRY_BYTES_MAX <= LISTS_MESSAGE_BYTES_MAX);
+
+/// All rules for invalid traffic: networks with their lengths and tags, parts of user agents with theirs.
+const TRAFFIC_BYTES_MAX: usize = NETWORKS_LISTED_MAX * (ADDRESS_CHARS_MAX + 3 + 2)
+    + USER_AGENTS_MAX * (USER_AGENT_PART_CHARS_MAX + 2);
+const _: () = assert!(TRAFFIC_BYTES_MAX <= LISTS_MESSAGE_BYTES_MAX);

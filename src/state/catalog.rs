@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
+use crate::state::traffic_rules::TrafficRules;
 use crate::state::{Map, Stamp};
 use crate::types::ids::{IdKind, Seq};
+use crate::types::proto::journal::v1::RequestAnswered;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::v1::{
     Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus,
@@ -59,6 +61,8 @@ pub struct Catalog {
     pub rules: Rules,
     /// What currencies are worth to each other.
     pub exchange: Exchange,
+    /// What the operator knows to be invalid traffic.
+    pub traffic: TrafficRules,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -204,19 +208,12 @@ impl Catalog {
                     self.ads.put(row.id, Packed::of(row));
                 }
             }
-            Kind::RequestAnswered(fact) => {
-                let answered =
-                    Answered { body_hash: fact.body_hash.clone(), answer: fact.answer.clone() };
-                self.answers.insert((fact.tenant, fact.request_id.clone()), answered);
-                let aged = (stamp.at.0, fact.tenant, fact.request_id.clone());
-                self.answers_by_age.push_back(aged);
-                self.forget_answers(stamp.at.0 - REQUEST_MEMORY_MS);
-            }
+            Kind::RequestAnswered(fact) => self.remember_answer(stamp, fact),
             Kind::TaxonomyPut(fact) => self.lists.put(fact),
             Kind::PolicyRulesPut(fact) => self.rules = Rules::of((**fact).clone()),
             Kind::ExchangeRatesPut(fact) => self.exchange = Exchange::of((**fact).clone()),
-            Kind::TrafficRulesPut(_)
-            | Kind::Funded(_)
+            Kind::TrafficRulesPut(fact) => self.traffic.put(fact),
+            Kind::Funded(_)
             | Kind::EventCredited(_)
             | Kind::Granted(_)
             | Kind::ServedMinute(_)
@@ -232,6 +229,13 @@ impl Catalog {
             | Kind::OutboxSettled(_)
             | Kind::OutcomeDeclined(_) => {}
         }
+    }
+
+    fn remember_answer(&mut self, stamp: Stamp, fact: &RequestAnswered) {
+        let answered = Answered { body_hash: fact.body_hash.clone(), answer: fact.answer.clone() };
+        self.answers.insert((fact.tenant, fact.request_id.clone()), answered);
+        self.answers_by_age.push_back((stamp.at.0, fact.tenant, fact.request_id.clone()));
+        self.forget_answers(stamp.at.0 - REQUEST_MEMORY_MS);
     }
 
     fn forget_answers(&mut self, from_ms: i64) {

@@ -125,12 +125,12 @@ impl Chat {
 
     pub(in crate::state) fn settle(&mut self, fact: &OutboxSettled) {
         let Some(touch) = &fact.touch else { return };
-        let touch = StoredTouch(*touch);
+        let (touch, valid) = (StoredTouch(*touch), touch.invalid == 0);
         if self.first_touch.is_none() {
             self.first_touch = Some(touch.clone());
         }
         self.latest_touch = Some(touch);
-        self.awaits_reply = fact.first_reply_ad == 0;
+        self.awaits_reply = fact.first_reply_ad == 0 && valid;
     }
 
     pub(in crate::state) fn is_over(&self, at: Moment) -> bool {

@@ -143,6 +143,7 @@ fn row_of_match(fact: &ClickMatched) -> AttributionRow {
         touch_time: Some(timestamp(fact.touch_ms)),
         match_kind: fact.match_kind,
         charged_micros: fact.charge.as_ref().map_or(0, |charge| charge.amount),
+        invalid: fact.invalid,
         ..AttributionRow::default()
     };
     credited(fact.showing.as_ref(), row)
@@ -159,6 +160,7 @@ fn row_of_conversion(fact: &ConversionCredited) -> AttributionRow {
         event_time: Some(timestamp(fact.event_ms)),
         touch_time: Some(timestamp(fact.touch_ms)),
         match_kind: fact.match_kind,
+        invalid: fact.invalid,
         ..AttributionRow::default()
     };
     credited(fact.showing.as_ref(), row)
@@ -175,6 +177,7 @@ fn row_of_decline(fact: &OutcomeDeclined) -> AttributionRow {
         value: fact.value.clone(),
         event_time: Some(timestamp(fact.event_ms)),
         decline_reason: fact.reason,
+        invalid: fact.invalid,
         ..AttributionRow::default()
     }
 }

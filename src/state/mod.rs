@@ -18,6 +18,7 @@ mod route;
 pub mod rules;
 pub mod tallies;
 pub mod totals;
+pub mod traffic_rules;
 pub mod viewers;
 mod wire;
 
@@ -26,7 +27,8 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 pub use route::{
-    BUCKETS, BUCKETS_PER_SHARD, CHUNKS_MAX, PER_CHUNK, Route, bucket_of, chunk_of, route,
+    BUCKETS, BUCKETS_PER_SHARD, CHUNKS_MAX, PER_CHUNK, Route, bucket_of, chunk_of, invalid_of,
+    route,
 };
 
 use crate::state::bucket::Bucket;

@@ -2,6 +2,7 @@
 
 use crate::types::ids::{SHARDS, number_of};
 use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::v1::InvalidReason;
 
 /// Buckets of one shard. Fixed: a viewer's bucket is in the bits of its number.
 pub const BUCKETS_PER_SHARD: usize = 1_024;
@@ -131,7 +132,7 @@ pub fn route(fact: &Kind) -> Route {
             tallies: tally(fact.first_reply_ad),
             ..NOWHERE
         },
-        Kind::OutcomeDeclined(_) => Route { shard: true, ..NOWHERE },
+        Kind::OutcomeDeclined(fact) => Route { shard: true, tallies: tally(fact.ad), ..NOWHERE },
     }
 }
 
@@ -153,10 +154,35 @@ fn of_showing(
     }
 }
 
+/// Returns why a fact's event is invalid traffic: kept, but not charged, not counted with the valid ones and
+/// not learned from. `None`: it is valid, or of no event.
+pub fn invalid_of(fact: &Kind) -> Option<InvalidReason> {
+    let reason = match fact {
+        Kind::ImpressionSeen(fact) => fact.invalid(),
+        Kind::Watched(fact) => fact.invalid(),
+        Kind::Tapped(fact) => fact.invalid(),
+        Kind::FeedbackGiven(fact) => fact.invalid(),
+        Kind::ClickMatched(fact) => fact.invalid(),
+        Kind::ConversionCredited(fact) => fact.invalid(),
+        Kind::OutcomeDeclined(fact) => fact.invalid(),
+        _ => return None,
+    };
+    Some(reason).filter(|reason| *reason != InvalidReason::Unspecified)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::types::ids::shard_of;
+    use crate::types::proto::journal::v1::{ImpressionSeen, Showing};
+
+    #[test]
+    fn an_invalid_event_reaches_the_purse_by_its_price_though_nobody_pays() {
+        let showing = Some(Showing::default());
+        let seen = |invalid_price| ImpressionSeen { showing, invalid_price, ..Default::default() };
+        assert_eq!(route(&Kind::ImpressionSeen(seen(5))).purse, Some(0));
+        assert_eq!(route(&Kind::ImpressionSeen(seen(0))).purse, None);
+    }
 
     #[test]
     fn a_bucket_lies_in_its_ids_shard() {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::totals::Totals;
 use crate::state::{Applied, Map, Stamp, chunk_of};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{Charge, Reason, ServedRow, Showing};
+use crate::types::proto::journal::v1::{Charge, Reason, ServedRow, Showing, Watched};
 use crate::types::proto::v1::{EventKind, Money};
 use crate::types::time::Moment;
 
@@ -152,7 +152,7 @@ impl TallyChunk {
                 ad.totals.add(&Totals::of(kind));
                 ad.charge(&fact.charge, stamp.at);
             }
-            Kind::Watched(fact) if fact.event_kind == EventKind::Viewable as u32 => {
+            Kind::Watched(fact) if is_viewable(fact) => {
                 let ad = self.of(&fact.showing);
                 ad.hour(fact.event_ms).viewable += 1;
                 ad.totals.add(&Totals::of(kind));
@@ -163,7 +163,7 @@ impl TallyChunk {
                 ad.totals.add(&Totals::of(kind));
                 ad.charge(&fact.charge, stamp.at);
             }
-            Kind::FeedbackGiven(fact) => {
+            Kind::FeedbackGiven(fact) if fact.invalid == 0 => {
                 let ad = self.of(&fact.showing);
                 ad.hour(fact.event_ms).hear(fact.event_kind);
                 ad.hides += u64::from(fact.event_kind != EventKind::Undo as u32);
@@ -180,7 +180,7 @@ impl TallyChunk {
             Kind::EventCredited(fact) => {
                 self.of(&fact.showing).hour(stamp.at.0).credited += fact.amount;
             }
-            Kind::ConversionCredited(fact) => {
+            Kind::ConversionCredited(fact) if fact.invalid == 0 => {
                 let ad = self.of(&fact.showing);
                 ad.totals.add(&Totals::of(kind));
                 let tally = ad.hour(fact.event_ms);
@@ -215,6 +215,8 @@ impl TallyChunk {
             | Kind::Funded(_)
             | Kind::Granted(_)
             | Kind::Watched(_)
+            | Kind::FeedbackGiven(_)
+            | Kind::ConversionCredited(_)
             | Kind::ConversationOpened(_)
             | Kind::Converted(_)
             | Kind::OutcomeDeclined(_) => {}
@@ -232,6 +234,11 @@ impl TallyChunk {
         }
         ad.pass(minute / 60, &row.passed);
     }
+}
+
+/// Tells whether a fact says that a valid view was viewable.
+fn is_viewable(fact: &Watched) -> bool {
+    fact.event_kind == EventKind::Viewable as u32 && fact.invalid == 0
 }
 
 #[cfg(test)]
@@ -261,6 +268,28 @@ mod tests {
         assert_eq!(kept[&7][&9], 20);
         let equal: Vec<(u32, u32)> = (1..=9).map(|reason| (reason, 4)).collect();
         assert!(!passed(&[(7, &equal)])[&7].contains_key(&9), "of equals the highest number goes");
+    }
+
+    #[test]
+    fn invalid_events_are_neither_counted_nor_learned_from() {
+        use crate::types::ids::{Seq, Shard};
+        use crate::types::proto::journal::v1::{ImpressionSeen, Tapped};
+        use crate::types::proto::v1::InvalidReason;
+        let showing = Some(Showing { ad: 1, ..Showing::default() });
+        let mut chunk = TallyChunk::default();
+        for (seq, reason) in [(1, InvalidReason::Unspecified), (3, InvalidReason::ViewRate)] {
+            let invalid = reason.into();
+            let seen = ImpressionSeen { showing, invalid, ..ImpressionSeen::default() };
+            let tapped = Tapped { showing, invalid, ..Tapped::default() };
+            for (fact, seq) in [(Kind::ImpressionSeen(seen), seq), (Kind::Tapped(tapped), seq + 1)]
+            {
+                let stamp = Stamp { shard: Shard::CATALOG, seq: Seq(seq), at: Moment(0) };
+                chunk.apply(0, stamp, &fact);
+            }
+        }
+        let ad = &chunk.ads[&1];
+        assert_eq!(ad.totals.funnel(), [1, 1, 0]);
+        assert_eq!((ad.hours[&0].impressions, ad.hours[&0].taps), (1, 1));
     }
 
     #[test]

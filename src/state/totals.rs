@@ -45,7 +45,9 @@ impl Totals {
             Kind::ImpressionSeen(fact) if fact.invalid == 0 => {
                 totals.impressions[placement_slot(fact.placement)] = 1;
             }
-            Kind::Watched(fact) if fact.event_kind == EventKind::Viewable as u32 => {
+            Kind::Watched(fact)
+                if fact.event_kind == EventKind::Viewable as u32 && fact.invalid == 0 =>
+            {
                 totals.viewable[placement_slot(fact.placement)] = 1;
             }
             Kind::Tapped(fact) if fact.invalid == 0 => {
@@ -55,7 +57,7 @@ impl Totals {
                 totals.taps[0] = fact.implied_tap.into();
                 totals.conversations = 1;
             }
-            Kind::ConversionCredited(_) => totals.conversions = 1,
+            Kind::ConversionCredited(fact) if fact.invalid == 0 => totals.conversions = 1,
             _ => {}
         }
         totals

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::types::proto::journal::v1::{
     ClickMatched, FeedbackGiven, ImpressionSeen, Showing, Tapped,
 };
-use crate::types::proto::v1::{CapEvent, EventKind};
+use crate::types::proto::v1::{CapEvent, EventKind, InvalidReason};
 use crate::types::request::SHOW_BY_S_MAX;
 use crate::types::time::{DAY_MS, HOUR_MS, Moment, SECOND_MS};
 
@@ -46,7 +46,7 @@ impl Flags {
 }
 
 /// One showing of an ad to the viewer.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct View {
     /// Its id.
     pub view: u64,
@@ -60,10 +60,29 @@ pub struct View {
     pub issued_s: u32,
     /// What happened to it.
     pub flags: Flags,
+    /// Whether the device said when it was seen.
+    pub timed: bool,
+    /// An [`InvalidReason`]; 0: valid.
+    pub invalid: u8,
+    /// When it was seen, milliseconds.
+    pub seen_ms: i64,
+}
+
+impl View {
+    /// Returns why it is invalid traffic; `None`: it is valid.
+    pub fn invalid(&self) -> Option<InvalidReason> {
+        reason_of(self.invalid)
+    }
+}
+
+/// Returns the reason with this number; `None`: it is 0, or of a later version.
+fn reason_of(number: u8) -> Option<InvalidReason> {
+    let reason = InvalidReason::try_from(i32::from(number)).ok();
+    reason.filter(|reason| *reason != InvalidReason::Unspecified)
 }
 
 /// One tap that may still earn a conversation or sale.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Touch {
     /// The click's id.
     pub view: u64,
@@ -83,6 +102,10 @@ pub struct Touch {
     pub feed: u32,
     /// When the ad was handed out, seconds.
     pub issued_s: u32,
+    /// Whether the tap was never reported, but a click token implies it; `tap_ms` is then the earliest.
+    pub implied: bool,
+    /// An [`InvalidReason`]; 0: valid.
+    pub invalid: u8,
     /// When it was tapped, milliseconds.
     pub tap_ms: i64,
     /// Price of the conversation that may follow, micros; 0 when that is not what is billed.
@@ -92,6 +115,11 @@ pub struct Touch {
 }
 
 impl Touch {
+    /// Returns why it is invalid traffic; `None`: it is valid.
+    pub fn invalid(&self) -> Option<InvalidReason> {
+        reason_of(self.invalid)
+    }
+
     /// Returns the showing that was tapped.
     pub fn showing(&self, viewer: u64) -> Showing {
         Showing {
@@ -193,6 +221,10 @@ impl Viewer {
             category: fact.category,
             issued_s: showing.issued_s,
             flags,
+            // Without the device's word the journal's time was taken.
+            timed: fact.event_ms != at.0,
+            invalid: fact.invalid as u8,
+            seen_ms: fact.event_ms,
         });
         self.count_cap(showing.ad_set, CapEvent::Impressions, fact.cap_hours, at);
     }
@@ -229,7 +261,13 @@ impl Viewer {
     pub(in crate::state) fn tap(&mut self, fact: &Tapped, showing: &Showing, at: Moment) {
         self.mark(showing.view, EventKind::Tap);
         self.count_cap(showing.ad_set, CapEvent::Taps, fact.cap_hours, at);
-        self.touches.push(touch_of(showing, fact.endpoint, fact.event_ms, fact.conversation_price));
+        self.touches.push(Touch {
+            endpoint: fact.endpoint,
+            invalid: fact.invalid as u8,
+            tap_ms: fact.event_ms,
+            conversation_price: fact.conversation_price,
+            ..touch_of(showing)
+        });
     }
 
     pub(in crate::state) fn give_feedback(&mut self, fact: &FeedbackGiven, showing: &Showing) {
@@ -265,7 +303,13 @@ impl Viewer {
         if fact.implied_tap {
             self.mark(showing.view, EventKind::Tap);
             self.count_cap(showing.ad_set, CapEvent::Taps, fact.tap_cap_hours, at);
-            self.touches.push(touch_of(showing, fact.endpoint, fact.touch_ms, 0));
+            self.touches.push(Touch {
+                endpoint: fact.endpoint,
+                implied: true,
+                invalid: fact.invalid as u8,
+                tap_ms: fact.touch_ms,
+                ..touch_of(showing)
+            });
         }
         if let Some(touch) = self.touches.iter_mut().find(|touch| touch.view == showing.view) {
             touch.conversation = fact.conversation;
@@ -285,7 +329,7 @@ impl Viewer {
     }
 }
 
-fn touch_of(showing: &Showing, endpoint: u64, tap_ms: i64, conversation_price: i64) -> Touch {
+fn touch_of(showing: &Showing) -> Touch {
     Touch {
         view: showing.view,
         ad: showing.ad,
@@ -293,12 +337,9 @@ fn touch_of(showing: &Showing, endpoint: u64, tap_ms: i64, conversation_price: i
         campaign: showing.campaign,
         account: showing.account,
         business: showing.business,
-        endpoint,
         feed: showing.feed,
         issued_s: showing.issued_s,
-        tap_ms,
-        conversation_price,
-        conversation: 0,
+        ..Touch::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Keyed hashes: who a viewer or contact is to this journal, and which code stands for a view.
 
+use core::net::IpAddr;
+
 use crate::tokens::Secret;
 use crate::types::ids::{HASH_MAX, from_hash, hash_of, shard_of};
 use crate::types::token::PrefillCode;
@@ -26,6 +28,18 @@ pub fn message_number(secret: &Secret, endpoint: u64, message: &str) -> u64 {
     // The byte keeps a message apart from a contact of the same name.
     hasher.update(&endpoint.to_be_bytes()).update(&[0]).update(message.as_bytes());
     from_hash(hasher.finalize().as_bytes())
+}
+
+/// Returns the number of a network that events come from, by its first address. For memory only.
+pub fn network_number(secret: &Secret, network: IpAddr) -> u64 {
+    let mut hasher = blake3::Hasher::new_keyed(secret.bytes());
+    // No endpoint has this id, so no contact or message has the same input.
+    hasher.update(&[u8::MAX; 8]);
+    match network {
+        IpAddr::V4(address) => hasher.update(&address.octets()),
+        IpAddr::V6(address) => hasher.update(&address.octets()),
+    };
+    from_hash(hasher.finalize().as_bytes()).max(1)
 }
 
 /// Returns the id of the conversation between a contact and an endpoint; it lives in its business's
@@ -91,6 +105,19 @@ mod tests {
             prefill_code(&OTHER, 1, 0),
         ]);
         assert_eq!(codes.len(), 4);
+    }
+
+    #[test]
+    fn networks_have_numbers_of_their_own() {
+        let number = |secret, text: &str| network_number(secret, text.parse().unwrap());
+        let distinct = BTreeSet::from([
+            0,
+            number(&SECRET, "203.0.113.0"),
+            number(&SECRET, "203.0.114.0"),
+            number(&OTHER, "203.0.113.0"),
+            number(&SECRET, "2001:db8::"),
+        ]);
+        assert_eq!(distinct.len(), 5);
     }
 
     #[test]

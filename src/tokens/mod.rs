@@ -13,7 +13,9 @@ mod refusal;
 mod samples;
 mod seal;
 
-pub use hash::{contact_number, conversation_id, message_number, prefill_code, viewer_number};
+pub use hash::{
+    contact_number, conversation_id, message_number, network_number, prefill_code, viewer_number,
+};
 pub use keyring::{
     CLICK_TOKEN_LIFE_S, FREQUENCY_TOKEN_LIFE_S, KEY_ROTATION_S, KEY_SLACK_S, KeyRing, RingFull,
     SHOW_BY_DEFAULT_S, SealKey, Secret, TOKEN_LIFE_MAX_S, VIEW_TOKEN_GRACE_S, VIEW_TOKEN_LIFE_S,

@@ -146,7 +146,8 @@ impl Town {
         let results = self.until_answered(CALL, send).await?.results;
         same_length(CALL, batch.len(), results.len())?;
         for ((event, home), result) in batch.iter().zip(&results) {
-            if self.tally.count(result) {
+            // Reports leave out what was kept as invalid traffic.
+            if self.tally.count(result) && result.invalid == 0 {
                 *self.tally.recorded.entry(event.kind()).or_default() += 1;
                 self.tally.charge(home, now, result.charged_micros);
             }

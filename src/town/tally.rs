@@ -26,7 +26,7 @@ pub(crate) struct Tally {
     pub(crate) sent_again: u64,
     /// By the refusal's stable name.
     pub(crate) refused: BTreeMap<String, u64>,
-    /// Recorded ad events, by kind.
+    /// Recorded ad events that are valid, by kind.
     pub(crate) recorded: BTreeMap<EventKind, u64>,
     charges: BTreeMap<(Kind, u64), BTreeMap<Date, i64>>,
     zones: BTreeMap<u64, TimeZone>,

@@ -29,6 +29,14 @@ pub fn day_of(zone: &str, now: Moment) -> Day {
     })
 }
 
+/// Returns how many minutes a zone's clocks are ahead of UTC at a moment. An unknown zone is UTC.
+pub fn offset_minutes(zone: &str, now: Moment) -> i16 {
+    let at = Timestamp::from_millisecond(now.0).ok();
+    let zone = TimeZone::get(zone).ok();
+    let seconds = zone.zip(at).map_or(0, |(zone, at)| zone.to_offset(at).seconds());
+    (seconds / 60) as i16
+}
+
 /// Returns the first moment of a day of a zone; see [`day_of`].
 pub fn start_of(zone: &str, number: i32) -> Moment {
     let utc = Moment(i64::from(number) * DAY_MS);
@@ -78,6 +86,15 @@ pub fn hour_of_week_in(zone: &str, now: Moment) -> u8 {
 mod tests {
     use super::*;
     use crate::types::time::HOUR_MS;
+
+    #[test]
+    fn a_zone_is_ahead_by_its_summer_time_too() {
+        let (winter, summer) = (Moment(1_795_392_000_000), Moment(1_782_864_000_000));
+        assert_eq!(offset_minutes("Europe/Berlin", winter), 60);
+        assert_eq!(offset_minutes("Europe/Berlin", summer), 120);
+        assert_eq!(offset_minutes("Asia/Kolkata", winter), 330);
+        assert_eq!(offset_minutes("Mars/Base", winter), 0);
+    }
 
     fn at(text: &str) -> Moment {
         Moment(text.parse::<Timestamp>().expect("a time").as_millisecond())

@@ -189,6 +189,10 @@ pub enum Incoming {
         kind: v1::EventKind,
         /// When, by the device; `None`: now.
         at: Option<Moment>,
+        /// What the operator's lists say against it.
+        suspect: Option<v1::InvalidReason>,
+        /// Keyed hash of the network that it came from; 0: not told.
+        network: u64,
     },
     /// A conversation was opened.
     Opened {
@@ -276,6 +280,8 @@ pub enum Verdict {
     Recorded {
         /// Micros of the account's currency.
         charged: i64,
+        /// Why it is invalid traffic: kept, but not charged and not learned from. `None`: it is valid.
+        invalid: Option<v1::InvalidReason>,
     },
     /// It was counted before.
     Already,
@@ -342,6 +348,8 @@ pub enum ListChange {
     PolicyRules(PolicyRulesPut),
     /// Replaces all exchange rates.
     ExchangeRates(ExchangeRatesPut),
+    /// Replaces all rules for invalid traffic.
+    TrafficRules(v1::TrafficRules),
 }
 
 /// Money or promo credit that an operator puts into an account or takes out, checked for its form.

@@ -63,6 +63,18 @@ fn a_node_explains_what_it_served_on_a_thread_of_its_own() {
         };
         let few = explain.estimate_delivery(ask).await.unwrap().into_inner();
         assert!(few.below_minimum && few.audience == 0);
+        let money = |micros| v1::Money { micros, currency: "MXN".into() };
+        let ask = |account_id, bid| {
+            let billing_event = v1::BillingEvent::Conversations.into();
+            let ad_set = v1::AdSet { billing_event, bid: Some(money(bid)), ..Default::default() };
+            v1::EstimateDeliveryRequest { ad_set: Some(ad_set), account_id, ..Default::default() }
+        };
+        let few = explain.estimate_delivery(ask(shop.account, 5)).await.unwrap().into_inner();
+        assert!(few.below_minimum && few.forecasts.is_empty());
+        let foreign = explain.estimate_delivery(ask(rival.account, 5)).await.unwrap_err();
+        assert_eq!((foreign.code(), &*field(&foreign)), (Code::NotFound, "account_id"));
+        let free = explain.estimate_delivery(ask(shop.account, 0)).await.unwrap_err();
+        assert_eq!(field(&free), "ad_set.bid.micros");
     });
     desk.stop();
 }

@@ -408,24 +408,27 @@ fn money_and_credits_go_over_the_wire() {
         let again = billing(OPERATOR).invalidate_events(finding).await?.into_inner();
         assert_eq!(again, answer);
 
-        let ask = v1::ListInvoicesRequest { account_id: shop.account, ..Default::default() };
-        let invoices = billing(TACOS).list_invoices(ask).await?.into_inner().invoices;
-        assert_eq!((invoices[0].charged_micros, invoices[0].net_micros), (10_000, 0));
-        let mut ask = v1::ListTransfersRequest {
-            account_id: shop.account,
-            page_size: 2,
-            ..Default::default()
-        };
-        let first = billing(TACOS).list_transfers(ask.clone()).await?.into_inner();
-        ask.page_token = first.next_page_token;
-        let second = billing(TACOS).list_transfers(ask).await?.into_inner();
-        let kinds = first.transfers.iter().chain(&second.transfers).map(Transfer::kind);
-        let (charges, credit) = (TransferKind::Charges, TransferKind::Credit);
-        let wanted = [charges, charges, TransferKind::Promo, credit, credit];
-        let kinds: Vec<_> = kinds.collect();
-        assert_eq!(kinds[..], wanted[..kinds.len()]);
+        lists_hold_it(&desk, shop.account).await?;
         Ok::<_, Status>(())
     })
     .unwrap();
     desk.stop();
+}
+
+/// Checks what the advertiser finds in its lists: one charge in two parts, promo credit, and what came back.
+async fn lists_hold_it(desk: &Desk, account_id: u64) -> Result<(), Status> {
+    let billing = |key: &str| BillingServiceClient::new(desk.way(key));
+    let ask = v1::ListInvoicesRequest { account_id, ..Default::default() };
+    let invoices = billing(TACOS).list_invoices(ask).await?.into_inner().invoices;
+    assert_eq!((invoices[0].charged_micros, invoices[0].net_micros), (10_000, 0));
+    let mut ask = v1::ListTransfersRequest { account_id, page_size: 2, ..Default::default() };
+    let first = billing(TACOS).list_transfers(ask.clone()).await?.into_inner();
+    ask.page_token = first.next_page_token;
+    let second = billing(TACOS).list_transfers(ask).await?.into_inner();
+    let kinds = first.transfers.iter().chain(&second.transfers).map(Transfer::kind);
+    let (charges, credit) = (TransferKind::Charges, TransferKind::Credit);
+    let wanted = [charges, charges, TransferKind::Promo, credit, credit];
+    let kinds: Vec<_> = kinds.collect();
+    assert_eq!(kinds[..], wanted[..kinds.len()]);
+    Ok(())
 }

@@ -184,7 +184,7 @@ fn an_event_counts_once_in_one_batch_in_the_next_and_after_a_restart() {
     let shown = stage.show("a");
     let seen = || event(&shown, EventKind::Impression);
     let verdicts = stage.record_all(vec![seen(), seen(), seen()]);
-    assert_eq!(verdicts[0], Verdict::Recorded { charged: MXN });
+    assert_eq!(verdicts[0], Verdict::Recorded { charged: MXN, invalid: None });
     assert_eq!(verdicts[1..], [Verdict::Already, Verdict::Already]);
     assert_eq!(stage.record(seen()), Verdict::Already);
     let mut stage = stage.restarted();
@@ -367,7 +367,7 @@ fn see(stage: &mut Stage, shown: Option<Shown>, times: usize) -> Vec<i64> {
     let Some(shown) = shown else { return Vec::new() };
     let items: Vec<Incoming> = (0..times).map(|_| event(&shown, EventKind::Impression)).collect();
     let charge = |verdict: &Verdict| match verdict {
-        Verdict::Recorded { charged } => Some(*charged),
+        Verdict::Recorded { charged, .. } => Some(*charged),
         Verdict::Already | Verdict::Refused(_) => None,
     };
     stage.record_all(items).iter().filter_map(charge).collect()

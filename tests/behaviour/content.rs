@@ -20,7 +20,9 @@ const FACTS: [&str; 7] = [
 ];
 
 /// Every text or bytes that these messages may carry, and why none of them is a message's text.
-const ALLOWED: [(&str, &str); 23] = [
+const ALLOWED: [(&str, &str); 25] = [
+    ("v1.AdEvent.network", "an address; only a keyed hash of its network is kept"),
+    ("v1.AdEvent.user_agent", "looked at for invalid traffic at the door, and not kept"),
     ("v1.AdEvent.view_token", "sealed by the engine; anything else does not open"),
     ("v1.AttributionRow.event_id", "the caller's id of a sale, 128 characters at most"),
     ("v1.AttributionRow.name", "the name of a kind of event, 64 characters at most"),

@@ -103,7 +103,9 @@ impl Devices<'_> {
                 let index = (self.dice.roll() % self.waiting.len() as u64) as usize;
                 let token = self.waiting.swap_remove(index);
                 let kind = EventKind::Impression;
-                events.send(vec![Incoming::Ad { token, kind, at: None }]).unwrap();
+                events
+                    .send(vec![Incoming::Ad { token, kind, at: None, suspect: None, network: 0 }])
+                    .unwrap();
             }
         }
     }

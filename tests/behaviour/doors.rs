@@ -237,7 +237,7 @@ fn each_item_of_a_batch_is_judged_alone_and_in_order() {
 fn a_message_beyond_its_limit_is_refused_before_it_is_read() {
     let desk = Desk::start();
     calls(async {
-        let view_token = vec![0; 300 * 1_024].into();
+        let view_token = vec![0; 800 * 1_024].into();
         let huge = v1::AdEvent { view_token, ..Default::default() };
         let status = record(&desk, STATUS, vec![huge]).await.unwrap_err();
         assert_eq!(status.code(), Code::OutOfRange, "{status}");

@@ -1,5 +1,6 @@
 //! A reason for every silence, the fix that ends it, and how many people a targeting reaches.
 
+use munadi::node::Question;
 use munadi::types::proto::v1::{
     Ad, AdSet, AgeBand, BillingEvent, Campaign, ConfiguredStatus, EffectiveStatus, EventKind,
     ExplainDeliveryResponse, ExplainRequestResponse, FrequencyCap, Gender, Money, PolicyCategory,
@@ -357,7 +358,8 @@ fn an_audience_is_what_was_met_and_a_small_one_is_not_told() {
     stage.ask(&stage.tray_of(""));
     let estimate = |targeting: Targeting, or_targeting: Vec<Targeting>| {
         let draft = AdSet { targeting: Some(targeting), or_targeting, ..AdSet::default() };
-        stage.front.estimate_delivery(&draft, stage.now).unwrap()
+        let question = Question { ad_set: draft, wanted: None };
+        stage.front.estimate_delivery(ALL, &question, stage.now).unwrap()
     };
     let all = estimate(Targeting::default(), Vec::new());
     assert_eq!((all.audience, all.sampled_viewers), (2_400, 2_400), "strangers are nobody twice");

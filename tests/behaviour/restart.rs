@@ -207,7 +207,7 @@ fn a_node_on_a_folder_serves_counts_and_comes_back_and_its_audit_is_equal() {
     });
     let seen = |token: ViewToken| {
         let at = Some(Moment::from_seconds(token.issued));
-        Incoming::Ad { token, kind: EventKind::Impression, at }
+        Incoming::Ad { token, kind: EventKind::Impression, at, suspect: None, network: 0 }
     };
     with_node(dir.path(), "2026-11-23T14:00:00Z", async |node, _| {
         assert!(node.opened().checkpoint, "the stop left one");
@@ -239,7 +239,7 @@ fn a_clock_that_steps_back_moves_no_money_to_an_earlier_day() {
     stage.now = at("2026-11-23T23:59:00Z");
     let verdict = stage.record(second);
     assert!(
-        matches!(verdict, Verdict::Refused(_) | Verdict::Recorded { charged: 0 }),
+        matches!(verdict, Verdict::Refused(_) | Verdict::Recorded { charged: 0, .. }),
         "{verdict:?}"
     );
     let rows = stage.report(&[Dimension::Day]).rows;

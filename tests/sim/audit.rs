@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use munadi::journal::Block;
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{
-    ClickMatched, ConversionCredited, Decision, FeedbackGiven, ImpressionSeen, OutboxSettled,
-    OutcomeDeclined, Proof, ServedMinute, Showing, Tapped, Watched,
+    ClickMatched, ConversionCredited, Decision, OutboxSettled, OutcomeDeclined, Proof,
+    ServedMinute, Showing,
 };
-use munadi::types::proto::v1::{DeclineReason, Direction, EventKind, Outcome};
+use munadi::types::proto::v1::{DeclineReason, Direction, EventKind, InvalidReason, Outcome};
 use munadi::types::token::ViewToken;
 use prost::Message;
 
@@ -52,9 +52,14 @@ pub(crate) struct Handed {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ViewBook {
     pub(crate) seen: bool,
-    watched: Vec<u32>,
+    /// When it was seen, and whether the device said so.
+    pub(crate) seen_ms: i64,
+    pub(crate) timed: bool,
+    /// Why the view, or its tap, is invalid; 0: it is valid.
+    pub(crate) invalid: i32,
+    pub(crate) tap_invalid: i32,
+    pub(crate) watched: Vec<u32>,
     pub(crate) tapped: bool,
-    tap_ms: i64,
     billed: u32,
     conversation: u64,
 }
@@ -83,9 +88,12 @@ pub(crate) struct Ledger {
     /// What was handed out, by view. Noted by the world when it serves.
     pub(crate) handed: BTreeMap<u64, Handed>,
     pub(crate) views: BTreeMap<u64, ViewBook>,
-    codes: BTreeMap<u64, (u64, u64)>,
+    pub(crate) codes: BTreeMap<u64, (u64, u64)>,
     outcomes: BTreeMap<u64, OutcomeBook>,
     pub(crate) tallies: BTreeMap<(u64, i64), Counts>,
+    /// Reported taps by viewer, and views by viewer and ad: when they happened.
+    pub(crate) taps: BTreeMap<u64, Vec<i64>>,
+    pub(crate) sights: BTreeMap<(u64, u64), Vec<i64>>,
     /// How often each sent thing stands in the journal, and what it was charged.
     pub(crate) found: BTreeMap<Key, (u64, i64)>,
     /// Journal times of impressions by viewer and capped ad set.
@@ -197,18 +205,18 @@ impl Ledger {
         }
     }
 
-    fn find(&mut self, key: Key, charged: i64) {
+    pub(crate) fn find(&mut self, key: Key, charged: i64) {
         let found = self.found.entry(key).or_default();
         found.0 += 1;
         found.1 += charged;
     }
 
-    fn count(&mut self, ad: u64, ms: i64, column: usize, by: i64) {
+    pub(crate) fn count(&mut self, ad: u64, ms: i64, column: usize, by: i64) {
         self.tallies.entry((ad, ms.div_euclid(3_600_000))).or_default()[column] += by;
     }
 
     /// Returns the book of a showing, once its showing says what its token said.
-    fn view(&mut self, showing: &Showing) -> Result<&mut ViewBook, String> {
+    pub(crate) fn view(&mut self, showing: &Showing) -> Result<&mut ViewBook, String> {
         let handed = self.handed.get(&showing.view).ok_or("a view that was never handed out")?;
         let token = &handed.token;
         let same = token.ad == showing.ad
@@ -220,14 +228,25 @@ impl Ledger {
         Ok(self.views.entry(showing.view).or_default())
     }
 
-    /// Checks a charge, or its absence, against what the token said of the price.
-    fn charge(
+    /// Checks a charge, or its absence, against what the token said of the price. An invalid event says what
+    /// it would have cost instead.
+    pub(crate) fn charge(
         &mut self,
         showing: &Showing,
         charge: Option<&munadi::types::proto::journal::v1::Charge>,
         price: Option<i64>,
+        (invalid, invalid_price): (i32, i64),
         at: i64,
     ) -> Result<i64, String> {
+        let price = if invalid == 0 {
+            ensure(invalid_price == 0, || "a valid event's invalid price".into())?;
+            price
+        } else {
+            ensure(charge.is_none(), || "an invalid event was charged".into())?;
+            let cost = price.unwrap_or_default().max(0);
+            ensure(invalid_price == cost, || format!("it would have cost {cost}"))?;
+            None
+        };
         ensure(charge.is_some() == price.is_some(), || format!("the price was {price:?}"))?;
         let Some((charge, price)) = charge.zip(price) else { return Ok(0) };
         let sum = charge.amount + charge.over_delivered;
@@ -239,74 +258,6 @@ impl Ledger {
         self.count(showing.ad, at, 7, charge.amount);
         self.count(showing.ad, at, 8, charge.over_delivered);
         Ok(charge.amount)
-    }
-
-    fn seen(&mut self, fact: &ImpressionSeen, at: i64) -> Finding {
-        let showing = known(&fact.showing)?;
-        let view = self.view(showing)?;
-        ensure(!view.seen, || "an impression counted twice".into())?;
-        view.seen = true;
-        let token = self.handed[&showing.view].token;
-        let issued_ms = i64::from(token.issued) * 1_000;
-        ensure((issued_ms..=at + 300_000).contains(&fact.event_ms), || "its time".into())?;
-        let in_time = fact.event_ms <= issued_ms + i64::from(token.show_by) * 1_000;
-        let price = (token.billing == 1 && in_time).then_some(token.price_micros);
-        let charged = self.charge(showing, fact.charge.as_ref(), price, at)?;
-        if fact.charge.is_some() {
-            self.coverage.note("money", "charged for an impression");
-        }
-        self.find(Key::Ad(showing.view, EventKind::Impression), charged);
-        self.count(showing.ad, fact.event_ms, 0, 1);
-        if fact.cap_hours > 0 {
-            self.capped.entry((showing.viewer, showing.ad_set)).or_default().push(at);
-        }
-        Ok(())
-    }
-
-    fn watched(&mut self, fact: &Watched) -> Finding {
-        let showing = known(&fact.showing)?;
-        let view = self.view(showing)?;
-        let new = view.seen && !view.watched.contains(&fact.event_kind);
-        ensure(new, || "watched unseen or twice".into())?;
-        view.watched.push(fact.event_kind);
-        let event = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
-        if event == EventKind::Viewable {
-            self.count(showing.ad, fact.event_ms, 1, 1);
-        }
-        self.find(Key::Ad(showing.view, event), 0);
-        Ok(())
-    }
-
-    fn feedback(&mut self, fact: &FeedbackGiven) -> Finding {
-        let showing = known(&fact.showing)?;
-        let event = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
-        self.find(Key::Ad(showing.view, event), 0);
-        ensure(self.view(showing)?.seen, || "feedback on an unseen ad".into())?;
-        let column = match event {
-            EventKind::HideAd | EventKind::HideBusiness => 9,
-            EventKind::Report => 10,
-            _ => return Ok(()),
-        };
-        self.count(showing.ad, fact.event_ms, column, 1);
-        Ok(())
-    }
-
-    fn tapped(&mut self, fact: &Tapped, at: i64) -> Finding {
-        let showing = known(&fact.showing)?;
-        let view = self.view(showing)?;
-        ensure(view.seen && !view.tapped, || "tapped unseen or twice".into())?;
-        view.tapped = true;
-        view.tap_ms = fact.event_ms;
-        let token = self.handed[&showing.view].token;
-        let price = (token.billing == 2).then_some(token.price_micros);
-        let charged = self.charge(showing, fact.charge.as_ref(), price, at)?;
-        if fact.charge.is_some() {
-            self.coverage.note("money", "charged for a tap");
-        }
-        self.codes.insert(fact.code, (showing.view, fact.endpoint));
-        self.count(showing.ad, fact.event_ms, 2, 1);
-        self.find(Key::Ad(showing.view, EventKind::Tap), charged);
-        Ok(())
     }
 
     /// Returns the outcome, once its proof is found to lead to this view.
@@ -337,8 +288,11 @@ impl Ledger {
         ensure(view.conversation == 0, || "a click used by two conversations".into())?;
         ensure(fact.implied_tap != view.tapped, || "the implied tap".into())?;
         let (seen, was_tapped) = (view.seen, view.tapped);
+        let inherited = if was_tapped { view.tap_invalid } else { view.invalid };
+        ensure(fact.invalid == inherited, || format!("its click was {inherited}"))?;
         view.conversation = fact.conversation;
         view.tapped = true;
+        view.tap_invalid = inherited;
         self.window(showing.view, fact.event_ms, fact.touch_ms)?;
         let token = self.handed[&showing.view].token;
         let book = self.outcome(fact.outcome, showing.view)?;
@@ -347,9 +301,13 @@ impl Ledger {
         ensure(book.event_ms == fact.event_ms, || "another time than it was opened".into())?;
         let billed = token.billing == 3 && token.price_micros > 0 && (seen || was_tapped);
         let price = billed.then_some(token.price_micros);
-        self.charge(showing, fact.charge.as_ref(), price, at)?;
+        let invalid = (fact.invalid, fact.invalid_price);
+        self.charge(showing, fact.charge.as_ref(), price, invalid, at)?;
         if fact.charge.is_some() {
             self.coverage.note("money", "charged for a conversation");
+        }
+        if fact.invalid != 0 {
+            return Ok(());
         }
         if fact.implied_tap {
             self.count(showing.ad, fact.touch_ms, 2, 1);
@@ -360,7 +318,10 @@ impl Ledger {
 
     fn credited(&mut self, fact: &ConversionCredited) -> Finding {
         let showing = known(&fact.showing)?;
-        let used = self.view(showing)?.conversation;
+        let view = self.view(showing)?;
+        let inherited = if view.tapped { view.tap_invalid } else { view.invalid };
+        ensure(fact.invalid == inherited, || format!("its click was {inherited}"))?;
+        let used = view.conversation;
         self.window(showing.view, fact.event_ms, fact.touch_ms)?;
         let book = self.outcome(fact.outcome, showing.view)?;
         book.credited = true;
@@ -368,6 +329,9 @@ impl Ledger {
         ensure(!book.opening && ours == fact.conversation, || "not its own".into())?;
         let free = used == 0 || ours == 0 || used == ours;
         ensure(free, || "credited to another conversation's click".into())?;
+        if fact.invalid != 0 {
+            return Ok(());
+        }
         self.count(showing.ad, fact.event_ms, 5, 1);
         let account = &self.rows.accounts[&showing.account];
         if let Some(value) = fact.value.as_ref().filter(|value| value.currency == account.currency)
@@ -384,6 +348,11 @@ impl Ledger {
         ensure(!book.credited && !book.declined && !book.settled, || "ended before".into())?;
         ensure(book.opening == (fact.kind == i32::from(Outcome::Conversation)), || "kind".into())?;
         book.declined = true;
+        let replay = book.opening && reason == DeclineReason::Duplicated;
+        ensure((fact.invalid == i32::from(InvalidReason::Replay)) == replay, || "a replay".into())?;
+        if replay {
+            self.coverage.note("invalid", fact.invalid().as_str_name());
+        }
         Ok(())
     }
 
@@ -399,6 +368,9 @@ impl Ledger {
         ensure(book.credited || book.declined || again, || "settled without an end".into())?;
         if let Some(touch) = &fact.touch {
             ensure(!book.declined && touch.view == view, || "a touch that is none".into())?;
+            let invalid = self.views.get(&view).map_or(0, |view| view.tap_invalid);
+            let silent = invalid == 0 || fact.first_reply_ad == 0;
+            ensure(touch.invalid == invalid && silent, || "an invalid touch".into())?;
         }
         if fact.first_reply_ad != 0 {
             self.count(fact.first_reply_ad, fact.first_reply_ms, 4, 1);
@@ -443,7 +415,7 @@ impl Ledger {
     }
 }
 
-fn known(showing: &Option<Showing>) -> Result<&Showing, String> {
+pub(crate) fn known(showing: &Option<Showing>) -> Result<&Showing, String> {
     showing.as_ref().ok_or_else(|| "a fact of no showing".to_owned())
 }
 

@@ -82,6 +82,12 @@ const EXPECTED: &[(&str, &str)] = &[
          checkpoint while running, full replay",
     ),
     (
+        "invalid",
+        "INVALID_REASON_TAP_RATE, INVALID_REASON_VIEW_RATE, INVALID_REASON_TAP_TOO_FAST, \
+         INVALID_REASON_NO_VIEW, INVALID_REASON_USER_AGENT, INVALID_REASON_NETWORK, \
+         INVALID_REASON_REPLAY",
+    ),
+    (
         "money",
         "charged for an impression, charged for a tap, charged for a conversation, clipped, \
          nothing left, budget raised, budget lowered, new day",

@@ -52,7 +52,7 @@ fn send(world: &mut World, key: Key, item: Incoming) {
 fn happen(world: &mut World, view: u64, kind: EventKind) -> (u64, u64) {
     let token = world.ledger.handed[&view].token;
     let at = Some(Moment::from_seconds(token.issued).plus_ms(1_000));
-    send(world, Key::Ad(view, kind), Incoming::Ad { token, kind, at });
+    send(world, Key::Ad(view, kind), Incoming::Ad { token, kind, at, suspect: None, network: 0 });
     world.settle().expect("nothing fails");
     world.told_of(&Key::Ad(view, kind))
 }
@@ -197,7 +197,11 @@ fn a_checkpoint_ahead_of_the_journal_is_refused() {
     world.silence(0);
     let token = world.ledger.handed[&view].token;
     let kind = EventKind::Impression;
-    send(&mut world, Key::Ad(view, kind), Incoming::Ad { token, kind, at: None });
+    send(
+        &mut world,
+        Key::Ad(view, kind),
+        Incoming::Ad { token, kind, at: None, suspect: None, network: 0 },
+    );
     world.round().expect("silent");
     world.take_checkpoint().expect("written");
     world.offers = true;
@@ -233,7 +237,11 @@ fn a_block_that_another_owner_wrote_is_not_taken_for_ones_own() {
     world.usurp();
     let token = world.ledger.handed[&view].token;
     let (kind, at) = (EventKind::Impression, None);
-    send(&mut world, Key::Ad(view, kind), Incoming::Ad { token, kind, at });
+    send(
+        &mut world,
+        Key::Ad(view, kind),
+        Incoming::Ad { token, kind, at, suspect: None, network: 0 },
+    );
     world.round().expect("it stops and starts again");
     assert_eq!(world.generation, 1);
     assert_eq!(world.told_of(&Key::Ad(view, kind)), (0, 0));

@@ -434,7 +434,8 @@ impl World {
                 EventKind::HideBusiness,
                 EventKind::Report,
             ];
-            let item = |kind| (Key::Ad(token.view, kind), Incoming::Ad { token, kind, at: None });
+            let told = |kind| Incoming::Ad { token, kind, at: None, suspect: None, network: 0 };
+            let item = |kind| (Key::Ad(token.view, kind), told(kind));
             let batch = kinds.into_iter().map(item).collect();
             self.schedule(number as i64 * 2_000, Task::Resend(Sent::Items(batch)));
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use munadi::tokens::{KeyRing, TokenRefusal, viewer_number};
 use munadi::types::proto::v1::{
-    Direction, EventKind, NoAdReason, PlacedAd, Placement, slot::Filling,
+    Direction, EventKind, InvalidReason, NoAdReason, PlacedAd, Placement, slot::Filling,
 };
 use munadi::types::refusal::Reason;
 use munadi::types::request::{AdRequest, Chat, Incoming, Origin, Policy, Profile};
@@ -404,7 +404,14 @@ impl World {
         };
         ensure(token == self.ledger.handed[&view].token, || "a token opens as another".into())?;
         let kind = if self.luck.chance(5) { EventKind::Unspecified } else { kind };
-        let item = Incoming::Ad { token, kind, at: at_ms.map(Moment) };
+        // Some come from where nobody sits.
+        let suspect = match self.luck.below(150) {
+            0 => Some(InvalidReason::UserAgent),
+            1 => Some(InvalidReason::Network),
+            _ => None,
+        };
+        let network = self.luck.below(8);
+        let item = Incoming::Ad { token, kind, at: at_ms.map(Moment), suspect, network };
         let mut items = vec![(Key::Ad(view, kind), item)];
         if self.luck.chance(60) {
             // Twice in one batch.

@@ -320,7 +320,7 @@ impl World {
         let told = self.told.entry(key).or_default();
         told.open -= 1;
         match verdict {
-            Verdict::Recorded { charged } => {
+            Verdict::Recorded { charged, .. } => {
                 told.recorded += 1;
                 told.charged += charged;
             }

@@ -178,37 +178,48 @@ impl Recount {
             Kind::Granted(fact) => self.granted(fact),
             Kind::ImpressionSeen(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
-                self.ad(showing.ad, fact.event_ms).impressions += 1;
+                if fact.invalid == 0 {
+                    self.ad(showing.ad, fact.event_ms).impressions += 1;
+                }
                 if !self.seen.insert((showing.viewer, showing.view)) {
                     self.fault(place, "this view was counted before");
                 }
+                self.unpaid(place, fact.invalid, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
             }
-            Kind::Watched(fact) if fact.event_kind == EventKind::Viewable as u32 => {
+            Kind::Watched(fact)
+                if fact.event_kind == EventKind::Viewable as u32 && fact.invalid == 0 =>
+            {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
                 self.ad(showing.ad, fact.event_ms).viewable += 1;
             }
             Kind::Tapped(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
-                self.tap(place, &showing, fact.event_ms);
+                self.tap(place, &showing, fact.event_ms, fact.invalid == 0);
+                self.unpaid(place, fact.invalid, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
             }
             Kind::ClickMatched(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
                 if fact.implied_tap {
-                    self.tap(place, &showing, fact.touch_ms);
+                    self.tap(place, &showing, fact.touch_ms, fact.invalid == 0);
                 }
-                self.ad(showing.ad, fact.event_ms).conversations += 1;
+                if fact.invalid == 0 {
+                    self.ad(showing.ad, fact.event_ms).conversations += 1;
+                }
+                self.unpaid(place, fact.invalid, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
                 let charged = fact.charge.as_ref().map_or(0, |charge| charge.amount);
                 self.credit(place, fact.outcome, showing.ad, charged);
             }
             Kind::ConversionCredited(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
-                let counts = self.ad(showing.ad, fact.event_ms);
-                counts.conversions += 1;
-                if let Some(Money { micros, currency }) = &fact.value {
-                    *counts.values.entry(currency.clone()).or_default() += micros;
+                if fact.invalid == 0 {
+                    let counts = self.ad(showing.ad, fact.event_ms);
+                    counts.conversions += 1;
+                    if let Some(Money { micros, currency }) = &fact.value {
+                        *counts.values.entry(currency.clone()).or_default() += micros;
+                    }
                 }
                 self.credit(place, fact.outcome, showing.ad, 0);
             }
@@ -269,6 +280,12 @@ impl Recount {
         };
         if self.grants.insert(fact.grant, grant).is_some() {
             self.faults.push(format!("grant {} was given twice", fact.grant));
+        }
+    }
+
+    fn unpaid(&mut self, place: Place, invalid: i32, charge: Option<&Charge>) {
+        if invalid != 0 && charge.is_some() {
+            self.fault(place, "an invalid event was charged");
         }
     }
 
@@ -346,8 +363,8 @@ impl Recount {
         above
     }
 
-    fn tap(&mut self, place: Place, showing: &Showing, event_ms: i64) {
-        self.ad(showing.ad, event_ms).taps += 1;
+    fn tap(&mut self, place: Place, showing: &Showing, event_ms: i64, valid: bool) {
+        self.ad(showing.ad, event_ms).taps += u64::from(valid);
         if !self.tapped.insert((showing.viewer, showing.view)) {
             self.fault(place, "this tap was counted before");
         }

@@ -177,7 +177,9 @@ impl<'a> Shop<'a> {
         } else if campaign <= account {
             ("campaign.budget", "raise the campaign's budget, which is spent or promised")
         } else {
-            ("account.spend_limit", "raise the account's spend limit, which is spent or promised")
+            let message = "raise the account's spend limit, or fund it if it is prepaid: what it has \
+                           is spent or promised";
+            ("account.spend_limit", message)
         }
     }
 

@@ -4,7 +4,8 @@ use prost::Message;
 
 use crate::state::catalog::Catalog;
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{RequestAnswered, TaxonomyPut};
+use crate::types::proto::journal::v1::{RequestAnswered, TaxonomyPut, TrafficRulesPut};
+use crate::types::proto::v1::TrafficRules;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{ListChange, ListMutation};
 
@@ -46,6 +47,9 @@ pub fn mutate_lists(catalog: &Catalog, mutation: &ListMutation) -> Result<Writte
         ListChange::PolicyRules(put) => {
             (vec![vec![Kind::PolicyRulesPut(Box::new(put.clone()))]], put.rules.len() as u32)
         }
+        ListChange::TrafficRules(rules) => {
+            (traffic_slices(rules), (rules.user_agents.len() + rules.networks.len()) as u32)
+        }
         ListChange::ExchangeRates(put) => {
             (vec![vec![Kind::ExchangeRatesPut(Box::new(put.clone()))]], put.rates.len() as u32)
         }
@@ -61,6 +65,30 @@ pub fn mutate_lists(catalog: &Catalog, mutation: &ListMutation) -> Result<Writte
         None => decisions.push(vec![answered]),
     }
     Ok(WrittenLists { decisions, answer })
+}
+
+/// Cuts long rules. A crash between two slices leaves fewer rules in force, until the same request is sent
+/// again.
+fn traffic_slices(rules: &TrafficRules) -> Vec<Vec<Kind>> {
+    let empty = || TrafficRules {
+        network_taps_per_hour: rules.network_taps_per_hour,
+        ..TrafficRules::default()
+    };
+    let (mut slices, mut slice, mut bytes) = (Vec::new(), empty(), 0);
+    let agents = rules.user_agents.iter().map(|text| (text, true));
+    for (text, agent) in agents.chain(rules.networks.iter().map(|text| (text, false))) {
+        // A byte of key and one or two of length stand before each.
+        bytes += text.len() + 3;
+        if bytes > SLICE_BYTES_MAX {
+            slices.push(std::mem::replace(&mut slice, empty()));
+            bytes = text.len() + 3;
+        }
+        if agent { &mut slice.user_agents } else { &mut slice.networks }.push(text.clone());
+    }
+    slices.push(slice);
+    let fact = |(at, rules)| TrafficRulesPut { rules: Some(rules), added: at > 0 };
+    let facts = slices.into_iter().enumerate().map(fact);
+    facts.map(|fact| vec![Kind::TrafficRulesPut(Box::new(fact))]).collect()
 }
 
 /// Cuts a long list. What is removed comes first: an entry that is also put stays.

@@ -10,11 +10,14 @@ use crate::decide::{Decided, auction, chats};
 use crate::node::live::Live;
 use crate::node::writer::{Reply, Work, Writer};
 use crate::state::catalog::Catalog;
+use crate::state::invalid_of;
 use crate::tokens::prefill_code;
 use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
-use crate::types::proto::v1::{BidStrategy, BillingEvent, EffectiveStatus, EventKind};
+use crate::types::proto::journal::v1::{LineKind, Showing};
+use crate::types::proto::v1::{
+    BidStrategy, BillingEvent, EffectiveStatus, EventKind, InvalidReason,
+};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Change, Conversion, Incoming, Mutation, Origin, Resource, Verdict};
 use crate::types::time::Moment;
@@ -44,8 +47,14 @@ impl Writer {
     /// Judges one event and journals what it changes.
     fn judge(&mut self, live: &Live, catalog: &Catalog, item: Incoming, now: Moment) -> Verdict {
         let (shard, decided, held) = match item {
-            Incoming::Ad { token, kind, at } => {
-                let decided = ad_event(live, catalog, &token, kind, at, now);
+            Incoming::Ad { token, kind, at, suspect, network } => {
+                let suspect = suspect.or_else(|| self.crowded(kind, network, now));
+                let code = PrefillCode::default();
+                let event = Event { token: &token, kind, at, code, suspect };
+                let decided = ad_event(live, catalog, event, now);
+                if kind == EventKind::Tap && matches!(decided, Decided::Facts(_)) {
+                    self.networks.count(network, now);
+                }
                 (shard_of(token.viewer), decided, Some(token))
             }
             Incoming::Opened { chat, entry_point, proof } => {
@@ -73,13 +82,23 @@ impl Writer {
             Decided::Refused(refusal) => return Verdict::Refused(refusal),
         };
         let billed = facts.iter().find_map(billed);
-        let charged = billed.map_or(0, |(_, charge)| charge.amount);
+        let charged = billed.map_or(0, |(_, charged)| charged);
         if let (Some(token), Some((showing, _))) = (held, billed) {
             release(live, showing, &token);
         }
+        let invalid = facts.iter().find_map(invalid_of);
         self.note_outgoing(&facts);
         self.journal(shard, facts, now);
-        Verdict::Recorded { charged }
+        Verdict::Recorded { charged, invalid }
+    }
+
+    /// Says against a tap that its network has made all that the operator allows it.
+    fn crowded(&self, kind: EventKind, network: u64, now: Moment) -> Option<InvalidReason> {
+        // Most events are no taps: they ask nothing.
+        let tap = kind == EventKind::Tap && network != 0;
+        let full = tap.then(|| self.live.traffic.load().network_taps_per_hour());
+        let full = full.is_some_and(|most| self.networks.is_full(network, most, now));
+        full.then_some(InvalidReason::NetworkRate)
     }
 
     fn write(&mut self, mutation: &Mutation, reply: Reply<Resource>, now: Moment) {
@@ -173,24 +192,17 @@ fn bids_by_budget(catalog: &Catalog, ad: u64) -> bool {
 }
 
 /// Judges one event on a served ad.
-fn ad_event(
-    live: &Live,
-    catalog: &Catalog,
-    token: &ViewToken,
-    kind: EventKind,
-    at: Option<Moment>,
-    now: Moment,
-) -> Decided {
+fn ad_event(live: &Live, catalog: &Catalog, mut event: Event<'_>, now: Moment) -> Decided {
+    let token = event.token;
     let Some(family) = catalog.family(token.ad) else {
         let message = "the token's ad is not known here";
         return Decided::Refused(Refusal::new(Reason::NotFound, "view_token", message));
     };
-    let sealer = live.sealer.load();
     // Only a tap's code is ever looked up.
-    let code = match kind {
-        EventKind::Tap => prefill_code(&sealer.ring().code, token.view, token.viewer),
-        _ => PrefillCode::default(),
-    };
+    if event.kind == EventKind::Tap {
+        let sealer = live.sealer.load();
+        event.code = prefill_code(&sealer.ring().code, token.view, token.viewer);
+    }
     let cell = live.cell(token.viewer);
     let purses = live.purses(family.account);
     let known = Known {
@@ -199,7 +211,7 @@ fn ad_event(
         purse: purses.purses.get(&family.account),
         now,
     };
-    record(&known, &Event { token, kind, at, code })
+    record(&known, &event)
 }
 
 /// Judges a conversion; returns the shard that it belongs to.
@@ -222,12 +234,15 @@ fn conversion_of(
     (shard_of(outcome), chats::converted(catalog, known, chat.as_ref(), conversion, now))
 }
 
-fn billed(fact: &Kind) -> Option<(&Showing, &Charge)> {
-    match fact {
-        Kind::ImpressionSeen(fact) => fact.showing.as_ref().zip(fact.charge.as_ref()),
-        Kind::Tapped(fact) => fact.showing.as_ref().zip(fact.charge.as_ref()),
-        _ => None,
-    }
+/// Returns the showing of a billed event, and what was charged: of an invalid one nothing, but it was the one.
+fn billed(fact: &Kind) -> Option<(&Showing, i64)> {
+    let (showing, charge, invalid_price) = match fact {
+        Kind::ImpressionSeen(fact) => (&fact.showing, &fact.charge, fact.invalid_price),
+        Kind::Tapped(fact) => (&fact.showing, &fact.charge, fact.invalid_price),
+        _ => return None,
+    };
+    let charged = charge.as_ref().map(|charge| charge.amount);
+    showing.as_ref().zip(charged.or((invalid_price > 0).then_some(0)))
 }
 
 /// Gives back what serving held for an ad whose billed event has come.

@@ -23,8 +23,9 @@ use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
 use crate::node::schedules::Schedules;
-use crate::state::Stamp;
+use crate::node::traffic::NetworkTaps;
 use crate::state::ledger::Seal;
+use crate::state::{Stamp, invalid_of};
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
 use crate::types::proto::v1::FundAccountResponse;
@@ -104,6 +105,7 @@ pub struct Writer {
     sealed: Seal,
     /// When other exchange rates come into force than those last shown; `None`: at no time.
     exchange_due: Option<Moment>,
+    networks: NetworkTaps,
     indexer: Indexer,
     schedules: Schedules,
     dice: SeededDice,
@@ -150,6 +152,7 @@ impl Writer {
             minute: 0,
             sealed,
             exchange_due,
+            networks: NetworkTaps::default(),
             indexer,
             schedules,
             dice,
@@ -255,6 +258,11 @@ impl Writer {
         self.live.progress.note_head(self.head, now);
         for (number, fact) in (0..).zip(&decision.facts) {
             if let Some(kind) = &fact.kind {
+                if let Some(reason) = invalid_of(kind) {
+                    let reason = reason.as_str_name();
+                    metrics::counter!("munadi_invalid_events_total", "reason" => reason)
+                        .increment(1);
+                }
                 // The next decision of this batch must see it.
                 self.live.apply(Stamp { shard, seq: first.plus(number), at: now }, kind);
             }

@@ -6,6 +6,7 @@ use crate::decide::mutate::mutate_lists;
 use crate::node::indexer::Shown;
 use crate::node::live::Live;
 use crate::node::writer::{Reply, Writer};
+use crate::state::traffic_rules::Filter;
 use crate::types::ids::Shard;
 use crate::types::request::{ListChange, ListMutation};
 use crate::types::time::Moment;
@@ -21,6 +22,7 @@ impl Writer {
                 ListChange::Taxonomy(_) => {}
                 ListChange::PolicyRules(_) => self.show_blocks(),
                 ListChange::ExchangeRates(_) => self.show_exchange(now),
+                ListChange::TrafficRules(_) => self.show_traffic(),
             }
             written.answer
         });
@@ -38,6 +40,11 @@ impl Writer {
         self.indexer.note(self.head, Shown::Exchange(Arc::new(table)));
     }
 
+    fn show_traffic(&mut self) {
+        let filter = Filter::of(self.live.catalog().traffic.all());
+        self.indexer.note(self.head, Shown::Traffic(Arc::new(filter)));
+    }
+
     /// Shows serving the exchange rates that time has brought into force.
     pub(super) fn show_due_exchange(&mut self, now: Moment) {
         if self.exchange_due.is_some_and(|due| due <= now) {
@@ -52,5 +59,6 @@ impl Live {
         let catalog = self.catalog();
         self.blocks.store(Arc::clone(catalog.rules.blocks()));
         self.exchange.store(Arc::new(catalog.exchange.table_at(latest)));
+        self.traffic.store(Arc::new(Filter::of(catalog.traffic.all())));
     }
 }

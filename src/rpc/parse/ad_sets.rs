@@ -89,7 +89,7 @@ fn audience(row: &v1::AdSet, fields: &Fields, path: Path) -> Result<(), Refusal>
 }
 
 /// Checks the caps, and names what they count.
-fn frequency_caps(caps: &mut [v1::FrequencyCap], path: Path) -> Result<(), Refusal> {
+pub(super) fn frequency_caps(caps: &mut [v1::FrequencyCap], path: Path) -> Result<(), Refusal> {
     at_most(caps.len(), CAPS_MAX, path)?;
     let mut known = BTreeSet::new();
     for (index, cap) in caps.iter_mut().enumerate() {

@@ -141,7 +141,8 @@ pub(in crate::rpc) fn policy_rules(rules: Vec<v1::PolicyRule>) -> Result<ListCha
     Ok(ListChange::PolicyRules(PolicyRulesPut { rules }))
 }
 
-fn once(new: bool, path: Path) -> Result<(), Refusal> {
+/// Refuses what came before in the same list.
+pub(super) fn once(new: bool, path: Path) -> Result<(), Refusal> {
     let message = "is there twice: send it once";
     if new { Ok(()) } else { Err(path.refuse(Reason::FieldInvalid, message)) }
 }

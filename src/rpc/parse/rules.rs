@@ -1,9 +1,15 @@
-//! What an operator loads beside lists: exchange rates.
+//! What an operator loads beside lists: exchange rates, and what is invalid traffic.
 
 use std::collections::BTreeSet;
 
-use crate::rpc::limits::EXCHANGE_RATES_MAX;
-use crate::rpc::parse::field::{Path, at_most, currency, moment, required};
+use ipnet::IpNet;
+
+use crate::rpc::limits::{
+    EXCHANGE_RATES_MAX, NETWORK_V4_BITS, NETWORK_V6_BITS, NETWORKS_LISTED_MAX,
+    USER_AGENT_PART_CHARS_MAX, USER_AGENT_PART_CHARS_MIN, USER_AGENTS_MAX,
+};
+use crate::rpc::parse::admin::once;
+use crate::rpc::parse::field::{Path, at_most, currency, moment, required, text};
 use crate::state::exchange::RATE_MICROS_MAX;
 use crate::types::proto::journal::v1::ExchangeRatesPut;
 use crate::types::proto::v1;
@@ -44,6 +50,61 @@ pub(in crate::rpc) fn exchange_rates(
         }
     }
     Ok(ListChange::ExchangeRates(ExchangeRatesPut { settlement_currency, rates }))
+}
+
+/// Returns checked rules for invalid traffic, which replace all others. Networks are written out as
+/// everybody writes them.
+pub(in crate::rpc) fn traffic_rules(
+    wire: v1::SetTrafficRulesRequest,
+) -> Result<ListChange, Refusal> {
+    let root = Path::root("rules");
+    let mut rules = required(wire.rules, root)?;
+    let (agents, networks) = (root.field("user_agents"), root.field("networks"));
+    at_most(rules.user_agents.len(), USER_AGENTS_MAX, agents)?;
+    at_most(rules.networks.len(), NETWORKS_LISTED_MAX, networks)?;
+    let mut known = BTreeSet::new();
+    for (index, part) in rules.user_agents.iter().enumerate() {
+        let path = agents.at(index);
+        text(part, USER_AGENT_PART_CHARS_MAX, path)?;
+        if part.chars().count() < USER_AGENT_PART_CHARS_MIN {
+            let message = format!(
+                "would be found nearly everywhere: send {USER_AGENT_PART_CHARS_MIN} to \
+                 {USER_AGENT_PART_CHARS_MAX} characters"
+            );
+            return Err(path.refuse(Reason::FieldInvalid, message));
+        }
+        once(known.insert(part.to_ascii_lowercase()), path)?;
+    }
+    let mut known = BTreeSet::new();
+    for (index, text) in rules.networks.iter_mut().enumerate() {
+        let path = networks.at(index);
+        let network = network(text, path)?;
+        once(known.insert(network), path)?;
+        *text = network.to_string();
+    }
+    Ok(ListChange::TrafficRules(rules))
+}
+
+/// Returns a network, named by its first address and of an allowed length.
+fn network(text: &str, path: Path) -> Result<IpNet, Refusal> {
+    let invalid = |message: String| path.refuse(Reason::FieldInvalid, message);
+    let network: Option<IpNet> = text.parse().ok();
+    let network = network.ok_or_else(|| {
+        invalid("is no network: send an address and its bits, such as 203.0.113.0/24".to_owned())
+    })?;
+    let bits = match network {
+        IpNet::V4(_) => NETWORK_V4_BITS,
+        IpNet::V6(_) => NETWORK_V6_BITS,
+    };
+    if !bits.contains(&network.prefix_len()) {
+        let (least, most) = (bits.start(), bits.end());
+        return Err(invalid(format!("has {} bits: send {least} to {most}", network.prefix_len())));
+    }
+    if network.trunc() != network {
+        let message = format!("is not named by its first address: send {}", network.trunc());
+        return Err(invalid(message));
+    }
+    Ok(network)
 }
 
 #[cfg(test)]
@@ -87,5 +148,54 @@ mod tests {
         check("USD", one(rate("MXN", 1, 10)), invalid, "rates[1]");
         let many = (0..=2_000).map(|seconds| rate("MXN", 1, seconds)).collect();
         check("USD", many, Reason::TooLarge, "rates");
+    }
+
+    fn traffic(agents: &[&str], networks: &[&str]) -> Result<ListChange, Refusal> {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let rules = v1::TrafficRules {
+            user_agents: texts(agents),
+            networks: texts(networks),
+            network_taps_per_hour: u32::MAX,
+        };
+        let (request_id, rules) = (String::new(), Some(rules));
+        traffic_rules(v1::SetTrafficRulesRequest { request_id, rules })
+    }
+
+    #[test]
+    fn rules_for_traffic_are_of_parts_and_networks_in_their_ranges() {
+        let networks = ["203.0.113.0/24", "10.0.0.0/8", "2001:db8::/32", "2001:0DB9:0::/48"];
+        let good = traffic(&["bot", &"x".repeat(100)], &networks);
+        let Ok(ListChange::TrafficRules(rules)) = good else { panic!("{good:?}") };
+        assert_eq!(rules.networks[3], "2001:db9::/48");
+        assert!(traffic(&[], &[]).is_ok(), "all rules may be taken away");
+        let check = |agents: &[&str], networks: &[&str], reason, field: &str| {
+            let refusal = traffic(agents, networks).unwrap_err();
+            assert_eq!((refusal.reason, &*refusal.field), (reason, field));
+        };
+        let (invalid, large) = (Reason::FieldInvalid, Reason::TooLarge);
+        check(&[""], &[], Reason::FieldMissing, "rules.user_agents[0]");
+        check(&["bot", "ab"], &[], invalid, "rules.user_agents[1]");
+        check(&[&"x".repeat(101)], &[], large, "rules.user_agents[0]");
+        check(&["bot", "BOT"], &[], invalid, "rules.user_agents[1]");
+        check(&["b\tt"], &[], invalid, "rules.user_agents[0]");
+        for wrong in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "10.0.0.0/7",
+            "10.0.0.0/25",
+            "10.0.0.1/24",
+            "2001:db8::/49",
+            "2000::/15",
+            "2001:db8::1/32",
+            "x/24",
+        ] {
+            check(&[], &["203.0.113.0/24", wrong], invalid, "rules.networks[1]");
+        }
+        check(&[], &["10.0.0.0/8", "10.0.0.0/8"], invalid, "rules.networks[1]");
+        check(&["bot"; 1_001], &[], large, "rules.user_agents");
+        check(&[], &["10.0.0.0/8"; 100_001], large, "rules.networks");
+        let nothing = v1::SetTrafficRulesRequest::default();
+        assert_eq!(traffic_rules(nothing).unwrap_err().field, "rules");
     }
 }

@@ -10,7 +10,7 @@ use crate::rpc::errors::deadline;
 use crate::rpc::limits::INGEST_DEADLINE;
 use crate::rpc::parse::admin::{policy_rules, review, taxonomy};
 use crate::rpc::parse::mutations::{body_hash, list_mutation, mutation};
-use crate::rpc::parse::rules::exchange_rates;
+use crate::rpc::parse::rules::{exchange_rates, traffic_rules};
 use crate::rpc::services::{Answer, caller, write};
 use crate::types::proto::v1;
 use crate::types::proto::v1::admin_service_server::AdminService;
@@ -92,6 +92,28 @@ impl AdminService for Admin {
         let rates = list_mutation(scope, request_id, hash, exchange_rates(wire)?);
         let rates = self.write_lists(rates).await?;
         Ok(Response::new(v1::SetExchangeRatesResponse { rates }))
+    }
+
+    async fn set_traffic_rules(
+        &self,
+        request: Request<v1::SetTrafficRulesRequest>,
+    ) -> Answer<v1::SetTrafficRulesResponse> {
+        let scope = caller(&request)?.scope();
+        let wire = request.into_inner();
+        let hash = body_hash("SetTrafficRulesRequest", &wire);
+        let request_id = wire.request_id.clone();
+        let rules = list_mutation(scope, request_id, hash, traffic_rules(wire)?);
+        let entries = self.write_lists(rules).await?;
+        Ok(Response::new(v1::SetTrafficRulesResponse { entries }))
+    }
+
+    async fn get_traffic_rules(
+        &self,
+        request: Request<v1::GetTrafficRulesRequest>,
+    ) -> Answer<v1::GetTrafficRulesResponse> {
+        caller(&request)?;
+        let rules = Some(self.node.front().traffic_rules());
+        Ok(Response::new(v1::GetTrafficRulesResponse { rules }))
     }
 
     async fn list_exchange_rates(

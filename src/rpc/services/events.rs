@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::node::Node;
 use crate::rpc::limits::STREAM_IN_FLIGHT_MAX;
-use crate::rpc::parse::events::{ad_event, batch};
+use crate::rpc::parse::events::{Door, ad_event, batch};
 use crate::rpc::services::batch::Batch;
 use crate::rpc::services::{Answer, Answers, caller};
 use crate::types::proto::v1;
@@ -86,6 +86,7 @@ fn take(
     events: Vec<v1::AdEvent>,
 ) -> Result<Batch, Refusal> {
     batch(request_id, events.len(), "events")?;
-    let (sealer, now) = (node.opener(), node.now());
-    Batch::submit(node, events, |wire| ad_event(wire, feed, &sealer, now))
+    let (sealer, filter, now) = (node.opener(), node.front().traffic_filter(), node.now());
+    let door = Door { feed, sealer: &sealer, filter: &filter, now };
+    Batch::submit(node, events, |wire| ad_event(wire, &door))
 }

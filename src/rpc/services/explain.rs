@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::node::Node;
-use crate::rpc::parse::explain::{Question, draft, explained_ad, explained_request};
+use crate::rpc::parse::explain::{Inquiry, explained_ad, explained_request, question};
 use crate::rpc::services::{Answer, Policies, caller};
 use crate::types::proto::v1;
 use crate::types::proto::v1::explain_service_server::ExplainService;
@@ -53,9 +53,9 @@ impl ExplainService for Explain {
     ) -> Answer<v1::ExplainRequestResponse> {
         let scope = caller(&request)?.scope();
         let (sealer, now) = (self.node.opener(), self.node.now());
-        let question = explained_request(request.into_inner(), &self.policies, &sealer, now)?;
+        let inquiry = explained_request(request.into_inner(), &self.policies, &sealer, now)?;
         let ask = move |node: &Node| {
-            let Question { request, policy, page_size } = question;
+            let Inquiry { request, policy, page_size } = inquiry;
             node.front().explain_request(scope, &policy, &request, page_size, now)
         };
         Ok(Response::new(self.aside(ask).await?))
@@ -65,10 +65,11 @@ impl ExplainService for Explain {
         &self,
         request: Request<v1::EstimateDeliveryRequest>,
     ) -> Answer<v1::EstimateDeliveryResponse> {
-        caller(&request)?;
-        let draft = draft(request.into_inner())?;
-        let answer =
-            self.aside(move |node| node.front().estimate_delivery(&draft, node.now())).await?;
+        let scope = caller(&request)?.scope();
+        let now = self.node.now();
+        let question = question(request.into_inner(), now)?;
+        let ask = move |node: &Node| node.front().estimate_delivery(scope, &question, now);
+        let answer = self.aside(ask).await?;
         Ok(Response::new(answer?))
     }
 }

@@ -9,6 +9,7 @@ use crate::state::Map;
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
+use crate::state::traffic_rules::TrafficRules;
 use crate::types::ids::IdKind;
 use crate::types::proto::v1::{Account, Ad, AdSet, Business, Campaign, ChannelEndpoint};
 
@@ -24,6 +25,7 @@ pub struct Head {
     lists: Lists,
     rules: Rules,
     exchange: Exchange,
+    traffic: TrafficRules,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -82,6 +84,7 @@ impl Catalog {
             lists: self.lists.clone(),
             rules: self.rules.clone(),
             exchange: self.exchange.clone(),
+            traffic: self.traffic.clone(),
             answers: self.answers.clone(),
             answers_by_age: self.answers_by_age.clone(),
         };
@@ -104,6 +107,7 @@ impl Catalog {
             lists: head.lists,
             rules: head.rules,
             exchange: head.exchange,
+            traffic: head.traffic,
             answers: head.answers,
             answers_by_age: head.answers_by_age,
             ..Self::default()

@@ -371,11 +371,11 @@ pub(crate) fn near() -> Policy {
 }
 
 pub(crate) fn event(shown: &Shown, kind: EventKind) -> Incoming {
-    Incoming::Ad { token: shown.token, kind, at: None }
+    Incoming::Ad { token: shown.token, kind, at: None, suspect: None, network: 0 }
 }
 
 pub(crate) fn event_at(shown: &Shown, kind: EventKind, at: Moment) -> Incoming {
-    Incoming::Ad { token: shown.token, kind, at: Some(at) }
+    Incoming::Ad { token: shown.token, kind, at: Some(at), suspect: None, network: 0 }
 }
 
 /// Returns a sale.
@@ -388,7 +388,7 @@ pub(crate) fn sale(shop: &Shop, event_id: &str, micros: i64, origin: Origin) -> 
 /// Returns what was charged for a new event.
 pub(crate) fn charged(verdict: &Verdict) -> i64 {
     match verdict {
-        Verdict::Recorded { charged } => *charged,
+        Verdict::Recorded { charged, .. } => *charged,
         other => panic!("not recorded: {other:?}"),
     }
 }

@@ -1,0 +1,200 @@
+//! Where a draft could have stood: its real targeting and hours, asked of every logged request once.
+
+use crate::decide::forecast::Plan;
+use crate::decide::forecast::ladder::{Rung, ladder};
+use crate::decide::forecast::log::{Person, Rival, Sample, Visit};
+use crate::decide::target::{Target, Told, Trait};
+use crate::types::hash::mix;
+use crate::types::proto::v1::Placement;
+use crate::types::time::{HOUR_MS, Moment, SECOND_MS};
+
+/// Seconds of one tick: seven days of them fit 16 bits.
+pub(super) const TICK_S: u32 = 10;
+
+/// Ticks of an hour and of a day.
+pub(super) const HOUR_TICKS: u32 = 3_600 / TICK_S;
+/// See [`HOUR_TICKS`].
+pub(super) const DAY_TICKS: u32 = 24 * HOUR_TICKS;
+
+/// Bits of [`Step::mark`], above the number of the tray's shape.
+pub(super) const FIRST: u32 = 1 << 16;
+/// The ad would be seen there.
+pub(super) const SEEN: u32 = 1 << 17;
+/// And tapped.
+pub(super) const TAPPED: u32 = 1 << 18;
+/// And a conversation opened.
+pub(super) const OPENED: u32 = 1 << 19;
+
+/// One rung of one request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// What it asks, ordered as the amounts are (bits of a positive float), then a lot, then the tick of the
+    /// request.
+    pub(super) key: u64,
+    /// What 1,000 seen impressions there cost, micros.
+    pub(super) pay: f32,
+    /// The shape of the tray, whether this is the first rung of its request, and what would come of it.
+    pub(super) mark: u32,
+}
+
+/// Returns what an ad worth this much is compared with rungs by: at just the bar every other lot wins.
+pub(super) const fn key_of(value: f32) -> u64 {
+    (value.max(0.0).to_bits() as u64) << 32 | 0x7FFF_FFFF
+}
+
+/// Returns the amount that a key was made of.
+pub(super) const fn amount_of(key: u64) -> f64 {
+    f32::from_bits((key >> 32) as u32) as f64
+}
+
+/// The requests of one viewer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    pub(super) viewer: u64,
+    /// Where its steps end; they begin where those of the one before end.
+    pub(super) end: u32,
+}
+
+/// Every request that a draft is meant for.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    pub(super) runs: Vec<Run>,
+    pub(super) steps: Vec<Step>,
+    /// Of each shape: how long the advertiser stays away after it was shown, ticks.
+    pub(super) distances: Vec<u32>,
+    /// How far into an hour the first tick is, in ticks.
+    pub(super) into_hour: u32,
+}
+
+/// The conjunctions of a draft, without when and where: those are asked of each request.
+struct Crowd {
+    targets: Vec<Target>,
+    placements: Vec<u8>,
+    hours: Vec<Option<[u64; 3]>>,
+    told: Told,
+}
+
+impl Crowd {
+    fn new(mut targets: Vec<Target>) -> Self {
+        let place = Trait::Placement as usize;
+        let take = |target: &mut Target| std::mem::replace(&mut target.traits[place], u8::MAX);
+        let placements = targets.iter_mut().map(take).collect();
+        let hours = targets.iter_mut().map(|target| target.hours.take()).collect();
+        Self { targets, placements, hours, told: Told::default() }
+    }
+
+    /// Returns which conjunctions match, a bit each, for each face of a viewer; `false`: none does.
+    fn match_all(&mut self, person: &Person, masks: &mut Vec<u16>) -> bool {
+        masks.clear();
+        for face in &person.faces {
+            self.told.take(face, Placement::Unspecified, Moment(0));
+            let each = self.targets.iter().enumerate();
+            let matching = each.filter(|(_, target)| target.matches(&self.told));
+            masks.push(matching.fold(0, |mask, (at, _)| mask | 1 << at));
+        }
+        masks.iter().any(|mask| *mask != 0)
+    }
+
+    fn is_for(&self, mask: u16, visit: &Visit, offset: Option<i16>) -> bool {
+        let at = Moment::from_seconds(visit.at_s);
+        let hour = || offset.map(|offset| at.hour_of_week(offset));
+        let here = |place: &u8| place >> (visit.placement & 7) & 1 == 1;
+        (0..self.targets.len()).any(|one| {
+            mask >> one & 1 == 1
+                && here(&self.placements[one])
+                && self.hours[one].is_none_or(|hours| hour().is_some_and(|hour| has(&hours, hour)))
+        })
+    }
+}
+
+fn has(hours: &[u64; 3], hour: u8) -> bool {
+    hours[usize::from(hour) / 64] >> (hour % 64) & 1 == 1
+}
+
+impl Offers {
+    /// Asks every logged request of the sample's time.
+    pub(super) fn of(plan: &Plan, sample: &Sample) -> Self {
+        let shapes = sample.shapes.iter();
+        let mut offers = Self {
+            distances: shapes
+                .map(|shape| {
+                    let category_s = if plan.has_category { shape.category_s } else { 0 };
+                    shape.advertiser_s.max(category_s).div_ceil(TICK_S)
+                })
+                .collect(),
+            into_hour: (sample.from.0.rem_euclid(HOUR_MS) / SECOND_MS) as u32 / TICK_S,
+            ..Self::default()
+        };
+        let (mut crowd, mut masks) = (Crowd::new(plan.targets.clone()), Vec::new());
+        let mut rungs = Vec::new();
+        for (viewer, person) in &sample.people {
+            if !crowd.match_all(person, &mut masks) {
+                continue;
+            }
+            let begin = offers.steps.len();
+            offers.add(plan, sample, (*viewer, person), (&crowd, &masks), &mut rungs);
+            if offers.steps.len() > begin {
+                offers.runs.push(Run { viewer: *viewer, end: offers.steps.len() as u32 });
+            }
+        }
+        offers
+    }
+
+    fn add(
+        &mut self,
+        plan: &Plan,
+        sample: &Sample,
+        (viewer, person): (u64, &Person),
+        (crowd, masks): (&Crowd, &[u16]),
+        rungs: &mut Vec<Rung>,
+    ) {
+        let (from, until) = (sample.from.seconds(), sample.until.seconds());
+        let mut near = Near::default();
+        for (number, (visit, rivals)) in (0..).zip(person.visits()) {
+            let shape = &sample.shapes[usize::from(visit.shape)];
+            let is_near = near.passes(plan, visit, rivals, shape.category_s);
+            let face = usize::from(visit.face);
+            let mask = masks.get(face).copied().unwrap_or_default();
+            if is_near || !(from..until).contains(&visit.at_s) || mask == 0 {
+                continue;
+            }
+            let offset = person.faces[face].utc_offset_minutes;
+            if !crowd.is_for(mask, visit, offset) || !plan.runs(visit.at_s) {
+                continue;
+            }
+            ladder(shape, rivals, plan.entrant, rungs);
+            let tick = u64::from((visit.at_s - from) / TICK_S);
+            let roll = mix(viewer.wrapping_add(mix(number)));
+            let mark = u32::from(visit.shape) | FIRST | plan.luck(roll);
+            let low = (roll & 0xFFFF) << 16 | tick;
+            for (at, rung) in rungs.iter().enumerate() {
+                let key = u64::from(rung.bar.to_bits()) << 32 | low;
+                let mark = if at == 0 { mark } else { mark & !FIRST };
+                self.steps.push(Step { key, pay: rung.pay, mark });
+            }
+        }
+    }
+}
+
+/// When an ad of the draft's category last stood in a tray of the viewer.
+#[derive(Default)]
+struct Near {
+    last_s: Option<u32>,
+}
+
+impl Near {
+    /// Tells whether a request is too near to an earlier ad of the category, and notes what stands here.
+    fn passes(&mut self, plan: &Plan, visit: &Visit, rivals: &[Rival], apart_s: u32) -> bool {
+        let group = plan.entrant.group;
+        if !plan.has_category || apart_s == 0 {
+            return false;
+        }
+        let is_near = self.last_s.is_some_and(|last| visit.at_s.saturating_sub(last) < apart_s);
+        let own = plan.entrant.own;
+        let stands = |rival: &Rival| rival.group == group && (own == 0 || rival.ad_set != own);
+        if rivals.iter().any(stands) {
+            self.last_s = Some(visit.at_s);
+        }
+        is_near
+    }
+}

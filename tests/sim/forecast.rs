@@ -1,0 +1,209 @@
+//! Forecasts beside what was then delivered: drafts are forecast on one day's log and really run the next.
+//! `FORECAST_VIEWERS=400000 cargo test --release --test sim forecast -- --nocapture` is the long form.
+
+use munadi::decide::auction::Aim;
+use munadi::decide::forecast::{
+    Entrant, Forecast, Forecaster, Log, Noticed, Odds, Plan, Sample, fold_group,
+};
+use munadi::decide::onlooker::Cap;
+use munadi::decide::rates::Rates;
+use munadi::decide::target::Target;
+use munadi::types::hash::{category_number, mix};
+use munadi::types::proto::v1::{AdSet, BidStrategy};
+use munadi::types::time::{DAY_MS, Moment};
+
+use crate::luck::Luck;
+use crate::number;
+use crate::quarter::{DAY_ONE, Delivered, Memory, Quarter, SEEN, rival};
+
+/// People of the short form.
+const PEOPLE: u64 = 6_000;
+
+/// Drafts of one run, half of them with a budget that ends them.
+const DRAFTS: u64 = 12;
+
+/// Samples that are drawn of the same people.
+const DRAWS: u64 = 8;
+
+/// How far forecasts of this market are off in the middle, beside their sample.
+const OFF: f64 = 0.02;
+
+/// The number that keeps a draft from clashing with any business of the market.
+const NOBODY: u64 = 1 << 40;
+
+fn plan_of(ad_set: &AdSet, category: &str) -> Plan {
+    let category = category_number(category);
+    Plan {
+        targets: Target::of(ad_set),
+        entrant: Entrant {
+            group: fold_group(if category == 0 { NOBODY } else { category }),
+            own: 0,
+        },
+        has_category: category != 0,
+        caps: Cap::of(ad_set).collect(),
+        hours: None,
+        utc_offset_minutes: 0,
+        aim: Aim::of(ad_set),
+        settled: 1.0,
+        strategy: BidStrategy::LowestCostWithBidCap,
+        // What is delivered is charged by the same rates.
+        odds: Odds { rates: Rates::NEW, taps: 1e9, chats: 1e9 },
+        seen: SEEN as f64 / 1_000.0,
+        off: OFF,
+    }
+}
+
+/// One draft: what was forecast of it on each sample, and what became of it.
+struct Case {
+    budget: Option<i64>,
+    forecasts: Vec<Forecast>,
+    delivered: Delivered,
+}
+
+impl Case {
+    fn errors<'a>(
+        &'a self,
+        of: impl Fn(&Forecast) -> u64 + 'a,
+        truth: u64,
+    ) -> impl Iterator<Item = f64> + 'a {
+        self.forecasts.iter().map(move |it| (of(it) as f64 / truth as f64 - 1.0).abs())
+    }
+}
+
+/// Runs a day, and draws samples of one in `divisor` of its people.
+fn samples(quarter: &Quarter, divisor: u32, memory: &mut Memory) -> Vec<Sample> {
+    // Caps of the day before are still counted.
+    quarter.run(&quarter.visits(-1), memory, |_, _| {});
+    let visits = quarter.visits(0);
+    let mut logs: Vec<Log> = (0..DRAWS).map(|_| Log::default()).collect();
+    // The first request says from when on the log knows of everybody.
+    let mut is_first = true;
+    quarter.run(&visits, memory, |asked, tray| {
+        let viewer = asked.request.viewer.expect("named");
+        let Some(noticed) = Noticed::of(viewer, tray, asked) else { return };
+        for (draw, log) in (1..).zip(&mut logs) {
+            if is_first {
+                log.take(Noticed { at: DAY_ONE, ..noticed.clone() });
+                log.narrow(divisor);
+            } else {
+                log.take(Noticed { viewer: mix(viewer ^ draw << 40), ..noticed.clone() });
+            }
+        }
+        is_first = false;
+    });
+    let until = Moment(DAY_ONE.0 + DAY_MS);
+    logs.iter().map(|log| log.sample(until)).collect()
+}
+
+/// Drafts that are told to reach fewer people are not run.
+fn run(seed: u64, people: u64, divisor: u32, least_reach: u64) -> Vec<Case> {
+    let mut quarter = Quarter::new(seed, people);
+    let mut memory = Memory::new();
+    let samples = samples(&quarter, divisor, &mut memory);
+    let tomorrow = quarter.visits(1);
+    let mut luck = Luck::new(seed ^ 99);
+    let mut cases = Vec::new();
+    for number in 0..DRAFTS {
+        let (draft, category) = (rival(&mut luck, number + 1), *luck.pick(&["", "food"]));
+        let bid = draft.bid.as_ref().map(|bid| bid.micros);
+        let plan = plan_of(&draft, category);
+        let forecasters: Vec<_> = samples.iter().map(|it| Forecaster::new(&plan, it)).collect();
+        let all = forecasters[0].curve(&[bid], &[None]).remove(0);
+        let part = luck.between(15, 85);
+        if all.reach.expected < least_reach {
+            continue;
+        }
+        // Every second one has a budget for a part of what it could buy.
+        let budget = (number % 2 == 1).then_some(all.spend.expected as i64 * part / 100);
+        let budget = budget.filter(|budget| *budget > 0);
+        let forecasts: Vec<_> =
+            forecasters.iter().map(|it| it.curve(&[bid], &[budget]).remove(0)).collect();
+        let ad_set = quarter.add(number, category, &draft);
+        let delivered = quarter.deliver(ad_set, budget, (&tomorrow, &memory));
+        quarter.remove(ad_set);
+        println!(
+            "draft {number}, budget {budget:?}: {delivered:?}; forecast {:?} {:?} {:?}",
+            forecasts[0].impressions, forecasts[0].reach, forecasts[0].spend,
+        );
+        cases.push(Case { budget, forecasts, delivered });
+    }
+    cases
+}
+
+/// Returns the figure that so many of 1,000 are not above.
+fn quantile(mut figures: Vec<f64>, per_mille: usize) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures
+        .get((figures.len() * per_mille / 1_000).min(figures.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or(f64::NAN)
+}
+
+/// What a run reached.
+#[derive(Default)]
+struct Reached {
+    /// Of drafts that reached so many people, and that no budget ended: errors of reach.
+    reach: Vec<f64>,
+    /// Of those that a budget ended. A forecast has one threshold for the day; a pacer that spends along the
+    /// requests has another in each hour, and so reaches others.
+    paced_reach: Vec<f64>,
+    delivery: Vec<f64>,
+    paced: Vec<f64>,
+    /// Of so many intervals, so many held the truth.
+    held: (usize, usize),
+}
+
+fn reached(cases: &[Case], least_reach: u64) -> Reached {
+    let mut all = Reached::default();
+    for case in cases.iter().filter(|case| case.delivered.impressions >= 100) {
+        let Delivered { impressions, reach, .. } = case.delivered;
+        if reach >= least_reach {
+            let ended = case.budget.is_some();
+            let errors = if ended { &mut all.paced_reach } else { &mut all.reach };
+            errors.extend(case.errors(|it| it.reach.expected, reach));
+        }
+        all.delivery.extend(case.errors(|it| it.impressions.expected, impressions));
+        if case.budget.is_some() {
+            all.paced.extend(case.errors(|it| it.impressions.expected, impressions));
+        }
+        for forecast in &case.forecasts {
+            for (span, truth) in [(forecast.reach, reach), (forecast.impressions, impressions)] {
+                all.held.0 += 1;
+                all.held.1 += usize::from((span.low..=span.high).contains(&truth));
+            }
+        }
+    }
+    println!(
+        "{} forecasts: reach error p95 {:.4} ({} of at least {least_reach} people), p50 {:.4}, \
+         paced p95 {:.4}; \
+         delivery error p50 {:.4}, p95 {:.4}, paced p50 {:.4}; {} of {} intervals held",
+        all.delivery.len(),
+        quantile(all.reach.clone(), 950),
+        all.reach.len(),
+        quantile(all.reach.clone(), 500),
+        quantile(all.paced_reach.clone(), 950),
+        quantile(all.delivery.clone(), 500),
+        quantile(all.delivery.clone(), 950),
+        quantile(all.paced.clone(), 500),
+        all.held.1,
+        all.held.0,
+    );
+    all
+}
+
+#[test]
+fn a_forecast_comes_true_the_next_day() {
+    let people = number("FORECAST_VIEWERS");
+    let (seed, divisor) =
+        (number("FORECAST_SEED").unwrap_or(3), if people.is_some() { 8 } else { 2 });
+    let divisor = number("FORECAST_DIVISOR").map_or(divisor, |told| told as u32);
+    // In the long form only what reaches many is run: each takes minutes.
+    let (told, least_reach) = if people.is_some() { (100_000, 100_000) } else { (0, 500) };
+    let cases = run(seed, people.unwrap_or(PEOPLE), divisor, told);
+    let all = reached(&cases, least_reach);
+    assert!(quantile(all.delivery, 500) <= 0.1);
+    let most = if people.is_some() { 0.02 } else { 0.15 };
+    assert!(quantile(all.reach, 950) <= most);
+    assert!(quantile(all.paced_reach, 950) <= 0.15);
+    assert!(all.held.1 * 2 >= all.held.0, "the intervals are too narrow: {:?}", all.held);
+}
