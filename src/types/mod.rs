@@ -5,6 +5,7 @@
 pub mod day;
 pub mod dice;
 pub mod geo;
+pub mod goal;
 pub mod hash;
 pub mod ids;
 pub mod iso;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::decide::board::Rates;
-use crate::decide::mutate::{mutate, mutate_lists, touched};
+use crate::decide::mutate::{Spent, mutate, mutate_lists, touched};
 use crate::decide::purse::LineId;
 use crate::decide::record::{Event, Known, record};
 use crate::decide::{Decided, auction, chats};
@@ -12,6 +12,7 @@ use crate::node::live::Live;
 use crate::node::writer::{Reply, Work, Writer};
 use crate::state::catalog::Catalog;
 use crate::tokens::prefill_code;
+use crate::types::day::day_of;
 use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
@@ -87,7 +88,7 @@ impl Writer {
         let written = {
             let live = Arc::clone(&self.live);
             let catalog = live.catalog();
-            mutate(&catalog, mutation, now)
+            mutate(&catalog, mutation, &|line| spent(&live, &catalog, line, now), now)
         };
         let written = match written {
             Ok(written) => written,
@@ -173,6 +174,18 @@ impl Writer {
         // Its memory serves the next round.
         self.ungranted = lines;
     }
+}
+
+/// Returns what was charged on a line, today by its account's zone and ever.
+fn spent(live: &Live, catalog: &Catalog, line: LineId, now: Moment) -> Spent {
+    let purses = live.purses(line.account);
+    let purse = purses.purses.get(&line.account);
+    let known = purse.and_then(|purse| purse.line(line.kind, line.id));
+    known.map_or_else(Spent::default, |known| {
+        let zone = catalog.zone_of(line.account).unwrap_or_default();
+        let today = known.days.get(&day_of(zone, now).number).copied().unwrap_or_default();
+        Spent { today, life: known.life }
+    })
 }
 
 /// Judges one event on a served ad.

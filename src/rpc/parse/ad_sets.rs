@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::rpc::limits::{
-    CAP_EVENTS_MAX, CAP_HOURS_MAX, CAPS_MAX, PARTY_CHARS_MAX, TARGETINGS_MAX,
+    CAP_EVENTS_MAX, CAP_HOURS_MAX, CAPS_MAX, PARTY_CHARS_MAX, TARGETINGS_MAX, WEEK_HOURS,
 };
 use crate::rpc::parse::campaigns::{budget, name, status};
 use crate::rpc::parse::field::{
@@ -11,6 +11,7 @@ use crate::rpc::parse::field::{
 };
 use crate::rpc::parse::mutations::{Fields, Shape, Verb};
 use crate::rpc::parse::targeting::targeting;
+use crate::types::goal::{comes_before, goal_of_billed};
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Change, Resource};
@@ -29,8 +30,11 @@ const AD_SET: Shape = Shape {
         "or_targeting",
         "beneficiary",
         "payer",
+        "spend_cap",
+        "daily_min_spend",
+        "schedule_hours",
     ],
-    fixed: &["campaign_id", "billing_event", "bid_strategy"],
+    fixed: &["campaign_id", "billing_event", "bid_strategy", "optimization_goal"],
 };
 
 /// Returns a checked write of an ad set.
@@ -40,22 +44,12 @@ pub(in crate::rpc) fn ad_set(wire: Option<v1::AdSet>, verb: Verb) -> Result<Chan
     let fields = Fields::new(verb, &AD_SET, row.id)?;
     if fields.create() {
         id(row.campaign_id, path.field("campaign_id"))?;
-        variant::<v1::BillingEvent>(row.billing_event, path.field("billing_event"))?;
-        let strategy = path.field("bid_strategy");
-        optional_variant::<v1::BidStrategy>(row.bid_strategy, strategy)?;
-        row.bid_strategy = v1::BidStrategy::LowestCostWithBidCap.into();
+        name_aims(&mut row, path)?;
     }
     name(&row.name, &fields, path)?;
     status(row.configured_status, &fields, path)?;
     audience(&row, &fields, path)?;
-    if fields.take("bid") {
-        // Its steps depend on what is billed, which an update doesn't tell: `decide` checks them.
-        let path = path.field("bid");
-        positive_money(required(row.bid.as_ref(), path)?, path)?;
-    }
-    if fields.take("budget") {
-        budget(row.budget.as_ref(), path.field("budget"))?;
-    }
+    prices(&row, &fields, path)?;
     if fields.take("frequency_caps") {
         frequency_caps(&mut row.frequency_caps, path.field("frequency_caps"))?;
     }
@@ -65,8 +59,74 @@ pub(in crate::rpc) fn ad_set(wire: Option<v1::AdSet>, verb: Verb) -> Result<Chan
         }
     }
     span(&row, &fields, path)?;
+    if fields.take("schedule_hours") {
+        schedule_hours(&row.schedule_hours, path.field("schedule_hours"))?;
+    }
     row.effective_status = 0;
     Ok(fields.change(Resource::AdSet(row)))
+}
+
+/// Checks every amount of an ad set. Whether there must be a bid, and its steps, depend on the strategy
+/// and the goal, which an update doesn't tell: `decide` checks them.
+fn prices(row: &v1::AdSet, fields: &Fields, path: Path) -> Result<(), Refusal> {
+    for (name, value) in [("bid", &row.bid), ("daily_min_spend", &row.daily_min_spend)] {
+        if fields.take(name) {
+            value.iter().try_for_each(|it| positive_money(it, path.field(name)))?;
+        }
+    }
+    for (name, value) in [("budget", &row.budget), ("spend_cap", &row.spend_cap)] {
+        if fields.take(name) {
+            budget(value.as_ref(), path.field(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks what a new ad set pays for, aims at and bids by, and names what was left to the engine.
+fn name_aims(row: &mut v1::AdSet, path: Path) -> Result<(), Refusal> {
+    let billing = path.field("billing_event");
+    let billed = variant::<v1::BillingEvent>(row.billing_event, billing)?;
+    let strategy = match optional_variant(row.bid_strategy, path.field("bid_strategy"))? {
+        v1::BidStrategy::Unspecified if row.bid.is_some() => v1::BidStrategy::LowestCostWithBidCap,
+        v1::BidStrategy::Unspecified => v1::BidStrategy::LowestCostWithoutCap,
+        told => told,
+    };
+    let goal = path.field("optimization_goal");
+    let goal = match optional_variant(row.optimization_goal, goal)? {
+        v1::OptimizationGoal::Unspecified if strategy == v1::BidStrategy::CostCap => {
+            let message = "is empty: name the event whose average cost COST_CAP keeps to the bid";
+            return Err(goal.refuse(Reason::FieldMissing, message));
+        }
+        v1::OptimizationGoal::Unspecified => goal_of_billed(billed),
+        told => told,
+    };
+    if !comes_before(billed, goal) {
+        let message = format!(
+            "{} does not come before {}: bill the goal itself, an event before it, or impressions",
+            billed.as_str_name(),
+            goal.as_str_name()
+        );
+        return Err(billing.refuse(Reason::FieldInvalid, message));
+    }
+    (row.bid_strategy, row.optimization_goal) = (strategy.into(), goal.into());
+    Ok(())
+}
+
+/// Checks hours of the week in the account's zone.
+fn schedule_hours(hours: &[u32], path: Path) -> Result<(), Refusal> {
+    at_most(hours.len(), WEEK_HOURS as usize, path)?;
+    for (index, hour) in hours.iter().enumerate() {
+        let path = path.at(index);
+        if *hour >= WEEK_HOURS {
+            let message = format!("is {hour}: send 0 (Monday, 00:00) to {}", WEEK_HOURS - 1);
+            return Err(path.refuse(Reason::FieldInvalid, message));
+        }
+        if index > 0 && hours[index - 1] >= *hour {
+            let message = "does not come after the one before: send ascending hours, each once";
+            return Err(path.refuse(Reason::FieldInvalid, message));
+        }
+    }
+    Ok(())
 }
 
 fn audience(row: &v1::AdSet, fields: &Fields, path: Path) -> Result<(), Refusal> {
@@ -151,8 +211,9 @@ mod tests {
         check("ad_set.name", |row| row.name.clear());
         check("ad_set.campaign_id", |row| row.campaign_id = 0);
         check("ad_set.billing_event", |row| row.billing_event = 0);
-        check("ad_set.bid_strategy", |row| row.bid_strategy = 1);
-        check("ad_set.bid", |row| row.bid = None);
+        check("ad_set.bid_strategy", |row| row.bid_strategy = 4);
+        check("ad_set.optimization_goal", |row| row.optimization_goal = 7);
+        check("ad_set.optimization_goal", |row| row.bid_strategy = 3);
         check("ad_set.bid.micros", |row| bid_of(row).micros = 0);
         check("ad_set.bid.currency", |row| bid_of(row).currency = "??".into());
         check("ad_set.targeting.age_min", |row| {
