@@ -11,6 +11,7 @@ pub mod groups;
 pub mod index;
 pub mod mutate;
 pub mod onlooker;
+pub mod pacing;
 pub mod parameters;
 pub mod plain;
 pub mod purse;
