@@ -15,6 +15,7 @@ mod desk;
 mod doors;
 mod explain;
 mod h2;
+mod limits;
 mod lists;
 mod refusals;
 mod reports;
