@@ -135,7 +135,14 @@ fn checks(samples: usize) -> ((f64, f64), (f64, f64)) {
                 2 => (500 + roll / 4 % 1_000, &CAPS[..]),
                 _ => (500 + roll / 4 % 1_000, &CAPS[..0]),
             };
-            Passing { ad: ad_set, ad_set, business: 1_000_000 + ad_set, category: roll % 50, caps }
+            Passing {
+                ad: ad_set,
+                ad_set,
+                business: 1_000_000 + ad_set,
+                category: roll % 50,
+                caps,
+                is_counted: false,
+            }
         })
         .collect();
     let mut onlooker = Onlooker::default();
@@ -216,7 +223,14 @@ fn lost_reach(users: u64) -> Reach {
         onlooker.look(bucket.viewers.get(&user), &[], &policy, NOW);
         for candidate in 0..24 {
             let ad_set = 1 + (user * 7 + candidate) % 2_000;
-            let ad = Passing { ad: ad_set, ad_set, business: 0, category: 0, caps: &MONTH };
+            let ad = Passing {
+                ad: ad_set,
+                ad_set,
+                business: 0,
+                category: 0,
+                caps: &MONTH,
+                is_counted: false,
+            };
             let over = |cap: &Cap| {
                 sketch.count(user, ad_set, cap.interval_hours.into()) >= u64::from(cap.max)
             };

@@ -145,9 +145,12 @@ struct AdCell {
     state: AtomicU32,
 }
 
+/// The bit of an ad set whose schedule is closed.
+const CLOSED: u32 = 1 << 31;
+
 #[derive(Debug, Default)]
 struct PaceCell {
-    /// What is taken off a multiplier of 1, so that a new cell paces nothing.
+    /// What is taken off a multiplier of 1, so that a new cell paces nothing; the highest bit: closed.
     off: AtomicU32,
     /// The highest multiplier that the bounds of the ad set's rows allow for; 0: it has no rows.
     ceiling: AtomicU32,
@@ -259,14 +262,28 @@ impl Board {
     /// bounds of the ad set's rows.
     pub fn set_multiplier(&self, ad_set: u64, multiplier: u32) -> bool {
         let cell = self.paces.at(ad_set);
-        cell.off.store(MULTIPLIER_ONE.saturating_sub(multiplier), SeqCst);
+        let closed = cell.off.load(Relaxed) & CLOSED;
+        // The writer alone stores here, so nothing comes between.
+        cell.off.store(MULTIPLIER_ONE.saturating_sub(multiplier) | closed, SeqCst);
         let ceiling = cell.ceiling.load(SeqCst);
         ceiling != 0 && multiplier > ceiling
     }
 
     /// Returns an ad set's pacing multiplier.
     pub fn multiplier(&self, ad_set: u64) -> u32 {
-        MULTIPLIER_ONE - self.paces.at(ad_set).off.load(Relaxed)
+        MULTIPLIER_ONE - (self.paces.at(ad_set).off.load(Relaxed) & !CLOSED)
+    }
+
+    /// Stores whether an ad set's own schedule keeps it from being served now.
+    pub fn set_closed(&self, ad_set: u64, is_closed: bool) {
+        let cell = self.paces.at(ad_set);
+        let off = cell.off.load(Relaxed) & !CLOSED;
+        cell.off.store(off | if is_closed { CLOSED } else { 0 }, SeqCst);
+    }
+
+    /// Tells whether an ad set's own schedule keeps it from being served now.
+    pub fn is_closed(&self, ad_set: u64) -> bool {
+        self.paces.at(ad_set).off.load(Relaxed) & CLOSED != 0
     }
 
     /// Stores the highest multiplier that the bounds of an ad set's rows allow for: all of them are new.

@@ -6,6 +6,7 @@ pub mod auction;
 pub mod board;
 pub mod chats;
 pub mod deliver;
+pub mod exchange;
 pub mod explain;
 pub mod groups;
 pub mod index;

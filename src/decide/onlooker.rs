@@ -45,6 +45,8 @@ pub struct Passing<'a> {
     pub category: u64,
     /// The caps of its ad set.
     pub caps: &'a [Cap],
+    /// Whether it is counted how often a viewer is shown the ad set, also without a cap.
+    pub is_counted: bool,
 }
 
 /// An ad that was promised to the viewer and not seen yet.
@@ -156,7 +158,7 @@ impl Onlooker {
         if self.hidden_ads.has(ad.ad) || self.hidden_businesses.has(ad.business) {
             return Err(Skip::HiddenByViewer);
         }
-        if !ad.caps.is_empty() {
+        if !ad.caps.is_empty() || ad.is_counted {
             self.admits_capped(ad, now)?;
         }
         if self.near_businesses.has(ad.business) || self.near_categories.has(ad.category) {
@@ -180,21 +182,33 @@ impl Onlooker {
         if ad.caps.iter().any(reached) { Err(Skip::FrequencyCapped) } else { Ok(()) }
     }
 
+    /// Returns how often the viewer was shown an ad set within an interval, or may still be.
+    pub fn shown(&self, ad_set: u64, interval_hours: u16, now: Moment) -> u32 {
+        let known = self.counts.binary_search_by_key(&ad_set, |counts| counts.ad_set);
+        let cap = Cap { event: CapEvent::Impressions as u8, max: u8::MAX, interval_hours };
+        known.map_or(0, |index| self.within(&cap, &self.counts[index], now))
+    }
+
     fn is_reached(&self, cap: &Cap, counts: &Counts, now: Moment) -> bool {
+        let (first, end) = counts.runs[usize::from(cap.event)];
+        let ever = self.hours[first as usize..end as usize].last().map_or(0, |(_, events)| *events);
+        let max = u32::from(cap.max);
+        // Most have counted less than their cap ever.
+        counts.promised + ever >= max && self.within(cap, counts, now) >= max
+    }
+
+    /// Returns what was counted, and for impressions promised, within a cap's interval.
+    fn within(&self, cap: &Cap, counts: &Counts, now: Moment) -> u32 {
         let impressions = cap.event == CapEvent::Impressions as u8;
         let promised = if impressions { counts.promised } else { 0 };
         let (first, end) = counts.runs[usize::from(cap.event)];
         let run = &self.hours[first as usize..end as usize];
         let ever = run.last().map_or(0, |(_, events)| *events);
-        let max = u32::from(cap.max);
-        if promised + ever < max {
-            return false;
-        }
         // The hour that is partly inside counts whole, so a cap is never exceeded.
         let from = now.hour().saturating_sub(u32::from(cap.interval_hours));
         let outside = run.partition_point(|(hour, _)| *hour < from);
         let before = outside.checked_sub(1).map_or(0, |last| run[last].1);
-        promised + ever - before >= max
+        promised + ever - before
     }
 
     /// Copies the viewer's cap record, which is in the order of ad sets. What has left its interval is
@@ -313,7 +327,7 @@ mod tests {
     const ONE_A_DAY: Cap = Cap { event: 1, max: 1, interval_hours: 24 };
 
     fn ad<'a>(ad: u64, ad_set: u64, caps: &'a [Cap]) -> Passing<'a> {
-        Passing { ad, ad_set, business: 1_000 + ad, category: 0, caps }
+        Passing { ad, ad_set, business: 1_000 + ad, category: 0, caps, is_counted: false }
     }
 
     fn promise(ad_set: u64, capped: bool) -> Promise {

@@ -4,7 +4,7 @@
 //! keep one of them out is asked *before* it is taken: else a tray whose best ads are capped would wrongly
 //! stay empty. [`crate::decide::plain`] does the same the slow, obvious way.
 
-use crate::decide::auction::{Candidate, Scratch, Terms, Win, clear, hold_of, price_of};
+use crate::decide::auction::{Candidate, Scratch, Terms, Win, clear, hold_of};
 use crate::decide::board::{AdNow, Board, Rates};
 use crate::decide::groups::{Groups, Member};
 use crate::decide::index::{Entry, Extra, Index, Segment, Visitor, Walker, Worth};
@@ -12,11 +12,16 @@ use crate::decide::onlooker::Onlooker;
 use crate::decide::skip::Skip;
 use crate::decide::slots::{Place, places};
 use crate::decide::target::Told;
+use crate::state::catalog::REACH_HOURS;
 use crate::state::rules::Blocks;
 use crate::types::hash::mix;
 use crate::types::proto::v1::NoAdReason;
 use crate::types::request::{ATTENTION_ONE, AdRequest, Policy};
 use crate::types::time::Moment;
+
+/// A viewer who was shown an ad set that is for reach is worth less to it: half for each time within
+/// [`REACH_HOURS`] (ALGORITHMS 4: the value of the k-th impression falls geometrically).
+const REACH_HALVINGS: u32 = 1;
 
 /// What one selection depends on.
 #[derive(Clone, Copy, Debug)]
@@ -49,18 +54,23 @@ impl Asked<'_> {
         if entry.policy != 0 && entry.policy & blocked() != 0 {
             return Some(Skip::PolicyBlocked);
         }
-        if !extra.runs(self.now) {
+        if !extra.runs(self.now) || self.board.is_closed(entry.ad_set.into()) {
             return Some(Skip::OutsideSchedule);
         }
         if let Err(skip) = self.onlooker.admits(&entry.passing(extra), self.now) {
             return Some(skip);
         }
-        // What one showing costs at the most, on the average: a thousandth of what a thousand are worth.
-        if self.board.free(entry.lines(), self.now) < (worth.value / 1_000).max(1) {
+        if self.board.free(entry.lines(), self.now) < self.cost(entry, worth).max(1) {
             return Some(Skip::BudgetSpent);
         }
         // The floor is on the total, as the auction has it.
         (worth.total() < self.policy.floor_cpm_micros.max(1)).then_some(Skip::BelowFloor)
+    }
+
+    /// Returns what one showing costs at the most, on the average, in the account's currency, micros: a
+    /// thousandth of what a thousand are worth.
+    pub fn cost(&self, entry: &Entry, worth: Worth) -> i64 {
+        self.index.exchange().back(entry.currency, worth.value) / 1_000
     }
 
     /// Returns what an ad is worth now, and the rates that say so; `None`: this row of it is dead.
@@ -75,8 +85,12 @@ impl Asked<'_> {
     }
 
     fn worth_at(&self, entry: &Entry, now: &AdNow) -> (Worth, Rates) {
-        let multiplier = self.board.multiplier(entry.ad_set.into());
-        (entry.worth(now, multiplier, self.policy), now.rates)
+        let mut value = entry.value(now.rates, self.board.multiplier(entry.ad_set.into()));
+        if entry.is_for_reach() {
+            let shown = self.onlooker.shown(entry.ad_set_id(), REACH_HOURS, self.now);
+            value >>= (shown * REACH_HALVINGS).min(i64::BITS - 1);
+        }
+        (entry.worth(value, now, self.index.exchange(), self.policy), now.rates)
     }
 
     /// Returns the lot that orders an ad among its equals: the same wherever the index keeps it.
@@ -216,7 +230,9 @@ impl Selector {
         let (lane, at) = member.at;
         let country = asked.request.profile.country;
         let entry = *asked.index.segment(country, lane.into()).entry(at);
-        let price = price_of(entry.billing(), entry.bid, member.rates, win.pay_cpm);
+        // Rounded down on both ways: never above what the ad is worth to its account.
+        let pay_cpm = asked.index.exchange().back(entry.currency, win.pay_cpm);
+        let price = entry.aim().price(entry.bid, member.rates, pay_cpm);
         let hold = hold_of(entry.billing(), price, member.rates);
         Placed { entry, at: member.at, price, rates: member.rates, hold }
     }

@@ -143,7 +143,8 @@ impl Live {
                     continue;
                 }
                 let multiplier = self.board.multiplier(entry.ad_set.into());
-                let worth = entry.worth(&now, multiplier, asked.policy);
+                let value = entry.value(now.rates, multiplier);
+                let worth = entry.worth(value, &now, asked.index.exchange(), asked.policy);
                 rows.push(Row { entry: *entry, worth, why: Some(Skip::NotTargeted) });
             }
         }

@@ -12,6 +12,7 @@ use crate::report::query::{Query, Report, add_feeds, complete_up_to};
 use crate::state::catalog::Catalog;
 use crate::state::chats::{Chat, StoredTouch};
 use crate::state::credit::timestamp;
+use crate::state::exchange::Table;
 use crate::state::lists::Search;
 use crate::state::purses::PurseChunk;
 use crate::state::tallies::TallyChunk;
@@ -19,8 +20,8 @@ use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Campaign, Conversation, PolicyRule, QueryReportResponse, Taxonomy,
-    TaxonomyEntry, Touch,
+    Account, Ad, AdSet, Campaign, Conversation, ExchangeRate, PolicyRule, QueryReportResponse,
+    Taxonomy, TaxonomyEntry, Touch,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
@@ -109,6 +110,18 @@ impl Front {
     /// Returns the rules for policy categories that are in force.
     pub fn policy_rules(&self) -> Vec<PolicyRule> {
         self.0.catalog().rules.all().to_vec()
+    }
+
+    /// Returns the settlement currency, empty where nothing is loaded, and all exchange rates.
+    pub fn exchange_rates(&self) -> (String, Vec<ExchangeRate>) {
+        let catalog = self.0.catalog();
+        let exchange = &catalog.exchange;
+        (exchange.settlement_currency().to_owned(), exchange.all().to_vec())
+    }
+
+    /// Returns the exchange rates that serving compares by now.
+    pub fn exchange(&self) -> Arc<Table> {
+        self.0.exchange.load_full()
     }
 
     /// Returns entries of a list that targeting may name, in order, behind the one named `after`, and

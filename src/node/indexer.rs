@@ -12,6 +12,7 @@ use crate::node::ads::Ads;
 use crate::node::live::{Live, locked};
 use crate::node::queue::Queue;
 use crate::node::writer::Work;
+use crate::state::exchange::Table;
 use crate::state::rules::Blocks;
 use crate::types::ids::{BatchNo, IdKind, mint, number_of};
 use crate::types::time::Moment;
@@ -29,6 +30,8 @@ pub(in crate::node) enum Shown {
     Ad(u64, Option<Box<Draft>>),
     /// The operator's rules for policy categories.
     Blocks(Arc<Blocks>),
+    /// The exchange rates in force.
+    Exchange(Arc<Table>),
 }
 
 /// The writer's side of the index.
@@ -80,6 +83,7 @@ impl Indexer {
             match change {
                 Shown::Ad(ad, draft) => ads.push((number_of(ad), draft)),
                 Shown::Blocks(blocks) => live.blocks.store(blocks),
+                Shown::Exchange(table) => live.exchange.store(table),
             }
         }
         if !ads.is_empty() {
@@ -154,7 +158,6 @@ impl Live {
             }
         }
         self.index.store(Arc::new(Index::build(&drafts, &self.board)));
-        self.blocks.store(Arc::clone(catalog.rules.blocks()));
     }
 
     /// Returns the ads whose rates have outgrown the bounds of their rows since it was asked last.

@@ -15,9 +15,12 @@ use crate::node::walker::Watch;
 use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
 use crate::state::credit::ShardPart;
+use crate::state::exchange::Table;
 use crate::state::feeds::Feeds;
+use crate::state::paces::Paces;
 use crate::state::purses::{Line, PurseChunk};
 use crate::state::rules::Blocks;
+use crate::state::shapes::Shapes;
 use crate::state::tallies::{AdTally, TallyChunk};
 use crate::state::{BUCKETS, CHUNKS_MAX, Map, Stamp, bucket_of, chunk_of, route};
 use crate::tokens::Sealer;
@@ -67,12 +70,16 @@ pub(in crate::node) struct Live {
     purses: Box<[Mutex<PurseChunk>]>,
     tallies: Box<[Mutex<TallyChunk>]>,
     feeds: Mutex<Feeds>,
+    paces: Mutex<Paces>,
+    shapes: Mutex<Shapes>,
     catalog: RwLock<Catalog>,
     /// The live ads.
     pub(in crate::node) index: ArcSwap<Index>,
     live_ads: AtomicUsize,
     /// Where categories of ads may be shown.
     pub(in crate::node) blocks: ArcSwap<Blocks>,
+    /// What currencies are worth to each other now.
+    pub(in crate::node) exchange: ArcSwap<Table>,
     /// Ads whose rates have outgrown the bounds of their rows.
     pub(in crate::node) outgrown: Mutex<Vec<u64>>,
     /// What serving reads of the money.
@@ -105,10 +112,13 @@ impl Live {
             purses: many(CHUNKS_MAX),
             tallies: many(CHUNKS_MAX),
             feeds: Mutex::default(),
+            paces: Mutex::default(),
+            shapes: Mutex::default(),
             catalog: RwLock::default(),
             index: ArcSwap::default(),
             live_ads: AtomicUsize::new(0),
             blocks: ArcSwap::default(),
+            exchange: ArcSwap::default(),
             outgrown: Mutex::default(),
             board: Board::default(),
             counts,
@@ -148,6 +158,14 @@ impl Live {
         locked(&self.feeds)
     }
 
+    pub(in crate::node) fn paces(&self) -> MutexGuard<'_, Paces> {
+        locked(&self.paces)
+    }
+
+    pub(in crate::node) fn shapes(&self) -> MutexGuard<'_, Shapes> {
+        locked(&self.shapes)
+    }
+
     pub(in crate::node) fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
         self.catalog.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,6 +199,12 @@ impl Live {
         }
         if route.feeds {
             self.feeds().apply(stamp, fact);
+        }
+        if route.paces {
+            self.paces().apply(stamp, fact);
+        }
+        if route.shapes {
+            self.shapes().apply(stamp, fact);
         }
         if route.catalog {
             self.catalog_mut().apply(stamp, fact);
@@ -237,8 +261,8 @@ impl Live {
         }
     }
 
-    /// Stores on the board everything that the state says, after recovery.
-    pub(in crate::node) fn show_all(&self) {
+    /// Stores on the board everything that the state says, after recovery up to the journal's latest time.
+    pub(in crate::node) fn show_all(&self, latest: Moment) {
         for (line, terms, _) in lines(&self.catalog()) {
             if terms.limited() {
                 self.show_line(&self.purses(line.account), line);
@@ -251,6 +275,7 @@ impl Live {
                 self.board.set_rates(*ad, Rates::learned(tally.totals), hides(tally));
             }
         }
+        self.show_rules(latest);
         self.rebuild_index();
     }
 

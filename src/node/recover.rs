@@ -85,7 +85,7 @@ pub fn open<'a>(
     let latest = replay(&live, &*log, &loaded, &mut opened)?;
     // A checkpoint before the first new fact must not forget the journal's time.
     live.progress.note_head(log.last_batch(), latest);
-    live.show_all();
+    live.show_all(latest);
     live.progress.note_durable(log.last_batch());
     let outbox = (0..BUCKETS)
         .flat_map(|bucket| live.cell_at(bucket).facts.outbox.keys().copied().collect::<Vec<_>>());

@@ -28,9 +28,7 @@ use crate::report::query::Query;
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
 use crate::types::ids::{JournalId, SeqVector};
-use crate::types::proto::v1::{
-    Conversation, PolicyRule, QueryReportResponse, Taxonomy, TaxonomyEntry,
-};
+use crate::types::proto::v1::{Conversation, QueryReportResponse, Taxonomy, TaxonomyEntry};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{
     AdRequest, Incoming, ListMutation, Mutation, Policy, Resource, ResourceKind, Scope, Verdict,
@@ -257,11 +255,6 @@ impl Node {
         limit: usize,
     ) -> (Vec<Resource>, Option<u64>) {
         self.front.list(scope, kind, parent, after, limit)
-    }
-
-    /// Returns the rules for policy categories; see [`Front::policy_rules`].
-    pub fn policy_rules(&self) -> Vec<PolicyRule> {
-        self.front.policy_rules()
     }
 
     /// Searches what targeting may name; see [`Front::search_targeting`].

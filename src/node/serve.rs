@@ -74,6 +74,7 @@ impl Live {
             busy(policy, request, desk);
         }
         stripe.count(feed, request.placement);
+        stripe.markets.asked(request.profile.country);
         let sealer = self.sealer.load();
         let seal = Seal { index: &index, sealer: &sealer, feed, viewer, policy, request, now };
         let Desk { tray, views, .. } = &stripe.desk;
@@ -128,7 +129,7 @@ impl Live {
                 ad_set: entry.ad_set_id(),
                 business: entry.business_id(),
                 category: entry.category,
-                capped: !segment.extra(entry).caps().is_empty(),
+                capped: entry.is_for_reach() || !segment.extra(entry).caps().is_empty(),
                 at_ms: now.0,
                 until_ms,
             }

@@ -157,6 +157,9 @@ pub const TAXONOMY_CALL_MAX: usize = 10_000;
 /// Rules for policy categories: eight categories in every country there is are fewer.
 pub const POLICY_RULES_MAX: usize = 2_000;
 
+/// Exchange rates: a year of months for every currency there is.
+pub const EXCHANGE_RATES_MAX: usize = 2_000;
+
 /// Characters of a search for what targeting accepts: no name is longer.
 pub const SEARCH_CHARS_MAX: usize = 100;
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
 use crate::state::{Map, Stamp};
@@ -19,7 +20,7 @@ use crate::types::proto::v1::{
 };
 use crate::types::time::DAY_MS;
 
-pub use kin::{Family, Kin, has_budget};
+pub use kin::{Family, Kin, REACH_HOURS, has_budget};
 pub use saved::{Head, Saved};
 pub use table::{Packed, Row, Table};
 
@@ -56,6 +57,8 @@ pub struct Catalog {
     pub lists: Lists,
     /// Where ads of a policy category may be shown.
     pub rules: Rules,
+    /// What currencies are worth to each other.
+    pub exchange: Exchange,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -211,8 +214,8 @@ impl Catalog {
             }
             Kind::TaxonomyPut(fact) => self.lists.put(fact),
             Kind::PolicyRulesPut(fact) => self.rules = Rules::of((**fact).clone()),
-            Kind::ExchangeRatesPut(_)
-            | Kind::TrafficRulesPut(_)
+            Kind::ExchangeRatesPut(fact) => self.exchange = Exchange::of((**fact).clone()),
+            Kind::TrafficRulesPut(_)
             | Kind::Funded(_)
             | Kind::EventCredited(_)
             | Kind::Granted(_)

@@ -61,6 +61,10 @@ pub struct Route {
     pub tallies: Chunks,
     /// Whether the feeds' counts.
     pub feeds: bool,
+    /// Whether the controllers of budgets.
+    pub paces: bool,
+    /// Whether the markets' requests by hour.
+    pub shapes: bool,
     /// Whether the catalog.
     pub catalog: bool,
 }
@@ -71,6 +75,8 @@ const NOWHERE: Route = Route {
     purse: None,
     tallies: Chunks::None,
     feeds: false,
+    paces: false,
+    shapes: false,
     catalog: false,
 };
 
@@ -97,7 +103,13 @@ pub fn route(fact: &Kind) -> Route {
             let mut chunks: Vec<_> = fact.rows.iter().map(|row| chunk_of(row.ad)).collect();
             chunks.sort_unstable();
             chunks.dedup();
-            Route { tallies: Chunks::Many(chunks), feeds: !fact.feeds.is_empty(), ..NOWHERE }
+            Route {
+                tallies: Chunks::Many(chunks),
+                feeds: !fact.feeds.is_empty(),
+                paces: !fact.paces.is_empty(),
+                shapes: !fact.markets.is_empty(),
+                ..NOWHERE
+            }
         }
         Kind::ImpressionSeen(fact) => of_showing(&fact.showing, fact.charge.is_some(), false),
         Kind::EventCredited(fact) => {

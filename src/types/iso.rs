@@ -48,8 +48,14 @@ static LANGUAGES: [[u8; 2]; 184] = [
     *b"yo", *b"za", *b"zh", *b"zu",
 ];
 
+/// Currencies that are in use.
+pub const CURRENCIES_COUNT: usize = 155;
+
+// A place among them is kept in 8 bits.
+const _: () = assert!(CURRENCIES_COUNT <= u8::MAX as usize);
+
 /// ISO 4217 codes that are money in use, ascending: no metals, funds, test codes or withdrawn ones.
-static CURRENCIES: [[u8; 3]; 155] = [
+static CURRENCIES: [[u8; 3]; CURRENCIES_COUNT] = [
     *b"AED", *b"AFN", *b"ALL", *b"AMD", *b"AOA", *b"ARS", *b"AUD", *b"AWG", *b"AZN", *b"BAM",
     *b"BBD", *b"BDT", *b"BHD", *b"BIF", *b"BMD", *b"BND", *b"BOB", *b"BRL", *b"BSD", *b"BTN",
     *b"BWP", *b"BYN", *b"BZD", *b"CAD", *b"CDF", *b"CHF", *b"CLP", *b"CNY", *b"COP", *b"CRC",
@@ -76,6 +82,13 @@ pub fn country_code(text: &str) -> Option<u16> {
 /// Returns two lower-case letters as a big-endian number, if they are a language of ISO 639-1.
 pub fn language_code(text: &str) -> Option<u16> {
     listed(&LANGUAGES, text).map(u16::from_be_bytes)
+}
+
+/// Returns a currency's place among those of ISO 4217 in use, below [`CURRENCIES_COUNT`]: the same within one
+/// build, so it is for memory and never for the disk.
+pub fn currency_index(text: &str) -> Option<u8> {
+    let code = <[u8; 3]>::try_from(text.as_bytes()).ok()?;
+    CURRENCIES.binary_search(&code).ok().map(|at| at as u8)
 }
 
 /// Tells whether the text is a currency of ISO 4217 that is in use, in upper case.
@@ -127,6 +140,9 @@ mod tests {
         for (text, known) in [("MXN", true), ("INR", true), ("BRL", true), ("XCG", true)] {
             assert_eq!(is_currency(text), known, "{text}");
         }
+        assert_eq!(currency_index("AED"), Some(0));
+        assert_eq!(currency_index("ZWG"), Some(CURRENCIES_COUNT as u8 - 1));
+        assert_eq!(currency_index("mxn"), None);
         for wrong in ["mxn", "XAU", "XXX", "BGN", "", "MX", "PESO"] {
             assert!(!is_currency(wrong), "{wrong}");
         }

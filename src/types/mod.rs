@@ -5,7 +5,6 @@
 pub mod day;
 pub mod dice;
 pub mod geo;
-pub mod goal;
 pub mod hash;
 pub mod ids;
 pub mod iso;

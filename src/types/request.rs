@@ -2,7 +2,7 @@
 
 use crate::types::hash::fnv1a;
 use crate::types::ids::IdKind;
-use crate::types::proto::journal::v1::{PolicyRulesPut, TaxonomyPut};
+use crate::types::proto::journal::v1::{ExchangeRatesPut, PolicyRulesPut, TaxonomyPut};
 use crate::types::proto::v1;
 use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::{ClickToken, PrefillCode, ViewToken};
@@ -340,6 +340,8 @@ pub enum ListChange {
     Taxonomy(TaxonomyPut),
     /// Replaces all rules.
     PolicyRules(PolicyRulesPut),
+    /// Replaces all exchange rates.
+    ExchangeRates(ExchangeRatesPut),
 }
 
 /// One of the catalog's six kinds of things.

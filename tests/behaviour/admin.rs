@@ -171,6 +171,8 @@ fn only_an_operator_reviews_and_keeps_lists_and_rules() {
                 admin.update_taxonomy(v1::UpdateTaxonomyRequest::default()).await.map(drop),
                 admin.set_policy_rules(v1::SetPolicyRulesRequest::default()).await.map(drop),
                 admin.list_policy_rules(v1::ListPolicyRulesRequest {}).await.map(drop),
+                admin.set_exchange_rates(v1::SetExchangeRatesRequest::default()).await.map(drop),
+                admin.list_exchange_rates(v1::ListExchangeRatesRequest {}).await.map(drop),
             ];
             for refused in refused {
                 assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied, "{key}");

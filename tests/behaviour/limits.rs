@@ -43,11 +43,7 @@ fn ad_set(shop: &Shop, change: impl FnOnce(&mut AdSet)) -> AdSet {
 }
 
 /// Creates a changed ad set.
-fn create(
-    stage: &mut Stage,
-    shop: &Shop,
-    change: impl FnOnce(&mut AdSet),
-) -> Result<u64, Refusal> {
+fn create(stage: &mut Stage, shop: &Shop, change: impl FnOnce(&mut AdSet)) -> Result<u64, Refusal> {
     stage.try_create(shop.tenant, Resource::AdSet(ad_set(shop, change)))
 }
 
@@ -83,7 +79,8 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, Refusal>, field: &str, range: &
 fn a_budget_below_the_bid_that_spends_it_is_refused() {
     let (mut stage, shop) = stage();
     let range = "send 1000000 to 1000000000000000 micros";
-    let below = |daily, lifetime| Campaign { budget: budget(daily, lifetime), ..Default::default() };
+    let below =
+        |daily, lifetime| Campaign { budget: budget(daily, lifetime), ..Default::default() };
     let lower = update_campaign(&mut stage, &shop, "budget", below(Some(MXN - 1), None));
     refused(lower, "campaign.budget.daily.micros", range);
     let lower = update_campaign(&mut stage, &shop, "budget", below(None, Some(MXN - 1)));
@@ -163,7 +160,11 @@ fn a_strategy_and_its_bid_go_together() {
         };
         refused(create(&mut stage, &shop, bare), "ad_set.bid", "from 1 to 1000000000000000");
     }
-    refused(update(&mut stage, &shop, &["bid"], |row| row.bid = None), "ad_set.bid", "a");
+    let capped = |row: &mut AdSet| row.bid_strategy = BidStrategy::CostCap.into();
+    let id = create(&mut stage, &shop, capped).unwrap();
+    let bare = Resource::AdSet(AdSet { id, ..AdSet::default() });
+    let answer = stage.try_update(shop.tenant, bare, &["bid"]);
+    refused(answer, "ad_set.bid", "from 1 to 1000000000000000");
     let free = |row: &mut AdSet| {
         without(row);
         row.bid = None;

@@ -1,13 +1,12 @@
 //! The operator's lists and rules, and targeting that names what they have.
 
-use munadi::node::writer::Work;
 use munadi::types::proto::journal::v1::{PolicyRulesPut, TaxonomyPut};
 use munadi::types::proto::v1::{
     AdSet, InterestGroup, KeyValues, PolicyCategory, PolicyRule, SegmentGroup, Targeting, Taxonomy,
     TaxonomyEntry,
 };
 use munadi::types::refusal::{Reason, Refusal};
-use munadi::types::request::{ListChange, ListMutation, Resource};
+use munadi::types::request::{ListChange, Resource};
 
 use crate::stage::{Offer, Shop, Stage, TENANT};
 
@@ -28,11 +27,7 @@ fn put(taxonomy: Taxonomy, put: Vec<TaxonomyEntry>) -> ListChange {
 }
 
 fn write(stage: &mut Stage, request_id: &str, change: ListChange) -> Result<u32, Refusal> {
-    let hash = blake3::hash(format!("{change:?}").as_bytes());
-    let mut body_hash = [0; 16];
-    body_hash.copy_from_slice(&hash.as_bytes()[..16]);
-    let mutation = ListMutation { tenant: 0, request_id: request_id.into(), body_hash, change };
-    stage.work(|reply| Work::MutateLists(Box::new(mutation), reply))
+    stage.write_lists(request_id, change)
 }
 
 fn aimed(shop: &Shop, targeting: Targeting) -> Resource {

@@ -13,6 +13,7 @@ mod conversations;
 mod crowd;
 mod desk;
 mod doors;
+mod exchange;
 mod explain;
 mod h2;
 mod limits;

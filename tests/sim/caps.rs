@@ -58,6 +58,7 @@ impl Ad {
             business: self.business(),
             category: self.category(),
             caps: &self.caps,
+            is_counted: false,
         }
     }
 }

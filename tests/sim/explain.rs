@@ -80,11 +80,7 @@ fn check_judge(
 ) {
     let draft = market.drafts.iter().find(|draft| draft.ad() == ad).expect("it was judged");
     let entry = draft.entry();
-    let worth = entry.worth(
-        &asked.board.ad(ad.into()),
-        asked.board.multiplier(entry.ad_set.into()),
-        asked.policy,
-    );
+    let (worth, _) = asked.worth(entry);
     let against = obstacles(asked, entry, draft.extra(), worth);
     let first = asked.obstacle(entry, draft.extra(), worth);
     assert_eq!(against.first().copied(), first, "{context}");

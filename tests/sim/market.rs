@@ -109,12 +109,18 @@ fn ad_set(luck: &mut Luck, number: u64, account: u64, flat: bool) -> AdSet {
         targeting: Some(targeting(luck)),
         or_targeting,
         billing_event: billing,
+        optimization_goal: if flat { 0 } else { luck.between(0, 7).max(goal_min(billing)) as i32 },
         bid: Some(Money { micros: bid, currency: String::new() }),
         frequency_caps: if luck.chance(300) { vec![cap] } else { Vec::new() },
         start_time: luck.chance(200).then(|| time(luck.between(-1, 2))).flatten(),
         end_time: luck.chance(200).then(|| time(luck.between(0, 2))).flatten(),
         ..AdSet::default()
     }
+}
+
+/// The first goal behind a billed event that is not an impression; 0 leaves it to the billed event.
+const fn goal_min(billing: i32) -> i64 {
+    [0, 4, 5][billing as usize - 1]
 }
 
 /// Returns a viewer that saw and hid some of the rows.
@@ -136,7 +142,8 @@ fn viewer(luck: &mut Luck, drafts: &[Draft]) -> Viewer {
             issued_s: at.seconds(),
             ..Showing::default()
         });
-        let cap_hours = if draft.extra().caps().is_empty() { 0 } else { 5 };
+        let of_caps = if draft.extra().caps().is_empty() { 0 } else { 5 };
+        let cap_hours = if row.is_for_reach() { 24 } else { of_caps };
         let category = row.category;
         let seen = ImpressionSeen { showing, cap_hours, category, ..ImpressionSeen::default() };
         bucket.apply(stamp(2 * seq), &Kind::ImpressionSeen(seen));
@@ -272,8 +279,9 @@ pub(crate) fn market_of(luck: &mut Luck, most: u64, flat: bool) -> Market {
         let left = *luck.pick(&[0, 500, 3_000, i64::MAX, i64::MAX, i64::MAX]);
         board.ad_set(ad_set.id).set(left, NOW.0 + luck.between(0, 3));
         let multiplier =
-            if flat { 1 << 16 } else { *luck.pick(&[1 << 16, 1 << 16, 30_000, 5_000]) };
+            if flat { 1 << 30 } else { *luck.pick(&[1 << 30, 1 << 30, 1 << 29, 1 << 26]) };
         board.set_multiplier(ad_set.id, multiplier);
+        board.set_closed(ad_set.id, !flat && luck.chance(50));
     }
     for account in catalog.accounts.after(0) {
         board.account(account.id).set(i64::MAX, i64::MAX);
@@ -314,7 +322,8 @@ pub(crate) fn market_of(luck: &mut Luck, most: u64, flat: bool) -> Market {
         if let Some(draft) = drafts.get(luck.below(1 + drafts.len() as u64) as usize) {
             let row = draft.entry();
             let (ad_set, business, category) = (row.ad_set_id(), row.business_id(), row.category);
-            let (capped, at_ms) = (!draft.extra().caps().is_empty(), NOW.0 - 1);
+            let capped = row.is_for_reach() || !draft.extra().caps().is_empty();
+            let at_ms = NOW.0 - 1;
             let until_ms = NOW.0 + luck.between(-1, 2);
             promised.push(Promise { view, ad_set, business, category, capped, at_ms, until_ms });
         }

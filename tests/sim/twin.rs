@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use munadi::decide::auction::{Candidate, Scratch, Terms, clear, hold_of, price_of, value_of};
+use munadi::decide::auction::{Candidate, Scratch, Terms, clear, hold_of};
 use munadi::decide::index::{Draft, Entry, Segment, Visitor, Walker};
 use munadi::decide::onlooker::Promise;
 use munadi::decide::plain;
@@ -30,24 +30,39 @@ fn worth(market: &Market, draft: &Draft) -> (i64, i64) {
     let row = draft.entry();
     let now = market.board.ad(row.ad.into());
     let multiplier = i128::from(market.board.multiplier(row.ad_set.into()));
-    let value = i128::from(value_of(row.billing(), row.bid, now.rates)) * multiplier / 65_536;
+    let value = i128::from(row.aim().value(row.bid, now.rates)) * multiplier / (1 << 30);
+    let value = if row.is_for_reach() { value >> shown(market, draft, 24) } else { value };
     let hidden = i128::from(market.policy.hide_cost_micros) * 1_000 * i128::from(now.hide) / 65_535;
     (value as i64, -(hidden as i64))
+}
+
+/// Returns what is known of the viewer who asks, and what was promised to it.
+fn known(market: &Market) -> (Viewer, Vec<&Promise>) {
+    if market.request.viewer.is_none() {
+        return Default::default();
+    }
+    let open = market.promised.iter().filter(|promise| promise.until_ms > NOW.0);
+    (market.viewer.clone(), open.collect())
+}
+
+/// Returns how often the viewer was shown an ad set, or may still be.
+fn shown(market: &Market, draft: &Draft, hours: u16) -> u32 {
+    let (ad_set, (viewer, promised)) = (draft.entry().ad_set_id(), known(market));
+    let soon = promised.iter().filter(|promise| promise.ad_set == ad_set).count();
+    viewer.counted(ad_set, CapEvent::Impressions, hours, NOW) + soon as u32
 }
 
 /// Says in plain words why a row can't be shown, in the order of the rules.
 fn obstacle(market: &Market, draft: &Draft) -> Option<Skip> {
     let (row, extra, policy) = (draft.entry(), draft.extra(), &market.policy);
-    let known = market.request.viewer.is_some();
-    let viewer = if known { market.viewer.clone() } else { Viewer::default() };
-    let open = |promise: &&Promise| known && promise.until_ms > NOW.0;
-    let promised: Vec<_> = market.promised.iter().filter(open).collect();
+    let (viewer, promised) = known(market);
     let mut told = Told::default();
     told.take(&market.request.profile, market.request.placement, NOW);
     if !draft.targets().iter().any(|target| target.matches(&told)) {
         return Some(Skip::NotTargeted);
     }
-    if NOW.0 < extra.start_ms || NOW.0 >= extra.end_ms {
+    let closed = market.board.is_closed(row.ad_set.into());
+    if NOW.0 < extra.start_ms || NOW.0 >= extra.end_ms || closed {
         return Some(Skip::OutsideSchedule);
     }
     let hidden = viewer.hidden.iter();
@@ -56,10 +71,7 @@ fn obstacle(market: &Market, draft: &Draft) -> Option<Skip> {
         return Some(Skip::HiddenByViewer);
     }
     for cap in extra.caps() {
-        let hours = cap.interval_hours;
-        let seen = viewer.counted(row.ad_set_id(), CapEvent::Impressions, hours, NOW);
-        let soon = promised.iter().filter(|promise| promise.ad_set == row.ad_set_id()).count();
-        if seen + soon as u32 >= u32::from(cap.max) {
+        if shown(market, draft, cap.interval_hours) >= u32::from(cap.max) {
             return Some(Skip::FrequencyCapped);
         }
     }
@@ -248,7 +260,7 @@ fn check_placed(
     let entry = &placed.entry;
     assert_eq!(entry.ad, bid.ad, "case {case}");
     let rates = market.board.ad(entry.ad.into()).rates;
-    let price = price_of(entry.billing(), entry.bid, rates, pay_cpm);
+    let price = entry.aim().price(entry.bid, rates, pay_cpm);
     assert_eq!((placed.price, placed.rates), (price, rates), "case {case}");
     assert_eq!(placed.hold, hold_of(entry.billing(), price, rates), "case {case}");
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use munadi::decide::auction::value_of;
+use munadi::decide::auction::Aim;
 use munadi::decide::board::{Board, MULTIPLIER_ONE, Rates};
 use munadi::decide::index::{Draft, Index, Segment, Visitor, Walker};
 use munadi::decide::onlooker::Onlooker;
@@ -32,7 +32,7 @@ pub(crate) fn unpaced(spec: &Spec) -> i64 {
         Billing::Taps => v1::BillingEvent::LinkClicks,
         Billing::Chats => v1::BillingEvent::Conversations,
     };
-    value_of(billing, spec.bid, Rates::NEW)
+    Aim::billed(billing).value(spec.bid, Rates::NEW)
 }
 
 /// Returns what is left of a value under a pacing multiplier, micros.

@@ -19,7 +19,7 @@ pub(crate) const AGES: usize = 7;
 /// Most interests of one ad.
 const INTERESTS_MAX: usize = 10;
 /// A pacing multiplier that holds nothing back.
-pub(crate) const MULTIPLIER_ONE: u32 = 1 << 16;
+pub(crate) const MULTIPLIER_ONE: u32 = 1 << 30;
 /// Micros for 1,000 impressions that half of the ads bid more than.
 const MEDIAN_CPM: f64 = 2_000_000.0;
 /// Taps that the engine expects of 1,000 impressions of a new ad, and chats of 1,000 taps.

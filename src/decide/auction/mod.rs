@@ -22,7 +22,7 @@ mod payments;
 mod placement;
 mod price;
 
-pub use price::{hold_of, price_of, value_of};
+pub use price::{Aim, hold_of};
 
 use placement::{Bars, Leader, Slot};
 

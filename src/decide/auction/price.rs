@@ -1,21 +1,103 @@
 //! What an ad is worth and what one of its events costs: bids, rates and prices of 1,000 impressions.
 
 use crate::decide::board::Rates;
-use crate::types::proto::v1::BillingEvent;
+use crate::types::proto::v1::{AdSet, BillingEvent, OptimizationGoal};
 use crate::types::token::PackedPrice;
 
 /// Rates are in parts of this.
 const RATE_ONE: i128 = u16::MAX as i128;
 
-/// Returns what 1,000 impressions are worth at this bid, micros: bid x predicted action rate (FACTS,
-/// "Auction"; quality comes with learned rates).
-pub fn value_of(billing: BillingEvent, bid: i64, rates: Rates) -> i64 {
-    let of_thousand = bid.saturating_mul(1_000);
-    match billing {
-        BillingEvent::Impressions => bid,
-        BillingEvent::LinkClicks => share(of_thousand, rates.tap),
-        BillingEvent::Conversations => share(share(of_thousand, rates.tap), rates.chat),
-        BillingEvent::Unspecified => 0,
+/// What an ad set pays for, and what it wants.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Aim {
+    /// The event that is charged.
+    pub billing: BillingEvent,
+    /// The event that a bid is for: the billed one, or one behind it.
+    pub goal: OptimizationGoal,
+}
+
+impl Aim {
+    /// Returns an ad set's. One that was written before there were goals wants what it pays for.
+    pub fn of(ad_set: &AdSet) -> Self {
+        match ad_set.optimization_goal() {
+            OptimizationGoal::Unspecified => Self::billed(ad_set.billing_event()),
+            goal => Self { billing: ad_set.billing_event(), goal },
+        }
+    }
+
+    /// Returns the aim of an ad set that wants what it pays for.
+    pub const fn billed(billing: BillingEvent) -> Self {
+        let goal = match billing {
+            BillingEvent::Unspecified => OptimizationGoal::Unspecified,
+            BillingEvent::Impressions => OptimizationGoal::Impressions,
+            BillingEvent::LinkClicks => OptimizationGoal::LinkClicks,
+            BillingEvent::Conversations => OptimizationGoal::Conversations,
+        };
+        Self { billing, goal }
+    }
+
+    /// Tells whether bids are for 1,000 goal events, and not for one.
+    pub const fn is_per_thousand(self) -> bool {
+        match self.goal {
+            OptimizationGoal::Impressions
+            | OptimizationGoal::Reach
+            | OptimizationGoal::ViewableImpressions => true,
+            OptimizationGoal::Unspecified
+            | OptimizationGoal::LinkClicks
+            | OptimizationGoal::Conversations
+            | OptimizationGoal::Conversions => false,
+        }
+    }
+
+    /// Returns what 1,000 impressions are worth at this bid, micros: bid x predicted action rate (FACTS,
+    /// "Auction").
+    pub fn value(self, bid: i64, rates: Rates) -> i64 {
+        let of_thousand = bid.saturating_mul(1_000);
+        match self.goal {
+            OptimizationGoal::Unspecified => 0,
+            OptimizationGoal::Impressions | OptimizationGoal::Reach => bid,
+            OptimizationGoal::ViewableImpressions => share(bid, rates.viewable),
+            OptimizationGoal::LinkClicks => share(of_thousand, rates.tap),
+            OptimizationGoal::Conversations => share(share(of_thousand, rates.tap), rates.chat),
+            OptimizationGoal::Conversions => {
+                share(share(share(of_thousand, rates.tap), rates.chat), rates.sale)
+            }
+        }
+    }
+
+    /// Returns what one billed event is worth at this bid, micros: the most that it may cost.
+    pub fn worth_of_event(self, bid: i64, rates: Rates) -> i64 {
+        match (self.billing, self.goal) {
+            (BillingEvent::Unspecified, _) => 0,
+            (BillingEvent::Impressions, _) => self.value(bid, rates) / 1_000,
+            (BillingEvent::LinkClicks, OptimizationGoal::Conversations) => share(bid, rates.chat),
+            (BillingEvent::LinkClicks, OptimizationGoal::Conversions) => {
+                share(share(bid, rates.chat), rates.sale)
+            }
+            (BillingEvent::Conversations, OptimizationGoal::Conversions) => share(bid, rates.sale),
+            (BillingEvent::LinkClicks | BillingEvent::Conversations, _) => bid,
+        }
+    }
+
+    /// Returns the price of one billed event whose 1,000 impressions cost `cpm` micros: rounded down, and
+    /// never above what the event is worth at the bid. A conversation's price is rounded to what a click
+    /// token can carry.
+    pub fn price(self, bid: i64, rates: Rates, cpm: i64) -> i64 {
+        let (tap, chat) = (i128::from(rates.tap.max(1)), i128::from(rates.chat.max(1)));
+        let cpm = i128::from(cpm.max(0));
+        let price = match self.billing {
+            BillingEvent::Impressions => cpm / 1_000,
+            BillingEvent::LinkClicks => cpm * RATE_ONE / (1_000 * tap),
+            BillingEvent::Conversations => cpm * RATE_ONE * RATE_ONE / (1_000 * tap * chat),
+            BillingEvent::Unspecified => 0,
+        };
+        let price = i64::try_from(price).unwrap_or(i64::MAX).min(self.worth_of_event(bid, rates));
+        match self.billing {
+            BillingEvent::Conversations => PackedPrice::pack(price).micros(),
+            BillingEvent::Impressions | BillingEvent::LinkClicks | BillingEvent::Unspecified => {
+                price
+            }
+        }
     }
 }
 
@@ -25,25 +107,6 @@ fn share(amount: i64, rate: u16) -> i64 {
     match amount.checked_mul(i64::from(rate)) {
         Some(product) => product / i64::from(u16::MAX),
         None => (i128::from(amount) * i128::from(rate) / RATE_ONE) as i64,
-    }
-}
-
-/// Returns the price of one billed event whose 1,000 impressions cost `cpm` micros: rounded down, and
-/// never above the bid. A conversation's price is rounded to what a click token can carry.
-pub fn price_of(billing: BillingEvent, bid: i64, rates: Rates, cpm: i64) -> i64 {
-    let (tap, chat) = (i128::from(rates.tap.max(1)), i128::from(rates.chat.max(1)));
-    let cpm = i128::from(cpm.max(0));
-    let bid_event = if billing == BillingEvent::Impressions { bid / 1_000 } else { bid };
-    let price = match billing {
-        BillingEvent::Impressions => cpm / 1_000,
-        BillingEvent::LinkClicks => cpm * RATE_ONE / (1_000 * tap),
-        BillingEvent::Conversations => cpm * RATE_ONE * RATE_ONE / (1_000 * tap * chat),
-        BillingEvent::Unspecified => 0,
-    };
-    let price = i64::try_from(price).unwrap_or(i64::MAX).min(bid_event);
-    match billing {
-        BillingEvent::Conversations => PackedPrice::pack(price).micros(),
-        BillingEvent::Impressions | BillingEvent::LinkClicks | BillingEvent::Unspecified => price,
     }
 }
 
@@ -67,24 +130,55 @@ mod tests {
 
     const RATES: Rates = Rates { tap: 655, chat: 26_214, ..Rates::NEW };
 
+    const BILLED: [BillingEvent; 3] =
+        [BillingEvent::Impressions, BillingEvent::LinkClicks, BillingEvent::Conversations];
+
+    /// Every pair of goal and billed event that an ad set may have.
+    fn aims() -> impl Iterator<Item = Aim> {
+        use OptimizationGoal::{
+            Conversations, Conversions, Impressions, LinkClicks, Reach, ViewableImpressions,
+        };
+        let taps = [LinkClicks, Conversations, Conversions];
+        let by_impression = [Impressions, Reach, ViewableImpressions].into_iter().chain(taps);
+        let by_impression = by_impression.map(|goal| (BillingEvent::Impressions, goal));
+        let by_tap = taps.map(|goal| (BillingEvent::LinkClicks, goal));
+        let by_chat = [Conversations, Conversions].map(|goal| (BillingEvent::Conversations, goal));
+        let all = by_impression.chain(by_tap).chain(by_chat);
+        all.map(|(billing, goal)| Aim { billing, goal })
+    }
+
     #[test]
     fn the_price_at_ones_own_value_is_not_above_the_bid_and_close_to_it() {
-        for billing in
-            [BillingEvent::Impressions, BillingEvent::LinkClicks, BillingEvent::Conversations]
-        {
-            for bid in [1_000, 50_000, 1_234_000, 80_000_000, 9_000_000_000] {
-                let value = value_of(billing, bid, RATES);
-                let price = price_of(billing, bid, RATES, value);
-                let event = if billing == BillingEvent::Impressions { bid / 1_000 } else { bid };
-                assert!(price <= event, "{billing:?} {bid}");
-                assert!(price + event / 500 + 1 >= event * 9 / 10, "{billing:?} {bid}: {price}");
+        for aim in aims() {
+            for bid in [50_000_000, 80_000_000, 9_000_000_000] {
+                let price = aim.price(bid, RATES, aim.value(bid, RATES));
+                let event = aim.worth_of_event(bid, RATES);
+                assert!(price <= event, "{aim:?} {bid}");
+                assert!(price + event / 500 + 1 >= event * 99 / 100, "{aim:?} {bid}: {price}");
             }
         }
     }
 
     #[test]
+    fn what_an_event_is_worth_follows_from_what_comes_behind_it() {
+        let aim = |billing, goal| Aim { billing, goal };
+        let half = Rates { tap: 32_768, chat: 32_768, viewable: 32_768, sale: 32_768 };
+        let near = |found: i64, wanted: i64| assert!((found - wanted).abs() <= wanted / 1_000);
+        let sale = OptimizationGoal::Conversions;
+        near(aim(BillingEvent::Conversations, sale).worth_of_event(8_000_000, half), 4_000_000);
+        near(aim(BillingEvent::LinkClicks, sale).worth_of_event(8_000_000, half), 2_000_000);
+        near(aim(BillingEvent::Impressions, sale).worth_of_event(8_000_000, half), 1_000_000);
+        let viewable = OptimizationGoal::ViewableImpressions;
+        near(aim(BillingEvent::Impressions, viewable).value(8_000_000, half), 4_000_000);
+        for billing in BILLED {
+            let event = if billing == BillingEvent::Impressions { 8_000 } else { 8_000_000 };
+            assert_eq!(Aim::billed(billing).worth_of_event(8_000_000, half), event);
+        }
+    }
+
+    #[test]
     fn a_price_rises_with_the_next_bid() {
-        let at = |cpm| price_of(BillingEvent::LinkClicks, 1_000_000, RATES, cpm);
+        let at = |cpm| Aim::billed(BillingEvent::LinkClicks).price(1_000_000, RATES, cpm);
         assert!((1..2_000).all(|step| at(step * 1_000) <= at((step + 1) * 1_000)));
     }
 }

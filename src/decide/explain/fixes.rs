@@ -6,13 +6,12 @@ use std::collections::BTreeMap;
 use crate::decide::board::Board;
 use crate::decide::explain::{Cure, Judged, Lost, Relaxed, Sampled, judge};
 use crate::decide::groups::Member;
-use crate::decide::index::{Draft, Index};
+use crate::decide::index::{COST_CAP_ROOM, Draft, Index};
 use crate::decide::select::Asked;
 use crate::decide::skip::Skip;
 use crate::decide::target::Told;
 use crate::state::rules::Blocks;
-use crate::types::proto::v1::{AdSet, BillingEvent, EffectiveStatus, Fix, Money};
-use crate::types::request::Policy;
+use crate::types::proto::v1::{AdSet, BidStrategy, EffectiveStatus, Fix, Money};
 use crate::types::time::Moment;
 
 /// Fixes in one answer: the best ones.
@@ -69,6 +68,8 @@ pub fn explain<'a>(
     let Shop { draft, board, .. } = *shop;
     let (mut tries, mut told) = (Tries::default(), Told::default());
     let entry = draft.entry();
+    // Trays compare in the settlement currency; the advertiser bids in its own.
+    let own = |settled| shop.index.exchange().back_up(entry.currency, settled);
     for sample in samples {
         let asked = shop.asked(sample, sample.now);
         told.take(&sample.request.profile, sample.request.placement, sample.now);
@@ -77,14 +78,14 @@ pub fn explain<'a>(
         if !matches!(judged, Judged::Mismatch(_)) {
             let rates = board.ad(entry.ad.into()).rates;
             let group = Member::of(entry, Default::default(), rates, 0).group;
-            tries.winning.extend(sample.bars.needed(entry.ad, group));
+            tries.winning.extend(sample.bars.needed(entry.ad, group).and_then(own));
         }
         match judged {
             Judged::Placed => {}
             Judged::Mismatch(relaxed) => {
                 relaxed.into_iter().for_each(|one| *tries.relaxed.entry(one).or_default() += 1);
             }
-            Judged::Lost(Lost { cure: Cure::Value(value), .. }) => tries.values.push(value),
+            Judged::Lost(Lost { cure: Cure::Value(value), .. }) => tries.values.extend(own(value)),
             Judged::Lost(Lost { skip, cure: Cure::Lift }) => {
                 *tries.lifts.entry(skip).or_default() += 1;
             }
@@ -150,17 +151,15 @@ impl<'a> Shop<'a> {
     /// Returns what the ad would be worth now at another bid.
     fn value(&self, bid: i64) -> i64 {
         let entry = self.draft.entry().bidding(bid);
-        let (now, multiplier) =
-            (self.board.ad(entry.ad.into()), self.board.multiplier(entry.ad_set.into()));
-        // Of the policy only the quality depends, and that is not asked for.
-        entry.worth(&now, multiplier, &Policy::USUAL).value
+        entry
+            .value(self.board.ad(entry.ad.into()).rates, self.board.multiplier(entry.ad_set.into()))
     }
 
     /// Returns the least bid that is worth so much; `None`: none is.
     fn bid_for(&self, value: i64) -> Option<i64> {
         let entry = self.draft.entry();
         let own = i128::from(self.value(entry.bid)).max(1);
-        let step = if entry.billing() == BillingEvent::Impressions { BID_STEP } else { 1 };
+        let step = if entry.aim().is_per_thousand() { BID_STEP } else { 1 };
         let bid = (i128::from(entry.bid) * i128::from(value) + own - 1) / own;
         let bid = i64::try_from(bid).ok()?.checked_add(step - 1)? / step * step;
         // Rounding of the value takes at most a little more; a paced-out ad is helped by no bid.
@@ -213,7 +212,7 @@ impl<'a> Shop<'a> {
     fn standing(&self, now: Moment) -> Vec<Fix> {
         let (entry, extra) = (self.draft.entry(), self.draft.extra());
         let mut fixes = Vec::new();
-        if !extra.runs(now) {
+        if !extra.runs(now) || self.board.is_closed(entry.ad_set.into()) {
             fixes.extend(self.lift(Skip::OutsideSchedule, 0, 0, now));
         }
         if self.board.free(entry.lines(), now) < (self.value(entry.bid) / 1_000).max(1) {
@@ -230,7 +229,9 @@ impl<'a> Shop<'a> {
             Skip::OutsideSchedule if now.0 >= self.draft.extra().end_ms => {
                 ("ad_set.end_time", "set it later or leave it out: the ad set has ended")
             }
-            Skip::OutsideSchedule => ("ad_set.start_time", "begin earlier"),
+            Skip::OutsideSchedule => {
+                ("ad_set.schedule_hours", "add this hour of the week: the ad set pauses in it")
+            }
             Skip::BudgetSpent => self.short_line(now),
             Skip::FrequencyCapped => {
                 ("ad_set.frequency_caps", "allow more, or within a shorter interval")
@@ -250,11 +251,16 @@ impl<'a> Shop<'a> {
 
     /// Returns the bid that would have won the middle one of the requests that a higher bid wins.
     fn bid_fix(&self, mut values: Vec<i64>, requests: u64) -> Option<Fix> {
+        let room = match self.ad_set.bid_strategy() {
+            BidStrategy::LowestCostWithoutCap => return None,
+            BidStrategy::CostCap => COST_CAP_ROOM,
+            BidStrategy::Unspecified | BidStrategy::LowestCostWithBidCap => 1,
+        };
         values.sort_unstable();
         let bid = self.bid_for(*values.get(values.len().checked_sub(1)? / 2)?)?;
         let value = self.value(bid);
         let wins = values.partition_point(|needed| *needed <= value) as u64;
-        let old = self.draft.entry().bid;
+        let (old, bid) = (self.draft.entry().bid / room, bid / room);
         let raise = format!("raise the bid from {} to {} {}", text(old), text(bid), self.currency);
         let money = Money { micros: bid, currency: self.currency.to_owned() };
         (bid > old).then(|| Fix { bid: Some(money), ..fix("ad_set.bid", &raise, wins, requests) })

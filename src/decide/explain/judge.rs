@@ -84,11 +84,12 @@ pub fn obstacles(asked: &Asked<'_>, entry: &Entry, extra: &Extra, worth: Worth) 
     let admits = |extra: &Extra| asked.onlooker.admits(&entry.passing(extra), now).err();
     let seen = admits(extra);
     let uncapped = admits(&extra.uncapped()).filter(|skip| Some(*skip) != seen);
-    let short = asked.board.free(entry.lines(), now) < (worth.value / 1_000).max(1);
+    let short = asked.board.free(entry.lines(), now) < asked.cost(entry, worth).max(1);
+    let closed = asked.board.is_closed(entry.ad_set.into());
     let low = worth.total() < asked.policy.floor_cpm_micros.max(1);
     let all = [
         (entry.policy & blocked != 0).then_some(Skip::PolicyBlocked),
-        (!extra.runs(now)).then_some(Skip::OutsideSchedule),
+        (!extra.runs(now) || closed).then_some(Skip::OutsideSchedule),
         seen,
         uncapped,
         short.then_some(Skip::BudgetSpent),

@@ -16,11 +16,12 @@ mod walk;
 
 use std::sync::Arc;
 
-pub use row::{CAPS_MAX, Draft, Entry, Extra, Source, Worth};
+pub use row::{CAPS_MAX, COST_CAP_ROOM, Draft, Entry, Extra, Source, Worth};
 pub use segment::{Scope, Segment};
 pub use walk::{Visitor, Walker};
 
 use crate::decide::board::Board;
+use crate::decide::exchange::{Exchange, SCALE_ONE};
 use crate::state::Map;
 use crate::types::time::Moment;
 
@@ -39,6 +40,10 @@ pub struct Index {
     fresh: Vec<Arc<Segment>>,
     /// What a country without ads of its own has.
     empty: Arc<Segment>,
+    /// The rates that values are compared by.
+    exchange: Arc<Exchange>,
+    /// Earlier rates that segments were built by, with what their bounds are multiplied with.
+    older: Vec<(Arc<Exchange>, u64)>,
 }
 
 /// The segments of countries made anew; they take the place of those they were made of.
@@ -54,8 +59,14 @@ pub struct Rebased {
 const OLD_LANES: usize = 2;
 
 impl Index {
-    /// Returns the index of these ads. Notes on the board what their bounds allow for.
+    /// Returns the index of these ads, whose micros are compared as they are. Notes on the board what their
+    /// bounds allow for.
     pub fn build(drafts: &[Draft], board: &Board) -> Self {
+        Self::build_by(drafts, board, &Arc::default())
+    }
+
+    /// Returns the index of these ads, whose values are compared by these rates.
+    pub fn build_by(drafts: &[Draft], board: &Board, exchange: &Arc<Exchange>) -> Self {
         let mut of_country = Map::<u16, Vec<&Draft>>::default();
         for draft in drafts {
             draft.note_ceilings(board, true);
@@ -68,11 +79,13 @@ impl Index {
             }
         }
         let segment = |(country, drafts): (u16, Vec<&Draft>)| {
-            (country, Arc::new(Segment::build(drafts.into_iter(), Scope::Country(country))))
+            let scope = Scope::Country(country);
+            (country, Arc::new(Segment::build(drafts.into_iter(), scope, exchange)))
         };
         Self {
             countries: of_country.into_iter().map(segment).collect(),
-            worldwide: Arc::new(Segment::build(drafts.iter(), Scope::Worldwide)),
+            worldwide: Arc::new(Segment::build(drafts.iter(), Scope::Worldwide, exchange)),
+            exchange: Arc::clone(exchange),
             ..Self::default()
         }
     }
@@ -92,15 +105,54 @@ impl Index {
             pile.extend(old);
         }
         if !pile.is_empty() {
-            index.fresh.push(Arc::new(Segment::build(pile.iter(), Scope::Mixed)));
+            let fresh = Segment::build(pile.iter(), Scope::Mixed, &index.exchange);
+            index.fresh.push(Arc::new(fresh));
         }
         index
     }
 
-    /// Tells whether there are so many fresh ads that they should be merged.
+    /// Returns the index by other rates. Its segments stay: their bounds are multiplied until they are
+    /// built anew.
+    pub fn with_exchange(&self, exchange: Arc<Exchange>) -> Self {
+        let mut index = self.clone();
+        index.exchange = exchange;
+        index.note_older();
+        index
+    }
+
+    /// Returns the rates that values are compared by.
+    pub fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+
+    /// Lists the rates that segments were built by and that are not the index's.
+    fn note_older(&mut self) {
+        let mut older: Vec<(Arc<Exchange>, u64)> = Vec::new();
+        for segment in self.segments().filter(|segment| segment.rows > 0) {
+            let table = &segment.exchange;
+            let known = |known: &Arc<Exchange>| Arc::ptr_eq(known, table);
+            if !known(&self.exchange) && !older.iter().any(|(table, _)| known(table)) {
+                older.push((Arc::clone(table), self.exchange.scale_since(table)));
+            }
+        }
+        self.older = older;
+    }
+
+    /// Returns what a segment's bounds are multiplied with, in parts of [`SCALE_ONE`].
+    pub(super) fn scale_of(&self, segment: &Segment) -> u64 {
+        let older = self.older.iter().find(|(table, _)| Arc::ptr_eq(table, &segment.exchange));
+        older.map_or(SCALE_ONE, |(_, scale)| *scale)
+    }
+
+    /// Tells whether bounds are so far off that walks take notice: a thirty-second.
+    fn is_rated_anew(&self) -> bool {
+        self.older.iter().any(|(_, scale)| *scale > SCALE_ONE + SCALE_ONE / 32)
+    }
+
+    /// Tells whether there are so many fresh ads, or rates so different, that all should be merged.
     pub fn is_stale(&self) -> bool {
         let fresh: usize = self.fresh.iter().map(|segment| segment.len()).sum();
-        fresh > FRESH_MAX.min(self.ads() / FRESH_SHARE).max(FRESH_MAX / 16)
+        self.is_rated_anew() || fresh > FRESH_MAX.min(self.ads() / FRESH_SHARE).max(FRESH_MAX / 16)
     }
 
     /// Merges the fresh ads into the segments of their countries, without ads that ended before `now`.
@@ -110,13 +162,17 @@ impl Index {
             let old: Vec<Draft> = old.drafts(board).collect();
             let all = old.iter().chain(&fresh).filter(|draft| now.0 < draft.extra.end_ms);
             let all = all.inspect(|draft| draft.note_ceilings(board, false));
-            Arc::new(Segment::build(all, scope))
+            Arc::new(Segment::build(all, scope, &self.exchange))
         };
         let of_fresh = fresh.iter().flat_map(|draft| &draft.targets);
         let named: Map<u16, ()> =
             of_fresh.flat_map(|target| &target.countries).map(|country| (*country, ())).collect();
         let mut countries = self.countries.clone();
-        for country in named.into_keys() {
+        let all = self.countries.keys().filter(|_| self.is_rated_anew()).copied();
+        let mut named: Vec<u16> = named.into_keys().chain(all).collect();
+        named.sort_unstable();
+        named.dedup();
+        for country in named {
             let old = countries.get(&country).unwrap_or(&self.empty);
             countries.insert(country, merge(old, Scope::Country(country)));
         }
@@ -126,12 +182,16 @@ impl Index {
 
     /// Returns the index with merged segments in the place of those they were made of.
     pub fn rebased(&self, rebased: Rebased) -> Self {
-        Self {
+        let mut index = Self {
             countries: rebased.countries,
             worldwide: rebased.worldwide,
             fresh: self.fresh[rebased.merged..].to_vec(),
             empty: Arc::clone(&self.empty),
-        }
+            exchange: Arc::clone(&self.exchange),
+            older: Vec::new(),
+        };
+        index.note_older();
+        index
     }
 
     /// Returns how many fresh segments there are.

@@ -1,19 +1,26 @@
 //! What the index holds of one live ad: numbers to score and judge it by, and where its texts are.
 
-use crate::decide::auction::value_of;
+use crate::decide::auction::Aim;
 use crate::decide::board::{
     AdNow, Board, LineNumbers, MULTIPLIER_ONE, Rates, multiplier_with_room,
 };
+use crate::decide::exchange::Exchange;
 use crate::decide::onlooker::{Cap, Passing};
 use crate::decide::parameters::parameters;
 use crate::decide::target::Target;
 use crate::state::catalog::{Catalog, Packed};
 use crate::types::ids::{IdKind, mint, number_of};
+use crate::types::money::AMOUNT_MICROS_MAX;
 use crate::types::proto::v1::{
-    Ad, AdSet, BillingEvent, Business, ChannelEndpoint, EffectiveStatus,
+    Ad, AdSet, BidStrategy, BillingEvent, Budget, Business, Campaign, ChannelEndpoint,
+    EffectiveStatus, OptimizationGoal,
 };
 use crate::types::request::Policy;
 use crate::types::time::Moment;
+
+/// How far above a cost cap a single bid may be: an average leaves room, and prices are below bids. The
+/// pacing multiplier starts at its inverse, a bid of just the cap.
+pub const COST_CAP_ROOM: i64 = 4;
 
 /// Most caps of one ad set.
 pub const CAPS_MAX: usize = 4;
@@ -21,7 +28,7 @@ pub const CAPS_MAX: usize = 4;
 /// One ad as selection reads it. Numbers, not ids: they index the board.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Ceiling for one billed event (for impressions: 1,000), micros.
+    /// Ceiling for one goal event (or 1,000, see [`Aim::is_per_thousand`]), micros of the account's currency.
     pub bid: i64,
     /// Hash of the business's category; 0: none, never separated.
     pub category: u64,
@@ -42,6 +49,9 @@ pub struct Entry {
     /// Categories of the operator's policy, a bit each.
     pub policy: u16,
     pub(super) billing: u8,
+    pub(super) goal: u8,
+    /// Number of the account's currency.
+    pub currency: u8,
 }
 
 // One cache line holds an entry; a catalog of three million ads holds three million of them.
@@ -50,7 +60,7 @@ const _: () = assert!(size_of::<Entry>() == 48);
 /// What an ad is worth for one viewer now.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Worth {
-    /// Bid x multiplier x predicted action rate, micros for 1,000 impressions.
+    /// Bid x multiplier x predicted action rate, micros of the settlement currency for 1,000 impressions.
     pub value: i64,
     /// What the feed loses by it, in the same unit: never above zero.
     pub quality: i64,
@@ -67,6 +77,17 @@ impl Entry {
     /// Returns what is paid for.
     pub fn billing(&self) -> BillingEvent {
         BillingEvent::try_from(i32::from(self.billing)).unwrap_or_default()
+    }
+
+    /// Returns what is paid for and what is wanted.
+    pub fn aim(&self) -> Aim {
+        let goal = OptimizationGoal::try_from(i32::from(self.goal)).unwrap_or_default();
+        Aim { billing: self.billing(), goal }
+    }
+
+    /// Tells whether it matters how often a viewer was shown the ad set.
+    pub const fn is_for_reach(&self) -> bool {
+        self.goal == OptimizationGoal::Reach as u8
     }
 
     /// Returns the lines that a charge draws on.
@@ -89,9 +110,15 @@ impl Entry {
         mint(IdKind::Business, self.business as u64)
     }
 
-    /// Returns what the ad is worth at a multiplier.
-    pub fn worth(&self, now: &AdNow, multiplier: u32, policy: &Policy) -> Worth {
-        let value = paced(value_of(self.billing(), self.bid, now.rates), multiplier);
+    /// Returns what 1,000 impressions are worth to its account at a multiplier, micros of the account's
+    /// currency.
+    pub fn value(&self, rates: Rates, multiplier: u32) -> i64 {
+        paced(self.aim().value(self.bid, rates), multiplier)
+    }
+
+    /// Returns what the ad is worth where it is worth so much to its account.
+    pub fn worth(&self, value: i64, now: &AdNow, exchange: &Exchange, policy: &Policy) -> Worth {
+        let value = exchange.settle(self.currency, value);
         if policy.hide_cost_micros == 0 || now.hide == 0 {
             return Worth { value, quality: 0 };
         }
@@ -114,6 +141,29 @@ impl Entry {
             business: self.business_id(),
             category: self.category,
             caps: extra.caps(),
+            is_counted: self.is_for_reach(),
+        }
+    }
+}
+
+/// Returns the ceiling of an ad set's bids, micros: its own, the engine's room above an average, or, where
+/// it names none, the least budget that pays for it: more than that no event can cost.
+fn ceiling(ad_set: &AdSet, campaign: &Campaign) -> i64 {
+    let bid = ad_set.bid.as_ref().map_or(0, |bid| bid.micros);
+    match ad_set.bid_strategy() {
+        BidStrategy::Unspecified | BidStrategy::LowestCostWithBidCap => bid,
+        BidStrategy::CostCap => bid.saturating_mul(COST_CAP_ROOM),
+        BidStrategy::LowestCostWithoutCap => {
+            let of_budget = |budget: &Option<Budget>| {
+                let budget = budget.clone().unwrap_or_default();
+                [budget.daily, budget.lifetime]
+            };
+            let mut budgets = vec![campaign.spend_cap.clone()];
+            budgets.extend(of_budget(&ad_set.budget));
+            budgets.extend(of_budget(&ad_set.spend_cap));
+            budgets.extend(of_budget(&campaign.budget));
+            let least = budgets.into_iter().flatten().map(|money| money.micros).min();
+            least.unwrap_or(AMOUNT_MICROS_MAX)
         }
     }
 }
@@ -197,7 +247,8 @@ pub struct Draft {
     pub(super) targets: Vec<Target>,
     pub(super) ceilings: Rates,
     pub(super) pace_ceiling: u32,
-    /// No viewer's worth of the ad is above this while rates and multiplier stay under their ceilings.
+    /// No impression is worth more to the account while rates and multiplier stay under their ceilings:
+    /// micros of its currency for 1,000.
     pub(super) bound: i64,
 }
 
@@ -214,9 +265,11 @@ impl Draft {
             endpoint: catalog.endpoints.packed(family.endpoint)?.clone(),
         };
         let ad_set = source.ad_set.decode();
+        let campaign = catalog.campaigns.packed(family.campaign)?;
         let number = |id: u64| number_of(id) as u32;
+        let aim = Aim::of(&ad_set);
         let entry = Entry {
-            bid: ad_set.bid.as_ref().map_or(0, |bid| bid.micros),
+            bid: ceiling(&ad_set, &campaign.decode()),
             category: family.category,
             ad: number(ad),
             ad_set: number(family.ad_set),
@@ -226,7 +279,9 @@ impl Draft {
             extra: 0,
             epoch: board.ad(ad).epoch,
             policy: family.policy,
-            billing: ad_set.billing_event() as u8,
+            billing: aim.billing as u8,
+            goal: aim.goal as u8,
+            currency: 0,
         };
         Some(Self::with_targets(entry, source, &ad_set, board))
     }
@@ -240,7 +295,7 @@ impl Draft {
     fn with_targets(entry: Entry, source: Source, ad_set: &AdSet, board: &Board) -> Self {
         let ceilings = board.ad(entry.ad.into()).rates;
         let pace_ceiling = multiplier_with_room(board.multiplier(entry.ad_set.into()));
-        let bound = paced(value_of(entry.billing(), entry.bid, ceilings), pace_ceiling);
+        let bound = entry.value(ceilings, pace_ceiling);
         let (extra, targets) = (Extra::of(ad_set), Target::of(ad_set));
         Self { entry, extra, source, targets, ceilings, pace_ceiling, bound }
     }

@@ -1,8 +1,10 @@
 //! A segment: the rows of some ads in descending order of what they can be worth, immutable.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use crate::decide::board::Board;
+use crate::decide::exchange::Exchange;
 use crate::decide::index::checks::{self, Checks};
 use crate::decide::index::columns::{ListColumn, SmallColumn, WORD};
 use crate::decide::index::row::{Draft, Entry, Extra, Source};
@@ -52,8 +54,11 @@ pub struct Segment {
     extras: Box<[Extra]>,
     /// The entry of each row; empty: each has one row.
     entry_of: Box<[u32]>,
-    /// What no row of a word and none behind it can be worth more than, micros for 1,000 impressions.
+    /// What no row of a word and none behind it can be worth more than, micros of the settlement currency
+    /// for 1,000 impressions.
     pub(super) bounds: Box<[i64]>,
+    /// The rates by which the bounds were converted.
+    pub(super) exchange: Arc<Exchange>,
     pub(super) rows: usize,
     pub(super) traits: [SmallColumn; TRAITS],
     pub(super) lists: [ListColumn; LISTS],
@@ -68,11 +73,16 @@ struct Picked<'a> {
 
 impl Segment {
     /// Returns the segment of those conjunctions of the drafts that the scope takes.
-    pub(super) fn build<'a>(drafts: impl Iterator<Item = &'a Draft>, scope: Scope) -> Self {
+    pub(super) fn build<'a>(
+        drafts: impl Iterator<Item = &'a Draft>,
+        scope: Scope,
+        exchange: &Arc<Exchange>,
+    ) -> Self {
         let taken = |draft: &&Draft| draft.targets.iter().any(|target| scope.takes(target));
         let mut drafts: Vec<&Draft> = drafts.filter(taken).collect();
         // Equal bounds stand in a fixed order, so that equal drafts make equal segments.
-        drafts.sort_unstable_by_key(|draft| (Reverse(draft.bound), draft.entry.ad));
+        let bound_of = |draft: &Draft| exchange.settle(draft.entry.currency, draft.bound);
+        drafts.sort_unstable_by_key(|draft| (Reverse(bound_of(draft)), draft.entry.ad));
         let mut picked = Vec::with_capacity(drafts.len());
         for (entry, draft) in (0..).zip(&drafts) {
             let targets = draft.targets.iter().filter(|target| scope.takes(target));
@@ -80,7 +90,7 @@ impl Segment {
         }
         let (extras, extra_of) = intern(&drafts);
         let entry = |(draft, extra): (&&Draft, u32)| Entry { extra, ..draft.entry };
-        let bound = |rows: &[Picked<'_>]| drafts[rows[0].entry as usize].bound;
+        let bound = |rows: &[Picked<'_>]| bound_of(drafts[rows[0].entry as usize]);
         let columns = Columns::of(&picked, scope);
         Self {
             entries: drafts.iter().zip(extra_of).map(entry).collect(),
@@ -92,6 +102,7 @@ impl Segment {
                 picked.iter().map(|row| row.entry).collect()
             },
             bounds: picked.chunks(WORD).map(bound).collect(),
+            exchange: Arc::clone(exchange),
             rows: picked.len(),
             traits: columns.traits,
             lists: columns.lists,

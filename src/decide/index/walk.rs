@@ -1,5 +1,6 @@
 //! Walking an index for one viewer, the ads that can be worth most first, until no later one matters.
 
+use crate::decide::exchange::{SCALE_ONE, scaled};
 use crate::decide::index::Index;
 use crate::decide::index::columns::{Selected, WORD};
 use crate::decide::index::segment::{
@@ -24,12 +25,20 @@ pub trait Visitor {
 }
 
 /// How far one segment was walked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lane {
     next: usize,
     block: usize,
     last: Option<u32>,
+    /// What the segment's bounds are multiplied with.
+    scale: u64,
     selected: [Selected; LISTS],
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self { next: 0, block: 0, last: None, scale: SCALE_ONE, selected: Default::default() }
+    }
 }
 
 /// The buffers of walks, reused from one to the next.
@@ -61,12 +70,15 @@ impl Walker {
             self.lanes.resize_with(lanes, Lane::default);
         }
         for (at, lane) in self.lanes.iter_mut().take(lanes).enumerate() {
-            lane.begin(index.segment(told.country, at), told);
+            let segment = index.segment(told.country, at);
+            lane.begin(segment, told);
+            lane.scale = index.scale_of(segment);
         }
         loop {
             let bound = |at: &usize| {
                 let segment = index.segment(told.country, *at);
-                segment.bounds.get(self.lanes[*at].next).copied()
+                let lane = &self.lanes[*at];
+                segment.bounds.get(lane.next).map(|bound| scaled(*bound, lane.scale))
             };
             let ahead = (0..lanes).filter_map(|at| bound(&at).map(|bound| (bound, at)));
             let Some((bound, at)) = ahead.max_by_key(|(bound, at)| (*bound, lanes - at)) else {
@@ -94,7 +106,7 @@ impl Walker {
             if *bits == 0 {
                 continue;
             }
-            if segment.bounds[first + word] < visitor.least() {
+            if scaled(segment.bounds[first + word], lane.scale) < visitor.least() {
                 // Nothing behind it matters either.
                 lane.next = segment.bounds.len();
                 break;

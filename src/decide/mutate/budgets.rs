@@ -1,15 +1,18 @@
 //! Money in the catalog: budgets and caps judged against each other, against bids, and against what was
 //! spent already.
 
+use crate::decide::auction::Aim;
 use crate::decide::mutate::{Desk, budget_in, in_currency};
 use crate::decide::purse::LineId;
 use crate::state::catalog::has_budget;
-use crate::types::goal::{bid_for_one, goal_of, is_per_thousand, strategy_of};
 use crate::types::ids::IdKind;
 use crate::types::money::{AMOUNT_MICROS_MAX, CPM_STEP_MICROS};
 use crate::types::proto::journal::v1::LineKind;
 use crate::types::proto::v1::{Account, AdSet, BidStrategy, Budget, Campaign, Money};
 use crate::types::refusal::{Reason, Refusal};
+
+/// Events that a bid for a goal counted by the thousand is for.
+const PER_THOUSAND: i64 = 1_000;
 
 /// What was charged on a budget line.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -140,7 +143,7 @@ impl Desk<'_> {
         let least = own.iter().chain(&above).min_by_key(|limit| limit.micros);
         match least.filter(|limit| limit.micros < bid) {
             Some(limit) => {
-                let per = if is_per_thousand(goal_of(row)) { 1_000 } else { 1 };
+                let per = if Aim::of(row).is_per_thousand() { PER_THOUSAND } else { 1 };
                 let most = limit.micros.saturating_mul(per);
                 let message = format!(
                     "is {}, more than {} has for one event: send 1 to {most}, or raise that first",
@@ -295,10 +298,25 @@ fn fits_strategy(row: &AdSet) -> Result<(), Refusal> {
     }
 }
 
+/// Returns what an ad set bids for one goal event, micros; `None`: it names no bid.
+fn bid_for_one(row: &AdSet) -> Option<i64> {
+    let bid = row.bid.as_ref()?.micros;
+    Some(if Aim::of(row).is_per_thousand() { bid / PER_THOUSAND } else { bid })
+}
+
+/// Returns an ad set's strategy. Those made before there were several bid up to a cap.
+fn strategy_of(row: &AdSet) -> BidStrategy {
+    match row.bid_strategy() {
+        BidStrategy::Unspecified if row.bid.is_some() => BidStrategy::LowestCostWithBidCap,
+        BidStrategy::Unspecified => BidStrategy::LowestCostWithoutCap,
+        named => named,
+    }
+}
+
 /// Checks that one event of a bid for 1,000 is whole micros.
 fn in_steps(row: &AdSet) -> Result<(), Refusal> {
     let micros = row.bid.as_ref().map_or(0, |bid| bid.micros);
-    if !is_per_thousand(goal_of(row)) || micros % CPM_STEP_MICROS == 0 {
+    if !Aim::of(row).is_per_thousand() || micros % CPM_STEP_MICROS == 0 {
         return Ok(());
     }
     let message =

@@ -46,6 +46,9 @@ pub fn mutate_lists(catalog: &Catalog, mutation: &ListMutation) -> Result<Writte
         ListChange::PolicyRules(put) => {
             (vec![vec![Kind::PolicyRulesPut(Box::new(put.clone()))]], put.rules.len() as u32)
         }
+        ListChange::ExchangeRates(put) => {
+            (vec![vec![Kind::ExchangeRatesPut(Box::new(put.clone()))]], put.rates.len() as u32)
+        }
     };
     let answered = Kind::RequestAnswered(RequestAnswered {
         tenant: mutation.tenant,

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use crate::decide::board::Rates;
-use crate::decide::mutate::{Spent, mutate, mutate_lists, touched};
+use crate::decide::mutate::{Spent, mutate, touched};
 use crate::decide::purse::LineId;
 use crate::decide::record::{Event, Known, record};
 use crate::decide::{Decided, auction, chats};
-use crate::node::indexer::Shown;
 use crate::node::live::Live;
 use crate::node::writer::{Reply, Work, Writer};
 use crate::state::catalog::Catalog;
@@ -18,9 +17,7 @@ use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
 use crate::types::proto::v1::{BillingEvent, EffectiveStatus, EventKind};
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{
-    Change, Conversion, Incoming, ListMutation, Mutation, Origin, Resource, Verdict,
-};
+use crate::types::request::{Change, Conversion, Incoming, Mutation, Origin, Resource, Verdict};
 use crate::types::time::Moment;
 use crate::types::token::{PrefillCode, ViewToken};
 
@@ -100,19 +97,6 @@ impl Writer {
             self.show(&written.answer);
         }
         self.answer(reply, Ok(written.answer));
-    }
-
-    fn write_lists(&mut self, mutation: &ListMutation, reply: Reply<u32>, now: Moment) {
-        let written = mutate_lists(&self.live.catalog(), mutation);
-        let answer = written.map(|written| {
-            for decision in written.decisions {
-                self.journal(Shard::CATALOG, decision, now);
-            }
-            let blocks = Arc::clone(self.live.catalog().rules.blocks());
-            self.indexer.note(self.head, Shown::Blocks(blocks));
-            written.answer
-        });
-        self.answer(reply, answer);
     }
 
     /// Shows serving what was written, once it is durable.

@@ -4,6 +4,7 @@
 
 mod intake;
 mod outbox;
+mod rules;
 mod tick;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -89,6 +90,8 @@ pub struct Writer {
     ungranted: Vec<LineId>,
     outbox: VecDeque<u64>,
     minute: u32,
+    /// When other exchange rates come into force than those last shown; `None`: at no time.
+    exchange_due: Option<Moment>,
     indexer: Indexer,
     dice: SeededDice,
     stopped: bool,
@@ -114,6 +117,7 @@ impl Writer {
         }
         let durable = log.last_batch();
         let indexer = Indexer::of(&live);
+        let exchange_due = live.exchange.load().until();
         let mut writer = Self {
             live,
             log,
@@ -129,6 +133,7 @@ impl Writer {
             ungranted: Vec::new(),
             outbox: resume.outbox.into(),
             minute: 0,
+            exchange_due,
             indexer,
             dice,
             stopped: false,

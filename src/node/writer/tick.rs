@@ -20,6 +20,7 @@ impl Writer {
         if now.minute() > self.minute {
             self.count_minute(now);
         }
+        self.show_due_exchange(now);
         let mut given = 0;
         while given < GRANTS_PER_STEP
             && let Some((until_ms, line)) = self.due.first().copied()

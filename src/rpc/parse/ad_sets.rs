@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::decide::auction::Aim;
 use crate::rpc::limits::{
     CAP_EVENTS_MAX, CAP_HOURS_MAX, CAPS_MAX, PARTY_CHARS_MAX, TARGETINGS_MAX, WEEK_HOURS,
 };
@@ -11,7 +12,6 @@ use crate::rpc::parse::field::{
 };
 use crate::rpc::parse::mutations::{Fields, Shape, Verb};
 use crate::rpc::parse::targeting::targeting;
-use crate::types::goal::{comes_before, goal_of_billed};
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Change, Resource};
@@ -97,7 +97,7 @@ fn name_aims(row: &mut v1::AdSet, path: Path) -> Result<(), Refusal> {
             let message = "is empty: name the event whose average cost COST_CAP keeps to the bid";
             return Err(goal.refuse(Reason::FieldMissing, message));
         }
-        v1::OptimizationGoal::Unspecified => goal_of_billed(billed),
+        v1::OptimizationGoal::Unspecified => Aim::billed(billed).goal,
         told => told,
     };
     if !comes_before(billed, goal) {
@@ -110,6 +110,17 @@ fn name_aims(row: &mut v1::AdSet, path: Path) -> Result<(), Refusal> {
     }
     (row.bid_strategy, row.optimization_goal) = (strategy.into(), goal.into());
     Ok(())
+}
+
+/// Tells whether an event may be paid for where a goal is aimed at: it is the goal, or comes before it.
+const fn comes_before(billed: v1::BillingEvent, goal: v1::OptimizationGoal) -> bool {
+    use v1::OptimizationGoal::{Conversations, Conversions, LinkClicks};
+    match billed {
+        v1::BillingEvent::Unspecified => false,
+        v1::BillingEvent::Impressions => true,
+        v1::BillingEvent::LinkClicks => matches!(goal, LinkClicks | Conversations | Conversions),
+        v1::BillingEvent::Conversations => matches!(goal, Conversations | Conversions),
+    }
 }
 
 /// Checks hours of the week in the account's zone.
@@ -202,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_good_ad_set_passes_with_its_strategy_named() {
-        let wanted = v1::AdSet { bid_strategy: 2, ..whole() };
+        let wanted = v1::AdSet { bid_strategy: 2, optimization_goal: 1, ..whole() };
         assert_eq!(parse(whole()), Ok(Change::Create(Resource::AdSet(wanted))));
     }
 
@@ -240,6 +251,56 @@ mod tests {
         check("ad_set.payer", |row| row.payer = "a\nb".into());
         check("ad_set.end_time", |row| row.end_time = row.start_time);
         check("ad_set.start_time.seconds", |row| row.start_time = second(-1));
+    }
+
+    #[test]
+    fn what_is_paid_for_is_the_goal_or_comes_before_it() {
+        for (billing, allowed) in [(1, &[1, 2, 3, 4, 5, 6][..]), (2, &[4, 5, 6]), (3, &[5, 6])] {
+            let parsed = |optimization_goal| {
+                let mut row = v1::AdSet { billing_event: billing, ..whole() };
+                row.optimization_goal = optimization_goal;
+                parse(row)
+            };
+            for goal in 1..=6 {
+                match parsed(goal) {
+                    Ok(_) => assert!(allowed.contains(&goal), "{billing} {goal}"),
+                    Err(refusal) => {
+                        assert!(!allowed.contains(&goal), "{billing} {goal}");
+                        assert_eq!(refusal.field, "ad_set.billing_event");
+                    }
+                }
+            }
+            let Ok(Change::Create(Resource::AdSet(row))) = parsed(0) else { panic!("refused") };
+            assert_eq!(row.optimization_goal, allowed[0], "the billed event is the goal");
+        }
+    }
+
+    #[test]
+    fn a_strategy_that_is_not_named_follows_from_the_bid() {
+        let strategy = |row| match parse(row) {
+            Ok(Change::Create(Resource::AdSet(row))) => row.bid_strategy(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(strategy(whole()), v1::BidStrategy::LowestCostWithBidCap);
+        let bare = v1::AdSet { bid: None, ..whole() };
+        assert_eq!(strategy(bare), v1::BidStrategy::LowestCostWithoutCap);
+    }
+
+    #[test]
+    fn hours_of_a_schedule_are_ascending_each_once() {
+        check("ad_set.schedule_hours[0]", |row| row.schedule_hours = vec![168]);
+        check("ad_set.schedule_hours[1]", |row| row.schedule_hours = vec![5, 5]);
+        check("ad_set.schedule_hours[2]", |row| row.schedule_hours = vec![5, 9, 7]);
+        check("ad_set.schedule_hours", |row| row.schedule_hours = vec![0; 169]);
+        let row = v1::AdSet { schedule_hours: (0..168).collect(), ..whole() };
+        assert!(parse(row).is_ok());
+        check("ad_set.spend_cap.daily.micros", |row| {
+            let nothing = v1::Money { micros: 0, currency: "MXN".into() };
+            row.spend_cap = Some(v1::Budget { daily: Some(nothing), lifetime: None });
+        });
+        check("ad_set.daily_min_spend.currency", |row| {
+            row.daily_min_spend = Some(v1::Money { micros: 1, currency: "??".into() });
+        });
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod field;
 pub(super) mod mutations;
 pub(super) mod places;
 pub(super) mod reports;
+pub(super) mod rules;
 #[cfg(test)]
 mod samples;
 mod targeting;

@@ -10,6 +10,7 @@ use crate::rpc::errors::deadline;
 use crate::rpc::limits::INGEST_DEADLINE;
 use crate::rpc::parse::admin::{policy_rules, review, taxonomy};
 use crate::rpc::parse::mutations::{body_hash, list_mutation, mutation};
+use crate::rpc::parse::rules::exchange_rates;
 use crate::rpc::services::{Answer, caller, write};
 use crate::types::proto::v1;
 use crate::types::proto::v1::admin_service_server::AdminService;
@@ -76,6 +77,29 @@ impl AdminService for Admin {
         request: Request<v1::ListPolicyRulesRequest>,
     ) -> Answer<v1::ListPolicyRulesResponse> {
         caller(&request)?;
-        Ok(Response::new(v1::ListPolicyRulesResponse { rules: self.node.policy_rules() }))
+        let rules = self.node.front().policy_rules();
+        Ok(Response::new(v1::ListPolicyRulesResponse { rules }))
+    }
+
+    async fn set_exchange_rates(
+        &self,
+        request: Request<v1::SetExchangeRatesRequest>,
+    ) -> Answer<v1::SetExchangeRatesResponse> {
+        let scope = caller(&request)?.scope();
+        let wire = request.into_inner();
+        let hash = body_hash("SetExchangeRatesRequest", &wire);
+        let request_id = wire.request_id.clone();
+        let rates = list_mutation(scope, request_id, hash, exchange_rates(wire)?);
+        let rates = self.write_lists(rates).await?;
+        Ok(Response::new(v1::SetExchangeRatesResponse { rates }))
+    }
+
+    async fn list_exchange_rates(
+        &self,
+        request: Request<v1::ListExchangeRatesRequest>,
+    ) -> Answer<v1::ListExchangeRatesResponse> {
+        caller(&request)?;
+        let (settlement_currency, rates) = self.node.front().exchange_rates();
+        Ok(Response::new(v1::ListExchangeRatesResponse { settlement_currency, rates }))
     }
 }

@@ -6,8 +6,11 @@ use crate::types::hash::category_number;
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::proto::v1::{
     Account, Ad, AdSet, Budget, Business, Campaign, CapEvent, ChannelEndpoint, ConfiguredStatus,
-    EffectiveStatus, FrequencyCap, ReviewState,
+    EffectiveStatus, FrequencyCap, OptimizationGoal, ReviewState,
 };
+
+/// How long an impression makes a viewer worth less to an ad set that is for reach, hours.
+pub const REACH_HOURS: u16 = 24;
 
 /// An ad with everything above it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,6 +54,10 @@ fn caps_of(ad_set: &AdSet) -> [u16; 3] {
         if let Some(longest) = hours.get_mut(at) {
             *longest = (*longest).max(*interval_hours as u16);
         }
+    }
+    if ad_set.optimization_goal() == OptimizationGoal::Reach {
+        let [impressions, ..] = &mut hours;
+        *impressions = (*impressions).max(REACH_HOURS);
     }
     hours
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Answered, Catalog, Kin, Packed, Row, Table};
 use crate::state::Map;
+use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
 use crate::types::ids::IdKind;
@@ -22,6 +23,7 @@ pub struct Head {
     tenants: Vec<u32>,
     lists: Lists,
     rules: Rules,
+    exchange: Exchange,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -79,6 +81,7 @@ impl Catalog {
             tenants: self.kin.tenants(),
             lists: self.lists.clone(),
             rules: self.rules.clone(),
+            exchange: self.exchange.clone(),
             answers: self.answers.clone(),
             answers_by_age: self.answers_by_age.clone(),
         };
@@ -100,6 +103,7 @@ impl Catalog {
             kin: Kin::of_tenants(&head.tenants),
             lists: head.lists,
             rules: head.rules,
+            exchange: head.exchange,
             answers: head.answers,
             answers_by_age: head.answers_by_age,
             ..Self::default()

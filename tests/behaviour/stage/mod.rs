@@ -21,8 +21,8 @@ use munadi::types::proto::v1::{
 };
 use munadi::types::refusal::{Reason, Refusal};
 use munadi::types::request::{
-    AdRequest, Chat, Claim, Conversion, Incoming, Mutation, Origin, Policy, Profile, Resource,
-    ResourceKind, Scope, Verdict,
+    AdRequest, Chat, Claim, Conversion, Incoming, ListChange, ListMutation, Mutation, Origin,
+    Policy, Profile, Resource, ResourceKind, Scope, Verdict,
 };
 use munadi::types::time::{HOUR_MS, Moment};
 use munadi::types::token::{ClickToken, PrefillCode, ViewToken};
@@ -158,6 +158,19 @@ impl Stage {
 
     pub(crate) fn mutate(&mut self, mutation: Mutation) -> Result<Resource, Refusal> {
         self.work(|reply| Work::Mutate(Box::new(mutation), reply))
+    }
+
+    /// Writes to the operator's lists or rules.
+    pub(crate) fn write_lists(
+        &mut self,
+        request_id: &str,
+        change: ListChange,
+    ) -> Result<u32, Refusal> {
+        let hash = blake3::hash(format!("{change:?}").as_bytes());
+        let mut body_hash = [0; 16];
+        body_hash.copy_from_slice(&hash.as_bytes()[..16]);
+        let mutation = ListMutation { tenant: 0, request_id: request_id.into(), body_hash, change };
+        self.work(|reply| Work::MutateLists(Box::new(mutation), reply))
     }
 
     /// Returns a `request_id` that was not used yet.

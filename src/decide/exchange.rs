@@ -1,0 +1,160 @@
+//! Amounts of different currencies side by side: values are compared in one settlement currency, and each
+//! account pays in its own.
+//!
+//! Both ways are rounded down, so what comes back of an amount is never more than the amount: a payer is
+//! not charged above its bid by conversion.
+
+use std::fmt;
+
+/// Currencies that can be told apart: numbers are bytes.
+const CURRENCIES: usize = 256;
+
+/// Factors are in parts of this.
+const ONE: u64 = 1 << SHIFT;
+const SHIFT: u32 = 40;
+
+/// A rate of one: millionths of a unit of the settlement currency for a unit of another.
+const RATE_ONE: i64 = 1_000_000;
+
+/// How bounds of segments are corrected when rates have changed, in parts of [`SCALE_ONE`].
+pub const SCALE_ONE: u64 = 1 << 16;
+
+/// What an amount of each currency is worth in the settlement currency, by the currency's number. A currency
+/// without a rate is worth nothing: its ads don't serve.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Exchange(Box<[u64; CURRENCIES]>);
+
+impl Default for Exchange {
+    /// Compares micros of all currencies as they are, until rates are loaded.
+    fn default() -> Self {
+        Self(Box::new([ONE; CURRENCIES]))
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let others = self.0.iter().enumerate().filter(|(_, factor)| **factor != ONE);
+        f.debug_map().entries(others).finish()
+    }
+}
+
+impl Exchange {
+    /// Returns the table of these rates: millionths of a unit of the settlement currency for one unit, at
+    /// most 10^12; 0 or less: none.
+    pub fn of(rate_of: impl Fn(u8) -> i64) -> Self {
+        let factor = |rate: i64| (i128::from(rate.max(0)) << SHIFT) / i128::from(RATE_ONE);
+        let factor = |rate| u64::try_from(factor(rate)).unwrap_or(u64::MAX);
+        let mut factors = Box::new([0; CURRENCIES]);
+        factors.iter_mut().zip(0..=u8::MAX).for_each(|(at, number)| *at = factor(rate_of(number)));
+        Self(factors)
+    }
+
+    /// Returns an amount of a currency in the settlement currency, rounded down.
+    pub fn settle(&self, currency: u8, micros: i64) -> i64 {
+        let factor = self.0[usize::from(currency)];
+        if factor == ONE {
+            return micros;
+        }
+        let settled = (i128::from(micros) * i128::from(factor)) >> SHIFT;
+        i64::try_from(settled).unwrap_or(i64::MAX)
+    }
+
+    /// Returns an amount of the settlement currency in another, rounded down; 0: it has no rate.
+    pub fn back(&self, currency: u8, micros: i64) -> i64 {
+        match self.0[usize::from(currency)] {
+            ONE => micros,
+            0 => 0,
+            factor => {
+                let own = (i128::from(micros) << SHIFT).div_euclid(i128::from(factor));
+                i64::try_from(own).unwrap_or(i64::MAX)
+            }
+        }
+    }
+
+    /// Returns the least amount of another currency that is worth this much, micros; `None`: no amount is.
+    pub fn back_up(&self, currency: u8, micros: i64) -> Option<i64> {
+        match self.0[usize::from(currency)] {
+            ONE => Some(micros),
+            0 => None,
+            factor => {
+                let (sum, factor) = (i128::from(micros) << SHIFT, i128::from(factor));
+                i64::try_from((sum + factor - 1).div_euclid(factor)).ok()
+            }
+        }
+    }
+
+    /// Returns what a bound by `older` rates must be multiplied with so that it still is one, in parts of
+    /// [`SCALE_ONE`], rounded up; at least 1.
+    pub fn scale_since(&self, older: &Self) -> u64 {
+        let scale = |(new, old): (&u64, &u64)| {
+            if new <= old {
+                return SCALE_ONE;
+            }
+            let scaled = u128::from(*new) * u128::from(SCALE_ONE);
+            // What was worth nothing has no bound.
+            let scaled = scaled.checked_div(u128::from(*old)).unwrap_or(u128::MAX);
+            u64::try_from(scaled).unwrap_or(u64::MAX).saturating_add(1)
+        };
+        self.0.iter().zip(&*older.0).map(scale).max().unwrap_or(SCALE_ONE)
+    }
+}
+
+/// Returns a bound that holds after rates have changed; see [`Exchange::scale_since`].
+pub fn scaled(bound: i64, scale: u64) -> i64 {
+    match scale {
+        SCALE_ONE => bound,
+        u64::MAX => i64::MAX,
+        // Each rounding, of the old amount and of the new, takes less than a micro.
+        _ => {
+            let scaled = (i128::from(bound.max(0)) + 1) * i128::from(scale);
+            i64::try_from(scaled / i128::from(SCALE_ONE) + 1).unwrap_or(i64::MAX)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::hash::mix;
+
+    fn rates(seed: u64) -> Exchange {
+        Exchange::of(|number| {
+            let roll = mix(seed ^ u64::from(number));
+            (roll % 10_i64.pow((roll >> 60) as u32 % 13).unsigned_abs()) as i64
+        })
+    }
+
+    #[test]
+    fn nothing_is_gained_by_going_there_and_back() {
+        for seed in 0..2_000_u64 {
+            let (table, number) = (rates(seed), seed as u8);
+            let micros = (mix(seed ^ 7) >> (seed % 60 + 2)) as i64;
+            let settled = table.settle(number, micros);
+            let back = table.back(number, settled);
+            assert!(back <= micros, "seed {seed}: {micros} became {back}");
+            if let Some(up) = table.back_up(number, settled) {
+                assert!(table.settle(number, up) >= settled, "seed {seed}");
+                assert!(up <= micros.max(0), "seed {seed}: it is the least");
+            }
+        }
+    }
+
+    #[test]
+    fn without_rates_micros_are_compared_as_they_are() {
+        let table = Exchange::default();
+        assert_eq!((table.settle(9, 1_234), table.back(9, 1_234)), (1_234, 1_234));
+        assert_eq!(table, Exchange::of(|_| RATE_ONE));
+    }
+
+    #[test]
+    fn a_bound_by_older_rates_still_is_one_when_it_is_scaled() {
+        for seed in 0..2_000_u64 {
+            let (old, new) = (rates(seed), rates(seed + 1));
+            let scale = new.scale_since(&old);
+            let number = mix(seed) as u8;
+            let micros = (mix(seed ^ 7) >> (seed % 40 + 20)) as i64;
+            let bound = scaled(old.settle(number, micros), scale);
+            assert!(new.settle(number, micros) <= bound, "seed {seed}");
+        }
+    }
+}

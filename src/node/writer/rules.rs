@@ -1,0 +1,56 @@
+//! Writes to the operator's lists, rules and rates, and what serving sees of them.
+
+use std::sync::Arc;
+
+use crate::decide::mutate::mutate_lists;
+use crate::node::indexer::Shown;
+use crate::node::live::Live;
+use crate::node::writer::{Reply, Writer};
+use crate::types::ids::Shard;
+use crate::types::request::{ListChange, ListMutation};
+use crate::types::time::Moment;
+
+impl Writer {
+    pub(super) fn write_lists(&mut self, mutation: &ListMutation, reply: Reply<u32>, now: Moment) {
+        let written = mutate_lists(&self.live.catalog(), mutation);
+        let answer = written.map(|written| {
+            for decision in written.decisions {
+                self.journal(Shard::CATALOG, decision, now);
+            }
+            match mutation.change {
+                ListChange::Taxonomy(_) => {}
+                ListChange::PolicyRules(_) => self.show_blocks(),
+                ListChange::ExchangeRates(_) => self.show_exchange(now),
+            }
+            written.answer
+        });
+        self.answer(reply, answer);
+    }
+
+    fn show_blocks(&mut self) {
+        let blocks = Arc::clone(self.live.catalog().rules.blocks());
+        self.indexer.note(self.head, Shown::Blocks(blocks));
+    }
+
+    fn show_exchange(&mut self, now: Moment) {
+        let table = self.live.catalog().exchange.table_at(now);
+        self.exchange_due = table.until();
+        self.indexer.note(self.head, Shown::Exchange(Arc::new(table)));
+    }
+
+    /// Shows serving the exchange rates that time has brought into force.
+    pub(super) fn show_due_exchange(&mut self, now: Moment) {
+        if self.exchange_due.is_some_and(|due| due <= now) {
+            self.show_exchange(now);
+        }
+    }
+}
+
+impl Live {
+    /// Shows serving the operator's rules and rates, after recovery: everything in them is durable.
+    pub(in crate::node) fn show_rules(&self, latest: Moment) {
+        let catalog = self.catalog();
+        self.blocks.store(Arc::clone(catalog.rules.blocks()));
+        self.exchange.store(Arc::new(catalog.exchange.table_at(latest)));
+    }
+}
