@@ -11,6 +11,7 @@ use crate::decide::onlooker::Promise;
 use crate::decide::purse::{LineId, Terms};
 use crate::node::checkpoint::Progress;
 use crate::node::counts::Counts;
+use crate::node::pacer::Landscapes;
 use crate::node::walker::Watch;
 use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
@@ -90,6 +91,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) sealer: ArcSwap<Sealer>,
     /// What is learned of serving beside it.
     pub(in crate::node) watch: Watch,
+    /// What auctions would cost those that are paced.
+    pub(in crate::node) landscapes: Landscapes,
     /// How far the writer is.
     pub(in crate::node) progress: Progress,
 }
@@ -124,6 +127,7 @@ impl Live {
             counts,
             sealer: ArcSwap::from_pointee(sealer),
             watch: Watch::default(),
+            landscapes: Landscapes::default(),
             progress: Progress::default(),
         }
     }
@@ -276,6 +280,7 @@ impl Live {
             }
         }
         self.show_rules(latest);
+        self.show_paces();
         self.rebuild_index();
     }
 

@@ -12,6 +12,7 @@ mod front;
 mod helper;
 mod indexer;
 mod live;
+mod pacer;
 mod panel;
 mod queue;
 mod recover;

@@ -16,6 +16,25 @@ pub struct Day {
     pub until: Moment,
 }
 
+/// A time zone of the built-in database.
+#[derive(Clone, Debug)]
+pub struct Zone(TimeZone);
+
+impl Zone {
+    /// Returns the zone of this name. An unknown one is UTC; the door lets none in.
+    pub fn named(name: &str) -> Self {
+        Self(TimeZone::get(name).unwrap_or(TimeZone::UTC))
+    }
+
+    /// Returns the hour of the week that its clocks show: 0 is Monday from 00:00 to 00:59, 167 the last of
+    /// Sunday.
+    pub fn hour_of_week(&self, at: Moment) -> u8 {
+        let time = Timestamp::from_millisecond(at.0).unwrap_or_default();
+        let minutes = self.0.to_offset(time).seconds() / 60;
+        at.hour_of_week(minutes as i16)
+    }
+}
+
 /// Returns the day that a moment falls into. An unknown zone is UTC; the door lets none in.
 pub fn day_of(zone: &str, now: Moment) -> Day {
     day_in(zone, now).unwrap_or_else(|| {
@@ -68,6 +87,15 @@ mod tests {
         };
         assert_eq!(length("2026-03-08T12:00:00Z"), 23);
         assert_eq!(length("2026-11-01T12:00:00Z"), 25);
+    }
+
+    #[test]
+    fn a_zones_clocks_show_its_hour_of_the_week() {
+        let zone = Zone::named("America/New_York");
+        // Sunday; the clocks go from 01:59 to 03:00.
+        assert_eq!(zone.hour_of_week(at("2026-03-08T06:59:59Z")), 6 * 24 + 1);
+        assert_eq!(zone.hour_of_week(at("2026-03-08T07:00:00Z")), 6 * 24 + 3);
+        assert_eq!(Zone::named("Nowhere").hour_of_week(Moment(0)), 3 * 24, "a Thursday");
     }
 
     #[test]

@@ -76,9 +76,21 @@ impl Writer {
         if let (Some(token), Some((showing, _))) = (held, billed) {
             release(live, showing, &token);
         }
+        if let Some(token) = held {
+            facts.iter().for_each(|fact| self.note_seen(fact, &token));
+        }
         self.note_outgoing(&facts);
         self.journal(shard, facts, now);
         Verdict::Recorded { charged }
+    }
+
+    /// Counts what an impression that is paid for promises, for caps on the cost of what comes of it.
+    fn note_seen(&mut self, fact: &Kind, token: &ViewToken) {
+        let Kind::ImpressionSeen(fact) = fact else { return };
+        let showing = fact.showing.as_ref().filter(|_| fact.invalid == 0);
+        if let Some(showing) = showing {
+            self.pacer.note_seen(&self.live, showing.ad_set, token);
+        }
     }
 
     fn write(&mut self, mutation: &Mutation, reply: Reply<Resource>, now: Moment) {
@@ -94,6 +106,7 @@ impl Writer {
         if !written.facts.is_empty() {
             self.journal(Shard::CATALOG, written.facts, now);
             self.regrant(mutation, &written.answer, now);
+            self.pacer.note_written(&self.live, &written.answer, now);
             self.show(&written.answer);
         }
         self.answer(reply, Ok(written.answer));

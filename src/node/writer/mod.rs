@@ -21,6 +21,7 @@ use crate::journal::{
 use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
+use crate::node::pacer::Pacer;
 use crate::state::Stamp;
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
@@ -93,6 +94,7 @@ pub struct Writer {
     /// When other exchange rates come into force than those last shown; `None`: at no time.
     exchange_due: Option<Moment>,
     indexer: Indexer,
+    pacer: Pacer,
     dice: SeededDice,
     stopped: bool,
 }
@@ -117,6 +119,7 @@ impl Writer {
         }
         let durable = log.last_batch();
         let indexer = Indexer::of(&live);
+        let pacer = Pacer::resume(&live, resume.latest);
         let exchange_due = live.exchange.load().until();
         let mut writer = Self {
             live,
@@ -135,6 +138,7 @@ impl Writer {
             minute: 0,
             exchange_due,
             indexer,
+            pacer,
             dice,
             stopped: false,
         };
@@ -167,7 +171,7 @@ impl Writer {
 
     /// Tells whether nothing waits for the disk or for delivery.
     pub fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.outbox.is_empty()
+        self.in_flight.is_empty() && self.outbox.is_empty() && !self.pacer.is_busy()
     }
 
     /// Tells whether the journal can't be written any more. The state must be dropped and the log
