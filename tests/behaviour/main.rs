@@ -18,6 +18,7 @@ mod explain;
 mod h2;
 mod limits;
 mod lists;
+mod pacing;
 mod refusals;
 mod reports;
 mod restart;

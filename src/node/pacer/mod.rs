@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 pub(in crate::node) use landscapes::{Bid, Landscapes};
 
+use crate::decide::index::COST_CAP_ROOM;
 use crate::decide::pacing::{LOG_ONE, multiplier_of};
 use crate::node::live::Live;
 use crate::node::pacer::plans::Plans;
@@ -24,6 +25,7 @@ use crate::types::day::day_of;
 use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{PaceRow, ServedMinute};
+use crate::types::proto::v1::{AdSet, BidStrategy};
 use crate::types::request::Resource;
 use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::ViewToken;
@@ -118,7 +120,7 @@ impl Pacer {
         Some(active)
     }
 
-    /// Notes that a campaign or ad set was written: it is read anew, and paced from now on.
+    /// Notes that a campaign or ad set was written: it is read anew before its next step.
     pub(in crate::node) fn note_written(&mut self, live: &Live, written: &Resource, now: Moment) {
         let catalog = live.catalog();
         let (campaign, ad_sets) = match written {
@@ -130,26 +132,29 @@ impl Pacer {
         for ad_set in ad_sets {
             self.reread(ad_set);
             self.homes.remove(&ad_set);
-            let Some(unit) = unit_of(&catalog, ad_set) else { continue };
-            if matches!(written, Resource::AdSet(_)) {
-                self.touch(&catalog, ad_set, now.minute());
-                self.show_first(live, &catalog, unit, ad_set, now);
+            if let Resource::AdSet(row) = written {
+                self.show_first(live, &catalog, row, now);
             }
         }
     }
 
-    /// Shows serving the multiplier of an ad set before its first minute.
-    fn show_first(&mut self, live: &Live, catalog: &Catalog, unit: u64, ad_set: u64, now: Moment) {
-        let known = live.paces().lines.get(&unit).map(|pace| pace.log_mu);
-        let first = known.or_else(|| {
-            let unit = Unit::of(catalog, unit, now)?;
-            Some((self.first(&unit) * LOG_ONE) as i32)
-        });
-        // What was journaled of the ad set itself stays until it is stepped.
-        if !live.paces().lines.contains_key(&ad_set)
-            && let Some(log_mu) = first
-        {
-            self.show(live, ad_set, log_mu);
+    /// Shows serving the multiplier of a new ad set before its first minute: that of its campaign, or what
+    /// those like it have. What is not 1 is journaled with that minute, whether it is served or not.
+    fn show_first(&mut self, live: &Live, catalog: &Catalog, row: &AdSet, now: Moment) {
+        let Some(unit) = unit_of(catalog, row.id) else { return };
+        let known = {
+            let paces = live.paces();
+            let own = paces.lines.contains_key(&row.id);
+            if own {
+                return;
+            }
+            paces.lines.get(&unit).map(|pace| pace.log_mu)
+        };
+        let first = || (self.first(&Cluster::of(row)) * LOG_ONE) as i32;
+        let log_mu = known.unwrap_or_else(first);
+        if log_mu != 0 {
+            self.touch(catalog, row.id, now.minute());
+            self.show(live, row.id, log_mu);
         }
     }
 
@@ -169,11 +174,12 @@ impl Pacer {
     }
 
     /// Returns the logarithm of a new unit's multiplier: the average of those like it. Where there is none,
-    /// the ceiling bid; where that is a whole budget, a hundredth of it.
-    fn first(&self, unit: &Unit) -> f64 {
-        match self.clusters[0].get(&unit.cluster) {
-            Some((sum, count)) if *count > 0.0 => sum / count,
-            _ if unit.is_uncapped => -FIRST_EVENTS.ln(),
+    /// that of the bid; where the ceiling is a whole budget, a hundredth of it.
+    fn first(&self, cluster: &Cluster) -> f64 {
+        match (self.clusters[0].get(cluster), cluster.strategy) {
+            (Some((sum, count)), _) if *count > 0.0 => sum / count,
+            (_, BidStrategy::LowestCostWithoutCap) => -FIRST_EVENTS.ln(),
+            (_, BidStrategy::CostCap) => -(COST_CAP_ROOM as f64).ln(),
             _ => 0.0,
         }
     }
@@ -249,7 +255,7 @@ impl Pacer {
     /// Begins to pace a unit: by what was journaled of it, else as those like it are paced now.
     fn begin(&mut self, live: &Live, id: u64, now: Moment) -> Option<Run> {
         let unit = Unit::of(&live.catalog(), id, now)?;
-        let first = self.first(&unit);
+        let first = self.first(&unit.cluster);
         for set in &unit.sets {
             self.homes.insert(set.id, id);
         }

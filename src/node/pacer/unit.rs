@@ -127,8 +127,6 @@ pub(super) struct Unit {
     pub(super) sets: Vec<Set>,
     /// What new ad sets like these are compared with.
     pub(super) cluster: Cluster,
-    /// Whether the engine makes the ceiling bid, from the budget.
-    pub(super) is_uncapped: bool,
 }
 
 /// Ad sets that meet the same market with the same aim.
@@ -136,7 +134,15 @@ pub(super) struct Unit {
 pub(super) struct Cluster {
     market: Arc<[u16]>,
     goal: i32,
-    strategy: i32,
+    pub(super) strategy: BidStrategy,
+}
+
+impl Cluster {
+    /// Returns an ad set's.
+    pub(super) fn of(row: &AdSet) -> Self {
+        let goal = Aim::of(row).goal.into();
+        Self { market: market_of(row), goal, strategy: row.bid_strategy() }
+    }
 }
 
 /// Returns the unit that an ad set is paced in: its campaign's, if that has a budget.
@@ -174,19 +180,14 @@ impl Unit {
         let first = running.next().or(sets.first().map(|set| &set.times))?.clone();
         let times = running.fold(first, Times::or);
         let first = rows.first()?;
-        let cluster = Cluster {
-            market: Arc::clone(&times.market),
-            goal: Aim::of(first).goal.into(),
-            strategy: first.bid_strategy,
-        };
+        let cluster = Cluster { market: Arc::clone(&times.market), ..Cluster::of(first) };
         let (kind, terms) = if shared {
             (LineKind::Campaign, Terms::of_campaign(&row))
         } else {
             (LineKind::AdSet, Terms::of_ad_set(first))
         };
         let line = LineId { kind, id, account };
-        let is_uncapped = first.bid_strategy() == BidStrategy::LowestCostWithoutCap;
-        Some(Self { id, campaign, line, terms, times, sets, cluster, is_uncapped })
+        Some(Self { id, campaign, line, terms, times, sets, cluster })
     }
 }
 
