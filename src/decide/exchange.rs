@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-/// Currencies that can be told apart: numbers are bytes.
+/// Currencies that can be told apart: a [`crate::types::iso::currency_index`] is a byte.
 const CURRENCIES: usize = 256;
 
 /// Factors are in parts of this.
@@ -22,23 +22,23 @@ pub const SCALE_ONE: u64 = 1 << 16;
 /// What an amount of each currency is worth in the settlement currency, by the currency's number. A currency
 /// without a rate is worth nothing: its ads don't serve.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Exchange(Box<[u64; CURRENCIES]>);
+pub struct Converter(Box<[u64; CURRENCIES]>);
 
-impl Default for Exchange {
+impl Default for Converter {
     /// Compares micros of all currencies as they are, until rates are loaded.
     fn default() -> Self {
         Self(Box::new([ONE; CURRENCIES]))
     }
 }
 
-impl fmt::Debug for Exchange {
+impl fmt::Debug for Converter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let others = self.0.iter().enumerate().filter(|(_, factor)| **factor != ONE);
         f.debug_map().entries(others).finish()
     }
 }
 
-impl Exchange {
+impl Converter {
     /// Returns the table of these rates: millionths of a unit of the settlement currency for one unit, at
     /// most 10^12; 0 or less: none.
     pub fn of(rate_of: impl Fn(u8) -> i64) -> Self {
@@ -99,7 +99,7 @@ impl Exchange {
     }
 }
 
-/// Returns a bound that holds after rates have changed; see [`Exchange::scale_since`].
+/// Returns a bound that holds after rates have changed; see [`Converter::scale_since`].
 pub fn scaled(bound: i64, scale: u64) -> i64 {
     match scale {
         SCALE_ONE => bound,
@@ -117,8 +117,8 @@ mod tests {
     use super::*;
     use crate::types::hash::mix;
 
-    fn rates(seed: u64) -> Exchange {
-        Exchange::of(|number| {
+    fn rates(seed: u64) -> Converter {
+        Converter::of(|number| {
             let roll = mix(seed ^ u64::from(number));
             (roll % 10_i64.pow((roll >> 60) as u32 % 13).unsigned_abs()) as i64
         })
@@ -141,9 +141,9 @@ mod tests {
 
     #[test]
     fn without_rates_micros_are_compared_as_they_are() {
-        let table = Exchange::default();
+        let table = Converter::default();
         assert_eq!((table.settle(9, 1_234), table.back(9, 1_234)), (1_234, 1_234));
-        assert_eq!(table, Exchange::of(|_| RATE_ONE));
+        assert_eq!(table, Converter::of(|_| RATE_ONE));
     }
 
     #[test]

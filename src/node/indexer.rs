@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::Builder;
 use std::time::Duration;
 
+use crate::decide::exchange::Converter;
 use crate::decide::index::{Draft, Index, Rebased};
 use crate::node::ads::Ads;
 use crate::node::live::{Live, locked};
@@ -78,13 +79,21 @@ impl Indexer {
 
     /// Shows serving what is durable.
     pub(in crate::node) fn publish(&mut self, live: &Live, durable: BatchNo, now: Moment) {
-        let mut ads = Vec::new();
+        let (mut ads, mut rated) = (Vec::new(), false);
         while let Some((_, change)) = self.waiting.pop_front_if(|(batch, _)| *batch <= durable) {
             match change {
                 Shown::Ad(ad, draft) => ads.push((number_of(ad), draft)),
                 Shown::Blocks(blocks) => live.blocks.store(blocks),
-                Shown::Exchange(table) => live.exchange.store(table),
+                Shown::Exchange(table) => {
+                    live.exchange.store(table);
+                    let index = live.index.load().with_exchange(live.converter());
+                    live.index.store(Arc::new(index));
+                    rated = true;
+                }
             }
+        }
+        if rated && ads.is_empty() {
+            self.merge(live, live.index.load_full(), now);
         }
         if !ads.is_empty() {
             self.publish_ads(live, ads, now);
@@ -157,7 +166,14 @@ impl Live {
                 drafts.push(draft);
             }
         }
-        self.index.store(Arc::new(Index::build(&drafts, &self.board)));
+        let index = Index::build_by(&drafts, &self.board, &self.converter());
+        self.index.store(Arc::new(index));
+    }
+
+    /// Returns what compares values by the exchange rates in force.
+    fn converter(&self) -> Arc<Converter> {
+        let table = self.exchange.load();
+        Arc::new(Converter::of(|currency| table.rate(currency)))
     }
 
     /// Returns the ads whose rates have outgrown the bounds of their rows since it was asked last.

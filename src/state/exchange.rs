@@ -47,24 +47,6 @@ impl Table {
         self.rates.get(usize::from(currency)).copied().unwrap_or_default()
     }
 
-    /// Returns an amount in the settlement currency, rounded down; at most `i64::MAX`.
-    pub fn settlement(&self, currency: u8, micros: i64) -> i64 {
-        let product = i128::from(micros) * i128::from(self.rate(currency));
-        i64::try_from(product / i128::from(RATE_ONE)).unwrap_or(i64::MAX)
-    }
-
-    /// Returns an amount of the settlement currency in a currency, rounded up, at most `micros_max`: the
-    /// payer's own bid, which rounding must not pass. 0 without a rate.
-    pub fn own(&self, currency: u8, settlement: i64, micros_max: i64) -> i64 {
-        let rate = i128::from(self.rate(currency));
-        if rate == 0 {
-            return 0;
-        }
-        let product = i128::from(settlement.max(0)) * i128::from(RATE_ONE);
-        let own = (product + rate - 1) / rate;
-        i64::try_from(own).unwrap_or(i64::MAX).min(micros_max)
-    }
-
     /// Returns when the next rate becomes due; `None`: no other one is loaded.
     pub const fn until(&self) -> Option<Moment> {
         self.until
@@ -142,7 +124,6 @@ impl<'de> Deserialize<'de> for Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::money::AMOUNT_MICROS_MAX;
 
     fn rate(currency: &str, rate_micros: i64, seconds: i64) -> ExchangeRate {
         let valid_from = Some(prost_types::Timestamp { seconds, nanos: 0 });
@@ -181,39 +162,19 @@ mod tests {
     fn with_nothing_loaded_all_currencies_are_worth_the_same() {
         let table = Exchange::default().table_at(Moment(5));
         assert_eq!(table, Table::default());
-        assert_eq!(table.settlement(index("MXN"), 7), 7);
-        assert_eq!(table.own(index("MXN"), 7, 100), 7);
         let only = ExchangeRatesPut { settlement_currency: "MXN".into(), rates: Vec::new() };
         let table = Exchange::of(only).table_at(Moment(5));
         assert_eq!((table.rate(index("MXN")), table.rate(index("USD"))), (RATE_ONE, 0));
     }
 
     #[test]
-    fn a_payer_never_pays_above_its_bid_after_both_ways() {
-        let table = exchange().table_at(Moment(30_000));
-        let mxn = index("MXN");
-        for bid in [1, 16, 17, 999, 1_000, 123_456_789, AMOUNT_MICROS_MAX] {
-            let there = table.settlement(mxn, bid);
-            let back = table.own(mxn, there, bid);
-            assert!(back <= bid, "{back} of {bid}");
-            assert!(table.settlement(mxn, back) >= there, "the price is met");
-        }
-        assert_eq!(table.own(mxn, 61_000, i64::MAX), 1_016_667, "rounded up");
-        assert_eq!(table.own(mxn, 61_000, 1_016_666), 1_016_666, "but never above the bid");
-        assert_eq!(table.own(index("EUR"), 61_000, 100), 0, "without a rate nothing is paid");
-    }
-
-    #[test]
-    fn the_extremes_do_not_overflow() {
+    fn a_rate_out_of_its_range_is_none() {
         let put = |rate_micros| ExchangeRatesPut {
             settlement_currency: "USD".into(),
             rates: vec![rate("KWD", rate_micros, 0)],
         };
         let table = |rate_micros| Exchange::of(put(rate_micros)).table_at(Moment(0));
         let kwd = index("KWD");
-        assert_eq!(table(RATE_MICROS_MAX).settlement(kwd, i64::MAX), i64::MAX);
-        assert_eq!(table(1).own(kwd, i64::MAX, i64::MAX), i64::MAX);
-        assert_eq!(table(1).settlement(kwd, 999_999), 0);
         assert_eq!(table(RATE_MICROS_MAX + 1).rate(kwd), 0, "no door lets it in");
         assert_eq!(table(RATE_ONE).rate(u8::MAX), 0);
     }

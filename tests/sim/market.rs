@@ -1,12 +1,16 @@
 //! Small seeded markets with every kind of obstacle, for the twins of selection.
 
+use std::sync::Arc;
+
 use munadi::decide::board::{Board, Rates};
+use munadi::decide::exchange::Converter;
 use munadi::decide::index::{Draft, Index};
 use munadi::decide::onlooker::{Onlooker, Promise};
 use munadi::state::catalog::Catalog;
 use munadi::state::viewers::Viewer;
 use munadi::state::{Stamp, bucket::Bucket};
 use munadi::types::ids::{IdKind, Seq, Shard, mint};
+use munadi::types::iso::currency_index;
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{
     AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, EndpointPut, FeedbackGiven,
@@ -25,6 +29,9 @@ use crate::luck::Luck;
 /// When everything happens: a Friday, 08:00 UTC.
 pub(crate) const NOW: Moment = Moment(1_800_000_000_000);
 pub(crate) const HOUR_MS: i64 = 3_600_000;
+
+/// Currencies of the accounts; markets have rates for them, or none at all.
+const CURRENCIES: [&str; 4] = ["MXN", "INR", "BRL", "USD"];
 
 /// A market at one moment, and one viewer who asks.
 pub(crate) struct Market {
@@ -55,7 +62,9 @@ fn catalog(luck: &mut Luck, most: u64, flat: bool) -> Catalog {
     let mut facts = Vec::new();
     let (accounts, ads) = (1 + luck.below(5), 1 + luck.below(most));
     for number in 1..=accounts {
-        let account = Account { id: mint(IdKind::Account, number), ..Account::default() };
+        let currency = luck.pick(&CURRENCIES).to_string();
+        let id = mint(IdKind::Account, number);
+        let account = Account { id, currency, ..Account::default() };
         facts.push(Kind::AccountPut(Box::new(AccountPut { tenant: 1, account: Some(account) })));
         let campaign = Campaign {
             id: mint(IdKind::Campaign, number),
@@ -231,13 +240,26 @@ fn profile(luck: &mut Luck) -> Profile {
     }
 }
 
+/// Returns rates that make some currency worth more, less or nothing; now and then none are loaded.
+fn converter(luck: &mut Luck) -> Arc<Converter> {
+    if luck.chance(400) {
+        return Arc::default();
+    }
+    let rates = CURRENCIES.map(|code| (code, *luck.pick(&[0, 900_000, 1_000_000, 1_700_000])));
+    let rate_of = |number| {
+        let known = rates.iter().find(|(code, _)| currency_index(code) == Some(number));
+        known.map_or(0, |(_, rate)| *rate)
+    };
+    Arc::new(Converter::of(rate_of))
+}
+
 /// Returns an index of the drafts that came to be in one of many ways: at once, bit by bit, with older
 /// forms of some ads, with ads that are gone, merged or not.
 pub(crate) fn index_of(luck: &mut Luck, drafts: &mut [Draft], board: &Board) -> Index {
-    let mut index = Index::default();
+    let mut index = Index::default().with_exchange(converter(luck));
     if luck.chance(500) {
         let old = luck.below(1 + drafts.len() as u64) as usize;
-        index = Index::build(&drafts[..old], board);
+        index = Index::build_by(&drafts[..old], board, &converter(luck));
         for draft in &drafts[..old] {
             board.set_epoch(draft.ad().into(), draft.entry().epoch);
         }
@@ -257,6 +279,9 @@ pub(crate) fn index_of(luck: &mut Luck, drafts: &mut [Draft], board: &Board) -> 
         }
         index = index.with(put.clone(), board, 0);
         put.iter().for_each(|draft| board.set_epoch(draft.ad().into(), draft.entry().epoch));
+        if luck.chance(100) {
+            index = index.with_exchange(converter(luck));
+        }
         if luck.chance(100) {
             let rebased = index.rebase(board, Moment(0));
             index = index.rebased(rebased);

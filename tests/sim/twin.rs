@@ -32,6 +32,7 @@ fn worth(market: &Market, draft: &Draft) -> (i64, i64) {
     let multiplier = i128::from(market.board.multiplier(row.ad_set.into()));
     let value = i128::from(row.aim().value(row.bid, now.rates)) * multiplier / (1 << 30);
     let value = if row.is_for_reach() { value >> shown(market, draft, 24) } else { value };
+    let value = i128::from(market.index.exchange().settle(row.currency, value as i64));
     let hidden = i128::from(market.policy.hide_cost_micros) * 1_000 * i128::from(now.hide) / 65_535;
     (value as i64, -(hidden as i64))
 }
@@ -86,7 +87,8 @@ fn obstacle(market: &Market, draft: &Draft) -> Option<Skip> {
         return Some(Skip::Separation);
     }
     let (value, quality) = worth(market, draft);
-    if market.board.ad_set(row.ad_set.into()).free(NOW) < (value / 1_000).max(1) {
+    let own = market.index.exchange().back(row.currency, value);
+    if market.board.ad_set(row.ad_set.into()).free(NOW) < (own / 1_000).max(1) {
         return Some(Skip::BudgetSpent);
     }
     (value + quality < policy.floor_cpm_micros.max(1)).then_some(Skip::BelowFloor)
@@ -260,7 +262,10 @@ fn check_placed(
     let entry = &placed.entry;
     assert_eq!(entry.ad, bid.ad, "case {case}");
     let rates = market.board.ad(entry.ad.into()).rates;
-    let price = entry.aim().price(entry.bid, rates, pay_cpm);
+    let own = market.index.exchange().back(entry.currency, pay_cpm);
+    let price = entry.aim().price(entry.bid, rates, own);
+    let most = entry.aim().worth_of_event(entry.bid, rates);
+    assert!(price <= most, "case {case}: {price} above the bid of {most}");
     assert_eq!((placed.price, placed.rates), (price, rates), "case {case}");
     assert_eq!(placed.hold, hold_of(entry.billing(), price, rates), "case {case}");
 }

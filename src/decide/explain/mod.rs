@@ -136,10 +136,10 @@ impl Bars {
         };
         let free = tray.slots.iter().find(is_free);
         bars.full = free.is_none();
-        bars.enter = match free {
-            Some((position, _)) => Some(bars.floor.max(least_alone(asked, *position))),
-            None => bars.won.iter().map(|won| won.total.saturating_add(1)).min(),
-        };
+        let alone = free.map(|(position, _)| bars.floor.max(least_alone(asked, *position)));
+        let least = bars.won.iter().map(|won| won.total.saturating_add(1)).min();
+        // It stands beside the others, or takes the place of the least, which may not be worth the next.
+        bars.enter = alone.into_iter().chain(least).min();
         bars
     }
 

@@ -21,7 +21,7 @@ pub use segment::{Scope, Segment};
 pub use walk::{Visitor, Walker};
 
 use crate::decide::board::Board;
-use crate::decide::exchange::{Exchange, SCALE_ONE};
+use crate::decide::exchange::{Converter, SCALE_ONE};
 use crate::state::Map;
 use crate::types::time::Moment;
 
@@ -41,9 +41,9 @@ pub struct Index {
     /// What a country without ads of its own has.
     empty: Arc<Segment>,
     /// The rates that values are compared by.
-    exchange: Arc<Exchange>,
+    exchange: Arc<Converter>,
     /// Earlier rates that segments were built by, with what their bounds are multiplied with.
-    older: Vec<(Arc<Exchange>, u64)>,
+    older: Vec<(Arc<Converter>, u64)>,
 }
 
 /// The segments of countries made anew; they take the place of those they were made of.
@@ -66,7 +66,7 @@ impl Index {
     }
 
     /// Returns the index of these ads, whose values are compared by these rates.
-    pub fn build_by(drafts: &[Draft], board: &Board, exchange: &Arc<Exchange>) -> Self {
+    pub fn build_by(drafts: &[Draft], board: &Board, exchange: &Arc<Converter>) -> Self {
         let mut of_country = Map::<u16, Vec<&Draft>>::default();
         for draft in drafts {
             draft.note_ceilings(board, true);
@@ -113,7 +113,7 @@ impl Index {
 
     /// Returns the index by other rates. Its segments stay: their bounds are multiplied until they are
     /// built anew.
-    pub fn with_exchange(&self, exchange: Arc<Exchange>) -> Self {
+    pub fn with_exchange(&self, exchange: Arc<Converter>) -> Self {
         let mut index = self.clone();
         index.exchange = exchange;
         index.note_older();
@@ -121,16 +121,16 @@ impl Index {
     }
 
     /// Returns the rates that values are compared by.
-    pub fn exchange(&self) -> &Exchange {
+    pub fn exchange(&self) -> &Converter {
         &self.exchange
     }
 
     /// Lists the rates that segments were built by and that are not the index's.
     fn note_older(&mut self) {
-        let mut older: Vec<(Arc<Exchange>, u64)> = Vec::new();
+        let mut older: Vec<(Arc<Converter>, u64)> = Vec::new();
         for segment in self.segments().filter(|segment| segment.rows > 0) {
             let table = &segment.exchange;
-            let known = |known: &Arc<Exchange>| Arc::ptr_eq(known, table);
+            let known = |known: &Arc<Converter>| Arc::ptr_eq(known, table);
             if !known(&self.exchange) && !older.iter().any(|(table, _)| known(table)) {
                 older.push((Arc::clone(table), self.exchange.scale_since(table)));
             }

@@ -4,12 +4,13 @@ use crate::decide::auction::Aim;
 use crate::decide::board::{
     AdNow, Board, LineNumbers, MULTIPLIER_ONE, Rates, multiplier_with_room,
 };
-use crate::decide::exchange::Exchange;
+use crate::decide::exchange::Converter;
 use crate::decide::onlooker::{Cap, Passing};
 use crate::decide::parameters::parameters;
 use crate::decide::target::Target;
 use crate::state::catalog::{Catalog, Packed};
 use crate::types::ids::{IdKind, mint, number_of};
+use crate::types::iso::currency_index;
 use crate::types::money::AMOUNT_MICROS_MAX;
 use crate::types::proto::v1::{
     Ad, AdSet, BidStrategy, BillingEvent, Budget, Business, Campaign, ChannelEndpoint,
@@ -117,7 +118,7 @@ impl Entry {
     }
 
     /// Returns what the ad is worth where it is worth so much to its account.
-    pub fn worth(&self, value: i64, now: &AdNow, exchange: &Exchange, policy: &Policy) -> Worth {
+    pub fn worth(&self, value: i64, now: &AdNow, exchange: &Converter, policy: &Policy) -> Worth {
         let value = exchange.settle(self.currency, value);
         if policy.hide_cost_micros == 0 || now.hide == 0 {
             return Worth { value, quality: 0 };
@@ -268,6 +269,7 @@ impl Draft {
         let campaign = catalog.campaigns.packed(family.campaign)?;
         let number = |id: u64| number_of(id) as u32;
         let aim = Aim::of(&ad_set);
+        let currency = catalog.currency_of(family.account).and_then(currency_index);
         let entry = Entry {
             bid: ceiling(&ad_set, &campaign.decode()),
             category: family.category,
@@ -281,7 +283,8 @@ impl Draft {
             policy: family.policy,
             billing: aim.billing as u8,
             goal: aim.goal as u8,
-            currency: 0,
+            // Every door checks it; no number stands for what is not listed.
+            currency: currency.unwrap_or(u8::MAX),
         };
         Some(Self::with_targets(entry, source, &ad_set, board))
     }

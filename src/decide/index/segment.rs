@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use crate::decide::board::Board;
-use crate::decide::exchange::Exchange;
+use crate::decide::exchange::Converter;
 use crate::decide::index::checks::{self, Checks};
 use crate::decide::index::columns::{ListColumn, SmallColumn, WORD};
 use crate::decide::index::row::{Draft, Entry, Extra, Source};
@@ -58,7 +58,7 @@ pub struct Segment {
     /// for 1,000 impressions.
     pub(super) bounds: Box<[i64]>,
     /// The rates by which the bounds were converted.
-    pub(super) exchange: Arc<Exchange>,
+    pub(super) exchange: Arc<Converter>,
     pub(super) rows: usize,
     pub(super) traits: [SmallColumn; TRAITS],
     pub(super) lists: [ListColumn; LISTS],
@@ -76,7 +76,7 @@ impl Segment {
     pub(super) fn build<'a>(
         drafts: impl Iterator<Item = &'a Draft>,
         scope: Scope,
-        exchange: &Arc<Exchange>,
+        exchange: &Arc<Converter>,
     ) -> Self {
         let taken = |draft: &&Draft| draft.targets.iter().any(|target| scope.takes(target));
         let mut drafts: Vec<&Draft> = drafts.filter(taken).collect();
