@@ -4,7 +4,8 @@
 //! dual of that constraint, and at most what the budget's dual lets him: the minimum of the two bids ("min
 //! pacing", Balseiro et al., ICML 2024) is as good as solving both together. The factor on C is kept as its
 //! logarithm: 0 at first, where a win never costs more than C an event, since a price is never above its bid.
-//! It rises only on what was saved: `C x events - spent`.
+//! It rises only on what was saved, `C x events - spent`, to
+//! where the bid landscape says that the rest of the day spends that; where nothing is saved it is 0 again.
 
 use crate::decide::pacing::LOG_ONE;
 use crate::decide::pacing::landscape::Landscape;
@@ -12,19 +13,50 @@ use crate::decide::pacing::landscape::Landscape;
 /// The most that the factor on the cap is: e^3, a bid of 20 times the cap.
 pub const LOG_CAP_MAX: f64 = 3.0;
 
-/// What a day has come to under a cost cap.
+/// The least: half the cap, where half of the predicted events come true.
+pub const LOG_CAP_MIN: f64 = -0.693;
+
+/// What is kept of the savings, as a share of what was bought at the cap: a minute's error stays inside.
+const RESERVE: f64 = 0.002;
+
+/// From so many predicted events on whose time has come, what came true counts, too.
+const RIPE_MIN: f64 = 200.0;
+
+/// What a day has come to under a cost cap. Money in micros.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
-    /// The cap on the average cost of a goal event, micros.
+    /// The cap on the average cost of a goal event.
     pub cap: f64,
-    /// What an event may cost at multiplier 1, micros: the ceiling bid.
+    /// What an event may cost at multiplier 1: the ceiling bid.
     pub ceiling: f64,
-    /// Spent today, holds taken in. Micros.
+    /// Spent today, holds taken in.
     pub spent: f64,
     /// Goal events predicted of what that bought.
-    pub events: f64,
+    pub predicted: f64,
+    /// Of these, those whose time has come; 0 if only predictions are to count.
+    pub ripe: f64,
+    /// What came true of the ripe ones.
+    pub seen: f64,
     /// Traffic that is left today, average days.
     pub plan_left: f64,
+}
+
+impl Cost {
+    /// Returns how many events come true of a predicted one, at most 1: a lucky hour doesn't raise a cap.
+    fn truth(&self) -> f64 {
+        if self.ripe < RIPE_MIN { 1.0 } else { (self.seen / self.ripe).clamp(0.5, 1.0) }
+    }
+
+    /// Returns what may be spent above the cap from now on: the less of what was saved by predictions and by
+    /// what came true.
+    fn saved(&self) -> f64 {
+        let predicted = self.cap * self.predicted * (1.0 - RESERVE) - self.spent;
+        if self.ripe < RIPE_MIN {
+            return predicted;
+        }
+        let real = self.seen + self.truth() * (self.predicted - self.ripe);
+        predicted.min(self.cap * real * (1.0 - RESERVE) - self.spent)
+    }
 }
 
 /// The dual of a cost cap.
@@ -36,7 +68,7 @@ pub struct CostCap {
 impl CostCap {
     /// Returns the dual that was journaled (`PaceRow.log_cap`).
     pub fn restore(log_cap: i32) -> Self {
-        Self { log_cap: (f64::from(log_cap) / LOG_ONE).clamp(0.0, LOG_CAP_MAX) }
+        Self { log_cap: (f64::from(log_cap) / LOG_ONE).clamp(LOG_CAP_MIN, LOG_CAP_MAX) }
     }
 
     /// Returns the logarithm of the factor on the cap, parts of [`LOG_ONE`].
@@ -44,13 +76,20 @@ impl CostCap {
         (self.log_cap * LOG_ONE) as i32
     }
 
-    /// Takes one minute in.
+    /// Takes one minute in: moves to the bid at which the rest of the day spends just what was saved. Without a
+    /// landscape the bid is the cap.
     pub fn step(&mut self, cost: &Cost, landscape: Option<&Landscape>) {
-        let _ = landscape;
-        let saved = cost.cap * cost.events - cost.spent;
-        if saved <= 0.0 {
-            self.log_cap = 0.0;
-        }
+        let truth = cost.truth();
+        let share = truth * cost.cap / cost.ceiling;
+        let saved = cost.saved();
+        let log_cap = match landscape {
+            Some(landscape) if saved > 0.0 && cost.plan_left > 0.0 && share > 0.0 => landscape
+                .cap_threshold(share, saved / cost.plan_left)
+                .map_or(truth.ln(), |log_m| log_m - (cost.cap / cost.ceiling).ln()),
+            _ => truth.ln(),
+        };
+        let log_cap = log_cap.clamp(LOG_CAP_MIN, LOG_CAP_MAX);
+        self.log_cap = (log_cap * LOG_ONE).round() / LOG_ONE;
     }
 
     /// Returns the ln m that the cap allows, given the ceiling bid: not above 0.

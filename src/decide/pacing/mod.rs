@@ -89,6 +89,15 @@ impl Controller {
         Self { log_m: on_grid(log_m), ..Self::default() }
     }
 
+    /// Returns the controller of a budget that begins: where its landscape would spend it, else at `otherwise`.
+    ///
+    /// `left` in micros; `plan_left` the traffic until it ends, average days; `otherwise` an ln m.
+    pub fn begin(left: f64, plan_left: f64, landscape: Option<&Landscape>, otherwise: f64) -> Self {
+        let landscape = landscape.filter(|_| plan_left > 0.0);
+        let wanted = landscape.and_then(|landscape| landscape.threshold(left / plan_left));
+        Self::new(wanted.unwrap_or(otherwise))
+    }
+
     /// Returns the controller whose numbers were journaled (`PaceRow.log_mu` and `.integral`).
     pub fn restore(log_mu: i32, integral: i32) -> Self {
         let log_m = (f64::from(log_mu) / LOG_ONE).clamp(LOG_M_MIN, 0.0);

@@ -1,0 +1,6 @@
+//! A simulated day of one campaign, the rules that pace it, and a market of many campaigns.
+
+pub(crate) mod cells;
+pub(crate) mod data;
+pub(crate) mod day;
+pub(crate) mod rules;
