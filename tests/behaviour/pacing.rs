@@ -1,9 +1,9 @@
 //! Pacing: a budget lasts its day, buys what is cheapest, and a node that comes back goes on as it was.
 
 use munadi::decide::board::MULTIPLIER_ONE;
-use munadi::types::proto::v1::{AdSet, BillingEvent, Budget, Campaign, EventKind, Targeting};
+use munadi::types::proto::v1::{AdSet, Budget, Campaign, EventKind, Targeting};
 use munadi::types::request::{Incoming, Resource, Verdict};
-use munadi::types::time::{DAY_MS, MINUTE_MS};
+use munadi::types::time::MINUTE_MS;
 
 use crate::stage::{Offer, Shop, Stage, event, letters};
 
@@ -11,9 +11,6 @@ const MXN: i64 = 1_000_000;
 
 /// In each of these somebody else bids one more eighth of 1 MXN for an impression.
 const COUNTRIES: [&str; 8] = ["MX", "US", "BR", "IN", "ES", "CO", "AR", "PE"];
-
-/// Requests of a minute: one of each country.
-const REQUESTS: i64 = COUNTRIES.len() as i64;
 
 /// What winning everything costs a minute.
 const ALL: i64 = MXN * (1 + 2 + 3 + 4 + 5 + 6 + 7 + 8) / 8;
@@ -120,8 +117,8 @@ fn a_node_that_comes_back_paces_as_it_did() {
     market.stage = market.stage.restarted();
     assert_eq!([&shop, &alone].map(|shop| multiplier(&market, shop)), before);
     let Stage { disk, ring, now, policy, .. } = market.stage;
-    let stage = Stage::open(disk, ring, now, Some(&checkpoint)).unwrap();
-    market.stage = Stage { policy, ..stage };
+    market.stage = Stage::open(disk, ring, now, Some(&checkpoint)).unwrap();
+    market.stage.policy = policy;
     assert!(market.stage.opened.checkpoint);
     assert_eq!([&shop, &alone].map(|shop| multiplier(&market, shop)), before);
     market.minute();

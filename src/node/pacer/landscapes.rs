@@ -106,8 +106,8 @@ impl Landscapes {
         });
         bids.dedup_by_key(|bid| homes[&bid.ad_set]);
         for bid in bids.iter() {
-            let mass = bid.price / PER_THOUSAND * weight as f64;
-            units.entry(homes[&bid.ad_set]).or_default().add(bid.value, bid.price, mass);
+            let landscape = units.entry(homes[&bid.ad_set]).or_default();
+            landscape.add(bid.value, bid.price, bid.price / PER_THOUSAND, weight as f64);
         }
     }
 }
@@ -132,10 +132,10 @@ impl Inside {
         self.units.get(&unit)
     }
 
-    /// Returns a unit's landscape after so much traffic, average days.
-    pub(super) fn after(&mut self, unit: u64, days: f64) -> Option<&Landscape> {
+    /// Returns a unit's landscape after so much traffic, average days, in which it bid at `log_m`.
+    pub(super) fn after(&mut self, unit: u64, days: f64, log_m: f64) -> Option<&Landscape> {
         let landscape = self.units.get_mut(&unit)?;
-        landscape.pass(days);
+        landscape.pass(days, log_m);
         Some(landscape)
     }
 }

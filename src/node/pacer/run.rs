@@ -181,7 +181,8 @@ impl Run {
                 let spent = if fresh_day { 0.0 } else { money.since(self.before) };
                 let minute = left.minute(spent, span.from, now, self.price);
                 let mut landscapes = round.live.landscapes.lock();
-                let landscape = landscapes.after(self.unit.id, minute.plan_now);
+                let landscape =
+                    landscapes.after(self.unit.id, minute.plan_now, self.controller.log_m());
                 let wanted = landscape.and_then(|it| it.threshold(left.of_day(now)));
                 let new = fresh_day || self.steps <= NEW_MINUTES;
                 match wanted.filter(|_| new && minute.plan_left > 0.0) {
@@ -288,7 +289,9 @@ impl Apart {
                 cap: capped.cap,
                 ceiling: capped.ceiling,
                 spent: (money.today + held) as f64,
-                events: events as f64 / LOG_ONE,
+                predicted: events as f64 / LOG_ONE,
+                ripe: 0.0,
+                seen: 0.0,
                 plan_left: round.plan(&set.times.day(span.day)).left(round.now),
             };
             let landscapes = round.live.landscapes.lock();

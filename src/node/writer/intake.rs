@@ -15,7 +15,7 @@ use crate::types::day::day_of;
 use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
-use crate::types::proto::v1::{BillingEvent, EffectiveStatus, EventKind};
+use crate::types::proto::v1::{BidStrategy, BillingEvent, EffectiveStatus, EventKind};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Change, Conversion, Incoming, Mutation, Origin, Resource, Verdict};
 use crate::types::time::Moment;
@@ -118,10 +118,13 @@ impl Writer {
             let catalog = self.live.catalog();
             let serves = |ad: u64| catalog.ad_status(ad) == EffectiveStatus::Active;
             let below = touched(&catalog, written);
+            // Of what stands above an ad set its rows say that it is there, and the ceiling of a bid that
+            // the engine makes of the budget.
+            let says =
+                |ad: u64| self.indexer.is_live(ad) != serves(ad) || bids_by_budget(&catalog, ad);
             match written {
-                // Of these a row says nothing but that it is there.
                 Resource::Account(_) | Resource::Campaign(_) => {
-                    below.filter(|ad| self.indexer.is_live(*ad) != serves(*ad)).collect()
+                    below.filter(|ad| says(*ad)).collect()
                 }
                 Resource::Endpoint(_) => Vec::new(),
                 Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => below.collect(),
@@ -171,6 +174,12 @@ impl Writer {
         // Its memory serves the next round.
         self.ungranted = lines;
     }
+}
+
+/// Tells whether the engine makes the ceiling bid of an ad, from the budgets above it.
+fn bids_by_budget(catalog: &Catalog, ad: u64) -> bool {
+    let ad_set = catalog.parent_of(IdKind::Ad, ad).and_then(|ad_set| catalog.ad_sets.get(ad_set));
+    ad_set.is_some_and(|row| row.bid_strategy() == BidStrategy::LowestCostWithoutCap)
 }
 
 /// Returns what was charged on a line, today by its account's zone and ever.
