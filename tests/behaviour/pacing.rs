@@ -1,7 +1,11 @@
 //! Pacing: a budget lasts its day, buys what is cheapest, and a node that comes back goes on as it was.
 
+use std::collections::BTreeMap;
+
 use munadi::decide::board::MULTIPLIER_ONE;
-use munadi::types::proto::v1::{AdSet, Budget, Campaign, EventKind, Targeting};
+use munadi::types::proto::v1::{
+    AdSet, BidStrategy, BillingEvent, Budget, Campaign, EventKind, OptimizationGoal, Targeting,
+};
 use munadi::types::request::{Incoming, Resource, Verdict};
 use munadi::types::time::MINUTE_MS;
 
@@ -21,6 +25,8 @@ struct Market {
     minutes: i64,
     /// Charged to each ad set, by hour since the market opened.
     charged: Vec<Vec<(u64, i64)>>,
+    /// Conversations that each ad's impressions were predicted to bring.
+    promised: BTreeMap<u64, f64>,
 }
 
 impl Market {
@@ -33,7 +39,7 @@ impl Market {
             let bid = MXN / 8 * eighths;
             stage.shop(&Offer { bid, targeting, ..Offer::default() });
         }
-        Self { stage, minutes: 0, charged: Vec::new() }
+        Self { stage, minutes: 0, charged: Vec::new(), promised: BTreeMap::new() }
     }
 
     /// Lets a viewer of each country ask, and look at what it gets; then a minute passes.
@@ -43,6 +49,9 @@ impl Market {
             let mut request = self.stage.tray_of(&format!("{country} {}", self.minutes));
             request.profile.country = letters(country);
             if let Ok(shown) = self.stage.try_fill(&request) {
+                let one = f64::from(u16::MAX);
+                let rate = f64::from(shown.token.p_tap) / one * f64::from(shown.token.p_chat) / one;
+                *self.promised.entry(shown.token.ad).or_default() += rate;
                 seen.push((shown.token.ad, event(&shown, EventKind::Impression)));
             }
         }
@@ -222,4 +231,73 @@ fn a_cap_and_a_minimum_bind_inside_a_campaigns_budget() {
 
 fn money(micros: i64) -> munadi::types::proto::v1::Money {
     Offer::default().money(micros)
+}
+
+#[test]
+fn a_lifetime_budget_is_spread_until_its_end() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    let budget = 12 * 60 * ALL / 8;
+    let end = Some(market.stage.now.0 / 1_000 + 12 * 3_600);
+    let campaign = (None, Some(budget));
+    let shop = market.stage.shop(&Offer { campaign, end, ..rich(0) });
+    market.hours(12);
+    let ads = [shop.ad];
+    let half = market.charged(&ads, 0..6);
+    assert!(half > budget * 4 / 10 && half < budget * 7 / 10, "{half} of {budget} in half its life");
+    let spent = market.charged(&ads, 0..12);
+    assert!(spent > budget * 95 / 100 && spent <= budget, "{spent} of {budget}");
+}
+
+#[test]
+fn sampled_walks_find_the_multiplier_within_minutes() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    market.stage.front.watch_here();
+    let budget = 24 * 60 * ALL / 8;
+    let shop = market.stage.shop(&rich(budget));
+    market.hours(2);
+    for hour in 0..2 {
+        let of_hour = market.charged(&[shop.ad], hour..hour + 1) * 24;
+        assert!((budget / 2..budget * 2).contains(&of_hour), "hour {hour}: {of_hour} of {budget}");
+    }
+}
+
+#[test]
+fn an_average_cost_stays_under_its_cap() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    market.stage.front.watch_here();
+    // A new ad's predicted rate is one conversation of 250 impressions: 0.4 MXN an impression.
+    let offer = Offer { bid: 100 * MXN, billing: BillingEvent::Conversations, ..rich(9_000 * MXN) };
+    let shop = market.stage.shop(&Offer { bid: 1, ..offer.clone() });
+    let row = AdSet {
+        billing_event: BillingEvent::Impressions.into(),
+        optimization_goal: OptimizationGoal::Conversations.into(),
+        bid_strategy: BidStrategy::CostCap.into(),
+        ..offer.ad_set_row(shop.campaign)
+    };
+    let ad_set = market.stage.create(shop.tenant, Resource::AdSet(row));
+    let ad = Resource::Ad(offer.ad_row(ad_set, shop.endpoint));
+    let ad = market.stage.create(shop.tenant, ad);
+    market.hours(4);
+    let promised: f64 = market.promised.get(&ad).copied().unwrap_or_default();
+    let cost = market.charged(&[ad], 0..4) as f64 / promised / MXN as f64;
+    assert!(promised > 1.0, "{promised} conversations are predicted");
+    assert!(cost <= 101.0, "{cost} MXN a conversation");
+    assert!(cost > 70.0, "{cost} MXN a conversation: what was saved is not used");
+}
+
+#[test]
+fn a_multiplier_that_outgrows_the_rows_of_its_ads_is_served_by() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    let shop = market.stage.shop(&rich(24 * 60 * ALL / 20));
+    market.hours(1);
+    // The rows are made for what is bid now.
+    market.stage = market.stage.restarted();
+    assert!(market.stage.front.multiplier(shop.ad_set) < MULTIPLIER_ONE / 2);
+    let wanted = Offer::default().budget((Some(24 * 60 * ALL * 2), None));
+    let row = Campaign { id: shop.campaign, budget: wanted, ..Campaign::default() };
+    market.stage.update(shop.tenant, Resource::Campaign(row), &["budget"]);
+    market.hours(2);
+    assert_eq!(market.stage.front.multiplier(shop.ad_set), MULTIPLIER_ONE);
+    let spent = market.charged(&[shop.ad], 2..3);
+    assert!(spent > 60 * ALL * 9 / 10, "{spent} of {}", 60 * ALL);
 }

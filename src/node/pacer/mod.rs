@@ -16,7 +16,7 @@ use crate::decide::index::COST_CAP_ROOM;
 use crate::decide::pacing::{LOG_ONE, multiplier_of};
 use crate::node::live::Live;
 use crate::node::pacer::plans::Plans;
-use crate::node::pacer::run::{Round, Run};
+use crate::node::pacer::run::{Promised, Round, Run};
 use crate::node::pacer::unit::{Cluster, Unit, is_campaign, unit_of};
 use crate::state::Map;
 use crate::state::catalog::Catalog;
@@ -74,8 +74,8 @@ pub(in crate::node) struct Pacer {
     waiting: Vec<u64>,
     /// By cluster: logarithms of multipliers and their count, as of the last minute and of this one.
     clusters: [Map<Cluster, (f64, f64)>; 2],
-    /// Of capped ad sets: the day and the goal events predicted of what was seen on it, in 1/65,536.
-    predicted: Map<u64, (i32, i64)>,
+    /// By ad set with a cost cap.
+    promised: Map<u64, Promised>,
     /// Multipliers that have outgrown the rows of their ad sets.
     outgrown: BTreeMap<u64, u32>,
 }
@@ -162,6 +162,10 @@ impl Pacer {
         if let Some(active) = self.active.get_mut(&unit)
             && let Some(run) = active.run.take()
         {
+            run.ad_sets().for_each(|ad_set| {
+                self.promised.remove(&ad_set);
+                self.homes.remove(&ad_set);
+            });
             live.landscapes.lock().forget(unit, run.ad_sets());
         }
     }
@@ -184,16 +188,10 @@ impl Pacer {
         }
     }
 
-    /// Counts what an ad set with a cost cap was seen for: the goal events predicted of it, in 1/65,536.
+    /// Counts an impression that is paid for: what it promises matters where its cost is capped.
     pub(in crate::node) fn note_seen(&mut self, live: &Live, ad_set: u64, token: &ViewToken) {
-        let Some(home) = self.homes.get(&ad_set) else { return };
-        let Some(run) = self.active.get(home).and_then(|active| active.run.as_ref()) else {
-            return;
-        };
-        if let Some((goal, day)) = run.is_capped(ad_set) {
-            let events = run::predicted_events(goal, live.board.ad(token.ad).rates, token);
-            let sum = self.predicted.entry(ad_set).or_default();
-            *sum = if sum.0 == day { (day, sum.1 + events) } else { (day, events) };
+        if let Some(promised) = self.promised.get_mut(&ad_set) {
+            promised.see(token, live.board.ad(token.ad).rates);
         }
     }
 
@@ -243,8 +241,8 @@ impl Pacer {
             self.active.remove(&id);
             return;
         };
-        let Self { plans, predicted, .. } = self;
-        run.step(&mut Round { live, plans, predicted, now, stepped });
+        let Self { plans, promised, .. } = self;
+        run.step(&mut Round { live, plans, promised, now, stepped });
         let sum = self.clusters[1].entry(run.cluster().clone()).or_default();
         *sum = (sum.0 + run.log_m(), sum.1 + 1.0);
         if let Some(active) = self.active.get_mut(&id) {
@@ -261,11 +259,12 @@ impl Pacer {
         }
         live.landscapes.lock().watch(id, unit.sets.iter().map(|set| set.id));
         let paces = live.paces();
-        for set in unit.sets.iter().filter(|set| set.capped.is_some()) {
-            if let Some(pace) = paces.lines.get(&set.id) {
+        for set in &unit.sets {
+            if let Some((capped, pace)) = set.capped.zip(paces.lines.get(&set.id)) {
                 let told = Moment(i64::from(pace.minute) * MINUTE_MS);
                 let day = day_of(&set.times.zone, told).number;
-                self.predicted.entry(set.id).or_insert((day, pace.predicted));
+                let restored = Promised::restore(capped.aim, day, pace.predicted);
+                self.promised.entry(set.id).or_insert(restored);
             }
         }
         Some(Run::begin(unit, &paces, first))

@@ -24,6 +24,14 @@ const LOG_STEP: i32 = 64;
 /// Minutes in which a new unit's landscape sets its multiplier at once: until then nothing is known.
 const NEW_MINUTES: u32 = 5;
 
+/// Impressions that values are told for.
+const PER_THOUSAND: i64 = 1_000;
+
+/// Predicted events are journaled in parts of 65,536 and summed a thousand times finer: one impression
+/// promises little of a sale.
+const FINER: i64 = 1_000;
+const EVENT_ONE: i64 = 65_536 * FINER;
+
 /// How much of a minute's average price the running one takes.
 const PRICE_KEEP: f64 = 0.9;
 
@@ -77,7 +85,7 @@ pub(super) struct Run {
 pub(super) struct Round<'a> {
     pub(super) live: &'a Live,
     pub(super) plans: &'a mut Plans,
-    pub(super) predicted: &'a mut Map<u64, (i32, i64)>,
+    pub(super) promised: &'a mut Map<u64, Promised>,
     pub(super) now: Moment,
     pub(super) stepped: &'a mut Stepped,
 }
@@ -157,13 +165,6 @@ impl Run {
     /// Takes in what was served.
     pub(super) fn note_price(&mut self, held: i64, served: u32) {
         self.served = (self.served.0.saturating_add(held), self.served.1 + served);
-    }
-
-    /// Returns what an ad set aims at, and the day that is counted, if its cost is capped.
-    pub(super) fn is_capped(&self, ad_set: u64) -> Option<(Aim, i32)> {
-        let set = self.unit.sets.iter().find(|set| set.id == ad_set)?;
-        let capped = set.capped?;
-        self.stepped.map(|(_, day)| (capped.aim, day))
     }
 
     /// Steps the unit's controllers by one minute.
@@ -281,15 +282,15 @@ impl Apart {
     ) -> Option<Pace> {
         let money = round.money(set.line, span.day);
         let bound = self.bound(set, shared, money, price, round, span);
-        let events = round.predicted.get(&set.id).filter(|(day, _)| *day == span.day.number);
-        let events = events.map_or(0, |(_, events)| *events);
+        let mut predicted = 0;
         let capped = set.capped.map(|capped| {
+            predicted = round.promised.entry(set.id).or_default().on(span.day.number, capped.aim);
             let held = if set.by_impression { 0 } else { money.held };
             let cost = Cost {
                 cap: capped.cap,
                 ceiling: capped.ceiling,
                 spent: (money.today + held) as f64,
-                predicted: events as f64 / LOG_ONE,
+                predicted: predicted as f64 / LOG_ONE,
                 ripe: 0.0,
                 seen: 0.0,
                 plan_left: round.plan(&set.times.day(span.day)).left(round.now),
@@ -310,7 +311,7 @@ impl Apart {
             log_mu: (log_m.max(LOG_M_MIN) * LOG_ONE).floor() as i32,
             integral: 0,
             log_cap: self.cost.log_cap(),
-            predicted: if set.capped.is_some() { events } else { 0 },
+            predicted,
         })
     }
 
@@ -400,10 +401,34 @@ fn has_moved(last: Option<Pace>, now: Pace) -> bool {
         || last.predicted != now.predicted
 }
 
-/// Returns the goal events predicted of one impression, in 1/65,536.
-pub(super) fn predicted_events(aim: Aim, now: Rates, token: &ViewToken) -> i64 {
-    let rates = Rates { tap: token.p_tap, chat: token.p_chat, ..now };
-    // What an impression is worth at a bid of 65,536 for one goal event, or 1,000.
-    let per = if aim.is_per_thousand() { LOG_ONE as i64 * 1_000 } else { LOG_ONE as i64 };
-    aim.value(per, rates) / 1_000
+/// What the impressions of an ad set with a cost cap promise.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Promised {
+    aim: Aim,
+    day: i32,
+    /// Goal events predicted of what was seen on that day, in parts of [`EVENT_ONE`].
+    events: i64,
+}
+
+impl Promised {
+    /// Returns what was journaled.
+    pub(super) const fn restore(aim: Aim, day: i32, events: i64) -> Self {
+        Self { aim, day, events: events * FINER }
+    }
+
+    /// Counts an impression. Rates that its token doesn't carry are those of now.
+    pub(super) fn see(&mut self, token: &ViewToken, now: Rates) {
+        let rates = Rates { tap: token.p_tap, chat: token.p_chat, ..now };
+        // What 1,000 impressions are worth where one goal event is worth `EVENT_ONE`.
+        let per = if self.aim.is_per_thousand() { EVENT_ONE * PER_THOUSAND } else { EVENT_ONE };
+        self.events += self.aim.value(per, rates) / PER_THOUSAND;
+    }
+
+    /// Returns what was counted on a day, in 1/65,536.
+    fn on(&mut self, day: i32, aim: Aim) -> i64 {
+        if self.day != day {
+            *self = Self { aim, day, events: 0 };
+        }
+        self.events / FINER
+    }
 }

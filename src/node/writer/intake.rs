@@ -118,13 +118,13 @@ impl Writer {
             let catalog = self.live.catalog();
             let serves = |ad: u64| catalog.ad_status(ad) == EffectiveStatus::Active;
             let below = touched(&catalog, written);
-            // Of what stands above an ad set its rows say that it is there, and the ceiling of a bid that
-            // the engine makes of the budget.
-            let says =
-                |ad: u64| self.indexer.is_live(ad) != serves(ad) || bids_by_budget(&catalog, ad);
+            let turned = |ad: &u64| self.indexer.is_live(*ad) != serves(*ad);
             match written {
-                Resource::Account(_) | Resource::Campaign(_) => {
-                    below.filter(|ad| says(*ad)).collect()
+                // Of these a row says nothing but that it is there...
+                Resource::Account(_) => below.filter(turned).collect(),
+                // ...or the ceiling of a bid that the engine makes of the budget.
+                Resource::Campaign(_) => {
+                    below.filter(|ad| turned(ad) || bids_by_budget(&catalog, *ad)).collect()
                 }
                 Resource::Endpoint(_) => Vec::new(),
                 Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => below.collect(),
