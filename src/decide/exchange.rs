@@ -9,76 +9,69 @@ use std::fmt;
 /// Currencies that can be told apart: a [`crate::types::iso::currency_index`] is a byte.
 const CURRENCIES: usize = 256;
 
-/// Factors are in parts of this.
-const ONE: u64 = 1 << SHIFT;
-const SHIFT: u32 = 40;
-
 /// A rate of one: millionths of a unit of the settlement currency for a unit of another.
 const RATE_ONE: i64 = 1_000_000;
 
 /// How bounds of segments are corrected when rates have changed, in parts of [`SCALE_ONE`].
 pub const SCALE_ONE: u64 = 1 << 16;
 
-/// What an amount of each currency is worth in the settlement currency, by the currency's number. A currency
+/// What one unit of each currency is worth, micros of the settlement currency, by the currency's number. One
 /// without a rate is worth nothing: its ads don't serve.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Converter(Box<[u64; CURRENCIES]>);
+pub struct Converter(Box<[i64; CURRENCIES]>);
 
 impl Default for Converter {
     /// Compares micros of all currencies as they are, until rates are loaded.
     fn default() -> Self {
-        Self(Box::new([ONE; CURRENCIES]))
+        Self(Box::new([RATE_ONE; CURRENCIES]))
     }
 }
 
 impl fmt::Debug for Converter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let others = self.0.iter().enumerate().filter(|(_, factor)| **factor != ONE);
+        let others = self.0.iter().enumerate().filter(|(_, rate)| **rate != RATE_ONE);
         f.debug_map().entries(others).finish()
     }
 }
 
 impl Converter {
-    /// Returns the table of these rates: millionths of a unit of the settlement currency for one unit, at
-    /// most 10^12; 0 or less: none.
+    /// Returns the table of these rates, micros of the settlement currency for one unit; 0 or less: none.
     pub fn of(rate_of: impl Fn(u8) -> i64) -> Self {
-        let factor = |rate: i64| (i128::from(rate.max(0)) << SHIFT) / i128::from(RATE_ONE);
-        let factor = |rate| u64::try_from(factor(rate)).unwrap_or(u64::MAX);
-        let mut factors = Box::new([0; CURRENCIES]);
-        factors.iter_mut().zip(0..=u8::MAX).for_each(|(at, number)| *at = factor(rate_of(number)));
-        Self(factors)
+        let mut rates = Box::new([0; CURRENCIES]);
+        rates.iter_mut().zip(0..=u8::MAX).for_each(|(at, number)| *at = rate_of(number).max(0));
+        Self(rates)
     }
 
     /// Returns an amount of a currency in the settlement currency, rounded down.
     pub fn settle(&self, currency: u8, micros: i64) -> i64 {
-        let factor = self.0[usize::from(currency)];
-        if factor == ONE {
+        let rate = self.0[usize::from(currency)];
+        if rate == RATE_ONE {
             return micros;
         }
-        let settled = (i128::from(micros) * i128::from(factor)) >> SHIFT;
-        i64::try_from(settled).unwrap_or(i64::MAX)
+        // Every survivor of a walk is valued, and a division of 128 bits costs more than the rest of it.
+        match micros.checked_mul(rate) {
+            Some(product) => product.div_euclid(RATE_ONE),
+            None => narrow((wide(micros) * wide(rate)).div_euclid(wide(RATE_ONE))),
+        }
     }
 
     /// Returns an amount of the settlement currency in another, rounded down; 0: it has no rate.
     pub fn back(&self, currency: u8, micros: i64) -> i64 {
         match self.0[usize::from(currency)] {
-            ONE => micros,
+            RATE_ONE => micros,
             0 => 0,
-            factor => {
-                let own = (i128::from(micros) << SHIFT).div_euclid(i128::from(factor));
-                i64::try_from(own).unwrap_or(i64::MAX)
-            }
+            rate => narrow((wide(micros) * wide(RATE_ONE)).div_euclid(wide(rate))),
         }
     }
 
     /// Returns the least amount of another currency that is worth this much, micros; `None`: no amount is.
     pub fn back_up(&self, currency: u8, micros: i64) -> Option<i64> {
         match self.0[usize::from(currency)] {
-            ONE => Some(micros),
+            RATE_ONE => Some(micros),
             0 => None,
-            factor => {
-                let (sum, factor) = (i128::from(micros) << SHIFT, i128::from(factor));
-                i64::try_from((sum + factor - 1).div_euclid(factor)).ok()
+            rate => {
+                let up = wide(micros) * wide(RATE_ONE) + wide(rate) - 1;
+                Some(narrow(up.div_euclid(wide(rate))))
             }
         }
     }
@@ -86,13 +79,13 @@ impl Converter {
     /// Returns what a bound by `older` rates must be multiplied with so that it still is one, in parts of
     /// [`SCALE_ONE`], rounded up; at least 1.
     pub fn scale_since(&self, older: &Self) -> u64 {
-        let scale = |(new, old): (&u64, &u64)| {
+        let scale = |(new, old): (&i64, &i64)| {
             if new <= old {
                 return SCALE_ONE;
             }
-            let scaled = u128::from(*new) * u128::from(SCALE_ONE);
+            let scaled = u128::from(new.unsigned_abs()) * u128::from(SCALE_ONE);
             // What was worth nothing has no bound.
-            let scaled = scaled.checked_div(u128::from(*old)).unwrap_or(u128::MAX);
+            let scaled = scaled.checked_div(u128::from(old.unsigned_abs())).unwrap_or(u128::MAX);
             u64::try_from(scaled).unwrap_or(u64::MAX).saturating_add(1)
         };
         self.0.iter().zip(&*older.0).map(scale).max().unwrap_or(SCALE_ONE)
@@ -106,10 +99,18 @@ pub fn scaled(bound: i64, scale: u64) -> i64 {
         u64::MAX => i64::MAX,
         // Each rounding, of the old amount and of the new, takes less than a micro.
         _ => {
-            let scaled = (i128::from(bound.max(0)) + 1) * i128::from(scale);
-            i64::try_from(scaled / i128::from(SCALE_ONE) + 1).unwrap_or(i64::MAX)
+            let scaled = (wide(bound.max(0)) + 1) * i128::from(scale);
+            narrow(scaled / i128::from(SCALE_ONE) + 1)
         }
     }
+}
+
+fn wide(micros: i64) -> i128 {
+    micros.into()
+}
+
+fn narrow(micros: i128) -> i64 {
+    i64::try_from(micros).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

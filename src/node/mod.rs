@@ -17,6 +17,7 @@ mod panel;
 mod queue;
 mod recover;
 mod running;
+mod schedules;
 mod seal;
 mod serve;
 mod walker;

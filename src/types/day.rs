@@ -16,25 +16,6 @@ pub struct Day {
     pub until: Moment,
 }
 
-/// A time zone of the built-in database.
-#[derive(Clone, Debug)]
-pub struct Zone(TimeZone);
-
-impl Zone {
-    /// Returns the zone of this name. An unknown one is UTC; the door lets none in.
-    pub fn named(name: &str) -> Self {
-        Self(TimeZone::get(name).unwrap_or(TimeZone::UTC))
-    }
-
-    /// Returns the hour of the week that its clocks show: 0 is Monday from 00:00 to 00:59, 167 the last of
-    /// Sunday.
-    pub fn hour_of_week(&self, at: Moment) -> u8 {
-        let time = Timestamp::from_millisecond(at.0).unwrap_or_default();
-        let minutes = self.0.to_offset(time).seconds() / 60;
-        at.hour_of_week(minutes as i16)
-    }
-}
-
 /// Returns the day that a moment falls into. An unknown zone is UTC; the door lets none in.
 pub fn day_of(zone: &str, now: Moment) -> Day {
     day_in(zone, now).unwrap_or_else(|| {
@@ -59,6 +40,16 @@ fn day_in(zone: &str, now: Moment) -> Option<Day> {
         number,
         start: Moment(start.timestamp().as_millisecond()),
         until: Moment(until.timestamp().as_millisecond()),
+    })
+}
+
+/// Returns the hour of the week on a zone's clocks: 0 is Monday from 00:00 to 00:59, 167 the last of Sunday.
+/// An unknown zone is UTC.
+pub fn hour_of_week_in(zone: &str, now: Moment) -> u8 {
+    let local = TimeZone::get(zone).ok().zip(Timestamp::from_millisecond(now.0).ok());
+    local.map_or(now.hour_of_week(0), |(zone, now)| {
+        let there = now.to_zoned_datetime(zone);
+        there.weekday().to_monday_zero_offset() as u8 * 24 + there.hour() as u8
     })
 }
 
@@ -90,12 +81,17 @@ mod tests {
     }
 
     #[test]
-    fn a_zones_clocks_show_its_hour_of_the_week() {
-        let zone = Zone::named("America/New_York");
-        // Sunday; the clocks go from 01:59 to 03:00.
-        assert_eq!(zone.hour_of_week(at("2026-03-08T06:59:59Z")), 6 * 24 + 1);
-        assert_eq!(zone.hour_of_week(at("2026-03-08T07:00:00Z")), 6 * 24 + 3);
-        assert_eq!(Zone::named("Nowhere").hour_of_week(Moment(0)), 3 * 24, "a Thursday");
+    fn the_week_is_that_of_the_zones_clocks() {
+        let hour = |text| hour_of_week_in("America/New_York", at(text));
+        assert_eq!(hour("2026-11-23T05:00:00Z"), 0, "a Monday");
+        assert_eq!(hour("2026-11-23T04:59:59Z"), 167);
+        // Clocks go from 01:59 to 03:00 in spring and show 01:00 twice in autumn.
+        let sunday = 6 * 24;
+        assert_eq!(hour("2026-03-08T06:59:59Z"), sunday + 1);
+        assert_eq!(hour("2026-03-08T07:00:00Z"), sunday + 3);
+        assert_eq!(hour("2026-11-01T05:30:00Z"), sunday + 1);
+        assert_eq!(hour("2026-11-01T06:30:00Z"), sunday + 1);
+        assert_eq!(hour_of_week_in("Asia/Kolkata", at("2026-11-22T18:30:00Z")), 0);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod desk;
 mod doors;
 mod exchange;
 mod explain;
+mod goals;
 mod h2;
 mod limits;
 mod lists;

@@ -8,7 +8,7 @@ use crate::decide::pacing::plan::{Plan, Shape, Slot, WEEK_HOURS};
 use crate::node::live::Live;
 use crate::state::Map;
 use crate::state::shapes::Shapes;
-use crate::types::day::{Day, Zone, day_of};
+use crate::types::day::{Day, day_of, hour_of_week_in};
 use crate::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
 
 /// Days that are planned hour by hour; what lies behind them is taken for average ones.
@@ -103,7 +103,7 @@ impl Spanned {
 #[derive(Default)]
 pub(super) struct Plans {
     hour: u32,
-    zones: Map<Arc<str>, (Zone, Day)>,
+    days: Map<Arc<str>, Day>,
     shapes: Map<(Arc<str>, Arc<[u16]>), Arc<Shape>>,
     plans: Map<Span, Arc<Spanned>>,
 }
@@ -120,8 +120,7 @@ impl Plans {
 
     /// Returns the day of a zone.
     pub(super) fn day(&mut self, zone: &Arc<str>, now: Moment) -> Day {
-        let fresh = || (Zone::named(zone), day_of(zone, now));
-        let (_, day) = self.zones.entry(Arc::clone(zone)).or_insert_with(fresh);
+        let day = self.days.entry(Arc::clone(zone)).or_insert_with(|| day_of(zone, now));
         if now < day.start || day.until <= now {
             *day = day_of(zone, now);
         }
@@ -133,21 +132,19 @@ impl Plans {
         if let Some(known) = self.plans.get(span) {
             return Arc::clone(known);
         }
-        self.day(&span.zone, now);
-        let zone = &self.zones[&span.zone].0;
         let key = (Arc::clone(&span.zone), Arc::clone(&span.market));
         let shape = self.shapes.entry(key).or_insert_with(|| {
             let shapes = live.shapes();
-            Arc::new(shape_of(&shapes, zone, &span.market, now))
+            Arc::new(shape_of(&shapes, &span.zone, &span.market, now))
         });
-        let plan = Arc::new(planned(span, shape, zone));
+        let plan = Arc::new(planned(span, shape));
         self.plans.insert(span.clone(), Arc::clone(&plan));
         plan
     }
 }
 
 /// Plans a span hour by hour, from its beginning to the last hour that is open.
-fn planned(span: &Span, shape: &Shape, zone: &Zone) -> Spanned {
+fn planned(span: &Span, shape: &Shape) -> Spanned {
     let last = span.end_ms.min(span.begin_ms + PLANNED_DAYS * DAY_MS);
     let (mut slots, mut open, mut at) = (Vec::new(), 0, span.begin_ms);
     while at < last {
@@ -157,7 +154,7 @@ fn planned(span: &Span, shape: &Shape, zone: &Zone) -> Spanned {
         if at < span.start_ms && span.start_ms < until {
             until = span.start_ms;
         }
-        let hour = zone.hour_of_week(Moment(at));
+        let hour = hour_of_week_in(&span.zone, Moment(at));
         let is_open = at >= span.start_ms && span.hours.has(hour);
         // Ends are told in milliseconds: what is less than a minute counts as one, so no slot is empty.
         let minutes = (until - at + MINUTE_MS - 1) / MINUTE_MS;
@@ -175,7 +172,7 @@ fn planned(span: &Span, shape: &Shape, zone: &Zone) -> Spanned {
 
 /// Returns the shape of a market's week on a zone's clocks: the average of each hour of the week where it
 /// was counted, else that of its hour of the day, else that of all. Hours that are not whole are left out.
-fn shape_of(shapes: &Shapes, zone: &Zone, market: &[u16], now: Moment) -> Shape {
+fn shape_of(shapes: &Shapes, zone: &str, market: &[u16], now: Moment) -> Shape {
     let mut counted = BTreeMap::<u32, u64>::new();
     let all: Vec<u32> = match market {
         [] => shapes.markets().collect(),
@@ -189,7 +186,7 @@ fn shape_of(shapes: &Shapes, zone: &Zone, market: &[u16], now: Moment) -> Shape 
     let first = counted.keys().next().map_or(u32::MAX, |first| first + 1);
     let (mut weeks, mut days) = ([(0.0, 0.0); WEEK_HOURS], [(0.0, 0.0); DAY_HOURS]);
     for hour in first..now.hour().max(first) {
-        let at = usize::from(zone.hour_of_week(Moment(i64::from(hour) * HOUR_MS)));
+        let at = usize::from(hour_of_week_in(zone, Moment(i64::from(hour) * HOUR_MS)));
         let requests = counted.get(&hour).copied().unwrap_or_default() as f64;
         for sum in [&mut weeks[at], &mut days[at % DAY_HOURS]] {
             *sum = (sum.0 + requests, sum.1 + 1.0);
@@ -221,7 +218,7 @@ mod tests {
             start_ms: i64::MIN,
             end_ms: at(to).0,
         };
-        planned(&span, &Shape::default(), &Zone::named(zone))
+        planned(&span, &Shape::default())
     }
 
     #[test]
@@ -271,7 +268,7 @@ mod tests {
             start_ms: begin.0 + 90 * MINUTE_MS,
             end_ms: begin.0 + 4 * HOUR_MS,
         };
-        let plan = planned(&span, &Shape::default(), &Zone::named("UTC"));
+        let plan = planned(&span, &Shape::default());
         assert!((plan.left(begin) * 24.0 - 2.5).abs() < 1e-9);
         assert_eq!(plan.minutes_left(begin), 240);
     }

@@ -107,6 +107,9 @@ impl Writer {
             self.journal(Shard::CATALOG, written.facts, now);
             self.regrant(mutation, &written.answer, now);
             self.pacer.note_written(&self.live, &written.answer, now);
+            if let Resource::AdSet(row) = &written.answer {
+                self.schedules.note(&self.live, row);
+            }
             self.show(&written.answer);
         }
         self.answer(reply, Ok(written.answer));
@@ -118,13 +121,12 @@ impl Writer {
             let catalog = self.live.catalog();
             let serves = |ad: u64| catalog.ad_status(ad) == EffectiveStatus::Active;
             let below = touched(&catalog, written);
-            let turned = |ad: &u64| self.indexer.is_live(*ad) != serves(*ad);
             match written {
-                // Of these a row says nothing but that it is there...
-                Resource::Account(_) => below.filter(turned).collect(),
-                // ...or the ceiling of a bid that the engine makes of the budget.
-                Resource::Campaign(_) => {
-                    below.filter(|ad| turned(ad) || bids_by_budget(&catalog, *ad)).collect()
+                // Of these a row says nothing but that it is there, and what a budget gives for a bid.
+                Resource::Account(_) | Resource::Campaign(_) => {
+                    let changed = |ad: &u64| self.indexer.is_live(*ad) != serves(*ad);
+                    let by_budget = |ad: &u64| serves(*ad) && bids_by_budget(&catalog, *ad);
+                    below.filter(|ad| changed(ad) || by_budget(ad)).collect()
                 }
                 Resource::Endpoint(_) => Vec::new(),
                 Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => below.collect(),
@@ -176,12 +178,6 @@ impl Writer {
     }
 }
 
-/// Tells whether the engine makes the ceiling bid of an ad, from the budgets above it.
-fn bids_by_budget(catalog: &Catalog, ad: u64) -> bool {
-    let ad_set = catalog.parent_of(IdKind::Ad, ad).and_then(|ad_set| catalog.ad_sets.get(ad_set));
-    ad_set.is_some_and(|row| row.bid_strategy() == BidStrategy::LowestCostWithoutCap)
-}
-
 /// Returns what was charged on a line, today by its account's zone and ever.
 fn spent(live: &Live, catalog: &Catalog, line: LineId, now: Moment) -> Spent {
     let purses = live.purses(line.account);
@@ -192,6 +188,12 @@ fn spent(live: &Live, catalog: &Catalog, line: LineId, now: Moment) -> Spent {
         let today = known.days.get(&day_of(zone, now).number).copied().unwrap_or_default();
         Spent { today, life: known.life }
     })
+}
+
+/// Tells whether the ceiling of an ad's bids is what its campaign's budget gives.
+fn bids_by_budget(catalog: &Catalog, ad: u64) -> bool {
+    let ad_set = catalog.family(ad).and_then(|family| catalog.ad_sets.get(family.ad_set));
+    ad_set.is_some_and(|row| row.bid_strategy() == BidStrategy::LowestCostWithoutCap)
 }
 
 /// Judges one event on a served ad.

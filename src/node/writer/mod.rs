@@ -22,6 +22,7 @@ use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
 use crate::node::pacer::Pacer;
+use crate::node::schedules::Schedules;
 use crate::state::Stamp;
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
@@ -95,6 +96,7 @@ pub struct Writer {
     exchange_due: Option<Moment>,
     indexer: Indexer,
     pacer: Pacer,
+    schedules: Schedules,
     dice: SeededDice,
     stopped: bool,
 }
@@ -120,6 +122,7 @@ impl Writer {
         let durable = log.last_batch();
         let indexer = Indexer::of(&live);
         let pacer = Pacer::resume(&live, resume.latest);
+        let schedules = Schedules::of(&live.catalog());
         let exchange_due = live.exchange.load().until();
         let mut writer = Self {
             live,
@@ -139,6 +142,7 @@ impl Writer {
             exchange_due,
             indexer,
             pacer,
+            schedules,
             dice,
             stopped: false,
         };
@@ -157,6 +161,7 @@ impl Writer {
         for work in work {
             self.take(work, now);
         }
+        self.schedules.look(&self.live, now);
         self.grant_written(now);
         self.cut();
         let outgrown = self.live.take_outgrown();

@@ -178,6 +178,16 @@ impl Stage {
 
     /// Creates everything below an account.
     pub(crate) fn shop_in(&mut self, account: u64, offer: &Offer) -> Shop {
+        self.shop_of(account, offer, |_| {})
+    }
+
+    /// Creates everything below an account, its ad set changed before it is written.
+    pub(crate) fn shop_of(
+        &mut self,
+        account: u64,
+        offer: &Offer,
+        change: impl Fn(&mut AdSet),
+    ) -> Shop {
         let tenant = offer.tenant;
         let business = Business {
             account_id: account,
@@ -198,7 +208,9 @@ impl Stage {
         };
         let endpoint = self.create(tenant, Resource::Endpoint(endpoint));
         let campaign = self.create(tenant, Resource::Campaign(offer.campaign_row(account)));
-        let ad_set = self.create(tenant, Resource::AdSet(offer.ad_set_row(campaign)));
+        let mut row = offer.ad_set_row(campaign);
+        change(&mut row);
+        let ad_set = self.create(tenant, Resource::AdSet(row));
         let ad = self.create(tenant, Resource::Ad(offer.ad_row(ad_set, endpoint)));
         Shop { tenant, account, business, endpoint, campaign, ad_set, ad }
     }
