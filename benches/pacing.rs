@@ -1,59 +1,142 @@
-//! How near pacing comes to the best a budget could buy in hindsight, beside five other rules.
+//! How near pacing comes to the best that a budget could have bought in hindsight, beside five other rules.
+//!
+//! `-- --data DIR` reads real logs: `DIR/ipinyou` (an advertiser's auctions, price histograms of nine) and
+//! `DIR/bat` (traffic by hour of the week); without it they are generated. A cell is a pair of days and a
+//! budget; its optimum is the fractional knapsack over today's auctions. Then what goes otherwise than forecast,
+//! days under a cost cap, and 200 campaigns in the engine's own auction against a linear programme's bound.
+//! Without `--bench` (under `cargo test`) the input is tiny.
 
 #![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::error::Error;
 
+use crate::pacing::cells::{Maker, ROWS};
+use crate::pacing::cost::{self, Days};
+use crate::pacing::data::Data;
+use crate::pacing::day::{self, Cell, DAY_MINUTES};
+use crate::pacing::market::{self, Size};
+use crate::pacing::rules::{self, NAMES};
+
 #[path = "support/pacing/mod.rs"]
 mod pacing;
 
-use pacing::cells::Maker;
-use pacing::data::Data;
-use pacing::{day, rules};
+/// What one rule made of some cells, each list ascending.
+struct Line {
+    optimum: Vec<f64>,
+    utilisation: Vec<f64>,
+    deviation: Vec<f64>,
+    over: i64,
+}
+
+impl Line {
+    fn of(rule: &str, cells: &[Cell]) -> Self {
+        let mut line =
+            Self { optimum: vec![], utilisation: vec![], deviation: vec![], over: i64::MIN };
+        for cell in cells {
+            let outcome = day::run(cell, &mut *rules::rule(rule, cell));
+            line.optimum.push(outcome.value / cell.optimum());
+            line.utilisation.push(outcome.spent as f64 / cell.budget_at(DAY_MINUTES) as f64);
+            line.deviation.push(outcome.deviation);
+            line.over = line.over.max(outcome.over);
+            if std::env::args().any(|argument| argument == "--cells") {
+                let (share, used) = (line.optimum.last(), line.utilisation.last());
+                println!("{rule}: {}: {share:.4?} {used:.4?}", cell.name);
+            }
+        }
+        for list in [&mut line.optimum, &mut line.utilisation, &mut line.deviation] {
+            list.sort_by(f64::total_cmp);
+        }
+        line
+    }
+
+    fn print(&self, name: &str) {
+        let percent = |list: &[f64], part: usize| 100.0 * list[(list.len() * part / 100).min(list.len() - 1)];
+        println!(
+            "{name:30} | {:6.2} {:6.2} {:6.2} | {:6.2} {:6.2} | {:5.1} {:5.1} | {}",
+            percent(&self.optimum, 0),
+            percent(&self.optimum, 10),
+            percent(&self.optimum, 50),
+            percent(&self.utilisation, 0),
+            percent(&self.utilisation, 50),
+            percent(&self.deviation, 50),
+            percent(&self.deviation, 100),
+            self.over.max(0),
+        );
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "optimum_min": self.optimum[0],
+            "optimum_median": self.optimum[self.optimum.len() / 2],
+            "utilisation_min": self.utilisation[0],
+            "utilisation_median": self.utilisation[self.utilisation.len() / 2],
+        })
+    }
+}
+
+/// Returns the greatest of some figures.
+fn greatest(figures: &[f64]) -> f64 {
+    figures.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
+fn print_days(name: &str, days: &mut Days) {
+    days.shares.sort_by(f64::total_cmp);
+    println!(
+        "cost cap, {name}: {} days, {} bound by it: share of the capped optimum min {:.2} % median {:.2} %; \
+         above the cap {:.3} % at most on predicted events, {:.3} % on real ones ({} days)",
+        days.shares.len(),
+        days.bound,
+        100.0 * days.shares[0],
+        100.0 * days.shares[days.shares.len() / 2],
+        100.0 * greatest(&days.breaches),
+        100.0 * greatest(&days.real_breaches),
+        days.real_breaches.len(),
+    );
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().collect();
-    let folder =
-        arguments.iter().position(|at| at == "--data").and_then(|at| arguments.get(at + 1));
+    let full = arguments.iter().any(|argument| argument == "--bench");
+    let folder = arguments.iter().position(|at| at == "--data").and_then(|at| arguments.get(at + 1));
+    let offers = if full { 60_000 } else { 600 };
     let data = match folder {
         Some(folder) => Data::read(folder.as_ref())?,
-        None => Data::generate(1),
+        None => Data::generate(1, if full { 156_000 } else { 2_000 }),
     };
-    let verbose = arguments.iter().any(|at| at == "--verbose");
-    let cells = Maker::new(&data).suite();
-    println!("{} cells", cells.len());
-    for name in rules::NAMES {
-        if std::env::var("ONLY").is_ok_and(|only| only != name) {
-            continue;
-        }
-        let mut optimum = Vec::new();
-        let mut utilisation = Vec::new();
-        let mut deviation = Vec::new();
-        for cell in &cells {
-            let outcome = day::run(cell, &mut *rules::rule(name, cell));
-            let share = outcome.value / cell.optimum();
-            let used = outcome.spent as f64 / cell.budget as f64;
-            if verbose && name == "munadi" {
-                println!("{:50} {:.4} {:.4} {:.4}", cell.name, share, used, outcome.deviation);
-            }
-            optimum.push(share);
-            utilisation.push(used);
-            deviation.push(outcome.deviation);
-        }
-        for list in [&mut optimum, &mut utilisation, &mut deviation] {
-            list.sort_by(f64::total_cmp);
-        }
-        let n = optimum.len();
-        println!(
-            "{name:14} opt min {:.2} p10 {:.2} med {:.2} | util min {:.2} med {:.2} | dev med {:.2} max {:.2}",
-            100.0 * optimum[0],
-            100.0 * optimum[n / 10],
-            100.0 * optimum[n / 2],
-            100.0 * utilisation[0],
-            100.0 * utilisation[n / 2],
-            100.0 * deviation[n / 2],
-            100.0 * deviation[n - 1],
-        );
+    let cells = Maker::new(&data, offers).suite();
+    println!("{} cells, %{:20} | optimum min, p10, median | utilisation min, median | deviation from traffic median, max | over, micros", cells.len(), "");
+    let lines: Vec<_> = NAMES.iter().map(|name| (*name, Line::of(name, &cells))).collect();
+    lines.iter().for_each(|(name, line)| line.print(name));
+    let Some(((_, ours), others)) = lines.split_last() else { return Err("no rule".into()) };
+    let mut over = ours.over;
+    let mut maker = Maker::new(&data, offers);
+    for turn in ROWS {
+        let line = Line::of(NAMES[NAMES.len() - 1], &maker.row(turn));
+        line.print(turn.name);
+        over = over.max(line.over);
     }
+    let (mut predicted, mut real) = cost::run(&mut maker);
+    print_days("predictions", &mut predicted);
+    print_days("what came, too", &mut real);
+    let market = market::run(5, if full { Size::FULL } else { Size::TINY })?;
+    println!("{market:?}");
+    let baselines: serde_json::Map<_, _> =
+        others.iter().map(|(name, line)| ((*name).to_owned(), line.json())).collect();
+    let line = serde_json::json!({
+        "bench": "pacing",
+        "data": if data.real { "real" } else { "generated" },
+        "cells": cells.len(),
+        "optimum_min": ours.optimum[0],
+        "optimum_median": ours.optimum[ours.optimum.len() / 2],
+        "utilisation_min": ours.utilisation[0],
+        "utilisation_median": ours.utilisation[ours.utilisation.len() / 2],
+        "over_budget_micros": over.max(market.over).max(0),
+        "baselines": baselines,
+        "cost_cap_share_min": predicted.shares[0],
+        "cost_cap_breach": greatest(&predicted.breaches).max(greatest(&real.breaches)).max(market.breach),
+        "cost_cap_breach_real": greatest(&real.real_breaches),
+        "equilibrium_value_of_bound": market.value_of_bound,
+    });
+    println!("{line}");
     Ok(())
 }

@@ -57,12 +57,12 @@ impl Data {
     }
 
     /// Makes logs, prices and shapes of the same kind.
-    pub(crate) fn generate(seed: u64) -> Self {
+    pub(crate) fn generate(seed: u64, offers: usize) -> Self {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         let prices: Vec<_> =
             ADVERTISERS.iter().map(|&advertiser| made_prices(advertiser, &mut random)).collect();
         let draw = Draw::new(&prices[4]);
-        let log = (0..156_000).map(|_| draw.offer(&mut random)).collect();
+        let log = (0..offers).map(|_| draw.offer(&mut random)).collect();
         let traffic = (0..20).map(|_| made_week(&mut random)).collect();
         Self { real: false, log, prices, traffic }
     }

@@ -1,9 +1,10 @@
 //! One campaign's day: auctions in order of time, a rule that bids, and what came of it.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use munadi::decide::pacing::plan::Plan;
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 pub(crate) const DAY_MINUTES: u32 = 1_440;
@@ -21,8 +22,8 @@ pub(crate) struct Auction {
 /// A day to be paced, and what is known before it.
 pub(crate) struct Cell {
     pub(crate) name: String,
-    pub(crate) yesterday: Vec<Auction>,
-    pub(crate) today: Vec<Auction>,
+    pub(crate) yesterday: Rc<Vec<Auction>>,
+    pub(crate) today: Rc<Vec<Auction>>,
     /// What traffic is expected to look like.
     pub(crate) forecast: Plan,
     /// What it will have looked like.
@@ -35,6 +36,8 @@ pub(crate) struct Cell {
     pub(crate) ceiling: f64,
     /// Minutes after which spending is known to the rule. Whether an auction may be bought is always known.
     pub(crate) delay: u32,
+    /// One auction in so many is seen by the landscape.
+    pub(crate) sample: u32,
 }
 
 impl Cell {
@@ -88,8 +91,9 @@ pub(crate) struct Told {
     /// Left of the budget after the reported minute, micros.
     pub(crate) left: i64,
     pub(crate) wins: u32,
-    /// Value won so far.
+    /// Goal events predicted of what was bought so far, and those that came.
     pub(crate) value: f64,
+    pub(crate) real: u32,
 }
 
 /// A rule that bids.
@@ -109,6 +113,8 @@ pub(crate) trait Rule {
 pub(crate) struct Outcome {
     /// Goal events predicted of what was bought.
     pub(crate) value: f64,
+    /// Goal events that came.
+    pub(crate) real: u32,
     /// Micros.
     pub(crate) spent: i64,
     /// The greatest distance between the shares of the budget and of the traffic that have passed.
@@ -120,7 +126,7 @@ pub(crate) struct Outcome {
 /// Lets a rule bid through a day.
 pub(crate) fn run(cell: &Cell, rule: &mut dyn Rule) -> Outcome {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(11);
-    let mut outcome = Outcome { value: 0.0, spent: 0, deviation: 0.0, over: 0 };
+    let mut outcome = Outcome { value: 0.0, real: 0, spent: 0, deviation: 0.0, over: 0 };
     let mut reports = VecDeque::new();
     let mut next = 0;
     for minute in 0..DAY_MINUTES {
@@ -134,16 +140,17 @@ pub(crate) fn run(cell: &Cell, rule: &mut dyn Rule) -> Outcome {
             if won {
                 outcome.spent += auction.price;
                 outcome.value += auction.rate;
+                outcome.real += u32::from(random.random::<f64>() < auction.rate);
                 outcome.over = outcome.over.max(outcome.spent - budget);
                 wins += 1;
             }
             rule.see(auction, won);
         }
-        reports.push_back((outcome.spent - before, outcome.spent, wins, outcome.value));
+        reports.push_back((outcome.spent - before, outcome.spent, wins, outcome.value, outcome.real));
         let known = reports.len() as u32 > cell.delay;
         let report = if known { reports.pop_front() } else { None };
-        let (spent, so_far, wins, value) = report.unwrap_or((0, 0, 0, 0.0));
-        rule.end_minute(&Told { minute, spent, left: budget - so_far, wins, value });
+        let (spent, so_far, wins, value, real) = report.unwrap_or((0, 0, 0, 0.0, 0));
+        rule.end_minute(&Told { minute, spent, left: budget - so_far, wins, value, real });
         let passed = cell.truth.until(minute + 1) / cell.truth.left(0);
         let share = outcome.spent as f64 / cell.budget_at(DAY_MINUTES) as f64;
         outcome.deviation = outcome.deviation.max((share - passed).abs());

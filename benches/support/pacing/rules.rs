@@ -127,6 +127,9 @@ pub(crate) struct Engine<'a> {
     landscape: Landscape,
     spent: f64,
     wins: f64,
+    /// The greatest multiplier that is bid.
+    limit: f64,
+    seen: u32,
 }
 
 impl<'a> Engine<'a> {
@@ -140,35 +143,54 @@ impl<'a> Engine<'a> {
                 if u32::from(auction.minute) > minute {
                     break;
                 }
-                add(&mut landscape, cell.ceiling, auction);
+                if (next as u32).is_multiple_of(cell.sample) {
+                    add(&mut landscape, cell, auction);
+                }
                 next += 1;
             }
             landscape.pass(plan, watched);
         }
         let controller =
             Controller::begin(cell.budget as f64, cell.forecast.left(0), Some(&landscape), -1.0);
-        Self { cell, controller, landscape, spent: 0.0, wins: 0.0 }
+        Self { cell, controller, landscape, spent: 0.0, wins: 0.0, limit: 1.0, seen: 0 }
+    }
+
+    /// Limits the multiplier from now on.
+    pub(crate) fn limit(&mut self, limit: f64) {
+        self.limit = limit;
+    }
+
+    pub(crate) fn landscape(&self) -> &Landscape {
+        &self.landscape
+    }
+
+    fn log_m(&self) -> f64 {
+        self.controller.log_m().min(self.limit.ln())
     }
 }
 
-fn add(landscape: &mut Landscape, ceiling: f64, auction: &Auction) {
+fn add(landscape: &mut Landscape, cell: &Cell, auction: &Auction) {
     let price = auction.price as f64;
-    landscape.add(ceiling * auction.rate, price, price, 1.0);
+    landscape.add(cell.ceiling * auction.rate, price, price, cell.sample.into());
 }
 
 impl Rule for Engine<'_> {
     fn bid(&mut self, rate: f64, _random: &mut Xoshiro256PlusPlus) -> f64 {
-        self.controller.log_m().exp() * self.cell.ceiling * rate
+        self.log_m().exp() * self.cell.ceiling * rate
     }
 
     fn see(&mut self, auction: &Auction, _won: bool) {
-        add(&mut self.landscape, self.cell.ceiling, auction);
+        self.seen += 1;
+        if self.seen.is_multiple_of(self.cell.sample) {
+            add(&mut self.landscape, self.cell, auction);
+        }
     }
 
     fn end_minute(&mut self, told: &Told) {
         let plan = &self.cell.forecast;
         let plan_now = plan.between(told.minute, told.minute + 1);
-        self.landscape.pass(plan_now, self.controller.log_m());
+        let bid = self.log_m();
+        self.landscape.pass(plan_now, bid);
         self.spent += told.spent as f64;
         self.wins += f64::from(told.wins);
         let minute = Minute {
@@ -180,16 +202,5 @@ impl Rule for Engine<'_> {
             win_price: if self.wins > 0.0 { self.spent / self.wins } else { 0.0 },
         };
         self.controller.step(&minute, Some(&self.landscape));
-        if std::env::var("TRACE").is_ok_and(|t| self.cell.name == t) && told.minute % 20 == 19 {
-            println!(
-                "{:4} left {:.3} plan_left {:.3} log_m {:.3} thr {:?} value {:.3}",
-                told.minute,
-                told.left as f64 / self.cell.budget as f64,
-                minute.plan_left / plan.left(0),
-                self.controller.log_m(),
-                self.landscape.threshold(minute.left / minute.plan_left),
-                told.value
-            );
-        }
     }
 }

@@ -17,10 +17,13 @@ pub const LOG_CAP_MAX: f64 = 3.0;
 pub const LOG_CAP_MIN: f64 = -0.693;
 
 /// What is kept of the savings, as a share of what was bought at the cap: a minute's error stays inside.
-const RESERVE: f64 = 0.002;
+const RESERVE: f64 = 0.003;
+
+/// Savings are spread over at least so much traffic, average days: a quarter of an hour.
+const SPREAD_MIN: f64 = 1.0 / 96.0;
 
 /// From so many predicted events on whose time has come, what came true counts, too.
-const RIPE_MIN: f64 = 200.0;
+const RIPE_MIN: f64 = 500.0;
 
 /// What a day has come to under a cost cap. Money in micros.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,8 +86,8 @@ impl CostCap {
         let share = truth * cost.cap / cost.ceiling;
         let saved = cost.saved();
         let log_cap = match landscape {
-            Some(landscape) if saved > 0.0 && cost.plan_left > 0.0 && share > 0.0 => landscape
-                .cap_threshold(share, saved / cost.plan_left)
+            Some(landscape) if saved > 0.0 && share > 0.0 => landscape
+                .cap_threshold(share, saved / cost.plan_left.max(SPREAD_MIN))
                 .map_or(truth.ln(), |log_m| log_m - (cost.cap / cost.ceiling).ln()),
             _ => truth.ln(),
         };
