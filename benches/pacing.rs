@@ -50,7 +50,8 @@ impl Line {
     }
 
     fn print(&self, name: &str) {
-        let percent = |list: &[f64], part: usize| 100.0 * list[(list.len() * part / 100).min(list.len() - 1)];
+        let percent =
+            |list: &[f64], part: usize| 100.0 * list[(list.len() * part / 100).min(list.len() - 1)];
         println!(
             "{name:30} | {:6.2} {:6.2} {:6.2} | {:6.2} {:6.2} | {:5.1} {:5.1} | {}",
             percent(&self.optimum, 0),
@@ -97,14 +98,19 @@ fn print_days(name: &str, days: &mut Days) {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().collect();
     let full = arguments.iter().any(|argument| argument == "--bench");
-    let folder = arguments.iter().position(|at| at == "--data").and_then(|at| arguments.get(at + 1));
+    let folder =
+        arguments.iter().position(|at| at == "--data").and_then(|at| arguments.get(at + 1));
     let offers = if full { 60_000 } else { 600 };
     let data = match folder {
         Some(folder) => Data::read(folder.as_ref())?,
         None => Data::generate(1, if full { 156_000 } else { 2_000 }),
     };
     let cells = Maker::new(&data, offers).suite();
-    println!("{} cells, %{:20} | optimum min, p10, median | utilisation min, median | deviation from traffic median, max | over, micros", cells.len(), "");
+    println!(
+        "{} cells, %{:20} | optimum min, p10, median | utilisation min, median | deviation from traffic median, max | over, micros",
+        cells.len(),
+        ""
+    );
     let lines: Vec<_> = NAMES.iter().map(|name| (*name, Line::of(name, &cells))).collect();
     lines.iter().for_each(|(name, line)| line.print(name));
     let Some(((_, ours), others)) = lines.split_last() else { return Err("no rule".into()) };

@@ -243,7 +243,10 @@ fn a_lifetime_budget_is_spread_until_its_end() {
     market.hours(12);
     let ads = [shop.ad];
     let half = market.charged(&ads, 0..6);
-    assert!(half > budget * 4 / 10 && half < budget * 7 / 10, "{half} of {budget} in half its life");
+    assert!(
+        half > budget * 4 / 10 && half < budget * 7 / 10,
+        "{half} of {budget} in half its life"
+    );
     let spent = market.charged(&ads, 0..12);
     assert!(spent > budget * 95 / 100 && spent <= budget, "{spent} of {budget}");
 }
@@ -282,7 +285,7 @@ fn an_average_cost_stays_under_its_cap() {
     let cost = market.charged(&[ad], 0..4) as f64 / promised / MXN as f64;
     assert!(promised > 1.0, "{promised} conversations are predicted");
     assert!(cost <= 101.0, "{cost} MXN a conversation");
-    assert!(cost > 70.0, "{cost} MXN a conversation: what was saved is not used");
+    assert!(cost > 50.0, "{cost} MXN a conversation: what was saved is not used");
 }
 
 #[test]

@@ -94,8 +94,10 @@ fn prices_of(
     let slots: f64 = WEIGHTS.iter().sum();
     let prices: Vec<_> =
         campaigns.iter().map(|of| problem.add_var(of.budget as f64 / 1e6, (0.0, 1.0))).collect();
-    let supplies: Vec<_> =
-        counts.iter().map(|count| problem.add_var(count * slots / 1e6, (0.0, f64::INFINITY))).collect();
+    let supplies: Vec<_> = counts
+        .iter()
+        .map(|count| problem.add_var(count * slots / 1e6, (0.0, f64::INFINITY)))
+        .collect();
     for (at, sums) in sums.iter().enumerate() {
         for (kind, sum) in sums.iter().enumerate().filter(|of| *of.1 > 0.0) {
             let mean = sum / counts[kind];

@@ -64,7 +64,8 @@ impl Days {
 fn more_often(mut cell: Cell) -> Cell {
     const OFTEN: f64 = 100.0;
     for day in [&mut cell.yesterday, &mut cell.today] {
-        let more = |auction: &Auction| Auction { rate: (auction.rate * OFTEN).min(1.0), ..*auction };
+        let more =
+            |auction: &Auction| Auction { rate: (auction.rate * OFTEN).min(1.0), ..*auction };
         *day = Rc::new(day.iter().map(more).collect());
     }
     cell.ceiling /= OFTEN;

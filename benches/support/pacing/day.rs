@@ -146,7 +146,13 @@ pub(crate) fn run(cell: &Cell, rule: &mut dyn Rule) -> Outcome {
             }
             rule.see(auction, won);
         }
-        reports.push_back((outcome.spent - before, outcome.spent, wins, outcome.value, outcome.real));
+        reports.push_back((
+            outcome.spent - before,
+            outcome.spent,
+            wins,
+            outcome.value,
+            outcome.real,
+        ));
         let known = reports.len() as u32 > cell.delay;
         let report = if known { reports.pop_front() } else { None };
         let (spent, so_far, wins, value, real) = report.unwrap_or((0, 0, 0, 0.0, 0));

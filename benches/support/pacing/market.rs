@@ -60,8 +60,12 @@ impl Request {
     /// Returns the campaigns that want it and their rates of goal events.
     pub(crate) fn rates(&self, campaigns: &[Campaign]) -> Vec<(usize, f64)> {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(self.seed);
-        let rates = campaigns.iter().enumerate().map(|(at, campaign)| (at, campaign.rates[self.kind]));
-        rates.filter(|of| of.1 > 0.0).map(|of| (of.0, of.1 * (0.5 * bell(&mut random)).exp())).collect()
+        let rates =
+            campaigns.iter().enumerate().map(|(at, campaign)| (at, campaign.rates[self.kind]));
+        rates
+            .filter(|of| of.1 > 0.0)
+            .map(|of| (of.0, of.1 * (0.5 * bell(&mut random)).exp()))
+            .collect()
     }
 }
 
@@ -134,7 +138,9 @@ fn campaigns(random: &mut Xoshiro256PlusPlus, size: Size) -> Vec<Campaign> {
         let wanted = random.random_range(0.15..0.5);
         let own = 0.01 * (0.5 * bell(random)).exp();
         let rates: Vec<_> = (0..size.kinds)
-            .map(|_| if random.random_bool(wanted) { own * (0.4 * bell(random)).exp() } else { 0.0 })
+            .map(
+                |_| if random.random_bool(wanted) { own * (0.4 * bell(random)).exp() } else { 0.0 },
+            )
             .collect();
         let worth = 2_000_000.0 * (0.5 * bell(random)).exp();
         let mean = rates.iter().sum::<f64>() / size.kinds as f64;
@@ -193,7 +199,14 @@ fn serve(
             let left = campaigns[of.0].budget - standing.spent;
             let bid = if bid / 1_000 > left { 0 } else { bid };
             let lot = random.random();
-            Candidate { ad: campaign, business: campaign, group: campaign, value: bid, quality: 0, lot }
+            Candidate {
+                ad: campaign,
+                business: campaign,
+                group: campaign,
+                value: bid,
+                quality: 0,
+                lot,
+            }
         })
         .collect();
     let attention = WEIGHTS.map(|weight| (weight * f64::from(ATTENTION_ONE)) as u32);
@@ -262,8 +275,7 @@ fn end_minute(minute: u32, campaigns: &[Campaign], standings: &mut [Standing], p
 
 fn report(campaigns: &[Campaign], standings: &[Standing], bound: f64) -> Report {
     let both = || campaigns.iter().zip(standings);
-    let value: f64 =
-        both().map(|(of, day)| (of.worth * day.events).min(of.budget as f64)).sum();
+    let value: f64 = both().map(|(of, day)| (of.worth * day.events).min(of.budget as f64)).sum();
     let budgets: i64 = campaigns.iter().map(|campaign| campaign.budget).sum();
     let spent: i64 = standings.iter().map(|standing| standing.spent).sum();
     let breach = both()

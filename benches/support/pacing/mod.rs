@@ -5,6 +5,6 @@ pub(crate) mod cost;
 pub(crate) mod data;
 pub(crate) mod day;
 
-pub(crate) mod market;
 pub(crate) mod bound;
+pub(crate) mod market;
 pub(crate) mod rules;
