@@ -139,3 +139,27 @@ impl Inside {
         Some(landscape)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ids::{IdKind, mint};
+
+    #[test]
+    fn of_a_units_ads_the_one_that_wins_cheapest_counts_once() {
+        let (landscapes, unit) = (Landscapes::default(), 7);
+        landscapes.lock().watch(unit, [1, 2].into_iter().map(|set| mint(IdKind::AdSet, set)));
+        let bid = |ad_set, price| Bid { ad_set, value: 8_000_000.0, price };
+        let mut bids = vec![bid(1, 4_000_000.0), bid(2, 1_000_000.0), bid(3, 1_000.0)];
+        landscapes.add(&mut bids, 10);
+        let mut inside = landscapes.lock();
+        let landscape = inside.after(unit, 1.0, 0.0).expect("watched");
+        // Ten impressions a day cost 10,000 micros; the value is eight times the price.
+        assert_eq!(landscape.threshold(20_000.0), Some(0.0));
+        let half = landscape.threshold(5_000.0).expect("known");
+        assert!((half + 8.0_f64.ln()).abs() < 0.2, "{half}");
+        assert!(inside.after(mint(IdKind::AdSet, 3), 1.0, 0.0).is_none(), "not paced");
+        inside.forget(unit, [1, 2].into_iter().map(|set| mint(IdKind::AdSet, set)));
+        assert!(inside.of(unit).is_none());
+    }
+}

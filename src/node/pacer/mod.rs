@@ -50,6 +50,8 @@ const ROWS_MAX: usize = 4_096;
 struct Active {
     /// The minute in which it was last served or asked for.
     seen: u32,
+    /// Whether it was written since it was read.
+    written: bool,
     /// `None`: to be read from the catalog.
     run: Option<Box<Run>>,
 }
@@ -173,7 +175,7 @@ impl Pacer {
     /// Reads a unit anew before its next step. What was journaled of it stands.
     fn reread(&mut self, unit: u64) {
         if let Some(active) = self.active.get_mut(&unit) {
-            active.run = None;
+            (active.run, active.written) = (None, true);
         }
     }
 
@@ -233,9 +235,10 @@ impl Pacer {
 
     fn step_one(&mut self, live: &Live, id: u64, now: Moment, stepped: &mut Stepped) {
         let Some(active) = self.active.get_mut(&id) else { return };
+        let written = std::mem::take(&mut active.written);
         let run = match active.run.take() {
             Some(run) => Some(run),
-            None => self.begin(live, id, now).map(Box::new),
+            None => self.begin(live, id, written, now).map(Box::new),
         };
         let Some(mut run) = run else {
             self.active.remove(&id);
@@ -251,7 +254,7 @@ impl Pacer {
     }
 
     /// Begins to pace a unit: by what was journaled of it, else as those like it are paced now.
-    fn begin(&mut self, live: &Live, id: u64, now: Moment) -> Option<Run> {
+    fn begin(&mut self, live: &Live, id: u64, written: bool, now: Moment) -> Option<Run> {
         let unit = Unit::of(&live.catalog(), id, now)?;
         let first = self.first(&unit.cluster);
         for set in &unit.sets {
@@ -267,7 +270,7 @@ impl Pacer {
                 self.promised.entry(set.id).or_insert(restored);
             }
         }
-        Some(Run::begin(unit, &paces, first))
+        Some(Run::begin(unit, &paces, first, written))
     }
 
     /// Shows serving what was journaled.

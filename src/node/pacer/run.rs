@@ -21,7 +21,7 @@ use crate::types::token::ViewToken;
 /// A change of a logarithm below this, in 1/65,536, is neither journaled nor shown: a tenth of a percent.
 const LOG_STEP: i32 = 64;
 
-/// Minutes in which a new unit's landscape sets its multiplier at once: until then nothing is known.
+/// Minutes in which the landscape of a unit that is new, or was written, sets its multiplier at once.
 const NEW_MINUTES: u32 = 5;
 
 /// Impressions that values are told for.
@@ -122,8 +122,8 @@ impl Left {
 }
 
 impl Run {
-    /// Begins by what was journaled, else at `first`.
-    pub(super) fn begin(unit: Unit, paces: &Paces, first: f64) -> Self {
+    /// Begins by what was journaled, else at `first`. `written`: the budget may be another one now.
+    pub(super) fn begin(unit: Unit, paces: &Paces, first: f64, written: bool) -> Self {
         let row = paces.lines.get(&unit.id).copied();
         let controller = match row {
             Some(row) => Controller::restore(row.log_mu, row.integral),
@@ -145,7 +145,7 @@ impl Run {
             })
         };
         let apart = unit.sets.iter().map(apart).collect();
-        let steps = if row.is_some() { NEW_MINUTES } else { 0 };
+        let steps = if row.is_some() && !written { NEW_MINUTES } else { 0 };
         let (before, stepped, price, served) = (None, None, 0.0, (0, 0));
         Self { unit, controller, apart, before, row, stepped, steps, price, served }
     }
@@ -187,6 +187,8 @@ impl Run {
                 let wanted = landscape.and_then(|it| it.threshold(left.of_day(now)));
                 let new = fresh_day || self.steps <= NEW_MINUTES;
                 match wanted.filter(|_| new && minute.plan_left > 0.0) {
+                    // Where all is spent nothing is steered: what is bid then waits for the next money.
+                    _ if minute.left <= 0.0 => {}
                     Some(log_m) => self.controller = Controller::new(log_m),
                     None if self.before.is_some() && !fresh_day => {
                         self.controller.step(&minute, landscape);
