@@ -198,6 +198,10 @@ struct JsonRow {
     over_delivered_micros: i64,
     hides: u64,
     reports: u64,
+    invalid_impressions: u64,
+    invalid_taps: u64,
+    invalid_conversations: u64,
+    credited_micros: i64,
 }
 
 fn json(answer: &QueryReportResponse) -> serde_json::Value {
@@ -219,6 +223,10 @@ fn json(answer: &QueryReportResponse) -> serde_json::Value {
         over_delivered_micros: row.over_delivered_micros,
         hides: row.hides,
         reports: row.reports,
+        invalid_impressions: row.invalid_impressions,
+        invalid_taps: row.invalid_taps,
+        invalid_conversations: row.invalid_conversations,
+        credited_micros: row.credited_micros,
     };
     serde_json::json!({
         "rows": answer.rows.iter().map(row).collect::<Vec<_>>(),
@@ -248,8 +256,9 @@ impl Table {
         let mut dimensions: Vec<By> = dimensions.to_vec();
         dimensions.sort_by_key(|by| *by as u8);
         dimensions.dedup();
-        let figures =
-            "impressions viewable taps conversations replies conversions value spend unpaid";
+        let figures = "impressions viewable taps conversations replies conversions \
+                       invalid_impressions invalid_taps invalid_conversations \
+                       value spend unpaid credited";
         let name = |by: &By| format!("{by:?}").to_lowercase();
         let head = dimensions.iter().map(name).chain(["currency".to_owned()]);
         let mut cells = vec![head.chain(figures.split(' ').map(str::to_owned)).collect::<Vec<_>>()];
@@ -263,7 +272,10 @@ impl Table {
             });
             let counts = [row.impressions, row.viewable, row.taps, row.conversations];
             let counts = counts.into_iter().chain([row.first_replies, row.conversions]);
-            let money = [row.conversion_value_micros, row.spend_micros, row.over_delivered_micros];
+            let counts = counts.chain([row.invalid_impressions, row.invalid_taps]);
+            let counts = counts.chain([row.invalid_conversations]);
+            let money = [row.conversion_value_micros, row.spend_micros];
+            let money = money.into_iter().chain([row.over_delivered_micros, row.credited_micros]);
             let line = about.chain([row.currency.clone()]);
             let line = line.chain(counts.map(|count| count.to_string()));
             cells.push(line.chain(money.map(|micros| Micros(micros).to_string())).collect());
@@ -347,7 +359,9 @@ mod tests {
             period: Some(Timestamp { seconds: 0, nanos: 0 }),
             currency: "MXN".into(),
             impressions: 1_000,
+            invalid_taps: 3,
             spend_micros: 1_500_000,
+            credited_micros: 250_000,
             ..ReportRow::default()
         };
         let answer = QueryReportResponse { rows: vec![row], ..Default::default() };
@@ -355,7 +369,10 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].starts_with("campaign  day"), "{text}");
         assert!(lines[1].starts_with("12        1970-01-01T00:00:00Z  MXN"), "{text}");
-        assert!(lines[1].ends_with("0.000000  1.500000  0.000000"), "{text}");
+        assert!(lines[1].ends_with("0.000000  1.500000  0.000000  0.250000"), "{text}");
+        let column = |name| lines[0].split_whitespace().position(|head| head == name).unwrap();
+        let cell = lines[1].split_whitespace().nth(column("invalid_taps"));
+        assert_eq!(cell, Some("3"), "{text}");
     }
 
     #[test]

@@ -9,8 +9,12 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
+use crate::decide::rates::Factors;
+pub use crate::decide::rates::Rates;
+use crate::state::totals::{PLACEMENTS, placement_slot};
 use crate::state::{CHUNKS_MAX, PER_CHUNK, chunk_of};
 use crate::types::ids::number_of;
+use crate::types::proto::v1::Placement;
 use crate::types::request::SHOW_BY_S_MAX;
 use crate::types::time::Moment;
 
@@ -167,6 +171,13 @@ pub struct AdNow {
     pub epoch: u16,
 }
 
+impl AdNow {
+    /// Returns the same with its rates in a placement.
+    pub const fn in_placement(self, factors: Factors) -> Self {
+        Self { rates: self.rates.in_placement(factors), ..self }
+    }
+}
+
 /// The lines that a charge draws on, by the numbers of account, campaign and ad set.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LineNumbers(pub [u32; 3]);
@@ -179,6 +190,8 @@ pub struct Board {
     ad_sets: Cells<Line>,
     paces: Cells<PaceCell>,
     ads: Cells<AdCell>,
+    /// By placement: what is taken off factors of 1, so that a new board takes nothing off.
+    placements: [AtomicU32; PLACEMENTS],
 }
 
 impl Board {
@@ -234,6 +247,19 @@ impl Board {
         let state = cell.state.load(Acquire);
         let (hide, epoch) = ((state >> 16) as u16, state as u16);
         AdNow { rates: unpack_rates(cell.rates.load(Relaxed)), hide, epoch }
+    }
+
+    /// Stores what rates in a placement are of those in the best one.
+    pub fn set_factors(&self, placement: Placement, Factors { tap, viewable }: Factors) {
+        let off = |factor: u16| u32::from(u16::MAX - factor);
+        let cell = &self.placements[placement_slot(placement as u32)];
+        cell.store(off(tap) << 16 | off(viewable), Relaxed);
+    }
+
+    /// Returns what rates in a placement are of those in the best one.
+    pub fn factors(&self, placement: Placement) -> Factors {
+        let off = self.placements[placement_slot(placement as u32)].load(Relaxed);
+        Factors { tap: u16::MAX - (off >> 16) as u16, viewable: u16::MAX - off as u16 }
     }
 
     /// Makes the rows of this epoch the ad's live ones; 0: none is.
@@ -322,88 +348,6 @@ const fn unpack_rates(packed: u64) -> Rates {
     }
 }
 
-/// Predicted action rates in 1/65,535.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Rates {
-    /// Taps per impression.
-    pub tap: u16,
-    /// Conversations per tap.
-    pub chat: u16,
-    /// Viewable impressions per impression.
-    pub viewable: u16,
-    /// Conversions per conversation.
-    pub sale: u16,
-}
-
-/// Impressions that the prior tap rate weighs as much as. Ours: large enough that a new ad's first
-/// taps don't decide its fate.
-const PRIOR_IMPRESSIONS: u64 = 400;
-/// Taps in those: 1 %.
-const PRIOR_TAPS: u64 = 4;
-/// Taps that the prior chat rate weighs as much as.
-const PRIOR_OPENED_TAPS: u64 = 20;
-/// Conversations in those: 40 %.
-const PRIOR_CONVERSATIONS: u64 = 8;
-/// The prior share of viewable impressions: 70 %.
-const PRIOR_VIEWABLE: [u64; 2] = [7, 10];
-/// The prior share of conversations that end in a conversion: 5 %.
-const PRIOR_SALES: [u64; 2] = [5, 100];
-
-impl Rates {
-    /// Those of an ad that nobody has seen.
-    pub const NEW: Self = Self {
-        tap: rate(PRIOR_TAPS, PRIOR_IMPRESSIONS),
-        chat: rate(PRIOR_CONVERSATIONS, PRIOR_OPENED_TAPS),
-        viewable: rate(PRIOR_VIEWABLE[0], PRIOR_VIEWABLE[1]),
-        sale: rate(PRIOR_SALES[0], PRIOR_SALES[1]),
-    };
-
-    /// Tells whether any of these is above the other's.
-    const fn above(self, other: Self) -> bool {
-        self.tap > other.tap
-            || self.chat > other.chat
-            || self.viewable > other.viewable
-            || self.sale > other.sale
-    }
-
-    /// Returns the lower of each.
-    fn least(self, other: Self) -> Self {
-        Self {
-            tap: self.tap.min(other.tap),
-            chat: self.chat.min(other.chat),
-            viewable: self.viewable.min(other.viewable),
-            sale: self.sale.min(other.sale),
-        }
-    }
-
-    /// Returns the Bayesian averages of an ad's impressions, taps and conversations.
-    pub fn learned([impressions, taps, conversations]: [u64; 3]) -> Self {
-        Self {
-            tap: rate(taps + PRIOR_TAPS, impressions + PRIOR_IMPRESSIONS),
-            chat: rate(conversations + PRIOR_CONVERSATIONS, taps + PRIOR_OPENED_TAPS),
-            ..Self::NEW
-        }
-    }
-}
-
-/// Returns how often viewers hide or report an ad once seen, in 1/65,535: as good as never until
-/// something is known.
-pub fn hide_rate(hides: u64, impressions: u64) -> u16 {
-    let share = hides * u64::from(u16::MAX) / (impressions + PRIOR_IMPRESSIONS);
-    share.min(u64::from(u16::MAX)) as u16
-}
-
-const fn rate(part: u64, whole: u64) -> u16 {
-    let share = part * u16::MAX as u64 / whole;
-    if share == 0 {
-        1
-    } else if share > u16::MAX as u64 {
-        u16::MAX
-    } else {
-        share as u16
-    }
-}
-
 /// Returns the highest multiplier that a row built now allows for: a quarter above this one.
 pub fn multiplier_with_room(multiplier: u32) -> u32 {
     (multiplier + multiplier / 4 + 1).min(MULTIPLIER_ONE)
@@ -456,19 +400,21 @@ mod tests {
     }
 
     #[test]
+    fn a_placement_takes_nothing_off_until_it_is_told_to() {
+        let board = Board::default();
+        assert_eq!(board.factors(Placement::Feed), Factors::ONE);
+        let half = Factors { tap: 32_768, viewable: 1 };
+        board.set_factors(Placement::Feed, half);
+        assert_eq!(board.factors(Placement::Feed), half);
+        assert_eq!(board.factors(Placement::Status), Factors::ONE);
+    }
+
+    #[test]
     fn an_ad_set_paces_nothing_until_it_is_told_to() {
         let board = Board::default();
         assert_eq!(board.multiplier(3), MULTIPLIER_ONE);
         board.set_pace_ceiling(3, multiplier_with_room(6_554));
         assert!(!board.set_multiplier(3, 8_193) && board.set_multiplier(3, 8_194));
         assert_eq!(board.multiplier(3), 8_194);
-    }
-
-    #[test]
-    fn rates_start_at_the_prior_and_follow_the_counts() {
-        let share = |rate: u16| f64::from(rate) / 65_535.0;
-        assert!((share(Rates::learned([0; 3]).tap) - 0.01).abs() < 1e-3);
-        assert!((share(Rates::learned([40_000, 4_000, 400]).tap) - 0.1).abs() < 2e-3);
-        assert!((share(Rates::learned([40_000, 4_000, 400]).chat) - 0.1).abs() < 2e-3);
     }
 }

@@ -16,6 +16,7 @@ pub mod pacing;
 pub mod parameters;
 pub mod plain;
 pub mod purse;
+pub mod rates;
 pub mod record;
 pub mod select;
 pub mod skip;

@@ -85,7 +85,10 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         | EventKind::Video25
         | EventKind::Video50
         | EventKind::Video75
-        | EventKind::Video100 => Ok(Some(Kind::Watched(Watched { showing, event_ms, event_kind }))),
+        | EventKind::Video100 => {
+            let placement = u32::from(token.placement);
+            Ok(Some(Kind::Watched(Watched { showing, event_ms, event_kind, placement })))
+        }
         EventKind::Tap => Ok(Some(tap(known, event, event_ms))),
         EventKind::HideAd | EventKind::HideBusiness | EventKind::Report => {
             if known.viewer.is_some_and(|viewer| viewer.hidden.len() >= HIDDEN_MAX) {

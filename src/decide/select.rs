@@ -85,12 +85,13 @@ impl Asked<'_> {
     }
 
     fn worth_at(&self, entry: &Entry, now: &AdNow) -> (Worth, Rates) {
+        let now = now.in_placement(self.board.factors(self.request.placement));
         let mut value = entry.value(now.rates, self.board.multiplier(entry.ad_set.into()));
         if entry.is_for_reach() {
             let shown = self.onlooker.shown(entry.ad_set_id(), REACH_HOURS, self.now);
             value >>= (shown * REACH_HALVINGS).min(i64::BITS - 1);
         }
-        (entry.worth(value, now, self.index.exchange(), self.policy), now.rates)
+        (entry.worth(value, &now, self.index.exchange(), self.policy), now.rates)
     }
 
     /// Returns the lot that orders an ad among its equals: the same wherever the index keeps it.

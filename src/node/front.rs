@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use crate::decide::rates::Rates;
 use crate::node::indexer::{Rebaser, merge_behind};
 use crate::node::live::Live;
 use crate::node::queue::Queue;
@@ -62,6 +63,11 @@ impl Front {
     /// Seals and opens with another ring from now on.
     pub fn use_ring(&self, ring: KeyRing) {
         self.0.sealer.store(Arc::new(Sealer::new(ring)));
+    }
+
+    /// Returns the action rates that an ad is valued with now, in the placement where they are highest.
+    pub fn rates(&self, ad: u64) -> Rates {
+        self.0.board.ad(ad).rates
     }
 
     /// Returns how many ads are live.

@@ -5,10 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 
 use arc_swap::ArcSwap;
 
-use crate::decide::board::{Board, Rates, hide_rate};
+use crate::decide::board::Board;
 use crate::decide::index::Index;
 use crate::decide::onlooker::Promise;
 use crate::decide::purse::{LineId, Terms};
+use crate::decide::rates::Predictor;
 use crate::node::checkpoint::Progress;
 use crate::node::counts::Counts;
 use crate::node::pacer::Landscapes;
@@ -22,7 +23,7 @@ use crate::state::paces::Paces;
 use crate::state::purses::{Line, PurseChunk};
 use crate::state::rules::Blocks;
 use crate::state::shapes::Shapes;
-use crate::state::tallies::{AdTally, TallyChunk};
+use crate::state::tallies::TallyChunk;
 use crate::state::{BUCKETS, CHUNKS_MAX, Map, Stamp, bucket_of, chunk_of, route};
 use crate::tokens::Sealer;
 use crate::types::ids::{IdKind, SHARDS};
@@ -83,6 +84,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) exchange: ArcSwap<Table>,
     /// Ads whose rates have outgrown the bounds of their rows.
     pub(in crate::node) outgrown: Mutex<Vec<u64>>,
+    /// What action rates are learned with; none before recovery has come to its end.
+    pub(in crate::node) predictor: Mutex<Option<Predictor>>,
     /// What serving reads of the money.
     pub(in crate::node) board: Board,
     /// What serving counts between two minutes.
@@ -123,6 +126,7 @@ impl Live {
             blocks: ArcSwap::default(),
             exchange: ArcSwap::default(),
             outgrown: Mutex::default(),
+            predictor: Mutex::default(),
             board: Board::default(),
             counts,
             sealer: ArcSwap::from_pointee(sealer),
@@ -249,22 +253,6 @@ impl Live {
         }
     }
 
-    fn show_rates(&self, tallies: &TallyChunk, fact: &Kind) {
-        let showing = match fact {
-            Kind::ImpressionSeen(fact) => &fact.showing,
-            Kind::Tapped(fact) => &fact.showing,
-            Kind::ClickMatched(fact) => &fact.showing,
-            Kind::FeedbackGiven(fact) => &fact.showing,
-            _ => return,
-        };
-        let ad = showing.as_ref().map_or(0, |showing| showing.ad);
-        if let Some(tally) = tallies.ads.get(&ad)
-            && self.board.set_rates(ad, Rates::learned(tally.totals), hides(tally))
-        {
-            locked(&self.outgrown).push(ad);
-        }
-    }
-
     /// Stores on the board everything that the state says, after recovery up to the journal's latest time.
     pub(in crate::node) fn show_all(&self, latest: Moment) {
         for (line, terms, _) in lines(&self.catalog()) {
@@ -274,11 +262,7 @@ impl Live {
                 self.board_line(line).set(i64::MAX, i64::MAX);
             }
         }
-        for chunk in 0..CHUNKS_MAX {
-            for (ad, tally) in &self.tallies_at(chunk).ads {
-                self.board.set_rates(*ad, Rates::learned(tally.totals), hides(tally));
-            }
-        }
+        self.learn_rates();
         self.show_rules(latest);
         self.show_paces();
         self.rebuild_index();
@@ -292,11 +276,6 @@ impl Live {
     pub(in crate::node) fn set_live_ads(&self, count: usize) {
         self.live_ads.store(count, Relaxed);
     }
-}
-
-/// Returns how often an ad is hidden or reported.
-fn hides(tally: &AdTally) -> u16 {
-    hide_rate(tally.hides, tally.totals[0])
 }
 
 /// Returns every budget line of the catalog with its terms and its account's time zone.

@@ -15,6 +15,7 @@ mod live;
 mod pacer;
 mod panel;
 mod queue;
+mod rates;
 mod recover;
 mod running;
 mod schedules;

@@ -147,4 +147,30 @@ fn sum(row: &mut ReportRow, tally: &Tally) {
     row.over_delivered_micros += tally.over_delivered;
     row.hides += tally.hides;
     row.reports += tally.reports;
+    row.invalid_impressions += tally.invalid_impressions;
+    row.invalid_taps += tally.invalid_taps;
+    row.invalid_conversations += tally.invalid_conversations;
+    row.credited_micros += tally.credited;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_events_and_credits_have_columns_of_their_own() {
+        let tally = Tally {
+            impressions: 100,
+            invalid_impressions: 1,
+            invalid_taps: 2,
+            invalid_conversations: 3,
+            credited: 4,
+            ..Tally::default()
+        };
+        let mut row = ReportRow::default();
+        (0..2).for_each(|_| sum(&mut row, &tally));
+        assert_eq!(row.impressions, 200);
+        let invalid = (row.invalid_impressions, row.invalid_taps, row.invalid_conversations);
+        assert_eq!((invalid, row.credited_micros), ((2, 4, 6), 8));
+    }
 }

@@ -18,6 +18,7 @@ mod route;
 pub mod rules;
 pub mod shapes;
 pub mod tallies;
+pub mod totals;
 pub mod viewers;
 mod wire;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::totals::Totals;
 use crate::state::{Applied, Map, Stamp, chunk_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, Reason, ServedRow, Showing};
@@ -44,9 +45,30 @@ pub struct Tally {
     pub hides: u64,
     /// Reported.
     pub reports: u64,
+    /// Impressions that were kept but not charged: in none of the counts above.
+    pub invalid_impressions: u64,
+    /// Such taps.
+    pub invalid_taps: u64,
+    /// Such conversations.
+    pub invalid_conversations: u64,
+    /// Charged and given back afterwards, micros.
+    pub credited: i64,
 }
 
 impl Tally {
+    /// Returns the count that an impression belongs to: an `InvalidReason` other than 0 keeps it apart.
+    const fn seen(&mut self, invalid: i32) -> &mut u64 {
+        if invalid == 0 { &mut self.impressions } else { &mut self.invalid_impressions }
+    }
+
+    const fn tapped(&mut self, invalid: i32) -> &mut u64 {
+        if invalid == 0 { &mut self.taps } else { &mut self.invalid_taps }
+    }
+
+    const fn opened(&mut self, invalid: i32) -> &mut u64 {
+        if invalid == 0 { &mut self.conversations } else { &mut self.invalid_conversations }
+    }
+
     fn hear(&mut self, event_kind: u32) {
         match EventKind::try_from(event_kind as i32) {
             Ok(EventKind::HideAd | EventKind::HideBusiness) => self.hides += 1,
@@ -61,8 +83,8 @@ impl Tally {
 pub struct AdTally {
     /// By hours since the epoch.
     pub hours: BTreeMap<u32, Tally>,
-    /// Impressions, taps and conversations since the beginning: what action rates come from.
-    pub totals: [u64; 3],
+    /// What action rates come from.
+    pub totals: Totals,
     /// How often it was hidden or reported since the beginning.
     pub hides: u64,
     /// How often the ad reached an auction and was passed over, by hour since the epoch and reason. Kept
@@ -119,24 +141,26 @@ impl TallyChunk {
 
     /// Applies a fact that touches this chunk, once. A minute's rows are of many chunks; `chunk` says
     /// which this one is.
-    pub fn apply(&mut self, chunk: usize, stamp: Stamp, fact: &Kind) {
+    pub fn apply(&mut self, chunk: usize, stamp: Stamp, kind: &Kind) {
         if !self.applied.advance(stamp) {
             return;
         }
-        match fact {
+        match kind {
             Kind::ImpressionSeen(fact) => {
                 let ad = self.of(&fact.showing);
-                ad.hour(fact.event_ms).impressions += 1;
-                ad.totals[0] += 1;
+                *ad.hour(fact.event_ms).seen(fact.invalid) += 1;
+                ad.totals.add(&Totals::of(kind));
                 ad.charge(&fact.charge, stamp.at);
             }
             Kind::Watched(fact) if fact.event_kind == EventKind::Viewable as u32 => {
-                self.of(&fact.showing).hour(fact.event_ms).viewable += 1;
+                let ad = self.of(&fact.showing);
+                ad.hour(fact.event_ms).viewable += 1;
+                ad.totals.add(&Totals::of(kind));
             }
             Kind::Tapped(fact) => {
                 let ad = self.of(&fact.showing);
-                ad.hour(fact.event_ms).taps += 1;
-                ad.totals[1] += 1;
+                *ad.hour(fact.event_ms).tapped(fact.invalid) += 1;
+                ad.totals.add(&Totals::of(kind));
                 ad.charge(&fact.charge, stamp.at);
             }
             Kind::FeedbackGiven(fact) => {
@@ -147,15 +171,19 @@ impl TallyChunk {
             Kind::ClickMatched(fact) => {
                 let ad = self.of(&fact.showing);
                 if fact.implied_tap {
-                    ad.hour(fact.touch_ms).taps += 1;
-                    ad.totals[1] += 1;
+                    *ad.hour(fact.touch_ms).tapped(fact.invalid) += 1;
                 }
-                ad.hour(fact.event_ms).conversations += 1;
-                ad.totals[2] += 1;
+                *ad.hour(fact.event_ms).opened(fact.invalid) += 1;
+                ad.totals.add(&Totals::of(kind));
                 ad.charge(&fact.charge, stamp.at);
             }
+            Kind::EventCredited(fact) => {
+                self.of(&fact.showing).hour(stamp.at.0).credited += fact.amount;
+            }
             Kind::ConversionCredited(fact) => {
-                let tally = self.of(&fact.showing).hour(fact.event_ms);
+                let ad = self.of(&fact.showing);
+                ad.totals.add(&Totals::of(kind));
+                let tally = ad.hour(fact.event_ms);
                 tally.conversions += 1;
                 if let Some(Money { micros, currency }) = &fact.value {
                     *tally.values.entry(currency.clone()).or_default() += micros;
@@ -185,7 +213,6 @@ impl TallyChunk {
             | Kind::ExchangeRatesPut(_)
             | Kind::TrafficRulesPut(_)
             | Kind::Funded(_)
-            | Kind::EventCredited(_)
             | Kind::Granted(_)
             | Kind::Watched(_)
             | Kind::ConversationOpened(_)
@@ -210,6 +237,10 @@ impl TallyChunk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::ids::{Seq, Shard};
+    use crate::types::proto::journal::v1::{ClickMatched, EventCredited, ImpressionSeen, Tapped};
+    use crate::types::proto::v1::InvalidReason;
+    use crate::types::time::HOUR_MS;
 
     fn row(reasons: &[(u32, u32)]) -> ServedRow {
         let reason = |(reason, count): &(u32, u32)| Reason { reason: *reason, count: *count };
@@ -238,5 +269,41 @@ mod tests {
         let kept = passed(&[(100, one), (147, one), (148, one), (100, one), (101, one)]);
         assert_eq!(kept.keys().copied().collect::<Vec<_>>(), [101, 147, 148]);
         assert!(passed(&[(3, &[])]).is_empty());
+    }
+    #[test]
+    fn invalid_events_are_kept_apart_and_credits_stand_in_the_hour_they_were_given() {
+        let mut chunk = TallyChunk::default();
+        let showing = || Some(Showing { ad: 1, ..Showing::default() });
+        let mut facts = Vec::new();
+        for invalid in [0, InvalidReason::Network as i32] {
+            let (showing, event_ms) = (showing, HOUR_MS);
+            let seen =
+                ImpressionSeen { showing: showing(), event_ms, invalid, ..Default::default() };
+            let tapped = Tapped { showing: showing(), event_ms, invalid, ..Default::default() };
+            let matched = ClickMatched {
+                showing: showing(),
+                event_ms,
+                touch_ms: event_ms,
+                implied_tap: true,
+                invalid,
+                ..Default::default()
+            };
+            facts.push(Kind::ImpressionSeen(seen));
+            facts.extend([Kind::ImpressionSeen(seen), Kind::Tapped(tapped)]);
+            facts.push(Kind::ClickMatched(matched));
+        }
+        let credit = EventCredited { showing: showing(), amount: 70, ..Default::default() };
+        facts.push(Kind::EventCredited(Box::new(credit)));
+        for (seq, fact) in (1..).map(Seq).zip(&facts) {
+            let stamp = Stamp { shard: Shard::CATALOG, seq, at: Moment(2 * HOUR_MS) };
+            chunk.apply(0, stamp, fact);
+        }
+        let ad = &chunk.ads[&1];
+        let Tally { impressions, taps, conversations, .. } = ad.hours[&1];
+        assert_eq!((impressions, taps, conversations), (2, 2, 1));
+        let Tally { invalid_impressions, invalid_taps, invalid_conversations, .. } = ad.hours[&1];
+        assert_eq!((invalid_impressions, invalid_taps, invalid_conversations), (2, 2, 1));
+        assert_eq!((ad.hours[&1].credited, ad.hours[&2].credited), (0, 70));
+        assert_eq!(ad.totals.funnel(), [2, 2, 1]);
     }
 }

@@ -141,6 +141,7 @@ fn a_node_that_comes_back_paces_as_it_did() {
 fn a_day_part_has_the_whole_days_budget() {
     // 2026-11-23 was a Monday; open from 10:00 to 13:59.
     let mut market = Market::open("2026-11-23T00:00:00Z");
+    market.stage.front.watch_here();
     let budget = 4 * 60 * ALL / 8;
     let shop = market.stage.shop(&rich(budget));
     let schedule_hours = vec![10, 11, 12, 13];

@@ -18,6 +18,7 @@ mod luck;
 mod market;
 mod pen;
 mod properties;
+mod rates;
 mod shop;
 mod told;
 mod traffic;

@@ -6,6 +6,7 @@ use munadi::decide::board::{Board, Rates};
 use munadi::decide::exchange::Converter;
 use munadi::decide::index::{Draft, Index};
 use munadi::decide::onlooker::{Onlooker, Promise};
+use munadi::decide::rates::Factors;
 use munadi::state::catalog::Catalog;
 use munadi::state::viewers::Viewer;
 use munadi::state::{Stamp, bucket::Bucket};
@@ -314,10 +315,16 @@ pub(crate) fn market_of(luck: &mut Luck, most: u64, flat: bool) -> Market {
     for campaign in catalog.campaigns.after(0) {
         board.campaign(campaign.id).set(i64::MAX, i64::MAX);
     }
+    let factors = Factors { tap: *luck.pick(&[u16::MAX, u16::MAX, 40_000]), viewable: u16::MAX };
+    board.set_factors(Placement::Status, factors);
     let mut drafts = Vec::new();
     for ad in catalog.ads.after(0) {
-        let learned = Rates::learned([luck.below(3) * 400, luck.below(3) * 9, luck.below(3) * 4]);
-        board.set_rates(ad.id, learned, *luck.pick(&[0, 0, 200]));
+        let rates = Rates {
+            tap: *luck.pick(&[655, 900, 2_000]),
+            chat: *luck.pick(&[15_000, 26_214]),
+            ..Rates::NEW
+        };
+        board.set_rates(ad.id, rates, *luck.pick(&[0, 0, 200]));
         drafts.extend(Draft::of(&catalog, ad.id, &board));
     }
     let index = index_of(luck, &mut drafts, &board);

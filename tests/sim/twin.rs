@@ -29,8 +29,9 @@ impl Passes for Passed {
 fn worth(market: &Market, draft: &Draft) -> (i64, i64) {
     let row = draft.entry();
     let now = market.board.ad(row.ad.into());
+    let rates = now.rates.in_placement(market.board.factors(market.request.placement));
     let multiplier = i128::from(market.board.multiplier(row.ad_set.into()));
-    let value = i128::from(row.aim().value(row.bid, now.rates)) * multiplier / (1 << 30);
+    let value = i128::from(row.aim().value(row.bid, rates)) * multiplier / (1 << 30);
     let value = if row.is_for_reach() { value >> shown(market, draft, 24) } else { value };
     let value = i128::from(market.index.exchange().settle(row.currency, value as i64));
     let hidden = i128::from(market.policy.hide_cost_micros) * 1_000 * i128::from(now.hide) / 65_535;
@@ -262,6 +263,7 @@ fn check_placed(
     let entry = &placed.entry;
     assert_eq!(entry.ad, bid.ad, "case {case}");
     let rates = market.board.ad(entry.ad.into()).rates;
+    let rates = rates.in_placement(market.board.factors(market.request.placement));
     let own = market.index.exchange().back(entry.currency, pay_cpm);
     let price = entry.aim().price(entry.bid, rates, own);
     let most = entry.aim().worth_of_event(entry.bid, rates);

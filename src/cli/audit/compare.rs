@@ -47,7 +47,7 @@ fn ads(recount: &Recount, state: &State, found: &mut Vec<String>) {
     let mut node = BTreeMap::new();
     let mut totals = BTreeMap::<u64, [u64; 3]>::new();
     for (ad, tally) in state.tallies.iter().flat_map(|chunk| &chunk.ads) {
-        totals.insert(*ad, tally.totals);
+        totals.insert(*ad, tally.totals.funnel());
         let hours = tally.hours.iter();
         node.extend(hours.map(|(hour, tally)| ((*ad, i64::from(*hour)), counts_of(tally))));
     }

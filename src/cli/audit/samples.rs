@@ -186,7 +186,7 @@ fn a_wrong_figure_of_the_node_is_found_wherever_it_is() {
             ad.hours.get_mut(&0).unwrap().spend -= 1;
         }),
         ("in all", |state| {
-            state.tallies[0].ads.get_mut(&AD).unwrap().totals[0] += 1;
+            state.tallies[0].ads.get_mut(&AD).unwrap().totals.impressions[0] += 1;
         }),
         ("credits", |state| {
             state.shards[usize::from(VIEWER_SHARD)].credits.pop_back();
