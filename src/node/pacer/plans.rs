@@ -11,8 +11,9 @@ use crate::state::shapes::Shapes;
 use crate::types::day::{Day, day_of, hour_of_week_in};
 use crate::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
 
-/// Days that are planned hour by hour; what lies behind them is taken for average ones.
-const PLANNED_DAYS: i64 = 28;
+/// Days that are planned hour by hour; what lies behind them is taken for average ones. A life without an end
+/// is planned as one of so many days from each day on.
+pub(super) const PLANNED_DAYS: i64 = 28;
 
 const DAY_HOURS: usize = 24;
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use crate::decide::auction::Aim;
 use crate::decide::index::COST_CAP_ROOM;
 use crate::decide::purse::{LineId, Terms};
-use crate::node::pacer::plans::{Hours, Span};
+use crate::node::pacer::plans::{Hours, PLANNED_DAYS, Span};
 use crate::state::catalog::{Catalog, has_budget};
 use crate::types::day::Day;
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::iso::country_code;
 use crate::types::proto::journal::v1::LineKind;
 use crate::types::proto::v1::{AdSet, BidStrategy, BillingEvent, Campaign};
-use crate::types::time::{Moment, SECOND_MS};
+use crate::types::time::{DAY_MS, Moment, SECOND_MS};
 
 /// A market of more countries than this is planned as all of them.
 const COUNTRIES_MAX: usize = 16;
@@ -26,6 +26,9 @@ pub(super) struct Times {
     pub(super) start_ms: i64,
     /// `None`: it has no end.
     pub(super) end_ms: Option<i64>,
+    /// Whether a life without an end is spread all the same: where the engine makes the bid, nothing else
+    /// would keep it from being spent at any price.
+    spreads: bool,
 }
 
 impl Times {
@@ -39,6 +42,7 @@ impl Times {
             hours: Hours::of(&row.schedule_hours),
             start_ms: row.start_time.as_ref().map_or(i64::MIN, ms),
             end_ms: row.end_time.as_ref().map(ms),
+            spreads: row.bid_strategy() == BidStrategy::LowestCostWithoutCap,
         }
     }
 
@@ -54,6 +58,7 @@ impl Times {
             hours: self.hours.or(other.hours),
             start_ms: self.start_ms.min(other.start_ms),
             end_ms: self.end_ms.zip(other.end_ms).map(|(one, other)| one.max(other)),
+            spreads: self.spreads || other.spreads,
             ..self
         }
     }
@@ -67,7 +72,8 @@ impl Times {
     /// Returns the span of a lifetime budget from a day on; `None`: it has no end, and nothing to be spread
     /// over.
     pub(super) fn life(&self, day: Day) -> Option<Span> {
-        self.end_ms.map(|end_ms| self.span(day, end_ms))
+        let endless = || self.spreads.then_some(day.start.0 + PLANNED_DAYS * DAY_MS);
+        self.end_ms.or_else(endless).map(|end_ms| self.span(day, end_ms))
     }
 
     fn span(&self, day: Day, end_ms: i64) -> Span {
