@@ -3,11 +3,15 @@
 //! The recount (`recount.rs`) shares only the journal's codec and the messages with the engine, so that a
 //! fault in the engine's own fold can't hide in both.
 
+#[cfg(test)]
+mod altered;
 mod compare;
+mod ledger;
 mod output;
 mod recount;
 #[cfg(test)]
 mod samples;
+mod transfers;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +42,9 @@ const QUIET: Duration = Duration::from_secs(2);
 ///
 /// Reads the journal below DIR from its first fact to its last, counts spend, events and credits by
 /// separate, plain code, folds the same journal as the node does, and compares both to the micro. Also
-/// checks every charge against the budgets in force at that moment. Writes nothing and needs no lock: the
+/// checks every charge against the budgets in force at that moment, and every transfer of the ledgers:
+/// debits equal credits, no balance below zero, no transfer twice, nothing given back above its charge, and
+/// the seals that the journal keeps of them. Writes nothing and needs no lock: the
 /// node may be running.
 ///
 /// Exit code: 0 everything is equal, 1 something differs.
@@ -49,6 +55,10 @@ pub struct AuditArgs {
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Print every transfer of the ledgers instead, one JSON object a line: id, kind, debit, credit,
+    /// amount, and the event that it is of. Nothing is compared.
+    #[arg(long, conflicts_with = "json")]
+    pub transfers: bool,
 }
 
 /// Why a journal can't be audited.
@@ -93,6 +103,10 @@ pub struct AuditReport {
     pub invoiced_micros: BTreeMap<String, i64>,
     /// Charged by currency, micros: the sum over the ads.
     pub spend_micros: BTreeMap<String, i64>,
+    /// Transfers of the ledgers: grants, charges, credits, and money that came or went.
+    pub transfers: u64,
+    /// Given back for invalid events, by currency, micros.
+    pub credited_micros: BTreeMap<String, i64>,
     /// Delivered beyond budgets and not charged, by currency, micros.
     pub over_delivered_micros: BTreeMap<String, i64>,
     /// Charged above a budget or grant, micros. Must be 0.
@@ -169,6 +183,8 @@ fn report(scanned: &Scanned, mut recount: Recount, state: &State) -> AuditReport
             days.map(|(_, amount)| amount).sum()
         }),
         spend_micros: recount.by_currency(|account| recount.spend_of(account)),
+        transfers: recount.postings.transfers,
+        credited_micros: recount.by_currency(|account| recount.postings.credited_to(account)),
         over_delivered_micros: recount
             .by_currency(|account| recount.over_delivered.get(&account).copied().unwrap_or(0)),
         over_budget_micros: recount.over_budget,
@@ -188,6 +204,10 @@ fn report(scanned: &Scanned, mut recount: Recount, state: &State) -> AuditReport
 /// # Errors
 /// When the journal can't be read or the report can't be printed.
 pub fn run(args: &AuditArgs) -> Result<ExitCode, AuditError> {
+    if args.transfers {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        return transfers::list(&args.dir, &mut out).map(|()| ExitCode::SUCCESS);
+    }
     let mut progress = Progress::over(&Files::new(&args.dir).journal());
     let report = audit_watched(&args.dir, &mut |bytes| progress.advance(bytes))?;
     progress.finish();

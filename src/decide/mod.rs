@@ -5,9 +5,11 @@
 pub mod auction;
 pub mod board;
 pub mod chats;
+pub mod credits;
 pub mod deliver;
 pub mod exchange;
 pub mod explain;
+pub mod fund;
 pub mod groups;
 pub mod index;
 pub mod mutate;

@@ -360,6 +360,19 @@ fn remembered(change: &Change, answer: &[u8]) -> Result<Resource, Refusal> {
     decoded.map_err(|_| other_method())
 }
 
+/// Returns the remembered answer to a write, `None` for a new one.
+///
+/// # Errors
+/// `RequestIdReused` when the id came with another method or body.
+pub fn answer_to<'a>(
+    catalog: &'a Catalog,
+    tenant: u32,
+    request_id: &str,
+    body_hash: &[u8; 16],
+) -> Result<Option<&'a [u8]>, Refusal> {
+    catalog.answered(tenant, request_id).map(|known| same_body(known, body_hash)).transpose()
+}
+
 /// Returns the remembered answer to the same request; another body is refused.
 fn same_body<'a>(known: &'a Answered, body_hash: &[u8; 16]) -> Result<&'a [u8], Refusal> {
     if known.body_hash == body_hash {

@@ -1,10 +1,10 @@
 //! Money decisions: slices of budgets that are granted for a day, and charges clipped to them.
 
 use crate::state::catalog::Family;
-use crate::state::purses::{Grant, Line, Purse};
+use crate::state::purses::{Funds, Grant, Line, Purse};
 use crate::types::day::Day;
 use crate::types::proto::journal::v1::{Charge, Granted, LineKind};
-use crate::types::proto::v1::{Account, AdSet, Budget, Campaign, Money};
+use crate::types::proto::v1::{Account, AdSet, BillingMode, Budget, Campaign, Money};
 use crate::types::time::Moment;
 
 /// What a budget line allows; `None` in both: the line has no budget and is not granted.
@@ -14,12 +14,32 @@ pub struct Terms {
     pub daily: Option<i64>,
     /// Most for the whole life, micros.
     pub lifetime: Option<i64>,
+    /// Of a prepaid account's own line: what there is to grant.
+    pub funds: Option<Funds>,
 }
 
 impl Terms {
-    /// Returns an account's terms: its spend limit.
-    pub fn of_account(account: &Account) -> Self {
-        Self { daily: None, lifetime: micros(account.spend_limit.as_ref()) }
+    /// Returns an account's terms: its spend limit; of a prepaid account no more than what was paid in or
+    /// given, and was not paid out. A charge given back counts as paid in again, but leaves the limit.
+    pub fn of_account(account: &Account, purse: Option<&Purse>) -> Self {
+        let limit = micros(account.spend_limit.as_ref());
+        if account.billing_mode() != BillingMode::Prepaid {
+            return Self { lifetime: limit, ..Self::default() };
+        }
+        let funds = purse.map(Purse::funds).unwrap_or_default();
+        let line = purse.and_then(|purse| purse.line(LineKind::Account, account.id));
+        let paid_in = line.map_or(0, |line| line.life).saturating_add(funds.sum());
+        let lifetime = limit.map_or(paid_in, |limit| limit.min(paid_in));
+        Self { daily: None, lifetime: Some(lifetime), funds: Some(funds) }
+    }
+
+    /// Returns the terms of a prepaid account once this is paid out.
+    pub fn without(self, amount: i64) -> Self {
+        let less = |mut funds: Funds| {
+            funds.prepaid -= amount;
+            funds
+        };
+        Self { funds: self.funds.map(less), ..self }
     }
 
     /// Returns a campaign's terms: its budget, and its spend cap.
@@ -46,7 +66,8 @@ impl Terms {
         let Some(budget) = budget else {
             return Self::default();
         };
-        Self { daily: micros(budget.daily.as_ref()), lifetime: micros(budget.lifetime.as_ref()) }
+        let (daily, lifetime) = (micros(budget.daily.as_ref()), micros(budget.lifetime.as_ref()));
+        Self { daily, lifetime, funds: None }
     }
 
     /// Tells whether the line has a budget at all.
@@ -65,7 +86,8 @@ impl Terms {
         let today = line.and_then(|line| line.days.get(&day)).copied().unwrap_or_default();
         let of_day = self.daily.map_or(i64::MAX, |daily| daily - today);
         let of_life = self.lifetime.map_or(i64::MAX, |lifetime| lifetime - life);
-        of_day.min(of_life).max(0)
+        let of_funds = self.funds.map_or(i64::MAX, |funds| funds.sum());
+        of_day.min(of_life).min(of_funds).max(0)
     }
 }
 
@@ -97,16 +119,31 @@ pub fn grant(
         return None;
     }
     let known = purse.and_then(|purse| purse.line(line.kind, line.id));
+    let amount = terms.left(known, day.number);
+    let moved = terms.funds.map(|funds| moved(funds, amount)).unwrap_or_default();
     Some(Granted {
         grant: id,
         account: line.account,
         line_kind: line.kind.into(),
         line: line.id,
         day: day.number,
-        amount: terms.left(known, day.number),
+        amount,
         until_ms: day.until.0,
-        ..Granted::default()
+        ..moved
     })
+}
+
+/// Returns what a grant of a prepaid account moves: all that was granted before comes back, then promo
+/// credit is granted first.
+fn moved(funds: Funds, amount: i64) -> Granted {
+    let from_promo = amount.min(funds.promo + funds.granted_promo);
+    Granted {
+        back_prepaid: funds.granted_prepaid,
+        back_promo: funds.granted_promo,
+        from_promo,
+        from_prepaid: amount - from_promo,
+        ..Granted::default()
+    }
 }
 
 /// Returns the lines that pay for an ad: those that have a budget.
@@ -135,7 +172,7 @@ pub fn charge(family: &Family, purse: Option<&Purse>, price: i64, now: Moment) -
             continue;
         };
         left = left.min(grant.left(now));
-        charge.day = grant.day;
+        charge.day = charge.day.max(grant.day);
         match line.kind {
             LineKind::Account => charge.account_grant = grant.id,
             LineKind::Campaign => charge.campaign_grant = grant.id,
@@ -145,7 +182,21 @@ pub fn charge(family: &Family, purse: Option<&Purse>, price: i64, now: Moment) -
     }
     charge.amount = if limited { left } else { 0 };
     charge.over_delivered = price.max(0) - charge.amount;
+    pay(&mut charge, purse.map(Purse::funds).unwrap_or_default());
     charge
+}
+
+/// Says what a charge is paid from: promo credit first, then prepaid money, and the rest is owed. Only a
+/// prepaid account has anything granted, and never less than its grant has left.
+fn pay(charge: &mut Charge, funds: Funds) {
+    let granted = funds.granted_promo + funds.granted_prepaid > 0;
+    let (promo, prepaid) = match granted {
+        true => (funds.granted_promo, funds.granted_prepaid),
+        false => (funds.promo, funds.prepaid),
+    };
+    charge.promo = charge.amount.min(promo);
+    charge.prepaid = (charge.amount - charge.promo).min(prepaid);
+    charge.ungranted = !granted && charge.promo + charge.prepaid > 0;
 }
 
 #[cfg(test)]
@@ -180,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_new_day_grants_the_daily_budget_until_the_lifetime_is_spent() {
-        let terms = Terms { daily: Some(100), lifetime: Some(150) };
+        let terms = Terms { daily: Some(100), lifetime: Some(150), funds: None };
         let mut chunk = PurseChunk::default();
         let amount = |chunk: &PurseChunk, number| {
             let purse = chunk.purses.get(&1);

@@ -19,6 +19,7 @@ use crate::state::catalog::Catalog;
 use crate::state::credit::ShardPart;
 use crate::state::exchange::Table;
 use crate::state::feeds::Feeds;
+use crate::state::ledger::Seal;
 use crate::state::paces::Paces;
 use crate::state::purses::{Line, PurseChunk};
 use crate::state::rules::Blocks;
@@ -158,6 +159,13 @@ impl Live {
         locked(&self.purses[chunk])
     }
 
+    /// Returns the seal of all transfers: once a minute, thousands of locks that nobody holds.
+    pub(in crate::node) fn seal_of_ledgers(&self) -> Seal {
+        let mut all = Seal::default();
+        (0..CHUNKS_MAX).for_each(|chunk| all.add(self.purses_at(chunk).seal));
+        all
+    }
+
     pub(in crate::node) fn tallies_at(&self, chunk: usize) -> MutexGuard<'_, TallyChunk> {
         locked(&self.tallies[chunk])
     }
@@ -278,7 +286,8 @@ impl Live {
     }
 }
 
-/// Returns every budget line of the catalog with its terms and its account's time zone.
+/// Returns every budget line of the catalog with its terms and its account's time zone. What a prepaid
+/// account has is not looked at: its terms say only that it is limited.
 pub(in crate::node) fn lines(catalog: &Catalog) -> Vec<(LineId, Terms, String)> {
     let line = |kind, id, account, terms| {
         let zone = catalog.zone_of(account)?.to_owned();
@@ -287,7 +296,7 @@ pub(in crate::node) fn lines(catalog: &Catalog) -> Vec<(LineId, Terms, String)> 
     let accounts = catalog
         .accounts
         .after(0)
-        .filter_map(|row| line(LineKind::Account, row.id, row.id, Terms::of_account(&row)));
+        .filter_map(|row| line(LineKind::Account, row.id, row.id, Terms::of_account(&row, None)));
     let campaigns = catalog.campaigns.after(0).filter_map(|row| {
         line(LineKind::Campaign, row.id, row.account_id, Terms::of_campaign(&row))
     });

@@ -2,6 +2,7 @@
 
 mod ads;
 mod asked;
+mod billing;
 mod checkpoint;
 pub mod clock;
 mod counts;
@@ -25,6 +26,7 @@ mod walker;
 pub mod writer;
 
 pub use asked::ASKED_MAX;
+pub use billing::{CREDITS_PER_STEP, TransfersAsked};
 pub use files::Files;
 pub use front::{Front, PULL_ROWS_MAX};
 pub use panel::{PANEL_MAX, PANEL_MEMORY_MS};

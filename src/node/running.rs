@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::journal::file::{FileLog, Options};
 use crate::journal::{LogError, ShardLog};
+use crate::node::billing::Books;
 use crate::node::clock::Clock;
 use crate::node::dice::{SeededDice, fill_from_system};
 use crate::node::files::Files;
@@ -101,7 +102,8 @@ impl<T> Future for Pending<T> {
 /// A running node. Dropping it stops it; [`Node::stop`] says how that went.
 pub struct Node {
     front: Front,
-    queue: Arc<Queue>,
+    pub(in crate::node) queue: Arc<Queue>,
+    pub(in crate::node) books: Books,
     clock: Arc<dyn Clock>,
     opened: Opened,
     journal: JournalId,
@@ -128,6 +130,7 @@ impl Node {
         let seed = options.seed.unwrap_or_else(|| SeededDice::from_system().roll());
         let journal = log.journal_id();
         let (front, writer, opened) = open(log, ring, seed, files.checkpoints())?;
+        let books = Books::of(files.journal());
         let helper = Helper {
             front: front.clone(),
             files,
@@ -137,6 +140,7 @@ impl Node {
         };
         let mut node = Self::run(front, writer, opened, journal, clock, Some(helper))?;
         node.approve_ads = options.approve_ads;
+        node.books = books;
         match (options.watch, options.seed) {
             // A seeded run is the same every time: a thread would walk when it finds time.
             (true, Some(_)) => node.front.watch_here(),
@@ -169,9 +173,18 @@ impl Node {
             }
             None => None,
         };
-        let writer = Some(writer);
-        let approve_ads = false;
-        Ok(Self { front, queue, clock, opened, journal, approve_ads, stopping, writer, helper })
+        Ok(Self {
+            front,
+            queue,
+            books: Books::default(),
+            clock,
+            opened,
+            journal,
+            approve_ads: false,
+            stopping,
+            writer: Some(writer),
+            helper,
+        })
     }
 
     /// Returns what opening found.
@@ -323,7 +336,7 @@ impl Node {
         writer.join().unwrap_or(Err(LogError::Stopped))
     }
 
-    fn submit<T: Send + 'static>(
+    pub(in crate::node) fn submit<T: Send + 'static>(
         &self,
         work: impl FnOnce(Reply<T>) -> Work,
     ) -> Result<Pending<T>, Refusal> {
@@ -351,7 +364,7 @@ impl Drop for Node {
     }
 }
 
-fn unavailable() -> Refusal {
+pub(in crate::node) fn unavailable() -> Refusal {
     let message = "the node is stopping or can't write its journal; send it to another or later";
     Refusal::new(Reason::Unavailable, "", message)
 }

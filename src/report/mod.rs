@@ -1,4 +1,6 @@
-//! Questions over the state: rows of reports and of the attribution stream. Pure.
+//! Questions over the state: report rows, pages of the attribution stream, balances, transfers, invoices.
 
+pub mod invoices;
 pub mod pull;
 pub mod query;
+pub mod transfers;

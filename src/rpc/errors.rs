@@ -81,12 +81,16 @@ pub const fn code(reason: Reason) -> Code {
         | Reason::EventBeforeToken
         | Reason::CursorForeign => Code::InvalidArgument,
         Reason::NotFound | Reason::ConversationUnknown => Code::NotFound,
-        Reason::RequestIdReused | Reason::IdReused | Reason::ClickReplayed => Code::AlreadyExists,
+        Reason::RequestIdReused
+        | Reason::IdReused
+        | Reason::TransferIdReused
+        | Reason::ClickReplayed => Code::AlreadyExists,
         Reason::EtagMismatch => Code::Aborted,
         Reason::Archived
         | Reason::TokenExpired
         | Reason::ViewMissing
         | Reason::EventTooOld
+        | Reason::BalanceTooLow
         | Reason::ViewerFull => Code::FailedPrecondition,
         Reason::TokenForeign | Reason::EndpointForeign => Code::PermissionDenied,
         Reason::Busy => Code::ResourceExhausted,

@@ -76,6 +76,21 @@ pub const EVENTS_MAX: usize = 1_000;
 /// Characters of a `request_id`.
 pub const REQUEST_ID_CHARS_MAX: usize = 64;
 
+/// Characters of the reason of a transfer or credit.
+pub const REASON_CHARS_MAX: usize = 200;
+
+/// Invoices of one page: ten years.
+pub const INVOICES_MAX: usize = 120;
+
+/// Invoices of one page that says no size: a year.
+pub const INVOICES_DEFAULT: usize = 12;
+
+/// Days that one finding of invalid events may span: what a journal keeps at the least.
+pub const INVALID_DAYS_MAX: i64 = 95;
+
+/// Findings of invalid events at work or waiting for their turn: each may hold a hundred megabytes.
+pub const FINDINGS_AT_ONCE_MAX: usize = 1;
+
 /// Characters of the name of an account, business, campaign, ad set or ad.
 pub const NAME_CHARS_MAX: usize = 100;
 

@@ -11,6 +11,7 @@ pub mod chats;
 pub mod credit;
 pub mod exchange;
 pub mod feeds;
+pub mod ledger;
 pub mod lists;
 pub mod paces;
 pub mod purses;

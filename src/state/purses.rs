@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::ledger::{Ledger, Seal, clamped, of_charge, of_credit, of_funded, of_granted};
 use crate::state::{Applied, Map, Stamp};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{Charge, Granted, LineKind, Showing};
-use crate::types::time::Moment;
+use crate::types::proto::journal::v1::{Charge, EventCredited, Funded, Granted, LineKind, Showing};
+use crate::types::proto::v1::LedgerAccount;
+use crate::types::time::{DAY_MS, Moment};
 
 /// Grants of a line that are kept: today's, those it replaced today, and yesterday's for late looks.
 const GRANTS_KEPT: usize = 8;
@@ -88,14 +90,77 @@ impl Line {
     }
 }
 
+/// What one day of an account came to, micros: what is invoiced.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AccountDay {
+    /// Charged.
+    pub charged: i64,
+    /// Of that, paid by promo credit.
+    pub promo: i64,
+    /// Of that, paid by prepaid money. What is left is owed.
+    pub prepaid: i64,
+    /// Events that were charged anything.
+    pub events: u64,
+    /// Of those, how many were paid by promo or prepaid, wholly or in part.
+    pub events_paid: u64,
+    /// How many are owed, wholly or in part.
+    pub events_owed: u64,
+    /// Delivered beyond budgets and not charged.
+    pub over_delivered: i64,
+    /// What events that were marked invalid before billing would have cost.
+    pub invalid: i64,
+    /// How many of those.
+    pub invalid_events: u64,
+    /// Given back on this day, whenever it was charged.
+    pub credited: i64,
+    /// For how many events.
+    pub credited_events: u64,
+}
+
+/// Money or promo credit that came or went. Never changed.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Funding {
+    /// A `TransferKind`.
+    pub kind: i32,
+    /// Micros, above zero.
+    pub amount: i64,
+    /// Why, for people.
+    pub reason: String,
+    /// The journal's time, milliseconds.
+    pub at_ms: i64,
+}
+
+/// Charges that one request for credit gave back on one day.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Credits {
+    /// Given back, micros.
+    pub amount: i64,
+    /// Of that, to promo credit.
+    pub promo: i64,
+    /// Of that, to prepaid money.
+    pub prepaid: i64,
+    /// For how many events.
+    pub events: u64,
+    /// When the first was, by the journal's time, milliseconds.
+    pub at_ms: i64,
+    /// Why, for people.
+    pub reason: String,
+}
+
 /// All money of one account.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Purse {
     lines: Map<(i32, u64), Line>,
-    /// Charged by the account's day, micros: what is invoiced.
-    pub invoices: BTreeMap<i32, i64>,
-    /// Delivered beyond the budgets and not charged, micros.
-    pub over_delivered: i64,
+    /// Debits and credits.
+    pub ledger: Ledger,
+    /// Of what is granted, promo credit, micros; the rest is prepaid money.
+    granted_promo: i64,
+    /// By the account's day.
+    pub days: BTreeMap<i32, AccountDay>,
+    /// By transfer id.
+    pub fundings: BTreeMap<u128, Funding>,
+    /// By the hash of the request that found them, and the account's day.
+    pub credits: BTreeMap<(u64, i32), Credits>,
 }
 
 impl Purse {
@@ -108,6 +173,23 @@ impl Purse {
         self.lines.entry((kind.into(), id)).or_default()
     }
 
+    /// Returns the funds of the account.
+    pub fn funds(&self) -> Funds {
+        let granted = self.ledger.balance(LedgerAccount::Granted);
+        Funds {
+            promo: self.ledger.balance(LedgerAccount::Promo),
+            prepaid: self.ledger.balance(LedgerAccount::Prepaid),
+            granted_promo: self.granted_promo,
+            granted_prepaid: granted - self.granted_promo,
+        }
+    }
+
+    fn grant(&mut self, fact: &Granted) {
+        self.ledger.post(of_granted(fact));
+        self.granted_promo += fact.from_promo - fact.back_promo;
+        self.line_mut(fact.line_kind(), fact.line).grant(fact);
+    }
+
     fn charge(&mut self, showing: &Showing, charge: &Charge) {
         let lines = [
             (LineKind::Account, showing.account, charge.account_grant),
@@ -117,17 +199,91 @@ impl Purse {
         for (kind, id, grant) in lines {
             self.line_mut(kind, id).charge(grant, charge.day, charge.amount);
         }
-        if charge.amount != 0 {
-            *self.invoices.entry(charge.day).or_default() += charge.amount;
+        self.ledger.post(of_charge(charge));
+        if !charge.ungranted {
+            self.granted_promo -= charge.promo;
         }
-        self.over_delivered += charge.over_delivered;
+        if charge.amount == 0 && charge.over_delivered == 0 {
+            return;
+        }
+        let day = self.days.entry(charge.day).or_default();
+        day.charged += charge.amount;
+        day.promo += charge.promo;
+        day.prepaid += charge.prepaid;
+        let paid = charge.promo + charge.prepaid;
+        day.events += u64::from(charge.amount > 0);
+        day.events_paid += u64::from(paid > 0);
+        day.events_owed += u64::from(charge.amount > paid);
+        day.over_delivered += charge.over_delivered;
     }
+
+    fn pass(&mut self, day: i32, price: i64) {
+        let day = self.days.entry(day).or_default();
+        day.invalid += price;
+        day.invalid_events += 1;
+    }
+
+    fn fund(&mut self, fact: &Funded, at: Moment) {
+        self.ledger.post([of_funded(fact)]);
+        let funding = Funding {
+            kind: fact.kind,
+            amount: fact.amount,
+            reason: fact.reason.clone(),
+            at_ms: at.0,
+        };
+        self.fundings.insert(transfer_number(&fact.transfer), funding);
+    }
+
+    fn credit(&mut self, fact: &EventCredited, at: Moment) {
+        self.ledger.post(of_credit(fact));
+        let day = self.days.entry(fact.day).or_default();
+        day.credited += fact.amount;
+        day.credited_events += 1;
+        let credits = self.credits.entry((fact.batch, fact.day)).or_default();
+        if credits.events == 0 {
+            credits.reason.clone_from(&fact.reason);
+            credits.at_ms = at.0;
+        }
+        credits.at_ms = credits.at_ms.min(at.0);
+        credits.amount += fact.amount;
+        credits.promo += fact.promo;
+        credits.prepaid += fact.prepaid;
+        credits.events += 1;
+    }
+}
+
+/// What an account was paid or given and has not spent, micros. None is below zero.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Funds {
+    /// Promo credit that was not granted.
+    pub promo: i64,
+    /// Prepaid money that was not granted.
+    pub prepaid: i64,
+    /// Promo credit that was granted and not spent.
+    pub granted_promo: i64,
+    /// Prepaid money that was granted and not spent.
+    pub granted_prepaid: i64,
+}
+
+impl Funds {
+    /// Returns all of it.
+    pub fn sum(&self) -> i64 {
+        let parts = [self.promo, self.prepaid, self.granted_promo, self.granted_prepaid];
+        clamped(parts.into_iter().map(i128::from).sum())
+    }
+}
+
+/// Returns a transfer's id as a number; a journaled id has 16 bytes.
+pub fn transfer_number(bytes: &[u8]) -> u128 {
+    bytes.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 /// Purses of 1,024 accounts.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PurseChunk {
     applied: Applied,
+    /// Of all transfers of these accounts.
+    pub seal: Seal,
     /// By account.
     pub purses: Map<u64, Purse>,
 }
@@ -145,12 +301,27 @@ impl PurseChunk {
         }
         match fact {
             Kind::Granted(fact) => {
-                let purse = self.purses.entry(fact.account).or_default();
-                purse.line_mut(fact.line_kind(), fact.line).grant(fact);
+                self.seal.add(Seal::of_granted(fact));
+                self.purses.entry(fact.account).or_default().grant(fact);
             }
-            Kind::ImpressionSeen(fact) => self.charge(&fact.showing, &fact.charge),
-            Kind::Tapped(fact) => self.charge(&fact.showing, &fact.charge),
-            Kind::ClickMatched(fact) => self.charge(&fact.showing, &fact.charge),
+            Kind::Funded(fact) => {
+                self.seal.add(Seal::of_funded(fact));
+                self.purses.entry(fact.account).or_default().fund(fact, stamp.at);
+            }
+            Kind::EventCredited(fact) => {
+                self.seal.add(Seal::of_credit(fact));
+                let account = fact.showing.as_ref().map_or(0, |showing| showing.account);
+                self.purses.entry(account).or_default().credit(fact, stamp.at);
+            }
+            Kind::ImpressionSeen(fact) => {
+                self.charge(&fact.showing, &fact.charge, fact.invalid_price, stamp.at);
+            }
+            Kind::Tapped(fact) => {
+                self.charge(&fact.showing, &fact.charge, fact.invalid_price, stamp.at);
+            }
+            Kind::ClickMatched(fact) => {
+                self.charge(&fact.showing, &fact.charge, fact.invalid_price, stamp.at);
+            }
             Kind::AccountPut(_)
             | Kind::BusinessPut(_)
             | Kind::EndpointPut(_)
@@ -162,8 +333,6 @@ impl PurseChunk {
             | Kind::PolicyRulesPut(_)
             | Kind::ExchangeRatesPut(_)
             | Kind::TrafficRulesPut(_)
-            | Kind::Funded(_)
-            | Kind::EventCredited(_)
             | Kind::ServedMinute(_)
             | Kind::Watched(_)
             | Kind::FeedbackGiven(_)
@@ -176,9 +345,26 @@ impl PurseChunk {
         }
     }
 
-    fn charge(&mut self, showing: &Option<Showing>, charge: &Option<Charge>) {
-        if let (Some(showing), Some(charge)) = (showing, charge) {
-            self.purses.entry(showing.account).or_default().charge(showing, charge);
+    fn charge(
+        &mut self,
+        showing: &Option<Showing>,
+        charge: &Option<Charge>,
+        invalid_price: i64,
+        at: Moment,
+    ) {
+        let Some(showing) = showing else { return };
+        if charge.is_none() && invalid_price == 0 {
+            return;
+        }
+        let purse = self.purses.entry(showing.account).or_default();
+        if let Some(charge) = charge {
+            self.seal.add(Seal::of_charge(showing, charge));
+            purse.charge(showing, charge);
+        }
+        if invalid_price != 0 {
+            // Without a charge that names the account's day it is that of UTC.
+            let utc = at.0.div_euclid(DAY_MS) as i32;
+            purse.pass(charge.as_ref().map_or(utc, |charge| charge.day), invalid_price);
         }
     }
 }

@@ -111,14 +111,23 @@ pub fn route(fact: &Kind) -> Route {
                 ..NOWHERE
             }
         }
-        Kind::ImpressionSeen(fact) => of_showing(&fact.showing, fact.charge.is_some(), false),
+        Kind::ImpressionSeen(fact) => {
+            let charged = fact.charge.is_some() || fact.invalid_price != 0;
+            of_showing(&fact.showing, charged, false)
+        }
         Kind::EventCredited(fact) => {
             Route { bucket: None, ..of_showing(&fact.showing, true, false) }
         }
         Kind::Watched(fact) => of_showing(&fact.showing, false, false),
         Kind::FeedbackGiven(fact) => of_showing(&fact.showing, false, false),
-        Kind::Tapped(fact) => of_showing(&fact.showing, fact.charge.is_some(), true),
-        Kind::ClickMatched(fact) => of_showing(&fact.showing, fact.charge.is_some(), true),
+        Kind::Tapped(fact) => {
+            let charged = fact.charge.is_some() || fact.invalid_price != 0;
+            of_showing(&fact.showing, charged, true)
+        }
+        Kind::ClickMatched(fact) => {
+            let charged = fact.charge.is_some() || fact.invalid_price != 0;
+            of_showing(&fact.showing, charged, true)
+        }
         Kind::ConversionCredited(fact) => of_showing(&fact.showing, false, true),
         Kind::ConversationOpened(fact) => {
             Route { bucket: Some(bucket_of(fact.conversation)), ..NOWHERE }

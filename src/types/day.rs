@@ -1,5 +1,6 @@
 //! Days of an account's zone: daily budgets roll at its midnight, daylight-saving days included.
 
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
@@ -26,6 +27,26 @@ pub fn day_of(zone: &str, now: Moment) -> Day {
             until: Moment((number + 1) * DAY_MS),
         }
     })
+}
+
+/// Returns the first moment of a day of a zone; see [`day_of`].
+pub fn start_of(zone: &str, number: i32) -> Moment {
+    let utc = Moment(i64::from(number) * DAY_MS);
+    let start = || {
+        let zone = TimeZone::get(zone).ok()?;
+        let zoned = date_of(number)?.to_zoned_datetime(zone).ok()?;
+        Some(Moment(zoned.timestamp().as_millisecond()))
+    };
+    start().unwrap_or(utc)
+}
+
+/// Returns the calendar month of a day as months since year 0, so that months are in order.
+pub fn month_of(number: i32) -> i32 {
+    date_of(number).map_or(0, |date| i32::from(date.year()) * 12 + i32::from(date.month()) - 1)
+}
+
+fn date_of(number: i32) -> Option<Date> {
+    jiff::civil::date(1970, 1, 1).checked_add(number.days()).ok()
 }
 
 fn day_in(zone: &str, now: Moment) -> Option<Day> {
@@ -99,5 +120,18 @@ mod tests {
         assert_eq!(day_of("UTC", Moment(0)).number, 0);
         assert_eq!(day_of("UTC", Moment(-1)).number, -1);
         assert_eq!(day_of("Asia/Kolkata", at("2026-11-22T18:30:00Z")).number, 20_780);
+    }
+
+    #[test]
+    fn a_day_begins_where_it_was_said_to_and_lies_in_its_month() {
+        for zone in ["America/Mexico_City", "America/New_York", "Asia/Kolkata", "UTC"] {
+            for text in ["2026-03-08T12:00:00Z", "2026-11-01T12:00:00Z", "2026-11-30T23:59:59Z"] {
+                let day = day_of(zone, at(text));
+                assert_eq!(start_of(zone, day.number), day.start, "{zone} {text}");
+            }
+        }
+        let month = |text| month_of(day_of("UTC", at(text)).number);
+        assert_eq!(month("2026-11-30T23:59:59Z"), 2026 * 12 + 10);
+        assert_eq!(month("2026-12-01T00:00:00Z"), 2026 * 12 + 11);
     }
 }

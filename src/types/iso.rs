@@ -74,6 +74,15 @@ static CURRENCIES: [[u8; 3]; CURRENCIES_COUNT] = [
     *b"XPF", *b"YER", *b"ZAR", *b"ZMW", *b"ZWG",
 ];
 
+/// Currencies of ISO 4217 whose smallest coin is the unit, ascending.
+static WHOLE: [[u8; 3]; 16] = [
+    *b"BIF", *b"CLP", *b"DJF", *b"GNF", *b"ISK", *b"JPY", *b"KMF", *b"KRW", *b"PYG", *b"RWF",
+    *b"UGX", *b"VND", *b"VUV", *b"XAF", *b"XOF", *b"XPF",
+];
+
+/// Currencies of ISO 4217 whose smallest coin is a thousandth, ascending.
+static THOUSANDTHS: [[u8; 3]; 7] = [*b"BHD", *b"IQD", *b"JOD", *b"KWD", *b"LYD", *b"OMR", *b"TND"];
+
 /// Returns two upper-case letters as a big-endian number, if they are a country of ISO 3166-1.
 pub fn country_code(text: &str) -> Option<u16> {
     listed(&COUNTRIES, text).map(u16::from_be_bytes)
@@ -94,6 +103,17 @@ pub fn currency_index(text: &str) -> Option<u8> {
 /// Tells whether the text is a currency of ISO 4217 that is in use, in upper case.
 pub fn is_currency(text: &str) -> bool {
     listed(&CURRENCIES, text).is_some()
+}
+
+/// Returns a currency's smallest coin in micros, by the minor unit of ISO 4217: 0, 2 or 3 digits.
+pub fn coin_micros(currency: &str) -> i64 {
+    if listed(&WHOLE, currency).is_some() {
+        1_000_000
+    } else if listed(&THOUSANDTHS, currency).is_some() {
+        1_000
+    } else {
+        10_000
+    }
 }
 
 /// Returns every country of ISO 3166-1, ascending.
@@ -146,5 +166,15 @@ mod tests {
         for wrong in ["mxn", "XAU", "XXX", "BGN", "", "MX", "PESO"] {
             assert!(!is_currency(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn coins_are_those_of_the_standard_and_of_currencies_in_use() {
+        assert!(WHOLE.is_sorted_by(|a, b| a < b) && THOUSANDTHS.is_sorted_by(|a, b| a < b));
+        for code in WHOLE.iter().chain(&THOUSANDTHS) {
+            assert!(CURRENCIES.contains(code), "{code:?}");
+        }
+        let coins = ["JPY", "MXN", "KWD"].map(coin_micros);
+        assert_eq!(coins, [1_000_000, 10_000, 1_000]);
     }
 }

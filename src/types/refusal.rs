@@ -53,6 +53,10 @@ pub enum Reason {
     CursorForeign,
     /// The same id came with other content.
     IdReused,
+    /// The same transfer id came with another content.
+    TransferIdReused,
+    /// More was to be paid out than is unused.
+    BalanceTooLow,
     /// The node's queue is full.
     Busy,
     /// The node is stopping, or its journal can't be written.
@@ -87,6 +91,8 @@ impl Reason {
             Self::ViewerFull => "VIEWER_FULL",
             Self::CursorForeign => "CURSOR_FOREIGN",
             Self::IdReused => "ID_REUSED",
+            Self::TransferIdReused => "TRANSFER_ID_REUSED",
+            Self::BalanceTooLow => "BALANCE_TOO_LOW",
             Self::Busy => "BUSY",
             Self::Unavailable => "UNAVAILABLE",
         }

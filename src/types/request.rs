@@ -344,6 +344,67 @@ pub enum ListChange {
     ExchangeRates(ExchangeRatesPut),
 }
 
+/// Money or promo credit that an operator puts into an account or takes out, checked for its form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FundRequest {
+    /// The caller's tenant.
+    pub tenant: u32,
+    /// The caller's id of the write.
+    pub request_id: String,
+    /// First 16 bytes of BLAKE3 over method and body.
+    pub body_hash: [u8; 16],
+    /// Whose.
+    pub account: u64,
+    /// The caller's id of the transfer, not 0.
+    pub transfer: u128,
+    /// Funding, promo or withdrawal.
+    pub kind: v1::TransferKind,
+    /// Above zero.
+    pub amount: v1::Money,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// Which charged events. A 0 names nothing; at least one of the ids is told.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct EventFilter {
+    /// Of this account.
+    pub account: u64,
+    /// Of this campaign.
+    pub campaign: u64,
+    /// Of this ad set.
+    pub ad_set: u64,
+    /// Of this ad.
+    pub ad: u64,
+    /// From this feed.
+    pub feed: u32,
+    /// Journaled from here on.
+    pub start: Moment,
+    /// And before this.
+    pub end: Moment,
+    /// Only these; empty: all.
+    pub billed: Vec<v1::BillingEvent>,
+    /// Only of viewers with as many charged taps among those events; 0: of all.
+    pub taps_per_viewer_min: u32,
+}
+
+/// A finding that charged events were invalid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Invalidation {
+    /// The caller's tenant.
+    pub tenant: u32,
+    /// The caller's id of the request.
+    pub request_id: String,
+    /// First 16 bytes of BLAKE3 over method and body.
+    pub body_hash: [u8; 16],
+    /// Which events.
+    pub filter: EventFilter,
+    /// Why, for people.
+    pub reason: String,
+    /// Count, but change nothing.
+    pub dry_run: bool,
+}
+
 /// One of the catalog's six kinds of things.
 #[allow(clippy::large_enum_variant, reason = "writes are rare; a box each would only be noise")]
 #[derive(Clone, Debug, PartialEq)]

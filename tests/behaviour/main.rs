@@ -6,6 +6,7 @@ mod asking;
 mod attribution;
 mod audience;
 mod beyond;
+mod billing;
 mod budgets;
 mod campaigns;
 mod caps;

@@ -14,6 +14,7 @@ mod explain;
 mod faulty_log;
 mod found;
 mod kin;
+mod ledger;
 mod luck;
 mod market;
 mod pen;

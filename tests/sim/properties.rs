@@ -158,7 +158,7 @@ fn a_charge_never_exceeds_any_line_on_any_day_or_in_its_life() {
         let lines = [
             (
                 LineKind::Account,
-                Terms::of_account(&catalog.accounts.get(family.account).expect("made")),
+                Terms::of_account(&catalog.accounts.get(family.account).expect("made"), None),
             ),
             (
                 LineKind::Campaign,

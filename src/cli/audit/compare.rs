@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use jiff::{ToSpan, civil};
+
+use crate::cli::audit::ledger::DayBook;
 use crate::cli::audit::recount::{Counts, CreditRow, Recount};
+use crate::report::invoices::{Asked, invoices as node_invoices};
 use crate::state::State;
-use crate::state::purses::Purse;
+use crate::state::ledger::{LEDGER_ACCOUNTS, Sums};
+use crate::state::purses::{AccountDay, Purse};
 use crate::state::tallies::Tally;
 use crate::types::proto::journal::v1::LineKind;
-use crate::types::time::DAY_MS;
+use crate::types::proto::v1::LedgerAccount;
+use crate::types::time::{DAY_MS, Moment};
 
 /// The node forgets rows of the attribution stream after this long.
 const CREDIT_MEMORY_MS: i64 = 95 * DAY_MS;
@@ -18,6 +24,11 @@ pub(super) fn compare(recount: &Recount, state: &State) -> Vec<String> {
     let mut found = Vec::new();
     ads(recount, state, &mut found);
     invoices(recount, state, &mut found);
+    ledgers(recount, state, &mut found);
+    // They are made of days, whose differences were named already.
+    if found.is_empty() {
+        months(recount, state, &mut found);
+    }
     lines(recount, state, &mut found);
     credits(recount, state, &mut found);
     found
@@ -81,20 +92,107 @@ fn ads(recount: &Recount, state: &State, found: &mut Vec<String>) {
 }
 
 fn invoices(recount: &Recount, state: &State, found: &mut Vec<String>) {
-    let (mut node, mut over_delivered) = (BTreeMap::new(), BTreeMap::new());
+    let mut node = BTreeMap::new();
     for (account, purse) in purses(state) {
-        node.extend(purse.invoices.iter().map(|(day, amount)| ((account, *day), *amount)));
-        over_delivered.insert(account, purse.over_delivered);
+        node.extend(purse.days.iter().map(|(day, sums)| ((account, *day), day_of(sums))));
     }
-    for (account, day) in keys(&recount.invoices, &node) {
-        let of = |map: &BTreeMap<(u64, i32), i64>| map.get(&(account, day)).copied().unwrap_or(0);
+    let counted = &recount.postings.days;
+    for (account, day) in keys(counted, &node) {
+        let of = |map: &BTreeMap<(u64, i32), DayBook>| {
+            map.get(&(account, day)).copied().unwrap_or_default()
+        };
         let what = format!("invoice of account {account}, day {day}, micros");
-        differ(found, &what, of(&recount.invoices), of(&node));
+        differ(found, &what, of(counted), of(&node));
     }
-    for account in keys(&recount.over_delivered, &over_delivered) {
-        let of = |map: &BTreeMap<u64, i64>| map.get(&account).copied().unwrap_or(0);
-        let what = format!("account {account}, delivered beyond budgets, micros");
-        differ(found, &what, of(&recount.over_delivered), of(&over_delivered));
+}
+
+fn day_of(day: &AccountDay) -> DayBook {
+    let paid = [day.charged, day.promo, day.prepaid];
+    DayBook {
+        money: [paid[0], paid[1], paid[2], day.over_delivered, day.invalid, day.credited],
+        events: [day.events, day.invalid_events, day.credited_events],
+    }
+}
+
+fn ledgers(recount: &Recount, state: &State, found: &mut Vec<String>) {
+    let counted = &recount.postings;
+    let (mut sums, mut fundings) = (BTreeMap::new(), BTreeMap::new());
+    let (mut credits, mut promo) = (BTreeMap::new(), BTreeMap::new());
+    let mut transfers = 0;
+    for chunk in &state.purses {
+        transfers += chunk.seal.transfers;
+    }
+    for (account, purse) in purses(state) {
+        for number in 1..LEDGER_ACCOUNTS as i32 {
+            let name = LedgerAccount::try_from(number).unwrap_or_default();
+            let Sums { debits, credits } = purse.ledger.sums(name);
+            if (debits, credits) != (0, 0) {
+                sums.insert((account, number), (debits, credits));
+            }
+        }
+        for (id, it) in &purse.fundings {
+            fundings.insert((account, *id), (it.kind, it.amount, it.reason.clone()));
+        }
+        for ((batch, day), it) in &purse.credits {
+            let parts = [it.amount, it.promo, it.prepaid, it.events as i64];
+            credits.insert((account, *batch, *day), parts);
+        }
+        promo.insert(account, purse.funds().granted_promo);
+    }
+    for key in keys(&counted.sums, &sums) {
+        let name = LedgerAccount::try_from(key.1).unwrap_or_default().as_str_name();
+        let of = |map: &BTreeMap<_, _>| map.get(&key).copied().unwrap_or_default();
+        let what = format!("account {}, {name}, debits and credits", key.0);
+        differ(found, &what, of(&counted.sums), of(&sums));
+    }
+    for key in keys(&counted.fundings, &fundings) {
+        let what = format!("account {}, transfer {:032x}", key.0, key.1);
+        differ(found, &what, counted.fundings.get(&key), fundings.get(&key));
+    }
+    for key in keys(&counted.credits, &credits) {
+        let what = format!("account {}, credits of request {:x}, day {}", key.0, key.1, key.2);
+        differ(found, &what, counted.credits.get(&key), credits.get(&key));
+    }
+    for account in keys(&counted.granted_promo, &promo) {
+        let of = |map: &BTreeMap<u64, i64>| map.get(&account).copied().unwrap_or_default();
+        let what = format!("account {account}, promo credit that is granted");
+        differ(found, &what, of(&counted.granted_promo), of(&promo));
+    }
+    differ(found, "how many transfers", counted.transfers, transfers);
+}
+
+/// Compares the node's invoices, which are by month, with the days they are of.
+fn months(recount: &Recount, state: &State, found: &mut Vec<String>) {
+    let purses: BTreeMap<u64, &Purse> = purses(state).collect();
+    for row in state.catalog.accounts.after(0) {
+        let Some(purse) = purses.get(&row.id) else { continue };
+        let mut counted = BTreeMap::<String, DayBook>::new();
+        for ((_, day), book) in recount.postings.days.range((row.id, i32::MIN)..=(row.id, i32::MAX))
+        {
+            let date = civil::date(1970, 1, 1).checked_add(day.days()).unwrap_or_default();
+            let sums = counted.entry(date.strftime("%Y-%m").to_string()).or_default();
+            sums.money.iter_mut().zip(book.money).for_each(|(sum, more)| *sum += more);
+            sums.events.iter_mut().zip(book.events).for_each(|(sum, more)| *sum += more);
+        }
+        let asked = Asked { before: i32::MAX, limit: usize::MAX, now: Moment(0) };
+        let mut node = BTreeMap::new();
+        for it in node_invoices(&row, purse, asked).0 {
+            let what = format!("account {}, invoice of {}", row.id, it.month);
+            let lost = it.over_delivered_micros + it.invalid_micros;
+            differ(found, &format!("{what}, gross"), it.charged_micros + lost, it.gross_micros);
+            let net = it.charged_micros - it.credited_micros;
+            differ(found, &format!("{what}, net"), net, it.net_micros);
+            differ(found, &format!("{what}, payable"), net + it.rounding_micros, it.payable_micros);
+            let paid = [it.charged_micros, it.promo_micros, it.prepaid_micros];
+            let rest = [it.over_delivered_micros, it.invalid_micros, it.credited_micros];
+            let money = [paid[0], paid[1], paid[2], rest[0], rest[1], rest[2]];
+            let events = [it.charged_events, it.invalid_events, it.credited_events];
+            node.insert(it.month, DayBook { money, events });
+        }
+        if counted != node {
+            let account = row.id;
+            found.push(format!("account {account}, by month: counted {counted:?}, is {node:?}"));
+        }
     }
 }
 

@@ -36,7 +36,9 @@ impl fmt::Display for AuditReport {
         writeln!(f, "credit rows     {}", self.credits)?;
         writeln!(f, "invoices        {} account-days", self.invoices)?;
         money(f, "invoiced", &self.invoiced_micros)?;
+        money(f, "credited", &self.credited_micros)?;
         money(f, "over-delivered", &self.over_delivered_micros)?;
+        writeln!(f, "transfers       {}", self.transfers)?;
         writeln!(f, "over budget     {}", Micros(self.over_budget_micros))?;
         for difference in &self.differences {
             writeln!(f, "DIFFERENT       {difference}")?;

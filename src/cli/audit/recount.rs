@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
+use crate::cli::audit::ledger::Postings;
 use crate::journal::Block;
 use crate::types::ids::{SHARDS_ALL, Shard};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -77,6 +78,8 @@ pub(super) struct Recount {
     pub(super) invoices: BTreeMap<(u64, i32), i64>,
     /// By account.
     pub(super) over_delivered: BTreeMap<u64, i64>,
+    /// The ledgers.
+    pub(super) postings: Postings,
     pub(super) lines: BTreeMap<LineKey, LineBook>,
     pub(super) grants: BTreeMap<u64, GrantBook>,
     /// By shard.
@@ -104,6 +107,7 @@ impl Default for Recount {
             ad_accounts: BTreeMap::new(),
             invoices: BTreeMap::new(),
             over_delivered: BTreeMap::new(),
+            postings: Postings::default(),
             lines: BTreeMap::new(),
             grants: BTreeMap::new(),
             credits: std::array::from_fn(|_| Vec::new()),
@@ -135,6 +139,7 @@ impl Recount {
         if self.first_batch == 0 {
             self.first_batch = block.batch.0;
         }
+        self.postings.enter(block.batch.0);
         let shard = block.shard;
         let mut seq = block.first.0;
         let next = &mut self.next[shard.index()];
@@ -165,6 +170,9 @@ impl Recount {
     }
 
     fn count(&mut self, place: Place, fact: &Kind) {
+        let lines = &self.lines;
+        let spent = |account| lines.get(&(ACCOUNT, account)).map_or(0, |book| book.life);
+        self.postings.take(fact, place.at_ms, spent);
         match fact {
             Kind::AccountPut(_) | Kind::CampaignPut(_) | Kind::AdSetPut(_) => self.budget(fact),
             Kind::Granted(fact) => self.granted(fact),
@@ -376,8 +384,10 @@ impl Recount {
     /// Returns what is wrong in the journal itself.
     pub(super) fn finish(&mut self, complete: bool) -> Vec<String> {
         let mut faults = std::mem::take(&mut self.faults);
+        let mut of_ledgers = self.postings.finish();
         if complete {
             faults.append(&mut self.unless_trimmed);
+            faults.append(&mut of_ledgers);
         }
         faults
     }

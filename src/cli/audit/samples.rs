@@ -11,32 +11,33 @@ use crate::journal::file::{FileLog, Options, scan};
 use crate::journal::{BlockBuilder, LogError, ShardLog};
 use crate::node::Files;
 use crate::state::State;
+use crate::state::ledger::Posting;
 use crate::types::ids::{BatchNo, IdKind, JournalId, Shard, mint};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     AccountPut, CampaignPut, Charge, ClickMatched, Decision, Fact, Granted, ImpressionSeen,
     LineKind, OutcomeDeclined, Showing,
 };
-use crate::types::proto::v1::{Account, Budget, Campaign, Money};
+use crate::types::proto::v1::{Account, Budget, Campaign, LedgerAccount, Money};
 
-const VIEWER_SHARD: u8 = 3;
-const ACCOUNT: u64 = mint(IdKind::Account, 1);
-const CAMPAIGN: u64 = mint(IdKind::Campaign, 1);
+pub(super) const VIEWER_SHARD: u8 = 3;
+pub(super) const ACCOUNT: u64 = mint(IdKind::Account, 1);
+pub(super) const CAMPAIGN: u64 = mint(IdKind::Campaign, 1);
 const AD: u64 = mint(IdKind::Ad, 1);
 const GRANT: u64 = 77;
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 
-fn money(micros: i64) -> Option<Money> {
+pub(super) fn money(micros: i64) -> Option<Money> {
     Some(Money { micros, currency: "MXN".into() })
 }
 
-fn campaign(daily: i64) -> Kind {
+pub(super) fn campaign(daily: i64) -> Kind {
     let budget = Some(Budget { daily: money(daily), lifetime: money(1_000) });
     let campaign = Campaign { id: CAMPAIGN, account_id: ACCOUNT, budget, ..Campaign::default() };
     Kind::CampaignPut(Box::new(CampaignPut { campaign: Some(campaign) }))
 }
 
-fn granted(grant: u64, amount: i64) -> Kind {
+pub(super) fn granted(grant: u64, amount: i64) -> Kind {
     Kind::Granted(Granted {
         grant,
         account: ACCOUNT,
@@ -49,7 +50,7 @@ fn granted(grant: u64, amount: i64) -> Kind {
     })
 }
 
-fn showing(view: u64) -> Option<Showing> {
+pub(super) fn showing(view: u64) -> Option<Showing> {
     let (viewer, ad) = (u64::from(VIEWER_SHARD) << 58 | 9, AD);
     let (campaign, account) = (CAMPAIGN, ACCOUNT);
     Some(Showing { view, viewer, ad, campaign, account, ..Showing::default() })
@@ -86,7 +87,7 @@ fn honest() -> Vec<(u8, Kind)> {
 }
 
 /// Writes each fact as a batch of its own, a second after the one before.
-fn write(dir: &Path, facts: &[(u8, Kind)]) {
+pub(super) fn write(dir: &Path, facts: &[(u8, Kind)]) {
     let journal = JournalId([7; 16]);
     let options = Options { segment_bytes: 1 << 16, ..Options::default() };
     let mut log = FileLog::create(&Files::new(dir).journal(), journal, &options).unwrap();
@@ -101,7 +102,7 @@ fn write(dir: &Path, facts: &[(u8, Kind)]) {
     Box::new(log).close().unwrap();
 }
 
-fn audited(facts: &[(u8, Kind)]) -> AuditReport {
+pub(super) fn audited(facts: &[(u8, Kind)]) -> AuditReport {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), facts);
     audit(dir.path()).unwrap()
@@ -176,10 +177,12 @@ fn a_wrong_figure_of_the_node_is_found_wherever_it_is() {
     let doctors: [(&str, Doctor); 5] = [
         ("invoice of account", |state| {
             let purse = state.purses[0].purses.get_mut(&ACCOUNT).unwrap();
-            *purse.invoices.get_mut(&0).unwrap() += 1;
+            purse.days.get_mut(&0).unwrap().charged += 1;
         }),
-        ("delivered beyond budgets", |state| {
-            state.purses[0].purses.get_mut(&ACCOUNT).unwrap().over_delivered = 2;
+        ("LEDGER_ACCOUNT_OVER_DELIVERED", |state| {
+            let debit = LedgerAccount::Unspecified;
+            let posting = Posting { debit, credit: LedgerAccount::OverDelivered, amount: 1 };
+            state.purses[0].purses.get_mut(&ACCOUNT).unwrap().ledger.post([posting]);
         }),
         ("hour 0", |state| {
             let ad = state.tallies[0].ads.get_mut(&AD).unwrap();

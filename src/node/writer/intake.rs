@@ -34,6 +34,8 @@ impl Writer {
             }
             Work::Mutate(mutation, reply) => self.write(&mutation, reply, now),
             Work::MutateLists(mutation, reply) => self.write_lists(&mutation, reply, now),
+            Work::Fund(request, reply) => self.fund(&request, reply, now),
+            Work::Credit(credit, reply) => self.credit(*credit, reply, now),
             Work::Settle(reply) => self.answer(reply, Ok(now)),
             Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased),
             Work::Refresh(ads) => self.refresh(ads),

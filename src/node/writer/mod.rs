@@ -3,6 +3,7 @@
 //! A plain struct with [`Writer::step`]: a thread drives it in a node, the simulation by hand.
 
 mod intake;
+mod money;
 mod outbox;
 mod rules;
 mod tick;
@@ -24,14 +25,18 @@ use crate::node::live::Live;
 use crate::node::pacer::Pacer;
 use crate::node::schedules::Schedules;
 use crate::state::Stamp;
+use crate::state::ledger::Seal;
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
+use crate::types::proto::v1::FundAccountResponse;
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Incoming, ListMutation, Mutation, Resource, Verdict};
+use crate::types::request::{FundRequest, Incoming, ListMutation, Mutation, Resource, Verdict};
 use crate::types::time::Moment;
 
 /// Batches that may wait for the disk at once. More would only lengthen the wait.
 pub const BATCHES_IN_FLIGHT_MAX: u64 = 4;
+
+pub use money::Credit;
 
 /// Told once the answer stands in the journal, or why it never will.
 pub type Reply<T> = Box<dyn FnOnce(Result<T, Refusal>) + Send>;
@@ -44,6 +49,10 @@ pub enum Work {
     Mutate(Box<Mutation>, Reply<Resource>),
     /// A write to the operator's lists or rules; answered with the entries or rules there are now.
     MutateLists(Box<ListMutation>, Reply<u32>),
+    /// Money or promo credit that comes or goes.
+    Fund(Box<FundRequest>, Reply<FundAccountResponse>),
+    /// Charges to be given back.
+    Credit(Box<Credit>, Reply<()>),
     /// Segments of the index that were merged behind.
     Rebased(Box<Rebased>),
     /// Ads whose rows must be built anew.
@@ -92,6 +101,8 @@ pub struct Writer {
     ungranted: Vec<LineId>,
     outbox: VecDeque<u64>,
     minute: u32,
+    /// The last seal of the ledgers.
+    sealed: Seal,
     /// When other exchange rates come into force than those last shown; `None`: at no time.
     exchange_due: Option<Moment>,
     indexer: Indexer,
@@ -122,6 +133,7 @@ impl Writer {
         let durable = log.last_batch();
         let indexer = Indexer::of(&live);
         let pacer = Pacer::resume(&live, resume.latest);
+        let sealed = live.seal_of_ledgers();
         let schedules = Schedules::of(&live.catalog());
         let exchange_due = live.exchange.load().until();
         let mut writer = Self {
@@ -139,6 +151,7 @@ impl Writer {
             ungranted: Vec::new(),
             outbox: resume.outbox.into(),
             minute: 0,
+            sealed,
             exchange_due,
             indexer,
             pacer,

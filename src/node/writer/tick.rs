@@ -8,7 +8,7 @@ use crate::types::day::day_of;
 use crate::types::dice::Dice;
 use crate::types::ids::{Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{Granted, LineKind};
+use crate::types::proto::journal::v1::{Granted, LineKind, ServedMinute};
 use crate::types::time::Moment;
 
 /// Grants given in one round, so that a midnight of millions of campaigns does not hold up events.
@@ -44,6 +44,7 @@ impl Writer {
     pub(super) fn count_minute(&mut self, now: Moment) {
         let minute = if self.minute == 0 { now.minute() } else { self.minute };
         self.minute = self.minute.max(now.minute());
+        self.seal_ledgers(minute, now);
         for (shard, fact) in self.live.counts.drain(minute) {
             self.pacer.note_served(&self.live, &fact);
             if let Some(shard) = Shard::new(shard as u8) {
@@ -63,6 +64,25 @@ impl Writer {
         let mut ads = self.pacer.take_outgrown(&self.live);
         ads.retain(|ad| self.indexer.is_live(*ad));
         self.refresh(ads);
+    }
+
+    /// Journals the seal of all transfers if there is a new one. Nothing was decided since the last batch was
+    /// cut, so it is of earlier batches only.
+    fn seal_ledgers(&mut self, minute: u32, now: Moment) {
+        let seal = self.live.seal_of_ledgers();
+        if seal == self.sealed {
+            return;
+        }
+        self.sealed = seal;
+        let fact = ServedMinute {
+            minute,
+            ledger_hash: seal.hash,
+            ledger_transfers: seal.transfers,
+            ..ServedMinute::default()
+        };
+        if let Some(shard) = Shard::new(0) {
+            self.journal(shard, vec![Kind::ServedMinute(fact)], now);
+        }
     }
 
     /// Returns a line's budget for the day, to be journaled; shows serving one that has none.
@@ -88,7 +108,9 @@ impl Writer {
     /// was written just before the end and not granted any more.
     pub(super) fn list_due(&mut self) {
         let lines = lines(&self.live.catalog());
-        for (line, terms, _) in lines.into_iter().filter(|(_, terms, _)| terms.limited()) {
+        for (line, _, _) in lines.into_iter().filter(|(_, terms, _)| terms.limited()) {
+            // Not those of the list, which knows of no money.
+            let Some(terms) = self.terms_of(line) else { continue };
             let purses = self.live.purses(line.account);
             let known = purses.purses.get(&line.account);
             let known = known.and_then(|purse| purse.line(line.kind, line.id));
@@ -102,7 +124,10 @@ impl Writer {
         let catalog = self.live.catalog();
         match line.kind {
             LineKind::Unspecified => None,
-            LineKind::Account => catalog.accounts.get(line.id).map(|row| Terms::of_account(&row)),
+            LineKind::Account => {
+                let row = catalog.accounts.get(line.id)?;
+                Some(Terms::of_account(&row, self.live.purses(line.id).purses.get(&line.id)))
+            }
             LineKind::Campaign => {
                 catalog.campaigns.get(line.id).map(|row| Terms::of_campaign(&row))
             }

@@ -6,6 +6,7 @@ pub(super) mod ad_sets;
 pub(super) mod admin;
 pub(super) mod ads;
 mod audience;
+pub(super) mod billing;
 pub(super) mod campaigns;
 pub(super) mod conversations;
 mod creatives;

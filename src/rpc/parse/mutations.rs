@@ -122,7 +122,8 @@ pub(in crate::rpc) fn list_mutation(
     Ok(ListMutation { tenant: scope.tenant, request_id, body_hash, change })
 }
 
-fn check_request_id(request_id: &str) -> Result<(), Refusal> {
+/// Checks the caller's id of a write.
+pub(super) fn check_request_id(request_id: &str) -> Result<(), Refusal> {
     text(request_id, REQUEST_ID_CHARS_MAX, Path::root("request_id"))
 }
 

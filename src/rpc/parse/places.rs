@@ -78,7 +78,7 @@ impl List {
     }
 }
 
-fn foreign() -> Refusal {
+pub(super) fn foreign() -> Refusal {
     let message = "is not of this list: send the last answer's token with the same question";
     Refusal::new(Reason::CursorForeign, "page_token", message)
 }

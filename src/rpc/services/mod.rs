@@ -4,6 +4,7 @@ mod admin;
 mod ads;
 mod attributions;
 mod batch;
+mod billing;
 mod campaigns;
 mod conversations;
 mod events;
@@ -24,12 +25,13 @@ use crate::guard::Caller;
 use crate::node::Node;
 use crate::rpc::errors::deadline;
 use crate::rpc::limits::{
-    EXPLAINED_AT_ONCE_MAX, FEED_MESSAGE_BYTES_MAX, INGEST_DEADLINE, LISTS_MESSAGE_BYTES_MAX,
-    MESSAGE_BYTES_MAX,
+    EXPLAINED_AT_ONCE_MAX, FEED_MESSAGE_BYTES_MAX, FINDINGS_AT_ONCE_MAX, INGEST_DEADLINE,
+    LISTS_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX,
 };
 use crate::types::proto::v1::ad_service_server::AdServiceServer;
 use crate::types::proto::v1::admin_service_server::AdminServiceServer;
 use crate::types::proto::v1::attribution_service_server::AttributionServiceServer;
+use crate::types::proto::v1::billing_service_server::BillingServiceServer;
 use crate::types::proto::v1::campaign_service_server::CampaignServiceServer;
 use crate::types::proto::v1::conversation_service_server::ConversationServiceServer;
 use crate::types::proto::v1::event_service_server::EventServiceServer;
@@ -73,6 +75,13 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
         .add_service(
             AdminServiceServer::new(admin::Admin { node: node() })
                 .max_decoding_message_size(LISTS_MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            BillingServiceServer::new(billing::Billing {
+                node: node(),
+                place: Arc::new(Semaphore::new(FINDINGS_AT_ONCE_MAX)),
+            })
+            .max_decoding_message_size(others),
         )
         .add_service(
             ConversationServiceServer::new(conversations::Conversations { node: node() })

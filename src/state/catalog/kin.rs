@@ -5,8 +5,8 @@
 use crate::types::hash::category_number;
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Budget, Business, Campaign, CapEvent, ChannelEndpoint, ConfiguredStatus,
-    EffectiveStatus, FrequencyCap, OptimizationGoal, ReviewState,
+    Account, Ad, AdSet, BillingMode, Budget, Business, Campaign, CapEvent, ChannelEndpoint,
+    ConfiguredStatus, EffectiveStatus, FrequencyCap, OptimizationGoal, ReviewState,
 };
 
 /// How long an impression makes a viewer worth less to an ad set that is for reach, hours.
@@ -212,7 +212,8 @@ impl Kin {
             zone: self.name(&row.time_zone),
             currency: self.name(&row.currency),
             status: Status::of(row.configured_status()),
-            limited: row.spend_limit.is_some(),
+            // A prepaid account has only what was paid in.
+            limited: row.spend_limit.is_some() || row.billing_mode() == BillingMode::Prepaid,
         };
         *slot(&mut self.accounts, number(IdKind::Account, row.id)) = kin;
     }
