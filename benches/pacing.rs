@@ -105,7 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(folder) => Data::read(folder.as_ref())?,
         None => Data::generate(1, if full { 156_000 } else { 2_000 }),
     };
-    let cells = Maker::new(&data, offers).suite();
+    let cells = Maker::new(&data, offers, 7).suite();
     println!(
         "{} cells, %{:20} | optimum min, p10, median | utilisation min, median | deviation from traffic median, max | over, micros",
         cells.len(),
@@ -115,7 +115,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     lines.iter().for_each(|(name, line)| line.print(name));
     let Some(((_, ours), others)) = lines.split_last() else { return Err("no rule".into()) };
     let mut over = ours.over;
-    let mut maker = Maker::new(&data, offers);
+    let mut maker = Maker::new(&data, offers, 8);
     for turn in ROWS {
         let line = Line::of(NAMES[NAMES.len() - 1], &maker.row(turn));
         line.print(turn.name);

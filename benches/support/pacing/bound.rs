@@ -8,17 +8,14 @@
 //! `sum of y x budget + over requests: the best slots' weight x (1 - y) x value`
 //!
 //! is a bound from above **whatever y is** (weak duality). So `y` comes from a small programme over kinds of
-//! requests and quantiles of what campaigns want of them, which `microlp` solves, is improved by subgradient steps,
-//! and the bound is then summed over each single request.
+//! requests, with each campaign's mean value of a kind, which `microlp` solves; the bound is then summed over
+//! each single request with its own values.
 
 use std::error::Error;
 
 use microlp::{ComparisonOp, OptimizationDirection, Problem, SolveOutcome};
 
 use crate::pacing::market::{Campaign, Request, WEIGHTS};
-
-/// Subgradient steps that tighten the bound.
-const STEPS: usize = 60;
 
 /// Returns a bound on the value of all campaigns, micros.
 pub(crate) fn bound(
@@ -34,45 +31,22 @@ pub(crate) fn bound(
             values
         })
         .collect();
-    let mut prices = prices_of(campaigns, requests, &values, kinds)?;
-    let (mut least, mut had) = lagrangian(campaigns, &values, &prices);
-    println!("lp prices: bound {least:.0}");
-    for step in 0..STEPS {
-        for (at, campaign) in campaigns.iter().enumerate() {
-            let budget = campaign.budget as f64;
-            let off = (had[at] / budget - 1.0).clamp(-1.0, 1.0);
-            prices[at] = (prices[at] + 0.1 / (1.0 + step as f64 / 6.0) * off).clamp(0.0, 1.0);
-        }
-        let next = lagrangian(campaigns, &values, &prices);
-        least = least.min(next.0);
-        had = next.1;
-    }
-    println!("after steps: {least:.0}");
-    Ok(least)
+    let prices = prices_of(campaigns, requests, &values, kinds)?;
+    Ok(lagrangian(campaigns, &values, &prices))
 }
 
-/// Returns the Lagrangian at these prices, and what each campaign has of its solution.
-fn lagrangian(
-    campaigns: &[Campaign],
-    values: &[Vec<(usize, f64)>],
-    prices: &[f64],
-) -> (f64, Vec<f64>) {
+/// Returns the Lagrangian at these prices: each request's best slots, and what the budgets are worth.
+fn lagrangian(campaigns: &[Campaign], values: &[Vec<(usize, f64)>], prices: &[f64]) -> f64 {
     let budgets = campaigns.iter().zip(prices);
     let mut sum: f64 = budgets.map(|(campaign, price)| campaign.budget as f64 * price).sum();
-    let mut had = vec![0.0; campaigns.len()];
-    let mut best: Vec<(f64, usize, f64)> = Vec::new();
+    let mut best: Vec<f64> = Vec::new();
     for request in values {
         best.clear();
-        best.extend(request.iter().map(|of| ((1.0 - prices[of.0]) * of.1, of.0, of.1)));
-        best.sort_by(|one, other| other.0.total_cmp(&one.0));
-        for (&(priced, campaign, value), weight) in best.iter().zip(WEIGHTS) {
-            sum += weight * priced;
-            if priced > 0.0 {
-                had[campaign] += weight * value;
-            }
-        }
+        best.extend(request.iter().map(|of| (1.0 - prices[of.0]) * of.1));
+        best.sort_by(|one, other| other.total_cmp(one));
+        sum += best.iter().zip(WEIGHTS).map(|(priced, weight)| priced * weight).sum::<f64>();
     }
-    (sum, had)
+    sum
 }
 
 /// Returns the prices of the budgets in the programme over kinds: each campaign's mean value of a kind.
@@ -88,8 +62,8 @@ fn prices_of(
         counts[request.kind] += 1.0;
         values.iter().for_each(|of| sums[of.0][request.kind] += of.1);
     }
-    // The dual: price x budget and kinds' supply, with `value x (1 - price) <= weight of the kind + of one campaign's
-    // share of it` for each campaign and kind.
+    // The dual of the small programme, in millions: a price for each budget, one for the slots of a kind, and one
+    // for that a campaign has one slot of a request at most.
     let mut problem = Problem::new(OptimizationDirection::Minimize);
     let slots: f64 = WEIGHTS.iter().sum();
     let prices: Vec<_> =

@@ -32,6 +32,8 @@ pub(crate) struct Turn {
     pub(crate) change: Option<(u32, f64)>,
     /// One auction in so many is seen by the landscape.
     pub(crate) sample: u32,
+    /// Budgets are so many times smaller.
+    pub(crate) smaller: i64,
 }
 
 /// Nothing but the weekday differs.
@@ -45,10 +47,11 @@ pub(crate) const PLAIN: Turn = Turn {
     delay: 0,
     change: None,
     sample: 1,
+    smaller: 1,
 };
 
 /// What the further rows of the table differ by.
-pub(crate) const ROWS: [Turn; 10] = [
+pub(crate) const ROWS: [Turn; 11] = [
     PLAIN,
     Turn { name: "spend reported 60 s late", delay: 1, ..PLAIN },
     Turn { name: "spend reported 5 min late", delay: 5, ..PLAIN },
@@ -59,6 +62,7 @@ pub(crate) const ROWS: [Turn; 10] = [
     Turn { name: "budget raised by half at noon", change: Some((720, 1.5)), ..PLAIN },
     Turn { name: "budget cut by 0.3 at noon", change: Some((720, 0.7)), ..PLAIN },
     Turn { name: "landscape of 1 auction in 16", sample: 16, ..PLAIN },
+    Turn { name: "budgets 128 times smaller", smaller: 128, ..PLAIN },
 ];
 
 /// Makes cells out of data.
@@ -70,8 +74,8 @@ pub(crate) struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    pub(crate) fn new(data: &'a Data, offers: usize) -> Self {
-        Self { data, random: Xoshiro256PlusPlus::seed_from_u64(7), offers }
+    pub(crate) fn new(data: &'a Data, offers: usize, seed: u64) -> Self {
+        Self { data, random: Xoshiro256PlusPlus::seed_from_u64(seed), offers }
     }
 
     /// Returns the suite: pairs of quarters, every advertiser's prices with the drift they had, dearer prices
@@ -162,7 +166,7 @@ impl<'a> Maker<'a> {
         };
         let total: i64 = today.iter().map(|auction| auction.price).sum();
         let cell = |part: i64| {
-            let budget = total / part;
+            let budget = total / part / turn.smaller;
             Cell {
                 name: format!("{name}, budget 1/{part}"),
                 yesterday: yesterday.clone(),

@@ -83,13 +83,13 @@ impl Draw {
         Self { ends: prices.counts.iter().scan(0.0, add).collect() }
     }
 
-    /// Returns an offer: rates are log-normal, a median of 0.1 %, and dearer ones a little better.
+    /// Returns an offer: rates are log-normal and dearer ones a little better, as in the log of 2997.
     pub(crate) fn offer(&self, random: &mut Xoshiro256PlusPlus) -> Offer {
         let total = self.ends.last().copied().unwrap_or_default();
         let place = random.random::<f64>() * total;
         let price = self.ends.partition_point(|&end| end <= place).min(self.ends.len() - 1);
         let dear = ((price as f64 + 10.0) / 80.0).ln();
-        let rate = (0.001 * (0.8 * bell(random) + 0.2 * dear).exp()).min(1.0);
+        let rate = (0.0036 * (0.39 * bell(random) + 0.09 * dear).exp()).min(1.0);
         Offer { rate, price: price as i64 * PRICE_UNIT }
     }
 }
@@ -100,7 +100,7 @@ pub(crate) fn bell(random: &mut Xoshiro256PlusPlus) -> f64 {
 }
 
 fn made_prices(advertiser: u32, random: &mut Xoshiro256PlusPlus) -> Prices {
-    let (middle, width) = (random.random_range(35.0..80.0), random.random_range(0.5..0.9));
+    let (middle, width) = (random.random_range(35.0..80.0), random.random_range(0.75..1.0));
     let mut counts = vec![0.0; 301];
     for _ in 0..200_000 {
         let price: f64 = middle * (width * bell(random)).exp();

@@ -253,6 +253,7 @@ fn end_minute(minute: u32, campaigns: &[Campaign], standings: &mut [Standing], p
             left: campaign.budget as f64 - spent,
             plan_now,
             plan_left,
+            plan_whole: plan.left(0),
             minutes_left: DAY_MINUTES - minute - 1,
             win_price: spent / f64::from(standing.wins.max(1)),
         };

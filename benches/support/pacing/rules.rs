@@ -198,6 +198,7 @@ impl Rule for Engine<'_> {
             left: told.left as f64,
             plan_now,
             plan_left: plan.left(told.minute + 1),
+            plan_whole: plan.left(0),
             minutes_left: DAY_MINUTES - told.minute - 1,
             win_price: if self.wins > 0.0 { self.spent / self.wins } else { 0.0 },
         };

@@ -100,3 +100,74 @@ impl CostCap {
         ((cap / ceiling).ln() + self.log_cap).min(0.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Auctions of equal cost at each price of an event from a fifth of the ceiling to all of it.
+    fn landscape() -> Landscape {
+        let mut landscape = Landscape::default();
+        for at in 1..=200 {
+            let price = 0.2 + 0.8 * f64::from(at) / 200.0;
+            landscape.add(1.0, price, 100.0, 1.0);
+        }
+        landscape.pass(1.0, 0.0);
+        landscape
+    }
+
+    fn cost(spent: f64, predicted: f64) -> Cost {
+        Cost { cap: 40.0, ceiling: 100.0, spent, predicted, plan_left: 0.5, ..Cost::default() }
+    }
+
+    #[test]
+    fn a_day_begins_at_the_cap_and_goes_back_to_it_when_nothing_is_saved() {
+        let mut cap = CostCap::default();
+        assert!((cap.log_m(40.0, 100.0) - 0.4f64.ln()).abs() < 1e-9);
+        cap.step(&cost(0.0, 0.0), Some(&landscape()));
+        assert_eq!(cap.log_cap(), 0);
+        cap.step(&cost(2_000.0, 100.0), Some(&landscape()));
+        assert!(cap.log_cap() > 0);
+        cap.step(&cost(4_000.0, 100.0), Some(&landscape()));
+        assert_eq!(cap.log_cap(), 0);
+        cap.step(&cost(2_000.0, 100.0), None);
+        assert_eq!(cap.log_cap(), 0, "without a landscape");
+    }
+
+    #[test]
+    fn the_more_is_saved_the_higher_the_bid_up_to_the_ceiling() {
+        let bid = |spent| {
+            let mut cap = CostCap::default();
+            cap.step(&cost(spent, 100.0), Some(&landscape()));
+            cap.log_m(40.0, 100.0)
+        };
+        assert!(bid(3_900.0) < bid(3_000.0));
+        assert!(bid(3_000.0) < bid(1_000.0));
+        let rich = Cost { spent: 0.0, predicted: 1e6, ..cost(0.0, 0.0) };
+        let mut cap = CostCap::default();
+        cap.step(&rich, Some(&landscape()));
+        assert!(cap.log_m(40.0, 100.0) > -1e-4);
+    }
+
+    #[test]
+    fn what_comes_true_less_often_than_predicted_lowers_the_bid_below_the_cap() {
+        let mut cap = CostCap::default();
+        let poor = Cost { ripe: 1_000.0, seen: 800.0, ..cost(39_000.0, 1_000.0) };
+        cap.step(&poor, Some(&landscape()));
+        assert!((cap.log_m(40.0, 100.0) - 0.32f64.ln()).abs() < 1e-4);
+        // Few are no evidence, and luck is none for more.
+        for (ripe, seen) in [(100.0, 50.0), (1_000.0, 1_300.0)] {
+            let mut other = CostCap::default();
+            other.step(&Cost { ripe, seen, ..cost(39_999.0, 1_000.0) }, Some(&landscape()));
+            assert_eq!(other.log_cap(), 0, "{seen} of {ripe}");
+        }
+    }
+
+    #[test]
+    fn what_is_journaled_gives_back_the_same_dual() {
+        let mut cap = CostCap::default();
+        cap.step(&cost(3_000.0, 100.0), Some(&landscape()));
+        assert_eq!(CostCap::restore(cap.log_cap()), cap);
+        assert_eq!(CostCap::restore(i32::MAX).log_m(40.0, 100.0), 0.0);
+    }
+}

@@ -8,7 +8,7 @@
 pub const BINS: usize = 64;
 
 /// Width of a bin in ln.
-const STEP: f64 = 1.0 / 8.0;
+const STEP: f64 = 1.0 / 4.0;
 
 /// Average days of traffic after which prices count half.
 const HALF_LIFE_DAYS: f64 = 1.0 / 3.0;
@@ -16,14 +16,17 @@ const HALF_LIFE_DAYS: f64 = 1.0 / 3.0;
 /// Average days of traffic after which the number of auctions counts half.
 const VOLUME_HALF_LIFE_DAYS: f64 = 1.0;
 
-/// After about so many wins, what the auctions took at the multiplier then is compared with what was expected.
-const WATCH_WINS: f64 = 40.0;
+/// Factor on the money that auctions take that is looked for.
+const CHANGE: f64 = 1.5;
 
-/// From so many standard deviations on, prices are taken to have changed.
-const SURPRISE: f64 = 4.0;
+/// Log-likelihood ratio from which that is taken for a change of prices.
+const SURPRISE: f64 = 25.0;
 
-/// What the mass of before then weighs still.
-const FADE: f64 = 0.05;
+/// What the mass of before such a change weighs still.
+const FADE: f64 = 1.0 / 64.0;
+
+/// What the mean mass of a win keeps of itself a minute.
+const WIN_KEEP: f64 = 0.98;
 
 /// What the landscape of others weighs beside what was seen itself.
 const TRUST: f64 = 0.1;
@@ -40,16 +43,18 @@ pub struct Landscape {
     watch: Watch,
 }
 
-/// What came since the last comparison, of auctions won at the multiplier that was bid then.
+/// What came since the last minute of auctions won at the multiplier that was bid, and what speaks for a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Watch {
     /// The lowest bin that is won.
     bin: u16,
     mass: f32,
-    squares: f32,
     auctions: f32,
-    /// Mass of one win: the mean that weighs by mass.
-    win: f32,
+    /// Sums of the mass of wins, and of its squares, the last hour's mostly.
+    wins: f32,
+    squares: f32,
+    /// Log-likelihood ratio of more mass than was expected, since it was last 0 (CUSUM, Page 1954).
+    more: f32,
 }
 
 impl Default for Landscape {
@@ -76,6 +81,7 @@ impl Landscape {
         self.bins[bin] += mass;
         if bin >= self.watch.bin.into() {
             self.watch.mass += mass;
+            self.watch.wins += mass;
             self.watch.squares += mass * mass;
         }
     }
@@ -96,26 +102,28 @@ impl Landscape {
         self.auctions *= share;
     }
 
-    /// Forgets what was before prices changed: the money that auctions take differs from what was expected of as
-    /// many of them by more than chance does. A change of volume alone is no surprise.
+    /// Forgets what was before prices fell: when auctions take more money than was expected of as many of them, by
+    /// more than chance does. What is overspent is gone; where they take less, the plan has time. A change of volume
+    /// alone is no surprise.
     fn compare(&mut self, log_m: f64) {
-        let watch = self.watch;
-        let win = if watch.mass > 0.0 { watch.squares / watch.mass } else { watch.win };
-        if self.auctions <= 0.0 || win <= 0.0 {
-            return;
+        let watch = &mut self.watch;
+        if self.auctions > 0.0 && watch.squares > 0.0 {
+            let above: f32 = self.bins[usize::from(watch.bin)..].iter().sum();
+            let win = watch.squares / watch.wins;
+            let expected = above / self.auctions * watch.auctions / win;
+            let came = watch.mass / win;
+            let (log, factor) = (CHANGE.ln() as f32, CHANGE as f32);
+            watch.more = (watch.more + came * log - expected * (factor - 1.0)).max(0.0);
         }
-        let above: f32 = self.bins[usize::from(watch.bin)..].iter().sum();
-        let expected = above / self.auctions * watch.auctions;
-        let greater = expected.max(watch.mass);
-        if greater < WATCH_WINS as f32 * win {
-            return;
-        }
-        let surprise = (watch.mass - expected) / (win * greater).sqrt();
-        if surprise.abs() > SURPRISE as f32 {
+        let surprised = watch.more > SURPRISE as f32;
+        watch.bin = ((-log_m / STEP).max(0.0) as usize).min(BINS - 1) as u16;
+        (watch.mass, watch.auctions) = (0.0, 0.0);
+        watch.wins *= WIN_KEEP as f32;
+        watch.squares *= WIN_KEEP as f32;
+        if surprised {
+            watch.more = 0.0;
             self.keep(FADE);
         }
-        let bin = ((-log_m / STEP).max(0.0) as usize).min(BINS - 1) as u16;
-        self.watch = Watch { bin, win, ..Watch::default() };
     }
 
     /// Returns the ln m that would spend this much an average day, micros: the least if several would.
@@ -177,5 +185,120 @@ impl Landscape {
             days: cluster.days * TRUST as f32,
             watch: Watch::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A day of 1,000 auctions whose value is e^0 to e^4 times their price, each of 100 micros.
+    fn day(landscape: &mut Landscape, cheaper: f64) {
+        for at in 0..1_000 {
+            let value = (f64::from(at) / 250.0 + cheaper).exp();
+            landscape.add(value, 1.0, 100.0, 1.0);
+            landscape.pass(0.001, -3.0);
+        }
+    }
+
+    #[test]
+    fn the_threshold_spends_the_budget_of_an_average_day() {
+        let mut landscape = Landscape::default();
+        assert_eq!(landscape.threshold(1_000.0), None);
+        (0..4).for_each(|_| day(&mut landscape, 0.0));
+        // The later auctions of a day are the cheaper ones, and count more.
+        let quarter = landscape.threshold(25_000.0).unwrap();
+        assert!((-3.4..-3.0).contains(&quarter), "{quarter}");
+        let half = landscape.threshold(50_000.0).unwrap();
+        assert!(half > quarter + 0.5 && half < -2.0, "{half}");
+        assert_eq!(landscape.threshold(1e9), Some(0.0));
+    }
+
+    #[test]
+    fn an_auction_stands_for_as_many_as_it_weighs() {
+        let mut every = Landscape::default();
+        let mut sampled = Landscape::default();
+        for at in 0..4_096 {
+            let value = (f64::from(at % 64) / 16.0).exp();
+            every.add(value, 1.0, 100.0, 1.0);
+            if at % 65 == 0 {
+                sampled.add(value, 1.0, 100.0, 65.0);
+            }
+        }
+        every.pass(1.0, 0.0);
+        sampled.pass(1.0, 0.0);
+        let (one, other) =
+            (every.threshold(90_000.0).unwrap(), sampled.threshold(90_000.0).unwrap());
+        assert!((one - other).abs() < 0.05, "{one} {other}");
+    }
+
+    #[test]
+    fn auctions_that_the_ceiling_loses_count_as_traffic_only() {
+        let mut landscape = Landscape::default();
+        (0..10).for_each(|_| landscape.add(0.5, 1.0, 100.0, 1.0));
+        landscape.pass(1.0, 0.0);
+        assert_eq!(landscape.threshold(1.0), None);
+        assert!(landscape.auctions > 0.0);
+    }
+
+    #[test]
+    fn prices_that_fall_are_believed_within_minutes() {
+        let mut landscape = Landscape::default();
+        (0..4).for_each(|_| day(&mut landscape, 0.0));
+        let before = landscape.auctions;
+        // A tenth of a day at a third of the prices.
+        for at in 0..100 {
+            let value = (f64::from(at % 25) / 6.25 + 1.1).exp();
+            landscape.add(value, 1.0, 100.0, 1.0);
+            landscape.pass(0.001, -3.0);
+        }
+        assert!(landscape.auctions < before / 4.0, "{} {before}", landscape.auctions);
+        let quarter = landscape.threshold(25_000.0).unwrap();
+        assert!((-4.4..-3.9).contains(&quarter), "{quarter}");
+    }
+
+    #[test]
+    fn more_traffic_alone_is_no_surprise() {
+        let mut landscape = Landscape::default();
+        for at in 0..8_000 {
+            let value = (f64::from(at * 7 % 1_000) / 250.0).exp();
+            landscape.add(value, 1.0, 100.0, 1.0);
+            // From the middle on five times as much in the same time.
+            landscape.pass(if at < 4_000 { 0.001 } else { 0.000_2 }, -3.0);
+        }
+        assert!(landscape.auctions > 400.0, "{}", landscape.auctions);
+    }
+
+    #[test]
+    fn under_a_cap_the_dear_are_bought_with_what_the_cheap_save() {
+        let mut landscape = Landscape::default();
+        for at in 0..10_000 {
+            // Values at multiplier 1 of 100 micros by prices of 100 e^-4 to 100 micros.
+            let log = f64::from(at) / 2_500.0;
+            landscape.add(100.0, 100.0 * (-log).exp(), 100.0 * (-log).exp(), 1.0);
+        }
+        landscape.pass(1.0, 0.0);
+        // The cap is a third of the ceiling; the mean price up to k is (k - e^-4) / (ln k + 4).
+        let log_m = landscape.cap_threshold(1.0 / 3.0, 0.0).unwrap();
+        let (mean, k) = ((log_m.exp() - (-4f64).exp()) / (log_m + 4.0), log_m.exp());
+        assert!((mean - 1.0 / 3.0).abs() < 0.02 || k > 0.99, "{k} {mean}");
+        let tight = landscape.cap_threshold(0.1, 0.0).unwrap();
+        let mean = (tight.exp() - (-4f64).exp()) / (tight + 4.0);
+        assert!((mean - 0.1).abs() < 0.01, "{mean}");
+        // Nothing saved, and more to make good than the day can: never below the cap itself.
+        let least = landscape.cap_threshold(0.1, -1e9).unwrap();
+        assert!((least - 0.1f64.ln()).abs() < 1e-9);
+        assert!(landscape.cap_threshold(0.1, 1e5).unwrap() > tight);
+    }
+
+    #[test]
+    fn a_new_campaign_begins_with_the_landscape_of_others_and_soon_has_its_own() {
+        let mut cluster = Landscape::default();
+        (0..4).for_each(|_| day(&mut cluster, 0.0));
+        let mut new = Landscape::seed_from(&cluster, 0.5);
+        let of_half = cluster.threshold(50_000.0).unwrap();
+        assert!((new.threshold(25_000.0).unwrap() - of_half).abs() < 0.01);
+        day(&mut new, 1.0);
+        assert!(new.threshold(50_000.0).unwrap() < of_half - 0.5);
     }
 }

@@ -116,3 +116,71 @@ impl Plan {
         self.between(minute, self.minutes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(hour: u8) -> Slot {
+        Slot { minutes: 60, hour, open: true }
+    }
+
+    /// A week whose evenings, 18 to 24, have all but nothing beside them.
+    fn evenings() -> Shape {
+        Shape::of(&std::array::from_fn(|hour| if hour % 24 >= 18 { 1_000.0 } else { 0.0 }))
+    }
+
+    fn near(one: f64, other: f64) -> bool {
+        (one - other).abs() < 1e-9
+    }
+
+    #[test]
+    fn a_week_is_seven_average_days_and_a_twentieth_of_it_is_even() {
+        let plan = Plan::new(&evenings(), (0..168).map(slot));
+        assert_eq!(plan.minutes(), 10_080);
+        assert!(near(plan.left(0), 7.0));
+        assert!(near(plan.between(0, 18 * 60), 0.05 * 0.75));
+        assert!(near(plan.between(18 * 60, 18 * 60 + 30), (0.95 / 6.0 + 0.05 / 24.0) / 2.0));
+    }
+
+    #[test]
+    fn days_of_23_and_25_hours_end_when_they_end() {
+        let shape = Shape::default();
+        let short = Plan::new(&shape, (0..24).filter(|hour| *hour != 2).map(slot));
+        let long = Plan::new(&shape, (0..3).chain(2..24).map(slot));
+        assert_eq!((short.minutes(), long.minutes()), (1_380, 1_500));
+        assert!(near(short.left(0), 23.0 / 24.0) && near(long.left(0), 25.0 / 24.0));
+        assert!(near(long.left(1_440), 1.0 / 24.0));
+    }
+
+    #[test]
+    fn closed_hours_have_no_traffic_and_a_day_may_begin_and_end_inside_an_hour() {
+        let begin = Slot { minutes: 20, hour: 9, open: true };
+        let closed = Slot { open: false, ..slot(10) };
+        let end = Slot { minutes: 30, hour: 11, open: true };
+        let plan = Plan::new(&Shape::default(), [begin, closed, end]);
+        assert_eq!(plan.minutes(), 110);
+        assert!(near(plan.left(0), 50.0 / 1_440.0));
+        assert!(near(plan.between(20, 80), 0.0));
+        assert!(near(plan.left(95), 15.0 / 1_440.0));
+        assert!(near(plan.left(5_000), 0.0));
+        assert!(near(plan.between(90, 30), 0.0), "backwards");
+    }
+
+    #[test]
+    fn an_empty_plan_and_a_shape_of_nothing_are_borne() {
+        let none = Plan::new(&Shape::of(&[0.0; WEEK_HOURS]), []);
+        assert!(near(none.until(7), 0.0) && none.minutes() == 0);
+        let odd = [Slot { minutes: 0, ..slot(3) }, slot(200), slot(4)];
+        assert!(near(Plan::new(&Shape::of(&[f64::NAN; WEEK_HOURS]), odd).left(0), 1.0 / 24.0));
+    }
+
+    #[test]
+    fn markets_are_mixed_by_their_weight() {
+        let (even, evenings) = (Shape::default(), evenings());
+        let mixed = Shape::mixed([(&even, 1.0), (&evenings, 3.0)]);
+        let of = |shape: &Shape| Plan::new(shape, [slot(0)]).left(0);
+        assert!(near(of(&mixed), (of(&even) + 3.0 * of(&evenings)) / 4.0));
+        assert_eq!(Shape::mixed([(&evenings, 0.0)]), even);
+    }
+}
