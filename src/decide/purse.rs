@@ -44,7 +44,7 @@ impl Terms {
 
     /// Returns a campaign's terms: its budget, and its spend cap.
     pub fn of_campaign(campaign: &Campaign) -> Self {
-        let cap = Self { daily: None, lifetime: micros(campaign.spend_cap.as_ref()) };
+        let cap = Self { lifetime: micros(campaign.spend_cap.as_ref()), ..Self::default() };
         Self::of_budget(campaign.budget.as_ref()).and(cap)
     }
 
@@ -59,6 +59,7 @@ impl Terms {
         Self {
             daily: least(self.daily, other.daily),
             lifetime: least(self.lifetime, other.lifetime),
+            ..Self::default()
         }
     }
 
@@ -254,7 +255,7 @@ mod tests {
             spend_cap: money(100),
             ..Campaign::default()
         };
-        let terms = |daily, lifetime| Terms { daily, lifetime };
+        let terms = |daily, lifetime| Terms { daily, lifetime, funds: None };
         assert_eq!(Terms::of_campaign(&campaign), terms(Some(10), Some(100)));
         let capped = Campaign { budget: None, ..campaign };
         assert_eq!(Terms::of_campaign(&capped), terms(None, Some(100)));

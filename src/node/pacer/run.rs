@@ -101,6 +101,8 @@ struct Since {
 struct Left {
     micros: f64,
     plan: Arc<Spanned>,
+    /// Traffic of a day's whole plan; 0 of a life's, which begins carefully nowhere but on its first day.
+    whole: f64,
 }
 
 impl Left {
@@ -115,6 +117,7 @@ impl Left {
             left: self.micros,
             plan_now: self.plan.between(from, now),
             plan_left: self.plan.left(now),
+            plan_whole: self.whole,
             minutes_left: self.plan.minutes_left(now),
             win_price,
         }
@@ -189,6 +192,10 @@ impl Run {
                 match wanted.filter(|_| new && minute.plan_left > 0.0) {
                     // Where all is spent nothing is steered: what is bid then waits for the next money.
                     _ if minute.left <= 0.0 => {}
+                    Some(log_m) if fresh_day => {
+                        let Minute { left, plan_left, .. } = minute;
+                        self.controller = Controller::begin(left, plan_left, landscape, log_m);
+                    }
                     Some(log_m) => self.controller = Controller::new(log_m),
                     None if self.before.is_some() && !fresh_day => {
                         self.controller.step(&minute, landscape);
@@ -329,7 +336,7 @@ impl Apart {
     ) -> Option<f64> {
         let wanting = set.minimum.filter(|minimum| money.today + money.held < *minimum);
         let terms = match wanting {
-            Some(minimum) => Terms { daily: Some(minimum), lifetime: None },
+            Some(minimum) => Terms { daily: Some(minimum), ..Terms::default() },
             None if set.own.limited() => set.own,
             None => {
                 self.controller = shared;
@@ -378,9 +385,12 @@ impl Round<'_> {
             // A life without an end is no plan, but no day has more than it.
             of_day = of_day.map(|left| left.min(of_life.unwrap_or(i64::MAX)));
         }
-        let mut left =
-            |micros: i64, span| Left { micros: micros.max(0) as f64, plan: self.plan(&span) };
+        let mut left = |micros: i64, span| {
+            let plan = self.plan(&span);
+            Left { micros: micros.max(0) as f64, plan, whole: 0.0 }
+        };
         let of_day = of_day.map(|micros| left(micros, times.day(day)));
+        let of_day = of_day.map(|left| Left { whole: left.plan.left(day.start), ..left });
         let of_life = of_life.zip(life_span).map(|(micros, span)| left(micros, span));
         match (of_day, of_life) {
             (Some(of_day), Some(of_life)) => {
