@@ -1,5 +1,6 @@
 //! Writes to the catalog: what a create or update becomes, judged against what stands above it.
 
+mod budgets;
 pub mod listed;
 mod lists;
 mod merge;
@@ -9,25 +10,25 @@ mod touched;
 
 use prost::Message;
 
+pub use budgets::Spent;
 pub use lists::{LIST_ENTRIES_MAX, WrittenLists, mutate_lists};
 pub use story::{SAFE_BOTTOM_PERCENT, SAFE_TOP_PERCENT, STORY_PIXELS_MIN};
 pub use touched::touched;
 
-use crate::state::catalog::{Answered, Catalog, has_budget};
+use crate::decide::purse::LineId;
+use crate::state::catalog::{Answered, Catalog};
 use crate::state::{CHUNKS_MAX, PER_CHUNK};
 use crate::types::ids::{IdKind, number_of};
-use crate::types::money::CPM_STEP_MICROS;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, EndpointPut, RequestAnswered,
 };
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, BillingEvent, Budget, Business, Campaign, ChannelEndpoint,
-    ConfiguredStatus, Money,
+    Account, Ad, AdSet, Budget, Business, Campaign, ChannelEndpoint, ConfiguredStatus, Money,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Change, Mutation, Resource};
-use crate::types::time::Moment;
+use crate::types::time::{Moment, SECOND_MS};
 
 /// Most things of one kind: what the chunks of purses, tallies and the board hold.
 pub const THINGS_MAX: u64 = CHUNKS_MAX as u64 * PER_CHUNK - 1;
@@ -41,17 +42,22 @@ pub struct Written {
     pub answer: Resource,
 }
 
-/// Judges one write.
+/// Judges one write. `spent` tells what was charged on a budget line: no budget is lowered below it.
 ///
 /// # Errors
 /// With the field at fault; nothing is changed then.
-pub fn mutate(catalog: &Catalog, mutation: &Mutation, now: Moment) -> Result<Written, Refusal> {
+pub fn mutate(
+    catalog: &Catalog,
+    mutation: &Mutation,
+    spent: &dyn Fn(LineId) -> Spent,
+    now: Moment,
+) -> Result<Written, Refusal> {
     if let Some(known) = catalog.answered(mutation.tenant, &mutation.request_id) {
         return same_body(known, &mutation.body_hash)
             .and_then(|answer| remembered(&mutation.change, answer))
             .map(|answer| Written { facts: Vec::new(), answer });
     }
-    let desk = Desk { catalog, mutation, now };
+    let desk = Desk { catalog, mutation, spent, now };
     let answer = match &mutation.change {
         Change::Create(resource) => desk.create(resource.clone())?,
         Change::Update(resource, mask) => desk.update(resource, mask)?,
@@ -73,6 +79,7 @@ pub fn mutate(catalog: &Catalog, mutation: &Mutation, now: Moment) -> Result<Wri
 struct Desk<'a> {
     catalog: &'a Catalog,
     mutation: &'a Mutation,
+    spent: &'a dyn Fn(LineId) -> Spent,
     now: Moment,
 }
 
@@ -115,7 +122,7 @@ impl Desk<'_> {
             let message = "this engine holds as many things of this kind as it can";
             return Err(Refusal::new(Reason::TooLarge, "", message));
         }
-        self.judge(&stamped)?;
+        self.judge(&stamped, &[])?;
         self.judge_shape(&stamped, &[])?;
         Ok(stamped)
     }
@@ -130,7 +137,7 @@ impl Desk<'_> {
             self.await_review(row);
         }
         let stamped = merge::stamp(merged, revision + 1, self.now);
-        self.judge(&stamped)?;
+        self.judge(&stamped, mask)?;
         self.judge_shape(&stamped, mask)?;
         Ok(stamped)
     }
@@ -170,64 +177,48 @@ impl Desk<'_> {
         found.ok_or_else(|| not_found(field))
     }
 
-    /// Checks a new version against what stands above it.
-    fn judge(&self, resource: &Resource) -> Result<(), Refusal> {
+    /// Checks a new version against what stands above it. `mask` names what an update changes; a create
+    /// has none.
+    fn judge(&self, resource: &Resource, mask: &[String]) -> Result<(), Refusal> {
         match resource {
-            Resource::Account(row) => {
-                in_currency(row.spend_limit.as_ref(), &row.currency, "account.spend_limit")
-            }
+            Resource::Account(row) => self.judge_account(row, mask),
             Resource::Business(row) => self.own(row.account_id, "business.account_id").map(drop),
             Resource::Endpoint(row) => {
                 let field = "channel_endpoint.business_id";
                 let account = self.account_of(IdKind::Business, row.business_id, field)?;
                 self.own(account, field).map(drop)
             }
-            Resource::Campaign(row) => {
-                let currency = self.own(row.account_id, "campaign.account_id")?;
-                budget_in(row.budget.as_ref(), currency, "campaign.budget")?;
-                self.keeps_a_budget(row)
-            }
-            Resource::AdSet(row) => self.judge_ad_set(row),
+            Resource::Campaign(row) => self.judge_campaign(row, mask),
+            Resource::AdSet(row) => self.judge_ad_set(row, mask),
             Resource::Ad(row) => self.judge_ad(row),
         }
     }
 
-    /// Refuses to take away the only budget of an ad set: it would be charged without a limit.
-    fn keeps_a_budget(&self, row: &Campaign) -> Result<(), Refusal> {
-        let catalog = self.catalog;
-        let had = catalog.is_limited(IdKind::Campaign, row.id);
-        if !had || has_budget(row.budget.as_ref()) {
-            return Ok(());
-        }
-        let mut below = catalog.ad_sets_of_campaign(row.id);
-        if below.all(|ad_set| catalog.is_limited(IdKind::AdSet, ad_set)) {
-            return Ok(());
-        }
-        let message = "an ad set of this campaign has no budget of its own; give it one first";
-        Err(Refusal::new(Reason::FieldMissing, "campaign.budget", message))
-    }
-
-    fn judge_ad_set(&self, row: &AdSet) -> Result<(), Refusal> {
+    fn judge_ad_set(&self, row: &AdSet, mask: &[String]) -> Result<(), Refusal> {
         let field = "ad_set.campaign_id";
         let account = self.account_of(IdKind::Campaign, row.campaign_id, field)?;
         let currency = self.own(account, field)?;
         unarchived(self.catalog.is_archived(IdKind::Campaign, row.campaign_id), field)?;
-        in_currency(row.bid.as_ref(), currency, "ad_set.bid")?;
-        in_steps(row)?;
+        self.judge_prices(row, currency, mask)?;
         listed::listed(&self.catalog.lists, row)?;
-        budget_in(row.budget.as_ref(), currency, "ad_set.budget")?;
-        if !has_budget(row.budget.as_ref())
-            && !self.catalog.is_limited(IdKind::Campaign, row.campaign_id)
-        {
-            let message = "give the ad set or its campaign a daily or lifetime budget";
-            return Err(Refusal::new(Reason::FieldMissing, "ad_set.budget", message));
-        }
+        self.judge_times(row, mask)
+    }
+
+    /// Refuses an end before the start, or one that has passed already.
+    fn judge_times(&self, row: &AdSet, mask: &[String]) -> Result<(), Refusal> {
         let seconds =
             |time: &Option<prost_types::Timestamp>| time.as_ref().map(|time| time.seconds);
+        let (field, now) = ("ad_set.end_time", self.now.0.div_euclid(SECOND_MS));
         match (seconds(&row.start_time), seconds(&row.end_time)) {
             (Some(start), Some(end)) if end <= start => {
                 let message = "the end must come after the start";
-                Err(Refusal::new(Reason::EndBeforeStart, "ad_set.end_time", message))
+                Err(Refusal::new(Reason::EndBeforeStart, field, message))
+            }
+            (_, Some(end)) if end <= now && budgets::touches(mask, &["end_time"]) => {
+                let message = format!(
+                    "is in the past: send a second after {now}, or pause the ad set to end it now"
+                );
+                Err(Refusal::new(Reason::FieldInvalid, field, message))
             }
             _ => Ok(()),
         }
@@ -338,17 +329,6 @@ fn in_currency(money: Option<&Money>, currency: &str, field: &str) -> Result<(),
         }
         _ => Ok(()),
     }
-}
-
-/// Checks that one impression of a bid for 1,000 is whole micros.
-fn in_steps(row: &AdSet) -> Result<(), Refusal> {
-    let micros = row.bid.as_ref().map_or(0, |bid| bid.micros);
-    if row.billing_event() != BillingEvent::Impressions || micros % CPM_STEP_MICROS == 0 {
-        return Ok(());
-    }
-    let message =
-        format!("is {micros}: for 1,000 impressions bid in steps of {CPM_STEP_MICROS} micros");
-    Err(Refusal::new(Reason::MoneyInvalid, "ad_set.bid.micros", message))
 }
 
 fn encoded(resource: &Resource) -> Vec<u8> {

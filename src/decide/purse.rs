@@ -42,14 +42,25 @@ impl Terms {
         Self { funds: self.funds.map(less), ..self }
     }
 
-    /// Returns a campaign's terms.
+    /// Returns a campaign's terms: its budget, and its spend cap.
     pub fn of_campaign(campaign: &Campaign) -> Self {
-        Self::of_budget(campaign.budget.as_ref())
+        let cap = Self { lifetime: micros(campaign.spend_cap.as_ref()), ..Self::default() };
+        Self::of_budget(campaign.budget.as_ref()).and(cap)
     }
 
-    /// Returns an ad set's terms.
+    /// Returns an ad set's terms: its own budget, and the most that it may take of its campaign's.
     pub fn of_ad_set(ad_set: &AdSet) -> Self {
-        Self::of_budget(ad_set.budget.as_ref())
+        Self::of_budget(ad_set.budget.as_ref()).and(Self::of_budget(ad_set.spend_cap.as_ref()))
+    }
+
+    /// Returns what both allow.
+    fn and(self, other: Self) -> Self {
+        let least = |one: Option<i64>, other: Option<i64>| one.into_iter().chain(other).min();
+        Self {
+            daily: least(self.daily, other.daily),
+            lifetime: least(self.lifetime, other.lifetime),
+            ..Self::default()
+        }
     }
 
     fn of_budget(budget: Option<&Budget>) -> Self {
@@ -233,6 +244,29 @@ mod tests {
         assert_eq!(amount(&chunk, 1), Some(70));
         spend(&mut chunk, 2, 8, 1, 70);
         assert_eq!(amount(&chunk, 2), Some(0));
+    }
+
+    #[test]
+    fn a_line_allows_the_least_of_its_budget_and_its_cap() {
+        let money = |micros| Some(Money { micros, currency: "MXN".into() });
+        let budget = |daily, lifetime| Some(Budget { daily, lifetime });
+        let campaign = Campaign {
+            budget: budget(money(10), money(200)),
+            spend_cap: money(100),
+            ..Campaign::default()
+        };
+        let terms = |daily, lifetime| Terms { daily, lifetime, funds: None };
+        assert_eq!(Terms::of_campaign(&campaign), terms(Some(10), Some(100)));
+        let capped = Campaign { budget: None, ..campaign };
+        assert_eq!(Terms::of_campaign(&capped), terms(None, Some(100)));
+        let ad_set = AdSet {
+            budget: budget(money(7), None),
+            spend_cap: budget(money(9), money(50)),
+            ..AdSet::default()
+        };
+        assert_eq!(Terms::of_ad_set(&ad_set), terms(Some(7), Some(50)));
+        let free = AdSet { budget: None, spend_cap: None, ..ad_set };
+        assert!(!Terms::of_ad_set(&free).limited());
     }
 
     #[test]

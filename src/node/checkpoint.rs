@@ -96,6 +96,8 @@ enum Part {
     Catalog = 6,
     End = 7,
     CatalogRows = 8,
+    Paces = 9,
+    Shapes = 10,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -175,6 +177,10 @@ impl Live {
         }
         let copy = self.feeds().clone();
         recorder.record(Part::Feeds, 0, &copy)?;
+        let copy = self.paces().clone();
+        recorder.record(Part::Paces, 0, &copy)?;
+        let copy = self.shapes().clone();
+        recorder.record(Part::Shapes, 0, &copy)?;
         let copy = self.catalog().saved();
         recorder.record(Part::Catalog, 0, &copy.head)?;
         for (index, page) in copy.pages() {
@@ -265,6 +271,16 @@ impl Live {
                 let fits = within(Shard::CATALOG, catalog.applied());
                 *self.catalog_mut() = catalog;
                 fits
+            }
+            9 => {
+                let mut paces = self.paces();
+                *paces = decoded(bytes)?;
+                all_within(paces.applied())
+            }
+            10 => {
+                let mut shapes = self.shapes();
+                *shapes = decoded(bytes)?;
+                all_within(shapes.applied())
             }
             8 => {
                 let loaded = self.catalog_mut().load_page(index, bytes);

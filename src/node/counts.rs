@@ -1,4 +1,5 @@
-//! What serving counts between two minutes: served and passed-over ads, trays and empty slots.
+//! What serving counts between two minutes: served and passed-over ads, trays and empty slots, requests by
+//! country.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -10,8 +11,8 @@ use crate::node::dice::SeededDice;
 use crate::node::live::locked;
 use crate::node::serve::Desk;
 use crate::state::Map;
-use crate::types::ids::{IdKind, mint, shard_of};
-use crate::types::proto::journal::v1::{FeedRow, Reason, ServedMinute, ServedRow};
+use crate::types::ids::{IdKind, SHARDS, mint, shard_of};
+use crate::types::proto::journal::v1::{FeedRow, MarketRow, Reason, ServedMinute, ServedRow};
 use crate::types::proto::v1::{NoAdReason, Placement};
 
 /// Doors count in stripes of their own, so they seldom meet.
@@ -45,6 +46,10 @@ pub(in crate::node) struct AdCounts(Map<u32, AdCount>);
 #[derive(Debug, Default)]
 pub(in crate::node) struct FeedCounts(BTreeMap<(u32, i32), FeedCount>);
 
+/// Requests by country.
+#[derive(Debug, Default)]
+pub(in crate::node) struct MarketCounts(BTreeMap<u16, u32>);
+
 /// The counts, dice and buffers of one stripe.
 pub(in crate::node) struct Stripe {
     /// Orders equal bids and names views.
@@ -53,6 +58,7 @@ pub(in crate::node) struct Stripe {
     pub(in crate::node) desk: Desk,
     pub(in crate::node) ads: AdCounts,
     pub(in crate::node) feeds: FeedCounts,
+    pub(in crate::node) markets: MarketCounts,
 }
 
 /// Why ads that reached the auction did not win; counted only if the tray is used.
@@ -119,10 +125,17 @@ impl FeedCounts {
     }
 }
 
+impl MarketCounts {
+    /// Counts a request from a country; 0: not told.
+    pub(in crate::node) fn asked(&mut self, country: u16) {
+        *self.0.entry(country).or_default() += 1;
+    }
+}
+
 impl Stripe {
     fn new(dice: SeededDice) -> Self {
         let (desk, ads, feeds) = (Desk::default(), AdCounts::default(), FeedCounts::default());
-        Self { dice, desk, ads, feeds }
+        Self { dice, desk, ads, feeds, markets: MarketCounts::default() }
     }
 }
 
@@ -143,9 +156,10 @@ impl Counts {
     }
 
     /// Takes what was counted, as facts by the index of their shard: an ad's in its campaign's, a feed's
-    /// in the one of its number.
+    /// and a market's in the one of its number.
     pub(in crate::node) fn drain(&self, minute: u32) -> Vec<(usize, ServedMinute)> {
         let (mut ads, mut feeds) = (BTreeMap::<u32, AdCount>::new(), BTreeMap::new());
+        let mut markets = BTreeMap::<u16, u32>::new();
         for stripe in &self.0 {
             let mut stripe = locked(stripe);
             for (ad, count) in stripe.ads.0.drain() {
@@ -154,6 +168,9 @@ impl Counts {
                 sum.served += count.served;
                 sum.held = sum.held.saturating_add(count.held);
                 sum.passed.iter_mut().zip(count.passed).for_each(|(sum, more)| *sum += more);
+            }
+            for (country, requests) in std::mem::take(&mut stripe.markets.0) {
+                *markets.entry(country).or_default() += requests;
             }
             for (feed, count) in std::mem::take(&mut stripe.feeds.0) {
                 let sum: &mut FeedCount = feeds.entry(feed).or_default();
@@ -164,7 +181,19 @@ impl Counts {
                 }
             }
         }
-        facts(minute, ads, feeds)
+        let mut counted = facts(minute, ads, feeds);
+        for (country, requests) in markets {
+            let markets = vec![MarketRow { country: country.into(), requests }];
+            let shard = usize::from(country) % SHARDS;
+            let of_shard = counted.iter_mut().find(|(at, _)| *at == shard);
+            match of_shard {
+                Some((_, fact)) => fact.markets.extend(markets),
+                None => {
+                    counted.push((shard, ServedMinute { minute, markets, ..Default::default() }));
+                }
+            }
+        }
+        counted
     }
 }
 
@@ -200,7 +229,7 @@ fn facts(
             served: count.served,
             empty: reasons(count.empty.into_iter()),
         };
-        let shard = feed as usize % crate::types::ids::SHARDS;
+        let shard = feed as usize % SHARDS;
         shards.entry(shard).or_default().1.push(row);
     }
     let mut facts = Vec::new();

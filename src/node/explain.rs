@@ -51,7 +51,7 @@ impl Front {
         walk_behind(&self.0, clock)
     }
 
-    /// Takes notes of serving within each call from now on: for tests that want no thread.
+    /// Takes notes of serving within each call from now on: for seeded runs and tests, which want no thread.
     pub fn watch_here(&self) {
         walk_here(&self.0);
     }

@@ -241,7 +241,18 @@ impl Front {
         if *live.feeds() != state.feeds {
             return Some("feeds".to_owned());
         }
+        if *live.paces() != state.paces {
+            return Some("paces".to_owned());
+        }
+        if *live.shapes() != state.shapes {
+            return Some("shapes".to_owned());
+        }
         (*live.catalog() != state.catalog).then(|| "catalog".to_owned())
+    }
+
+    /// Returns an ad set's pacing multiplier, in parts of `MULTIPLIER_ONE`: how much of its ceiling it bids.
+    pub fn multiplier(&self, ad_set: u64) -> u32 {
+        self.0.board.multiplier(ad_set)
     }
 
     /// Tells whether the journal can't be written any more.

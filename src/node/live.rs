@@ -12,6 +12,7 @@ use crate::decide::purse::{LineId, Terms};
 use crate::decide::rates::Predictor;
 use crate::node::checkpoint::Progress;
 use crate::node::counts::Counts;
+use crate::node::pacer::Landscapes;
 use crate::node::walker::Watch;
 use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
@@ -19,8 +20,10 @@ use crate::state::credit::ShardPart;
 use crate::state::exchange::Table;
 use crate::state::feeds::Feeds;
 use crate::state::ledger::Seal;
+use crate::state::paces::Paces;
 use crate::state::purses::{Line, PurseChunk};
 use crate::state::rules::Blocks;
+use crate::state::shapes::Shapes;
 use crate::state::tallies::TallyChunk;
 use crate::state::traffic_rules::Filter;
 use crate::state::{BUCKETS, CHUNKS_MAX, Map, Stamp, bucket_of, chunk_of, route};
@@ -71,6 +74,8 @@ pub(in crate::node) struct Live {
     purses: Box<[Mutex<PurseChunk>]>,
     tallies: Box<[Mutex<TallyChunk>]>,
     feeds: Mutex<Feeds>,
+    paces: Mutex<Paces>,
+    shapes: Mutex<Shapes>,
     catalog: RwLock<Catalog>,
     /// The live ads.
     pub(in crate::node) index: ArcSwap<Index>,
@@ -93,6 +98,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) sealer: ArcSwap<Sealer>,
     /// What is learned of serving beside it.
     pub(in crate::node) watch: Watch,
+    /// What auctions would cost those that are paced.
+    pub(in crate::node) landscapes: Landscapes,
     /// How far the writer is.
     pub(in crate::node) progress: Progress,
 }
@@ -115,6 +122,8 @@ impl Live {
             purses: many(CHUNKS_MAX),
             tallies: many(CHUNKS_MAX),
             feeds: Mutex::default(),
+            paces: Mutex::default(),
+            shapes: Mutex::default(),
             catalog: RwLock::default(),
             index: ArcSwap::default(),
             live_ads: AtomicUsize::new(0),
@@ -127,6 +136,7 @@ impl Live {
             counts,
             sealer: ArcSwap::from_pointee(sealer),
             watch: Watch::default(),
+            landscapes: Landscapes::default(),
             progress: Progress::default(),
         }
     }
@@ -168,6 +178,14 @@ impl Live {
         locked(&self.feeds)
     }
 
+    pub(in crate::node) fn paces(&self) -> MutexGuard<'_, Paces> {
+        locked(&self.paces)
+    }
+
+    pub(in crate::node) fn shapes(&self) -> MutexGuard<'_, Shapes> {
+        locked(&self.shapes)
+    }
+
     pub(in crate::node) fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
         self.catalog.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -201,6 +219,12 @@ impl Live {
         }
         if route.feeds {
             self.feeds().apply(stamp, fact);
+        }
+        if route.paces {
+            self.paces().apply(stamp, fact);
+        }
+        if route.shapes {
+            self.shapes().apply(stamp, fact);
         }
         if route.catalog {
             self.catalog_mut().apply(stamp, fact);
@@ -252,6 +276,7 @@ impl Live {
         }
         self.learn_rates();
         self.show_rules(latest);
+        self.show_paces();
         self.rebuild_index();
     }
 

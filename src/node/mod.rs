@@ -15,6 +15,7 @@ mod front;
 mod helper;
 mod indexer;
 mod live;
+mod pacer;
 mod panel;
 mod queue;
 mod rates;

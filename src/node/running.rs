@@ -53,7 +53,7 @@ pub struct NodeOptions {
     /// Whether new and changed ads serve without an operator's review.
     pub approve_ads: bool,
     /// Whether sampled requests and viewers are noted, for `ExplainService`. Without, it knows only what
-    /// auctions count.
+    /// auctions count, and pacing has no bid landscapes.
     pub watch: bool,
 }
 
@@ -141,8 +141,11 @@ impl Node {
         let mut node = Self::run(front, writer, opened, journal, clock, Some(helper))?;
         node.approve_ads = options.approve_ads;
         node.books = books;
-        if options.watch {
-            node.front.watch_behind(Arc::clone(&node.clock))?;
+        match (options.watch, options.seed) {
+            // A seeded run is the same every time: a thread would walk when it finds time.
+            (true, Some(_)) => node.front.watch_here(),
+            (true, None) => node.front.watch_behind(Arc::clone(&node.clock))?,
+            (false, _) => {}
         }
         Ok(node)
     }

@@ -74,6 +74,7 @@ impl Live {
             busy(policy, request, desk);
         }
         stripe.count(feed, request.placement);
+        stripe.markets.asked(request.profile.country);
         let sealer = self.sealer.load();
         let seal = Seal { index: &index, sealer: &sealer, feed, viewer, policy, request, now };
         let Desk { tray, views, .. } = &stripe.desk;

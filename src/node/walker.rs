@@ -24,6 +24,7 @@ use crate::node::asked::Ring;
 use crate::node::clock::Clock;
 use crate::node::forecaster::{Forecasts, compare_behind};
 use crate::node::live::{Live, locked};
+use crate::node::pacer::Bid;
 use crate::node::panel::{Panel, Recent, panel_hash, round_place};
 use crate::state::Map;
 use crate::state::rules::Blocks;
@@ -145,6 +146,7 @@ struct Desk {
     walker: Walker,
     told: Told,
     found: Vec<(u32, u8)>,
+    bids: Vec<Bid>,
 }
 
 impl Watch {
@@ -259,13 +261,15 @@ impl Live {
             roll: 0,
             live_ads: self.live_ads(),
         };
-        let Desk { walker, told, found } = desk;
+        let Desk { walker, told, found, bids } = desk;
         told.take(&request.profile, request.placement, *now);
         found.clear();
+        bids.clear();
         let mut full = Full {
             asked: &asked,
             bars,
-            take: |entry: &crate::decide::index::Entry, _, why: Option<Skip>| {
+            take: |entry: &crate::decide::index::Entry, worth, why: Option<Skip>| {
+                bids.extend(Bid::of(&asked, bars, entry, worth, why));
                 let exact = taken.passed.contains(&entry.ad);
                 let stage = why.filter(|_| !exact).map_or(SEEN, |skip| skip.stage() as u8);
                 found.push((entry.ad, stage));
@@ -276,6 +280,7 @@ impl Live {
         found.sort_unstable();
         found.dedup_by_key(|(ad, _)| *ad);
         let weight = u64::from(taken.weight) + self.watch.unwalked.swap(0, Relaxed);
+        self.landscapes.add(bids, weight);
         self.watch.book().walks.add(*now, request.profile.country, weight, found);
     }
 }

@@ -13,9 +13,11 @@ pub mod exchange;
 pub mod feeds;
 pub mod ledger;
 pub mod lists;
+pub mod paces;
 pub mod purses;
 mod route;
 pub mod rules;
+pub mod shapes;
 pub mod tallies;
 pub mod totals;
 pub mod traffic_rules;
@@ -35,7 +37,9 @@ use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
 use crate::state::credit::ShardPart;
 use crate::state::feeds::Feeds;
+use crate::state::paces::Paces;
 use crate::state::purses::PurseChunk;
+use crate::state::shapes::Shapes;
 use crate::state::tallies::TallyChunk;
 use crate::types::ids::{SHARDS, SHARDS_ALL, Seq, Shard};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -94,6 +98,10 @@ pub struct State {
     pub tallies: Vec<TallyChunk>,
     /// What feeds asked for and got.
     pub feeds: Feeds,
+    /// How budgets are paced.
+    pub paces: Paces,
+    /// When people ask.
+    pub shapes: Shapes,
     /// Accounts, businesses, endpoints, campaigns, ad sets and ads.
     pub catalog: Catalog,
 }
@@ -106,6 +114,8 @@ impl Default for State {
             purses: Vec::new(),
             tallies: Vec::new(),
             feeds: Feeds::default(),
+            paces: Paces::default(),
+            shapes: Shapes::default(),
             catalog: Catalog::default(),
         }
     }
@@ -129,6 +139,12 @@ impl State {
         }
         if route.feeds {
             self.feeds.apply(stamp, fact);
+        }
+        if route.paces {
+            self.paces.apply(stamp, fact);
+        }
+        if route.shapes {
+            self.shapes.apply(stamp, fact);
         }
         if route.catalog {
             self.catalog.apply(stamp, fact);

@@ -62,6 +62,10 @@ pub struct Route {
     pub tallies: Chunks,
     /// Whether the feeds' counts.
     pub feeds: bool,
+    /// Whether the controllers of budgets.
+    pub paces: bool,
+    /// Whether the markets' requests by hour.
+    pub shapes: bool,
     /// Whether the catalog.
     pub catalog: bool,
 }
@@ -72,6 +76,8 @@ const NOWHERE: Route = Route {
     purse: None,
     tallies: Chunks::None,
     feeds: false,
+    paces: false,
+    shapes: false,
     catalog: false,
 };
 
@@ -98,7 +104,13 @@ pub fn route(fact: &Kind) -> Route {
             let mut chunks: Vec<_> = fact.rows.iter().map(|row| chunk_of(row.ad)).collect();
             chunks.sort_unstable();
             chunks.dedup();
-            Route { tallies: Chunks::Many(chunks), feeds: !fact.feeds.is_empty(), ..NOWHERE }
+            Route {
+                tallies: Chunks::Many(chunks),
+                feeds: !fact.feeds.is_empty(),
+                paces: !fact.paces.is_empty(),
+                shapes: !fact.markets.is_empty(),
+                ..NOWHERE
+            }
         }
         Kind::ImpressionSeen(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;

@@ -18,6 +18,13 @@ pub const ADVERTISERS: usize = MARKETS.len();
 /// The town that the budgets below were chosen for; a larger one has larger budgets.
 const VIEWERS_USUAL: i64 = 20_000;
 
+/// Impressions that a conversation is worth: about one view in 60 is tapped, and two taps in three open a
+/// chat.
+const CHAT_CPMS: i64 = 90;
+
+/// The highest bid, in hundredths of what the market pays.
+const BID_PERCENT_MAX: i64 = 150;
+
 /// One advertiser: where it sells, and what it pays there.
 struct Market {
     name: &'static str,
@@ -106,10 +113,12 @@ impl Plan {
         self.add(tenant, "", format!("account-{tenant}-{number}"), Resource::Account(account))
     }
 
-    /// Returns what that many impressions in the usual town are worth, scaled to this one.
+    /// Returns what that many impressions in the usual town are worth, scaled to this one; at least the
+    /// highest bid, which every budget must cover.
     fn impressions(&self, market: &Market, count: i64) -> v1::Money {
         let micros = market.cpm_micros / 1_000 * count * self.viewers / VIEWERS_USUAL;
-        v1::Money { micros: micros.max(market.cpm_micros / 100), currency: market.currency.into() }
+        let least = market.cpm_micros / 1_000 * CHAT_CPMS * BID_PERCENT_MAX / 100;
+        v1::Money { micros: micros.max(least), currency: market.currency.into() }
     }
 
     fn business(&mut self, tenant: usize, market: &Market, number: u64) {
@@ -275,9 +284,9 @@ fn billing(dice: &mut Dice, shape: u64, market: &Market) -> (v1::BillingEvent, v
         0 | 3 => (v1::BillingEvent::Impressions, 1_000),
         // About one view in 60 is tapped, and two taps in three open a chat.
         1 | 4 => (v1::BillingEvent::LinkClicks, 60),
-        _ => (v1::BillingEvent::Conversations, 90),
+        _ => (v1::BillingEvent::Conversations, CHAT_CPMS),
     };
-    let micros = market.cpm_micros / 1_000 * per_cpm * dice.between(60..=150) / 100;
+    let micros = market.cpm_micros / 1_000 * per_cpm * dice.between(60..=BID_PERCENT_MAX) / 100;
     let micros = micros / CPM_STEP_MICROS * CPM_STEP_MICROS;
     (event, v1::Money { micros, currency: market.currency.to_owned() })
 }

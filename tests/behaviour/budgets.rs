@@ -316,7 +316,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<usize>().prop_map(Step::SeeTwiceAtOnce),
         1 => Just(Step::Restart),
         1 => (0..26 * HOUR_MS).prop_map(Step::Wait),
-        1 => (0..6 * MXN).prop_map(Step::Budget),
+        1 => (MXN..6 * MXN).prop_map(Step::Budget),
     ]
 }
 
@@ -325,8 +325,8 @@ proptest! {
 
     #[test]
     fn no_day_and_no_life_is_ever_charged_above_its_budget(
-        first in 0..6 * MXN,
-        lifetime in 0..12 * MXN,
+        first in MXN..6 * MXN,
+        lifetime in MXN..12 * MXN,
         steps in proptest::collection::vec(step(), 1..60),
     ) {
         let mut stage = Stage::new();
@@ -345,8 +345,11 @@ proptest! {
                 Step::Restart => stage = stage.restarted(),
                 Step::Wait(ms) => stage.wait(ms),
                 Step::Budget(micros) => {
-                    budget = micros;
-                    set_budget(&mut stage, &shop, (Some(budget), Some(lifetime)));
+                    let taken = set_budget(&mut stage, &shop, (Some(micros), Some(lifetime)));
+                    prop_assert_eq!(taken, micros >= today, "no budget below what was spent");
+                    if taken {
+                        budget = micros;
+                    }
                 }
             }
             if day != stage.now.0.div_euclid(DAY_MS) {
@@ -373,8 +376,9 @@ fn see(stage: &mut Stage, shown: Option<Shown>, times: usize) -> Vec<i64> {
     stage.record_all(items).iter().filter_map(charge).collect()
 }
 
-fn set_budget(stage: &mut Stage, shop: &Shop, budget: (Option<i64>, Option<i64>)) {
+/// Changes the campaign's budget; tells whether that was allowed.
+fn set_budget(stage: &mut Stage, shop: &Shop, budget: (Option<i64>, Option<i64>)) -> bool {
     let budget = Offer::default().budget(budget);
     let campaign = Campaign { id: shop.campaign, budget, ..Campaign::default() };
-    stage.update(shop.tenant, Resource::Campaign(campaign), &["budget"]);
+    stage.try_update(shop.tenant, Resource::Campaign(campaign), &["budget"]).is_ok()
 }

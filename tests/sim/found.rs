@@ -2,7 +2,7 @@
 
 use munadi::types::proto::journal::v1::LineKind;
 use munadi::types::proto::v1::{
-    Ad, Budget, Campaign, ConfiguredStatus, EntryPoint, EventKind, Placement,
+    Ad, AdSet, BillingEvent, Budget, Campaign, ConfiguredStatus, EntryPoint, EventKind, Placement,
 };
 use munadi::types::request::{
     AdRequest, Change, Chat, Claim, Conversion, Incoming, Origin, Profile, Resource,
@@ -152,13 +152,27 @@ fn a_forgotten_view_is_not_counted_again_when_the_clock_goes_back() {
 #[test]
 fn a_lowered_budget_holds_though_its_grant_was_lost_in_a_crash() {
     let mut world = quiet();
-    let daily = |campaign: &&Campaign| {
-        campaign.budget.as_ref().is_some_and(|budget| budget.daily.is_some())
-            && campaign.configured_status() == ConfiguredStatus::Active
+    let daily = |campaign: &Campaign| {
+        let daily = campaign.budget.as_ref().and_then(|budget| budget.daily.as_ref());
+        daily.map_or(0, |daily| daily.micros)
     };
-    let campaign = world.ledger.rows.campaigns.values().find(daily).cloned().expect("one such");
+    // A budget is not lowered below a bid that spends it: for impressions that is for 1,000.
+    let bid = |campaign: &Campaign| {
+        let ours = world.ledger.rows.ad_sets.values().filter(|set| set.campaign_id == campaign.id);
+        let one = |set: &AdSet| {
+            let per = if set.billing_event() == BillingEvent::Impressions { 1_000 } else { 1 };
+            set.bid.as_ref().map_or(0, |bid| bid.micros / per)
+        };
+        ours.map(one).max().unwrap_or_default()
+    };
+    let lower = |campaign: &&Campaign| {
+        let lowered = daily(campaign) - 1;
+        lowered > bid(campaign) && campaign.configured_status() == ConfiguredStatus::Active
+    };
+    let campaign = world.ledger.rows.campaigns.values().find(lower).cloned().expect("one such");
+    let lowered = daily(&campaign) - 1;
     let account = &world.ledger.rows.accounts[&campaign.account_id];
-    let budget = Some(Budget { daily: money(7, &account.currency), lifetime: None });
+    let budget = Some(Budget { daily: money(lowered, &account.currency), lifetime: None });
     let tenant = world.ledger.rows.tenants[&account.id];
     let wanted = Campaign { budget, etag: String::new(), ..campaign.clone() };
     let change = Change::Update(Resource::Campaign(wanted), vec!["budget".into()]);
@@ -169,9 +183,10 @@ fn a_lowered_budget_holds_though_its_grant_was_lost_in_a_crash() {
     world.restart(false).expect("no difference");
     world.clear_agenda();
     world.audit().expect("no difference");
-    let lowered = &world.ledger.rows.campaigns[&campaign.id];
-    assert_eq!(lowered.budget.as_ref().and_then(|budget| budget.daily.as_ref()).unwrap().micros, 7);
-    assert!(world.ledger.books.granted(LineKind::Campaign, campaign.id).contains(&7));
+    let now = &world.ledger.rows.campaigns[&campaign.id];
+    let daily = now.budget.as_ref().and_then(|budget| budget.daily.as_ref());
+    assert_eq!(daily.map(|daily| daily.micros), Some(lowered));
+    assert!(world.ledger.books.granted(LineKind::Campaign, campaign.id).contains(&lowered));
 }
 
 #[test]

@@ -50,6 +50,12 @@ fn apply_in_parts(state: &mut State, luck: &mut Luck, stamp: Stamp, fact: &Kind)
     if route.feeds {
         parts.push(Box::new(move |state| state.feeds.apply(stamp, fact)));
     }
+    if route.paces {
+        parts.push(Box::new(move |state| state.paces.apply(stamp, fact)));
+    }
+    if route.shapes {
+        parts.push(Box::new(move |state| state.shapes.apply(stamp, fact)));
+    }
     if route.catalog {
         parts.push(Box::new(move |state| state.catalog.apply(stamp, fact)));
     }

@@ -23,6 +23,19 @@ pub(crate) fn money(micros: i64, currency: &str) -> Option<Money> {
     Some(Money { micros, currency: currency.to_owned() })
 }
 
+/// Returns what a budget has for one event.
+fn least(budget: &Budget) -> i64 {
+    let parts = budget.daily.iter().chain(&budget.lifetime);
+    parts.map(|money| money.micros).min().unwrap_or(i64::MAX)
+}
+
+/// Returns the budget with enough for one event.
+fn at_least(mut budget: Budget, one: i64) -> Budget {
+    let parts = budget.daily.iter_mut().chain(&mut budget.lifetime);
+    parts.for_each(|money| money.micros = money.micros.max(one));
+    budget
+}
+
 fn at(ms: i64) -> Option<prost_types::Timestamp> {
     Some(prost_types::Timestamp { seconds: ms / 1_000, nanos: 0 })
 }
@@ -112,6 +125,7 @@ impl World {
     fn random_campaign(&mut self, shop: &Shop) -> Finding {
         let shared = self.luck.chance(600);
         let budget = shared.then(|| self.random_budget(shop.currency, 4));
+        let most = budget.as_ref().map(least);
         let campaign = Campaign {
             account_id: shop.account,
             name: "campaign".into(),
@@ -120,7 +134,7 @@ impl World {
         };
         let campaign = self.create(shop.tenant, Resource::Campaign(campaign))?;
         for _ in 0..2 {
-            let ad_set = self.random_ad_set(shop, campaign, shared);
+            let ad_set = self.random_ad_set(shop, campaign, most);
             let ad_set = self.create(shop.tenant, Resource::AdSet(ad_set))?;
             // All of one business.
             let endpoint = *self.luck.pick(&shop.endpoints);
@@ -141,14 +155,17 @@ impl World {
         }
     }
 
-    fn random_ad_set(&mut self, shop: &Shop, campaign: u64, shared: bool) -> AdSet {
+    /// Returns an ad set. `most`: what its campaign's budget has for one event.
+    fn random_ad_set(&mut self, shop: &Shop, campaign: u64, most: Option<i64>) -> AdSet {
         let billing = 1 + self.luck.below(3) as i32;
-        let bid = match billing {
-            1 => self.luck.between(300, 9_000) * 1_000,
+        let one = match billing {
+            1 => self.luck.between(300, 9_000),
             2 => self.luck.between(50_000, 900_000),
             _ => self.luck.between(100_000, 2_000_000),
         };
-        let own = !shared || self.luck.chance(300);
+        let one = most.map_or(one, |most| one.min(most));
+        let bid = if billing == 1 { one * 1_000 } else { one };
+        let own = most.is_none() || self.luck.chance(300);
         let capped = self.luck.chance(400);
         let cap = FrequencyCap {
             max_frequency: 1 + self.luck.below(3) as u32,
@@ -172,7 +189,7 @@ impl World {
             targeting: Some(targeting),
             billing_event: billing,
             bid: money(bid, shop.currency),
-            budget: own.then(|| self.random_budget(shop.currency, 2)),
+            budget: own.then(|| at_least(self.random_budget(shop.currency, 2), one)),
             frequency_caps: if capped { vec![cap] } else { Vec::new() },
             start_time: at(self.now_ms + begins).filter(|_| scheduled),
             end_time: at(self.now_ms + begins + span).filter(|_| scheduled),
@@ -182,7 +199,7 @@ impl World {
 
     /// Makes one country for each reason that a busy market hides.
     fn open_niches(&mut self, shops: &[Shop]) -> Finding {
-        let before = (at(self.now_ms - 2 * DAY), at(self.now_ms - DAY));
+        let before = (at(self.now_ms - 2 * DAY), at(self.now_ms + 1_000));
         self.niche(&shops[0], NICHES[0], |set| (set.start_time, set.end_time) = before)?;
         let cap =
             |max_frequency| vec![FrequencyCap { max_frequency, interval_hours: 240, event: 1 }];
@@ -197,7 +214,7 @@ impl World {
             })?;
         }
         self.niche(&shops[3], NICHES[5], |set| {
-            set.budget = Some(Budget { daily: money(10, "USD"), lifetime: None });
+            set.budget = Some(Budget { daily: money(2_000, "USD"), lifetime: None });
         })
     }
 

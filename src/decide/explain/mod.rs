@@ -104,6 +104,8 @@ pub struct Won {
     pub group: u64,
     /// What it was worth.
     pub total: i64,
+    /// What one impression of it costs about, micros of its account's currency.
+    pub hold: i64,
 }
 
 /// What a filled tray asked of an ad.
@@ -127,7 +129,7 @@ impl Bars {
             let (worth, rates) = asked.worth(&placed.entry);
             let member = Member::of(&placed.entry, worth, rates, 0);
             let total = worth.total();
-            bars.won.push(Won { ad: member.ad, group: member.group, total });
+            bars.won.push(Won { ad: member.ad, group: member.group, total, hold: placed.hold });
         }
         let is_free = |slot: &&(u16, Result<_, NoAdReason>)| {
             slot.1.as_ref().is_err_and(|reason| *reason != NoAdReason::FeedPolicy)
@@ -139,6 +141,11 @@ impl Bars {
         // It stands beside the others, or takes the place of the least, which may not be worth the next.
         bars.enter = alone.into_iter().chain(least).min();
         bars
+    }
+
+    /// Returns the feed's floor, micros of the settlement currency for 1,000 impressions.
+    pub const fn floor(&self) -> i64 {
+        self.floor
     }
 
     /// Returns the least total with which an ad of this group would have had a place.
@@ -230,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_full_tray_asks_for_more_than_its_least_and_a_rival_for_more_than_it() {
-        let won = |ad, group, total| Won { ad, group, total };
+        let won = |ad, group, total| Won { ad, group, total, hold: 0 };
         let bars = Bars {
             won: vec![won(1, 10, 50), won(2, 20, 30)],
             enter: Some(31),

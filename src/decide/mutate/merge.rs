@@ -32,6 +32,7 @@ pub(in crate::decide) fn merge(
                 "objective" => take(&mut row.objective, &new.objective),
                 "configured_status" => take(&mut row.configured_status, &new.configured_status),
                 "budget" => take(&mut row.budget, &new.budget),
+                "spend_cap" => take(&mut row.spend_cap, &new.spend_cap),
                 _ => false,
             },
             (Resource::AdSet(row), Resource::AdSet(new)) => match field.as_str() {
@@ -46,6 +47,9 @@ pub(in crate::decide) fn merge(
                 "payer" => take(&mut row.payer, &new.payer),
                 "start_time" => take(&mut row.start_time, &new.start_time),
                 "end_time" => take(&mut row.end_time, &new.end_time),
+                "spend_cap" => take(&mut row.spend_cap, &new.spend_cap),
+                "daily_min_spend" => take(&mut row.daily_min_spend, &new.daily_min_spend),
+                "schedule_hours" => take(&mut row.schedule_hours, &new.schedule_hours),
                 _ => false,
             },
             (Resource::Ad(row), Resource::Ad(new)) => match field.as_str() {

@@ -1,6 +1,7 @@
 //! The shape of a story: what a picture or video of the Status and Stories placements must have.
 
 use crate::decide::mutate::Desk;
+use crate::decide::mutate::budgets::touches;
 use crate::types::proto::v1::{AdSet, ConfiguredStatus, Creative, Media, Placement};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::Resource;
@@ -24,9 +25,7 @@ impl Desk<'_> {
     /// Refuses an ad that doesn't fit its ad set's placements, and placements that the ad set's ads don't
     /// fit. `mask` names what an update changes; a create has none.
     pub(super) fn judge_shape(&self, row: &Resource, mask: &[String]) -> Result<(), Refusal> {
-        let touches = |names: &[&str]| {
-            mask.is_empty() || mask.iter().any(|changed| names.contains(&&**changed))
-        };
+        let touches = |names: &[&str]| touches(mask, names);
         match row {
             Resource::Ad(ad) if touches(&["creative"]) => {
                 let ad_set = self.catalog.ad_sets.get(ad.ad_set_id);

@@ -49,7 +49,7 @@ const INTEGRAL_KEEP: f64 = 0.9;
 const ERROR_MIN: f64 = -1.0;
 const ERROR_MAX: f64 = 2.0;
 
-/// An error is taken once this many wins were due: one win is noise.
+/// An error is taken once this many wins were due, or came: one win is noise.
 const WINS_MIN: f64 = 10.0;
 
 /// Minutes from pull to pull.
@@ -179,7 +179,7 @@ impl Controller {
         let before = (minute.left + minute.spent).max(0.0);
         self.spent += minute.spent;
         self.due += before * minute.plan_now / plan * minute.ease();
-        if self.due <= 0.0 || self.due < WINS_MIN * minute.win_price {
+        if self.due <= 0.0 || self.due.max(self.spent) < WINS_MIN * minute.win_price {
             return;
         }
         let error = ((self.spent - self.due) / self.due).clamp(ERROR_MIN, ERROR_MAX);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::decide::board::Rates;
-use crate::decide::mutate::{mutate, touched};
+use crate::decide::mutate::{Spent, mutate, touched};
 use crate::decide::purse::LineId;
 use crate::decide::record::{Event, Known, record};
 use crate::decide::{Decided, auction, chats};
@@ -12,6 +12,7 @@ use crate::node::writer::{Reply, Work, Writer};
 use crate::state::catalog::Catalog;
 use crate::state::invalid_of;
 use crate::tokens::prefill_code;
+use crate::types::day::day_of;
 use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{LineKind, Showing};
@@ -87,6 +88,9 @@ impl Writer {
             release(live, showing, &token);
         }
         let invalid = facts.iter().find_map(invalid_of);
+        if let Some(token) = held {
+            facts.iter().for_each(|fact| self.note_seen(fact, &token));
+        }
         self.note_outgoing(&facts);
         self.journal(shard, facts, now);
         Verdict::Recorded { charged, invalid }
@@ -101,11 +105,20 @@ impl Writer {
         full.then_some(InvalidReason::NetworkRate)
     }
 
+    /// Counts what an impression that is paid for promises, for caps on the cost of what comes of it.
+    fn note_seen(&mut self, fact: &Kind, token: &ViewToken) {
+        let Kind::ImpressionSeen(fact) = fact else { return };
+        let showing = fact.showing.as_ref().filter(|_| fact.invalid == 0);
+        if let Some(showing) = showing {
+            self.pacer.note_seen(&self.live, showing.ad_set, token);
+        }
+    }
+
     fn write(&mut self, mutation: &Mutation, reply: Reply<Resource>, now: Moment) {
         let written = {
             let live = Arc::clone(&self.live);
             let catalog = live.catalog();
-            mutate(&catalog, mutation, now)
+            mutate(&catalog, mutation, &|line| spent(&live, &catalog, line, now), now)
         };
         let written = match written {
             Ok(written) => written,
@@ -114,6 +127,7 @@ impl Writer {
         if !written.facts.is_empty() {
             self.journal(Shard::CATALOG, written.facts, now);
             self.regrant(mutation, &written.answer, now);
+            self.pacer.note_written(&self.live, &written.answer, now);
             if let Resource::AdSet(row) = &written.answer {
                 self.schedules.note(&self.live, row);
             }
@@ -183,6 +197,18 @@ impl Writer {
         // Its memory serves the next round.
         self.ungranted = lines;
     }
+}
+
+/// Returns what was charged on a line, today by its account's zone and ever.
+fn spent(live: &Live, catalog: &Catalog, line: LineId, now: Moment) -> Spent {
+    let purses = live.purses(line.account);
+    let purse = purses.purses.get(&line.account);
+    let known = purse.and_then(|purse| purse.line(line.kind, line.id));
+    known.map_or_else(Spent::default, |known| {
+        let zone = catalog.zone_of(line.account).unwrap_or_default();
+        let today = known.days.get(&day_of(zone, now).number).copied().unwrap_or_default();
+        Spent { today, life: known.life }
+    })
 }
 
 /// Tells whether the ceiling of an ad's bids is what its campaign's budget gives.

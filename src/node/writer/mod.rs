@@ -22,6 +22,7 @@ use crate::journal::{
 use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
+use crate::node::pacer::Pacer;
 use crate::node::schedules::Schedules;
 use crate::node::traffic::NetworkTaps;
 use crate::state::ledger::Seal;
@@ -107,6 +108,7 @@ pub struct Writer {
     exchange_due: Option<Moment>,
     networks: NetworkTaps,
     indexer: Indexer,
+    pacer: Pacer,
     schedules: Schedules,
     dice: SeededDice,
     stopped: bool,
@@ -132,6 +134,7 @@ impl Writer {
         }
         let durable = log.last_batch();
         let indexer = Indexer::of(&live);
+        let pacer = Pacer::resume(&live, resume.latest);
         let sealed = live.seal_of_ledgers();
         let schedules = Schedules::of(&live.catalog());
         let exchange_due = live.exchange.load().until();
@@ -154,6 +157,7 @@ impl Writer {
             exchange_due,
             networks: NetworkTaps::default(),
             indexer,
+            pacer,
             schedules,
             dice,
             stopped: false,
@@ -188,7 +192,7 @@ impl Writer {
 
     /// Tells whether nothing waits for the disk or for delivery.
     pub fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.outbox.is_empty()
+        self.in_flight.is_empty() && self.outbox.is_empty() && !self.pacer.is_busy()
     }
 
     /// Tells whether the journal can't be written any more. The state must be dropped and the log

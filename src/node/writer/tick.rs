@@ -20,6 +20,7 @@ impl Writer {
         if now.minute() > self.minute {
             self.count_minute(now);
         }
+        self.pace(now);
         self.show_due_exchange(now);
         let mut given = 0;
         while given < GRANTS_PER_STEP
@@ -45,10 +46,24 @@ impl Writer {
         self.minute = self.minute.max(now.minute());
         self.seal_ledgers(minute, now);
         for (shard, fact) in self.live.counts.drain(minute) {
+            self.pacer.note_served(&self.live, &fact);
             if let Some(shard) = Shard::new(shard as u8) {
                 self.journal(shard, vec![Kind::ServedMinute(fact)], now);
             }
         }
+    }
+
+    /// Steps the controllers of a slice of budgets, and builds the rows anew that multipliers outgrow. What
+    /// was shown before stands until a step is in the journal.
+    fn pace(&mut self, now: Moment) {
+        let mut stepped = self.pacer.step(&self.live, now);
+        for (shard, facts) in stepped.facts(now.minute()) {
+            self.journal(shard, facts, now);
+        }
+        self.pacer.show_all(&self.live, &stepped);
+        let mut ads = self.pacer.take_outgrown(&self.live);
+        ads.retain(|ad| self.indexer.is_live(*ad));
+        self.refresh(ads);
     }
 
     /// Journals the seal of all transfers if there is a new one. Nothing was decided since the last batch was

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::decide::auction::Aim;
 use crate::rpc::limits::{
-    CAP_EVENTS_MAX, CAP_HOURS_MAX, CAPS_MAX, PARTY_CHARS_MAX, TARGETINGS_MAX,
+    CAP_EVENTS_MAX, CAP_HOURS_MAX, CAPS_MAX, PARTY_CHARS_MAX, TARGETINGS_MAX, WEEK_HOURS,
 };
 use crate::rpc::parse::campaigns::{budget, name, status};
 use crate::rpc::parse::field::{
@@ -29,8 +30,11 @@ const AD_SET: Shape = Shape {
         "or_targeting",
         "beneficiary",
         "payer",
+        "spend_cap",
+        "daily_min_spend",
+        "schedule_hours",
     ],
-    fixed: &["campaign_id", "billing_event", "bid_strategy"],
+    fixed: &["campaign_id", "billing_event", "bid_strategy", "optimization_goal"],
 };
 
 /// Returns a checked write of an ad set.
@@ -40,22 +44,12 @@ pub(in crate::rpc) fn ad_set(wire: Option<v1::AdSet>, verb: Verb) -> Result<Chan
     let fields = Fields::new(verb, &AD_SET, row.id)?;
     if fields.create() {
         id(row.campaign_id, path.field("campaign_id"))?;
-        variant::<v1::BillingEvent>(row.billing_event, path.field("billing_event"))?;
-        let strategy = path.field("bid_strategy");
-        optional_variant::<v1::BidStrategy>(row.bid_strategy, strategy)?;
-        row.bid_strategy = v1::BidStrategy::LowestCostWithBidCap.into();
+        name_aims(&mut row, path)?;
     }
     name(&row.name, &fields, path)?;
     status(row.configured_status, &fields, path)?;
     audience(&row, &fields, path)?;
-    if fields.take("bid") {
-        // Its steps depend on what is billed, which an update doesn't tell: `decide` checks them.
-        let path = path.field("bid");
-        positive_money(required(row.bid.as_ref(), path)?, path)?;
-    }
-    if fields.take("budget") {
-        budget(row.budget.as_ref(), path.field("budget"))?;
-    }
+    prices(&row, &fields, path)?;
     if fields.take("frequency_caps") {
         frequency_caps(&mut row.frequency_caps, path.field("frequency_caps"))?;
     }
@@ -65,8 +59,85 @@ pub(in crate::rpc) fn ad_set(wire: Option<v1::AdSet>, verb: Verb) -> Result<Chan
         }
     }
     span(&row, &fields, path)?;
+    if fields.take("schedule_hours") {
+        schedule_hours(&row.schedule_hours, path.field("schedule_hours"))?;
+    }
     row.effective_status = 0;
     Ok(fields.change(Resource::AdSet(row)))
+}
+
+/// Checks every amount of an ad set. Whether there must be a bid, and its steps, depend on the strategy
+/// and the goal, which an update doesn't tell: `decide` checks them.
+fn prices(row: &v1::AdSet, fields: &Fields, path: Path) -> Result<(), Refusal> {
+    for (name, value) in [("bid", &row.bid), ("daily_min_spend", &row.daily_min_spend)] {
+        if fields.take(name) {
+            value.iter().try_for_each(|it| positive_money(it, path.field(name)))?;
+        }
+    }
+    for (name, value) in [("budget", &row.budget), ("spend_cap", &row.spend_cap)] {
+        if fields.take(name) {
+            budget(value.as_ref(), path.field(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks what a new ad set pays for, aims at and bids by, and names what was left to the engine.
+fn name_aims(row: &mut v1::AdSet, path: Path) -> Result<(), Refusal> {
+    let billing = path.field("billing_event");
+    let billed = variant::<v1::BillingEvent>(row.billing_event, billing)?;
+    let strategy = match optional_variant(row.bid_strategy, path.field("bid_strategy"))? {
+        v1::BidStrategy::Unspecified if row.bid.is_some() => v1::BidStrategy::LowestCostWithBidCap,
+        v1::BidStrategy::Unspecified => v1::BidStrategy::LowestCostWithoutCap,
+        told => told,
+    };
+    let goal = path.field("optimization_goal");
+    let goal = match optional_variant(row.optimization_goal, goal)? {
+        v1::OptimizationGoal::Unspecified if strategy == v1::BidStrategy::CostCap => {
+            let message = "is empty: name the event whose average cost COST_CAP keeps to the bid";
+            return Err(goal.refuse(Reason::FieldMissing, message));
+        }
+        v1::OptimizationGoal::Unspecified => Aim::billed(billed).goal,
+        told => told,
+    };
+    if !comes_before(billed, goal) {
+        let message = format!(
+            "{} does not come before {}: bill the goal itself, an event before it, or impressions",
+            billed.as_str_name(),
+            goal.as_str_name()
+        );
+        return Err(billing.refuse(Reason::FieldInvalid, message));
+    }
+    (row.bid_strategy, row.optimization_goal) = (strategy.into(), goal.into());
+    Ok(())
+}
+
+/// Tells whether an event may be paid for where a goal is aimed at: it is the goal, or comes before it.
+const fn comes_before(billed: v1::BillingEvent, goal: v1::OptimizationGoal) -> bool {
+    use v1::OptimizationGoal::{Conversations, Conversions, LinkClicks};
+    match billed {
+        v1::BillingEvent::Unspecified => false,
+        v1::BillingEvent::Impressions => true,
+        v1::BillingEvent::LinkClicks => matches!(goal, LinkClicks | Conversations | Conversions),
+        v1::BillingEvent::Conversations => matches!(goal, Conversations | Conversions),
+    }
+}
+
+/// Checks hours of the week in the account's zone.
+fn schedule_hours(hours: &[u32], path: Path) -> Result<(), Refusal> {
+    at_most(hours.len(), WEEK_HOURS as usize, path)?;
+    for (index, hour) in hours.iter().enumerate() {
+        let path = path.at(index);
+        if *hour >= WEEK_HOURS {
+            let message = format!("is {hour}: send 0 (Monday, 00:00) to {}", WEEK_HOURS - 1);
+            return Err(path.refuse(Reason::FieldInvalid, message));
+        }
+        if index > 0 && hours[index - 1] >= *hour {
+            let message = "does not come after the one before: send ascending hours, each once";
+            return Err(path.refuse(Reason::FieldInvalid, message));
+        }
+    }
+    Ok(())
 }
 
 fn audience(row: &v1::AdSet, fields: &Fields, path: Path) -> Result<(), Refusal> {
@@ -142,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_good_ad_set_passes_with_its_strategy_named() {
-        let wanted = v1::AdSet { bid_strategy: 2, ..whole() };
+        let wanted = v1::AdSet { bid_strategy: 2, optimization_goal: 1, ..whole() };
         assert_eq!(parse(whole()), Ok(Change::Create(Resource::AdSet(wanted))));
     }
 
@@ -151,8 +222,9 @@ mod tests {
         check("ad_set.name", |row| row.name.clear());
         check("ad_set.campaign_id", |row| row.campaign_id = 0);
         check("ad_set.billing_event", |row| row.billing_event = 0);
-        check("ad_set.bid_strategy", |row| row.bid_strategy = 1);
-        check("ad_set.bid", |row| row.bid = None);
+        check("ad_set.bid_strategy", |row| row.bid_strategy = 4);
+        check("ad_set.optimization_goal", |row| row.optimization_goal = 7);
+        check("ad_set.optimization_goal", |row| row.bid_strategy = 3);
         check("ad_set.bid.micros", |row| bid_of(row).micros = 0);
         check("ad_set.bid.currency", |row| bid_of(row).currency = "??".into());
         check("ad_set.targeting.age_min", |row| {
@@ -179,6 +251,56 @@ mod tests {
         check("ad_set.payer", |row| row.payer = "a\nb".into());
         check("ad_set.end_time", |row| row.end_time = row.start_time);
         check("ad_set.start_time.seconds", |row| row.start_time = second(-1));
+    }
+
+    #[test]
+    fn what_is_paid_for_is_the_goal_or_comes_before_it() {
+        for (billing, allowed) in [(1, &[1, 2, 3, 4, 5, 6][..]), (2, &[4, 5, 6]), (3, &[5, 6])] {
+            let parsed = |optimization_goal| {
+                let mut row = v1::AdSet { billing_event: billing, ..whole() };
+                row.optimization_goal = optimization_goal;
+                parse(row)
+            };
+            for goal in 1..=6 {
+                match parsed(goal) {
+                    Ok(_) => assert!(allowed.contains(&goal), "{billing} {goal}"),
+                    Err(refusal) => {
+                        assert!(!allowed.contains(&goal), "{billing} {goal}");
+                        assert_eq!(refusal.field, "ad_set.billing_event");
+                    }
+                }
+            }
+            let Ok(Change::Create(Resource::AdSet(row))) = parsed(0) else { panic!("refused") };
+            assert_eq!(row.optimization_goal, allowed[0], "the billed event is the goal");
+        }
+    }
+
+    #[test]
+    fn a_strategy_that_is_not_named_follows_from_the_bid() {
+        let strategy = |row| match parse(row) {
+            Ok(Change::Create(Resource::AdSet(row))) => row.bid_strategy(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(strategy(whole()), v1::BidStrategy::LowestCostWithBidCap);
+        let bare = v1::AdSet { bid: None, ..whole() };
+        assert_eq!(strategy(bare), v1::BidStrategy::LowestCostWithoutCap);
+    }
+
+    #[test]
+    fn hours_of_a_schedule_are_ascending_each_once() {
+        check("ad_set.schedule_hours[0]", |row| row.schedule_hours = vec![168]);
+        check("ad_set.schedule_hours[1]", |row| row.schedule_hours = vec![5, 5]);
+        check("ad_set.schedule_hours[2]", |row| row.schedule_hours = vec![5, 9, 7]);
+        check("ad_set.schedule_hours", |row| row.schedule_hours = vec![0; 169]);
+        let row = v1::AdSet { schedule_hours: (0..168).collect(), ..whole() };
+        assert!(parse(row).is_ok());
+        check("ad_set.spend_cap.daily.micros", |row| {
+            let nothing = v1::Money { micros: 0, currency: "MXN".into() };
+            row.spend_cap = Some(v1::Budget { daily: Some(nothing), lifetime: None });
+        });
+        check("ad_set.daily_min_spend.currency", |row| {
+            row.daily_min_spend = Some(v1::Money { micros: 1, currency: "??".into() });
+        });
     }
 
     #[test]

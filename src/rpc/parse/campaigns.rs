@@ -6,7 +6,8 @@ use crate::channels::{Channel, validate_address};
 use crate::rpc::limits::{CATEGORY_CHARS_MAX, NAME_CHARS_MAX, PREFILLED_TEXT_CHARS_MAX};
 use crate::rpc::parse::creatives::creative;
 use crate::rpc::parse::field::{
-    Path, currency, id, optional_text, positive_money, required, text, time_zone, variant,
+    Path, currency, id, optional_text, optional_variant, positive_money, required, text, time_zone,
+    variant,
 };
 use crate::rpc::parse::mutations::{Fields, Shape, Verb};
 use crate::types::proto::v1;
@@ -16,7 +17,7 @@ use crate::types::request::{Change, Resource};
 const ACCOUNT: Shape = Shape {
     name: "account",
     mutable: &["name", "spend_limit", "configured_status"],
-    fixed: &["currency", "time_zone"],
+    fixed: &["currency", "time_zone", "billing_mode"],
 };
 
 const BUSINESS: Shape = Shape {
@@ -30,7 +31,7 @@ const ENDPOINT: Shape =
 
 const CAMPAIGN: Shape = Shape {
     name: "campaign",
-    mutable: &["name", "objective", "configured_status", "budget"],
+    mutable: &["name", "objective", "configured_status", "budget", "spend_cap"],
     fixed: &["account_id"],
 };
 
@@ -48,6 +49,11 @@ pub(in crate::rpc) fn account(wire: Option<v1::Account>, verb: Verb) -> Result<C
     if fields.create() {
         currency(&row.currency, path.field("currency"))?;
         time_zone(&row.time_zone, path.field("time_zone"))?;
+        let mode = optional_variant(row.billing_mode, path.field("billing_mode"))?;
+        row.billing_mode = match mode {
+            v1::BillingMode::Unspecified => v1::BillingMode::Invoiced.into(),
+            told => told.into(),
+        };
     }
     name(&row.name, &fields, path)?;
     status(row.configured_status, &fields, path)?;
@@ -109,6 +115,9 @@ pub(in crate::rpc) fn campaign(wire: Option<v1::Campaign>, verb: Verb) -> Result
     }
     if fields.take("budget") {
         budget(row.budget.as_ref(), path.field("budget"))?;
+    }
+    if fields.take("spend_cap") {
+        row.spend_cap.iter().try_for_each(|it| positive_money(it, path.field("spend_cap")))?;
     }
     row.effective_status = 0;
     Ok(fields.change(Resource::Campaign(row)))
@@ -191,6 +200,7 @@ mod tests {
         check("account.name", |row| row.name = "x".repeat(101));
         check("account.currency", |row| row.currency = "XXX".into());
         check("account.currency", |row| row.currency.clear());
+        check("account.billing_mode", |row| row.billing_mode = 3);
         check("account.time_zone", |row| row.time_zone = "Mars/Base".into());
         check("account.spend_limit.micros", |row| limit(row).micros = 0);
         check("account.spend_limit.currency", |row| limit(row).currency.clear());
@@ -210,6 +220,10 @@ mod tests {
         check("campaign.budget.daily.micros", Some(-1), None);
         check("campaign.budget.daily.micros", Some(0), None);
         check("campaign.budget.lifetime.micros", None, Some(i64::MAX));
+        let spend_cap = Some(v1::Money { micros: 0, currency: "MXN".into() });
+        let row = v1::Campaign { spend_cap, ..whole_campaign() };
+        let refusal = campaign(Some(row), Verb::Create).unwrap_err();
+        assert_eq!(refusal.field, "campaign.spend_cap.micros");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct Family {
     pub category: u64,
     /// Categories of the operator's policy that the ad was found to be of, a bit each.
     pub policy: u16,
-    /// Whether the account has a spend limit, the campaign a budget, the ad set a budget.
+    /// Whether the account has a spend limit, the campaign a budget or cap, the ad set a budget or cap.
     pub limited: [bool; 3],
     /// See [`Family::cap_hours`].
     caps: [u16; 3],
@@ -252,7 +252,7 @@ impl Kin {
         let kin = CampaignKin {
             account: number(IdKind::Account, row.account_id),
             status: Status::of(row.configured_status()),
-            limited: has_budget(row.budget.as_ref()),
+            limited: has_budget(row.budget.as_ref()) || row.spend_cap.is_some(),
         };
         let before = std::mem::replace(slot(&mut self.campaigns, number_here), kin);
         // A thing never changes its parent.
@@ -267,7 +267,7 @@ impl Kin {
             campaign: number(IdKind::Campaign, row.campaign_id),
             caps: caps_of(row),
             status: Status::of(row.configured_status()),
-            limited: has_budget(row.budget.as_ref()),
+            limited: has_budget(row.budget.as_ref()) || has_budget(row.spend_cap.as_ref()),
         };
         let before = std::mem::replace(slot(&mut self.ad_sets, number_here), kin);
         if !before.status.exists() {
@@ -389,7 +389,7 @@ impl Kin {
         self.parent(IdKind::Endpoint, id(IdKind::Endpoint, endpoint))
     }
 
-    /// Tells whether a campaign or ad set has a budget.
+    /// Tells whether an account, campaign or ad set has a budget or cap: a line that is granted.
     pub(super) fn is_limited(&self, kind: IdKind, thing: u64) -> bool {
         let number = number(kind, thing);
         match kind {

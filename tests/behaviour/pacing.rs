@@ -1,0 +1,307 @@
+//! Pacing: a budget lasts its day, buys what is cheapest, and a node that comes back goes on as it was.
+
+use std::collections::BTreeMap;
+
+use munadi::decide::board::MULTIPLIER_ONE;
+use munadi::types::proto::v1::{
+    AdSet, BidStrategy, BillingEvent, Budget, Campaign, EventKind, OptimizationGoal, Targeting,
+};
+use munadi::types::request::{Incoming, Resource, Verdict};
+use munadi::types::time::MINUTE_MS;
+
+use crate::stage::{Offer, Shop, Stage, event, letters};
+
+const MXN: i64 = 1_000_000;
+
+/// In each of these somebody else bids one more eighth of 1 MXN for an impression.
+const COUNTRIES: [&str; 8] = ["MX", "US", "BR", "IN", "ES", "CO", "AR", "PE"];
+
+/// What winning everything costs a minute.
+const ALL: i64 = MXN * (1 + 2 + 3 + 4 + 5 + 6 + 7 + 8) / 8;
+
+/// A market of rivals without limits.
+struct Market {
+    stage: Stage,
+    minutes: i64,
+    /// Charged to each ad set, by hour since the market opened.
+    charged: Vec<Vec<(u64, i64)>>,
+    /// Conversations that each ad's impressions were predicted to bring.
+    promised: BTreeMap<u64, f64>,
+}
+
+impl Market {
+    /// Opens at midnight of the accounts' zone.
+    fn open(midnight: &str) -> Self {
+        let mut stage = Stage::at(midnight);
+        stage.policy.floor_cpm_micros = 0;
+        for (eighths, country) in (1..).zip(COUNTRIES) {
+            let targeting = only(&[country]);
+            let bid = MXN / 8 * eighths;
+            stage.shop(&Offer { bid, targeting, ..Offer::default() });
+        }
+        Self { stage, minutes: 0, charged: Vec::new(), promised: BTreeMap::new() }
+    }
+
+    /// Lets a viewer of each country ask, and look at what it gets; then a minute passes.
+    fn minute(&mut self) {
+        let mut seen = Vec::new();
+        for country in COUNTRIES {
+            let mut request = self.stage.tray_of(&format!("{country} {}", self.minutes));
+            request.profile.country = letters(country);
+            if let Ok(shown) = self.stage.try_fill(&request) {
+                let one = f64::from(u16::MAX);
+                let rate = f64::from(shown.token.p_tap) / one * f64::from(shown.token.p_chat) / one;
+                *self.promised.entry(shown.token.ad).or_default() += rate;
+                seen.push((shown.token.ad, event(&shown, EventKind::Impression)));
+            }
+        }
+        let (ads, events): (Vec<u64>, Vec<Incoming>) = seen.into_iter().unzip();
+        let verdicts = self.stage.record_all(events);
+        let hour = (self.minutes / 60) as usize;
+        self.charged.resize(self.charged.len().max(hour + 1), Vec::new());
+        for (ad, verdict) in ads.into_iter().zip(verdicts) {
+            let Verdict::Recorded { charged, .. } = verdict else { panic!("{verdict:?}") };
+            self.charged[hour].push((ad, charged));
+        }
+        self.minutes += 1;
+        self.stage.wait(MINUTE_MS);
+        self.stage.settle();
+    }
+
+    fn hours(&mut self, hours: i64) {
+        (0..hours * 60).for_each(|_| self.minute());
+    }
+
+    /// Returns what ads of these were charged in hours since the market opened.
+    fn charged(&self, ads: &[u64], hours: std::ops::Range<usize>) -> i64 {
+        let all = self.charged.get(hours.start..hours.end.min(self.charged.len()));
+        let charges = all.into_iter().flatten().flatten();
+        charges.filter(|(ad, _)| ads.contains(ad)).map(|(_, charged)| charged).sum()
+    }
+}
+
+fn only(countries: &[&str]) -> Targeting {
+    let countries = countries.iter().map(|&country| country.to_owned()).collect();
+    Targeting { countries, ..Targeting::default() }
+}
+
+/// Offers 2 MXN an impression: more than anybody else.
+fn rich(daily: i64) -> Offer {
+    Offer {
+        bid: 2 * MXN,
+        campaign: (Some(daily), None),
+        targeting: only(&COUNTRIES),
+        ..Offer::default()
+    }
+}
+
+#[test]
+fn a_days_budget_lasts_the_day_and_is_spent_by_its_end() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    let budget = 24 * 60 * ALL / 8;
+    let shop = market.stage.shop(&rich(budget));
+    market.hours(24);
+    let ads = [shop.ad];
+    let first = market.charged(&ads, 0..3);
+    assert!(first < budget / 3, "{first} of {budget} in the first three of 24 hours");
+    for hour in 6..23 {
+        let of_hour = market.charged(&ads, hour..hour + 1) * 24;
+        assert!((budget / 2..budget * 2).contains(&of_hour), "hour {hour}: {of_hour} of {budget}");
+    }
+    let spent = market.charged(&ads, 0..24);
+    assert!(spent > budget * 95 / 100 && spent <= budget, "{spent} of {budget}");
+}
+
+#[test]
+fn a_node_that_comes_back_paces_as_it_did() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    let shop = market.stage.shop(&rich(24 * 60 * ALL / 8));
+    let own = Offer { ad_set: (Some(60 * ALL), None), campaign: (None, None), ..rich(0) };
+    let alone = market.stage.shop(&own);
+    market.hours(2);
+    let multiplier = |market: &Market, shop: &Shop| market.stage.front.multiplier(shop.ad_set);
+    let before = [&shop, &alone].map(|shop| multiplier(&market, shop));
+    assert!(before.iter().all(|multiplier| *multiplier < MULTIPLIER_ONE), "{before:?}");
+    let checkpoint = market.stage.checkpoint();
+    market.stage = market.stage.restarted();
+    assert_eq!([&shop, &alone].map(|shop| multiplier(&market, shop)), before);
+    let Stage { disk, ring, now, policy, .. } = market.stage;
+    market.stage = Stage::open(disk, ring, now, Some(&checkpoint)).unwrap();
+    market.stage.policy = policy;
+    assert!(market.stage.opened.checkpoint);
+    assert_eq!([&shop, &alone].map(|shop| multiplier(&market, shop)), before);
+    market.minute();
+    let after = [&shop, &alone].map(|shop| multiplier(&market, shop));
+    for (before, after) in before.iter().zip(after) {
+        assert!(after.abs_diff(*before) < before / 5, "it goes on from {before}, not {after}");
+    }
+}
+
+#[test]
+fn a_day_part_has_the_whole_days_budget() {
+    // 2026-11-23 was a Monday; open from 10:00 to 13:59.
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    market.stage.front.watch_here();
+    let budget = 4 * 60 * ALL / 8;
+    let shop = market.stage.shop(&rich(budget));
+    let schedule_hours = vec![10, 11, 12, 13];
+    let row = AdSet { id: shop.ad_set, schedule_hours, ..AdSet::default() };
+    market.stage.update(shop.tenant, Resource::AdSet(row), &["schedule_hours"]);
+    market.hours(16);
+    let ads = [shop.ad];
+    assert_eq!(market.charged(&ads, 0..10) + market.charged(&ads, 14..16), 0);
+    let first = market.charged(&ads, 10..11);
+    assert!(first < budget / 2, "{first} of {budget} in the first of four hours");
+    let spent = market.charged(&ads, 10..14);
+    assert!(spent > budget * 95 / 100 && spent <= budget, "{spent} of {budget}");
+}
+
+#[test]
+fn a_budget_that_is_changed_at_noon_is_spent_by_midnight() {
+    for percent in [60, 200] {
+        let mut market = Market::open("2026-11-23T00:00:00Z");
+        let budget = 24 * 60 * ALL / 10;
+        let shop = market.stage.shop(&rich(budget));
+        market.hours(12);
+        let budget = budget * percent / 100;
+        let wanted = Offer::default().budget((Some(budget), None));
+        let row = Campaign { id: shop.campaign, budget: wanted, ..Campaign::default() };
+        market.stage.update(shop.tenant, Resource::Campaign(row), &["budget"]);
+        market.hours(12);
+        let spent = market.charged(&[shop.ad], 0..24);
+        assert!(spent > budget * 95 / 100 && spent <= budget, "{spent} of {budget}");
+        let late = market.charged(&[shop.ad], 20..23);
+        assert!(late > 0, "something is left for the evening");
+    }
+}
+
+#[test]
+fn a_day_of_25_hours_is_paced_to_its_end() {
+    // On 2026-11-01 New York sets its clocks back: the day is 04:00 UTC to 05:00 UTC.
+    let mut market = Market::open("2026-11-01T04:00:00Z");
+    let budget = 25 * 60 * ALL / 8;
+    let shop = market.stage.shop(&Offer { zone: "America/New_York", ..rich(budget) });
+    market.hours(25);
+    let ads = [shop.ad];
+    let last = market.charged(&ads, 23..25);
+    assert!(last > budget / 50, "{last} of {budget} in the last two hours");
+    let spent = market.charged(&ads, 0..25);
+    assert!(spent > budget * 95 / 100 && spent <= budget, "{spent} of {budget}");
+}
+
+#[test]
+fn a_campaigns_money_goes_where_an_event_is_cheapest() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    // Enough for all of the four cheap countries, or for a part of everything.
+    let budget = 12 * 60 * MXN * (1 + 2 + 3 + 4) / 8;
+    let cheap = Offer { targeting: only(&COUNTRIES[..4]), ..rich(budget) };
+    let shop = market.stage.shop(&cheap);
+    let dear = Offer { targeting: only(&COUNTRIES[4..]), ..cheap };
+    let second = market.stage.create(shop.tenant, Resource::AdSet(dear.ad_set_row(shop.campaign)));
+    let second = Resource::Ad(dear.ad_row(second, shop.endpoint));
+    let second = market.stage.create(shop.tenant, second);
+    market.hours(12);
+    let [cheap, dear] = [shop.ad, second].map(|ad| market.charged(&[ad], 2..12));
+    assert!(cheap > 2 * dear, "{cheap} where it is cheap, {dear} where it is not");
+}
+
+#[test]
+fn a_cap_and_a_minimum_bind_inside_a_campaigns_budget() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    let budget = 24 * 60 * MXN * (1 + 2 + 3 + 4) / 16;
+    let cheap = Offer { targeting: only(&COUNTRIES[..4]), ..rich(budget) };
+    let shop = market.stage.shop(&cheap);
+    let dear = Offer { targeting: only(&COUNTRIES[4..]), ..cheap };
+    let second = market.stage.create(shop.tenant, Resource::AdSet(dear.ad_set_row(shop.campaign)));
+    let dear_ad = Resource::Ad(dear.ad_row(second, shop.endpoint));
+    let dear_ad = market.stage.create(shop.tenant, dear_ad);
+    let (cap, minimum) = (budget / 4, budget / 3);
+    let limit = Budget { daily: Some(money(cap)), lifetime: None };
+    let row = AdSet { id: shop.ad_set, spend_cap: Some(limit), ..AdSet::default() };
+    market.stage.update(shop.tenant, Resource::AdSet(row), &["spend_cap"]);
+    let row = AdSet { id: second, daily_min_spend: Some(money(minimum)), ..AdSet::default() };
+    market.stage.update(shop.tenant, Resource::AdSet(row), &["daily_min_spend"]);
+    market.hours(24);
+    let capped = market.charged(&[shop.ad], 0..24);
+    assert!(capped <= cap && capped > cap * 90 / 100, "{capped} of {cap}");
+    let early = market.charged(&[shop.ad], 0..6);
+    assert!(early < cap / 2, "{early} of {cap} in a quarter of the day");
+    let least = market.charged(&[dear_ad], 0..24);
+    assert!(least > minimum * 95 / 100, "{least} of at least {minimum}");
+}
+
+fn money(micros: i64) -> munadi::types::proto::v1::Money {
+    Offer::default().money(micros)
+}
+
+#[test]
+fn a_lifetime_budget_is_spread_until_its_end() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    let budget = 12 * 60 * ALL / 8;
+    let end = Some(market.stage.now.0 / 1_000 + 12 * 3_600);
+    let campaign = (None, Some(budget));
+    let shop = market.stage.shop(&Offer { campaign, end, ..rich(0) });
+    market.hours(12);
+    let ads = [shop.ad];
+    let half = market.charged(&ads, 0..6);
+    assert!(
+        half > budget * 4 / 10 && half < budget * 7 / 10,
+        "{half} of {budget} in half its life"
+    );
+    let spent = market.charged(&ads, 0..12);
+    assert!(spent > budget * 95 / 100 && spent <= budget, "{spent} of {budget}");
+}
+
+#[test]
+fn sampled_walks_find_the_multiplier_within_minutes() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    market.stage.front.watch_here();
+    let budget = 24 * 60 * ALL / 8;
+    let shop = market.stage.shop(&rich(budget));
+    market.hours(2);
+    for hour in 0..2 {
+        let of_hour = market.charged(&[shop.ad], hour..hour + 1) * 24;
+        assert!((budget / 2..budget * 2).contains(&of_hour), "hour {hour}: {of_hour} of {budget}");
+    }
+}
+
+#[test]
+fn an_average_cost_stays_under_its_cap() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    market.stage.front.watch_here();
+    // A new ad's predicted rate is one conversation of 250 impressions: 0.4 MXN an impression.
+    let offer = Offer { bid: 100 * MXN, billing: BillingEvent::Conversations, ..rich(9_000 * MXN) };
+    let shop = market.stage.shop(&Offer { bid: 1, ..offer.clone() });
+    let row = AdSet {
+        billing_event: BillingEvent::Impressions.into(),
+        optimization_goal: OptimizationGoal::Conversations.into(),
+        bid_strategy: BidStrategy::CostCap.into(),
+        ..offer.ad_set_row(shop.campaign)
+    };
+    let ad_set = market.stage.create(shop.tenant, Resource::AdSet(row));
+    let ad = Resource::Ad(offer.ad_row(ad_set, shop.endpoint));
+    let ad = market.stage.create(shop.tenant, ad);
+    market.hours(4);
+    let promised: f64 = market.promised.get(&ad).copied().unwrap_or_default();
+    let cost = market.charged(&[ad], 0..4) as f64 / promised / MXN as f64;
+    assert!(promised > 1.0, "{promised} conversations are predicted");
+    assert!(cost <= 101.0, "{cost} MXN a conversation");
+    assert!(cost > 50.0, "{cost} MXN a conversation: what was saved is not used");
+}
+
+#[test]
+fn a_multiplier_that_outgrows_the_rows_of_its_ads_is_served_by() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    let shop = market.stage.shop(&rich(24 * 60 * ALL / 20));
+    market.hours(1);
+    // The rows are made for what is bid now.
+    market.stage = market.stage.restarted();
+    assert!(market.stage.front.multiplier(shop.ad_set) < MULTIPLIER_ONE / 2);
+    let wanted = Offer::default().budget((Some(24 * 60 * ALL * 2), None));
+    let row = Campaign { id: shop.campaign, budget: wanted, ..Campaign::default() };
+    market.stage.update(shop.tenant, Resource::Campaign(row), &["budget"]);
+    market.hours(2);
+    assert_eq!(market.stage.front.multiplier(shop.ad_set), MULTIPLIER_ONE);
+    let spent = market.charged(&[shop.ad], 2..3);
+    assert!(spent > 60 * ALL * 9 / 10, "{spent} of {}", 60 * ALL);
+}
