@@ -206,7 +206,7 @@ mod tests {
     fn a_journal_that_was_closed_is_sound() {
         let (health, text) = Folder::new().check(false, false);
         assert_eq!(health, Health::Sound, "{text}");
-        assert!(text.contains("facts       1\n") && text.ends_with("sound\n"), "{text}");
+        assert!(text.contains("facts       2\n") && text.ends_with("sound\n"), "{text}");
     }
 
     #[test]

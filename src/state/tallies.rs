@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::totals::Totals;
 use crate::state::{Applied, Map, Stamp, chunk_of};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{Charge, Reason, ServedRow, Showing, Watched};
+use crate::types::proto::journal::v1::{Charge, ClickMatched, Reason, ServedRow, Showing, Watched};
 use crate::types::proto::v1::{EventKind, Money};
 use crate::types::time::Moment;
 
@@ -56,6 +56,13 @@ pub struct Tally {
 }
 
 impl Tally {
+    fn convert(&mut self, value: &Option<Money>) {
+        self.conversions += 1;
+        if let Some(Money { micros, currency }) = value {
+            *self.values.entry(currency.clone()).or_default() += micros;
+        }
+    }
+
     /// Returns the count that an impression belongs to: an `InvalidReason` other than 0 keeps it apart.
     const fn seen(&mut self, invalid: i32) -> &mut u64 {
         if invalid == 0 { &mut self.impressions } else { &mut self.invalid_impressions }
@@ -116,6 +123,13 @@ impl AdTally {
         self.passed = self.passed.split_off(&first);
     }
 
+    fn open(&mut self, fact: &ClickMatched) {
+        if fact.implied_tap {
+            *self.hour(fact.touch_ms).tapped(fact.invalid) += 1;
+        }
+        *self.hour(fact.event_ms).opened(fact.invalid) += 1;
+    }
+
     fn charge(&mut self, charge: &Option<Charge>, at: Moment) {
         if let Some(charge) = charge {
             let tally = self.hour(at.0);
@@ -170,10 +184,7 @@ impl TallyChunk {
             }
             Kind::ClickMatched(fact) => {
                 let ad = self.of(&fact.showing);
-                if fact.implied_tap {
-                    *ad.hour(fact.touch_ms).tapped(fact.invalid) += 1;
-                }
-                *ad.hour(fact.event_ms).opened(fact.invalid) += 1;
+                ad.open(fact);
                 ad.totals.add(&Totals::of(kind));
                 ad.charge(&fact.charge, stamp.at);
             }
@@ -183,20 +194,10 @@ impl TallyChunk {
             Kind::ConversionCredited(fact) if fact.invalid == 0 => {
                 let ad = self.of(&fact.showing);
                 ad.totals.add(&Totals::of(kind));
-                let tally = ad.hour(fact.event_ms);
-                tally.conversions += 1;
-                if let Some(Money { micros, currency }) = &fact.value {
-                    *tally.values.entry(currency.clone()).or_default() += micros;
-                }
+                ad.hour(fact.event_ms).convert(&fact.value);
             }
-            Kind::MessageRecorded(fact) => {
-                let ad = self.ads.entry(fact.first_reply_ad).or_default();
-                ad.hour(fact.event_ms).first_replies += 1;
-            }
-            Kind::OutboxSettled(fact) => {
-                let ad = self.ads.entry(fact.first_reply_ad).or_default();
-                ad.hour(fact.first_reply_ms).first_replies += 1;
-            }
+            Kind::MessageRecorded(fact) => self.answer(fact.first_reply_ad, fact.event_ms),
+            Kind::OutboxSettled(fact) => self.answer(fact.first_reply_ad, fact.first_reply_ms),
             Kind::ServedMinute(fact) => {
                 let here = fact.rows.iter().filter(|row| chunk_of(row.ad) == chunk);
                 here.for_each(|row| self.serve(row, fact.minute));
@@ -225,6 +226,10 @@ impl TallyChunk {
 
     fn of(&mut self, showing: &Option<Showing>) -> &mut AdTally {
         self.ads.entry(showing.as_ref().map_or(0, |showing| showing.ad)).or_default()
+    }
+
+    fn answer(&mut self, ad: u64, ms: i64) {
+        self.ads.entry(ad).or_default().hour(ms).first_replies += 1;
     }
 
     fn serve(&mut self, row: &ServedRow, minute: u32) {
