@@ -108,6 +108,11 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// Tells whether this block is the first of another batch.
+    pub(crate) fn begins_batch(&self, block: &Block) -> bool {
+        block.batch.0 > self.batch
+    }
+
     /// Counts one more block.
     pub(crate) fn read(&mut self, block: &Block) -> Finding {
         let shard = block.shard.number();
@@ -115,8 +120,8 @@ impl Ledger {
         ensure(block.first.0 == *next, || format!("shard {shard} skips to {}", block.first))?;
         *next += u64::from(block.count);
         ensure(block.batch.0 >= self.batch, || format!("batch {} goes back", block.batch))?;
-        if block.batch.0 > self.batch {
-            self.books.check_clipped()?;
+        if self.begins_batch(block) {
+            self.books.check_batch()?;
         }
         self.batch = block.batch.0;
         let mut seq = block.first.0;
@@ -141,7 +146,7 @@ impl Ledger {
     fn fact(&mut self, kind: &Kind, at: i64) -> Finding {
         self.coverage.note("fact", name_of(kind));
         match kind {
-            Kind::Granted(fact) => self.books.grant(fact, &self.rows, &mut self.coverage),
+            Kind::Granted(fact) => self.books.grant(fact, at, &self.rows, &mut self.coverage),
             Kind::ServedMinute(fact) => self.minute(fact),
             Kind::ImpressionSeen(fact) => self.seen(fact, at),
             Kind::Watched(fact) => self.watched(fact),
@@ -190,10 +195,12 @@ impl Ledger {
                 self.find(Key::Write(fact.tenant, fact.request_id.clone()), 0);
                 Ok(())
             }
-            Kind::ExchangeRatesPut(_)
-            | Kind::TrafficRulesPut(_)
-            | Kind::Funded(_)
-            | Kind::EventCredited(_) => Ok(()),
+            Kind::Funded(fact) => self.books.entries.funded(fact),
+            Kind::EventCredited(fact) => {
+                self.view(known(&fact.showing)?)?;
+                self.books.entries.credited(fact, &self.rows, at)
+            }
+            Kind::ExchangeRatesPut(_) | Kind::TrafficRulesPut(_) => Ok(()),
             Kind::TaxonomyPut(_)
             | Kind::PolicyRulesPut(_)
             | Kind::AccountPut(_)
@@ -255,6 +262,7 @@ impl Ledger {
         view.billed += 1;
         ensure(view.billed == 1, || "a view billed twice".into())?;
         self.books.charge(showing, charge, at, &self.rows, &mut self.coverage)?;
+        self.books.entries.charged(showing, charge, at)?;
         self.count(showing.ad, at, 7, charge.amount);
         self.count(showing.ad, at, 8, charge.over_delivered);
         Ok(charge.amount)

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use munadi::types::proto::journal::v1::{Charge, Granted, LineKind, Showing};
+use munadi::types::proto::v1::BillingMode;
 
 use crate::audit::{Finding, ensure};
 use crate::catalog::{Rows, terms};
 use crate::coverage::Coverage;
+use crate::entries::Entries;
 
 #[derive(Clone, Debug)]
 struct GrantBook {
@@ -26,6 +28,9 @@ pub(crate) struct Books {
     days: BTreeMap<(i32, u64, i32), i64>,
     /// Grants of charges that were clipped in this batch, and by how much.
     clipped: Vec<([u64; 3], i64)>,
+    /// The auditor's double entry.
+    pub(crate) entries: Entries,
+    pub(crate) charges: u64,
     pub(crate) charged: i64,
     pub(crate) over_delivered: i64,
 }
@@ -34,18 +39,29 @@ impl Books {
     pub(crate) fn grant(
         &mut self,
         fact: &Granted,
+        at: i64,
         rows: &Rows,
         coverage: &mut Coverage,
     ) -> Finding {
         let line = (fact.line_kind, fact.line);
         let (daily, lifetime) = line_terms(rows, line);
-        let limited = daily.is_some() || lifetime.is_some();
+        let prepaid = is_prepaid(rows, line);
+        let limited = daily.is_some() || lifetime.is_some() || prepaid;
         ensure(limited && fact.amount >= 0, || "a grant without a budget".into())?;
         let life = self.life.get(&line).copied().unwrap_or_default();
         let spent = self.days.get(&(line.0, line.1, fact.day)).copied().unwrap_or_default();
         let most = daily.map_or(i64::MAX, |daily| (daily - spent).max(0));
         let most = most.min(lifetime.map_or(i64::MAX, |lifetime| (lifetime - life).max(0)));
-        ensure(fact.amount == most, || format!("the budget leaves {most}"))?;
+        if prepaid {
+            self.entries.granted(fact, most)?;
+        } else {
+            ensure(fact.amount == most, || format!("the budget leaves {most}"))?;
+            let moved = [fact.from_prepaid, fact.from_promo, fact.back_prepaid, fact.back_promo];
+            ensure(moved == [0; 4], || "money moved for a budget".into())?;
+        }
+        let zone = &rows.accounts.get(&fact.account).ok_or("nobody's grant")?.time_zone;
+        let days = [day(zone, at), day(zone, fact.until_ms - 1), day(zone, fact.until_ms) - 1];
+        ensure(days == [fact.day; 3], || format!("in {zone} its day is {days:?}"))?;
         let before = self.grants.values().filter(|grant| grant.line == line);
         if before.map(|grant| grant.day).max().is_some_and(|day| day < fact.day) {
             coverage.note("money", "new day");
@@ -67,8 +83,10 @@ impl Books {
         self.grants.values().filter(of).map(|grant| grant.amount).collect()
     }
 
-    /// Checks, between two batches, that whatever was clipped has met the end of a grant.
-    pub(crate) fn check_clipped(&mut self) -> Finding {
+    /// Checks, between two batches, that whatever was clipped has met the end of a grant, and that no
+    /// balance is below zero.
+    pub(crate) fn check_batch(&mut self) -> Finding {
+        self.entries.check_batch()?;
         for (grants, over) in std::mem::take(&mut self.clipped) {
             let mut known = grants.iter().filter_map(|grant| self.grants.get(grant));
             let exhausted = known.any(|grant| grant.spent == grant.amount);
@@ -107,7 +125,12 @@ impl Books {
                 let within = lifetime.is_none_or(|lifetime| *life <= lifetime);
                 ensure(within, || format!("{line:?}: {life} in a life of {lifetime:?}"))?;
             }
-            if daily.is_none() && lifetime.is_none() {
+            let prepaid = is_prepaid(rows, line);
+            if prepaid {
+                let paid = charge.promo + charge.prepaid;
+                ensure(amount == paid, || format!("a prepaid account owes {}", amount - paid))?;
+            }
+            if daily.is_none() && lifetime.is_none() && !prepaid {
                 ensure(grant == 0, || format!("{line:?}: a grant of no budget"))?;
                 continue;
             }
@@ -123,6 +146,7 @@ impl Books {
             ensure(amount == 0 || !over, || format!("{line:?}: on a grant that ended"))?;
             exhausted |= over || grant.spent == grant.amount;
         }
+        self.charges += u64::from(amount > 0);
         self.charged += amount;
         self.over_delivered += charge.over_delivered;
         if charge.over_delivered > 0 {
@@ -143,16 +167,33 @@ fn line_terms(rows: &Rows, (kind, id): (i32, u64)) -> (Option<i64>, Option<i64>)
             let limit = rows.accounts.get(&id).and_then(|row| row.spend_limit.as_ref());
             (None, limit.map(|money| money.micros))
         }
-        Ok(LineKind::Campaign) => {
-            terms(rows.campaigns.get(&id).and_then(|row| row.budget.as_ref()))
-        }
-        Ok(LineKind::AdSet) => terms(rows.ad_sets.get(&id).and_then(|row| row.budget.as_ref())),
+        Ok(LineKind::Campaign) => rows.campaigns.get(&id).map_or((None, None), |row| {
+            let cap = row.spend_cap.as_ref().map(|money| money.micros);
+            least(terms(row.budget.as_ref()), (None, cap))
+        }),
+        Ok(LineKind::AdSet) => rows.ad_sets.get(&id).map_or((None, None), |row| {
+            least(terms(row.budget.as_ref()), terms(row.spend_cap.as_ref()))
+        }),
         _ => (None, None),
     }
 }
 
+/// Tells whether a line is an account that pays before it spends.
+fn is_prepaid(rows: &Rows, (kind, id): (i32, u64)) -> bool {
+    let account = rows.accounts.get(&id).filter(|_| kind == i32::from(LineKind::Account));
+    account.is_some_and(|row| row.billing_mode() == BillingMode::Prepaid)
+}
+
+type Pair = (Option<i64>, Option<i64>);
+
+/// Returns what both allow, of the day and of the life.
+fn least(one: Pair, other: Pair) -> Pair {
+    let of = |one: Option<i64>, other: Option<i64>| one.into_iter().chain(other).min();
+    (of(one.0, other.0), of(one.1, other.1))
+}
+
 /// Returns the number of a moment's day in a zone, since 1970.
-fn day(zone: &str, at_ms: i64) -> i32 {
+pub(crate) fn day(zone: &str, at_ms: i64) -> i32 {
     let zone = TimeZone::get(zone).expect("the traffic names real zones");
     let date = Timestamp::from_millisecond(at_ms).expect("in range").to_zoned_datetime(zone).date();
     let epoch = jiff::civil::date(1970, 1, 1);

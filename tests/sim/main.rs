@@ -3,13 +3,16 @@
 
 #![allow(clippy::print_stdout, reason = "a run says what it covered")]
 
+mod aims;
 mod auction;
 mod audit;
 mod books;
 mod caps;
+mod cases;
 mod catalog;
 mod chats;
 mod coverage;
+mod entries;
 mod events;
 mod explain;
 mod faulty_log;
@@ -19,10 +22,12 @@ mod kin;
 mod ledger;
 mod luck;
 mod market;
+mod money;
 mod pen;
 mod properties;
 mod quarter;
 mod rates;
+mod sent;
 mod shop;
 mod told;
 mod traffic;

@@ -1,8 +1,9 @@
 //! Advertisers: the catalog that a run begins with, and what they change while it runs.
 
 use munadi::types::proto::v1::{
-    Account, Ad, AdSet, BillingEvent, Budget, Business, Campaign, ChannelEndpoint, ChatDestination,
-    ConfiguredStatus, Creative, EventKind, FrequencyCap, Money, Placement, Targeting,
+    Account, Ad, AdSet, BillingEvent, BillingMode, Budget, Business, Campaign, ChannelEndpoint,
+    ChatDestination, ConfiguredStatus, Creative, EventKind, FrequencyCap, Money, Placement,
+    Targeting, TransferKind,
 };
 use munadi::types::request::{AdRequest, Change, Incoming, Mutation, Profile, Resource};
 use munadi::types::token::ViewToken;
@@ -11,13 +12,21 @@ use crate::audit::{Finding, Handed, Key};
 use crate::traffic::{DAY, HOUR, NICHES, Task};
 use crate::world::{Sent, World};
 
-const ZONES: [(&str, &str); 5] = [
+/// Zones and currencies of the accounts; the last two pay before they spend.
+pub(crate) const ZONES: [(&str, &str); 6] = [
     ("America/Mexico_City", "MXN"),
     ("Asia/Kolkata", "INR"),
     ("America/Sao_Paulo", "BRL"),
     ("America/New_York", "USD"),
     ("Pacific/Auckland", "NZD"),
+    ("America/New_York", "USD"),
 ];
+
+/// The dearest goal event, micros.
+pub(crate) const DEAREST: i64 = 2_000_000;
+
+/// Number of the first account that pays before it spends.
+const PREPAID_FROM: usize = 4;
 
 pub(crate) fn money(micros: i64, currency: &str) -> Option<Money> {
     Some(Money { micros, currency: currency.to_owned() })
@@ -41,9 +50,9 @@ fn at(ms: i64) -> Option<prost_types::Timestamp> {
 }
 
 /// Fills a resource's account, campaign or other parent.
-struct Shop {
+pub(crate) struct Shop {
     tenant: u32,
-    currency: &'static str,
+    pub(crate) currency: &'static str,
     account: u64,
     endpoints: Vec<u64>,
 }
@@ -63,7 +72,7 @@ impl World {
         self.ask(1, request)?;
         let mut shops = Vec::new();
         for (index, (zone, currency)) in ZONES.into_iter().enumerate() {
-            let shop = self.open_shop(index, zone, currency)?;
+            let shop = self.open_shop(index, zone, currency, index >= PREPAID_FROM)?;
             for _ in 0..2 {
                 self.random_campaign(&shop)?;
             }
@@ -80,25 +89,40 @@ impl World {
         self.schedule(DAY, Task::Rotate);
         self.schedule(HOUR, Task::Audit);
         self.schedule(DAY / 2, Task::Grumble);
+        self.schedule(HOUR, Task::Money);
+        self.schedule(DAY, Task::Rates);
+        self.schedule(5 * HOUR, Task::Find);
+        self.schedule(3 * HOUR, Task::Lower);
         Ok(())
     }
 
-    fn open_shop(
+    pub(crate) fn open_shop(
         &mut self,
         index: usize,
         zone: &str,
         currency: &'static str,
+        prepaid: bool,
     ) -> Result<Shop, String> {
         let tenant = 1 + (index as u32).min(3);
+        let mode = if prepaid { BillingMode::Prepaid } else { BillingMode::Invoiced };
         let limit = if index == 1 { money(30_000_000, currency) } else { None };
         let account = Account {
             name: format!("account {index}"),
             currency: currency.to_owned(),
             time_zone: zone.to_owned(),
             spend_limit: limit,
+            billing_mode: mode.into(),
             ..Account::default()
         };
         let account = self.create(tenant, Resource::Account(account))?;
+        self.read_journal()?;
+        let most = if self.brief { 2_000_000 } else { 40_000_000 };
+        for kind in [TransferKind::Funding, TransferKind::Promo] {
+            if prepaid || self.luck.chance(300) {
+                let micros = self.luck.between(1_000, most);
+                self.order(account, kind, micros);
+            }
+        }
         let mut endpoints = Vec::new();
         for number in 0..4_usize {
             let categories = ["food", "travel", "", ""];
@@ -122,13 +146,15 @@ impl World {
         Ok(Shop { tenant, currency, account, endpoints })
     }
 
-    fn random_campaign(&mut self, shop: &Shop) -> Finding {
+    pub(crate) fn random_campaign(&mut self, shop: &Shop) -> Finding {
         let shared = self.luck.chance(600);
         let budget = shared.then(|| self.random_budget(shop.currency, 4));
         let most = budget.as_ref().map(least);
+        let cap = most.unwrap_or(DEAREST).max(DEAREST) + self.luck.between(0, 1_000_000);
         let campaign = Campaign {
             account_id: shop.account,
             name: "campaign".into(),
+            spend_cap: money(cap, shop.currency).filter(|_| self.luck.chance(300)),
             budget,
             ..Campaign::default()
         };
@@ -157,14 +183,7 @@ impl World {
 
     /// Returns an ad set. `most`: what its campaign's budget has for one event.
     fn random_ad_set(&mut self, shop: &Shop, campaign: u64, most: Option<i64>) -> AdSet {
-        let billing = 1 + self.luck.below(3) as i32;
-        let one = match billing {
-            1 => self.luck.between(300, 9_000),
-            2 => self.luck.between(50_000, 900_000),
-            _ => self.luck.between(100_000, 2_000_000),
-        };
-        let one = most.map_or(one, |most| one.min(most));
-        let bid = if billing == 1 { one * 1_000 } else { one };
+        let aim = self.random_aims(shop, most);
         let own = most.is_none() || self.luck.chance(300);
         let capped = self.luck.chance(400);
         let cap = FrequencyCap {
@@ -187,13 +206,11 @@ impl World {
             campaign_id: campaign,
             name: "ad set".into(),
             targeting: Some(targeting),
-            billing_event: billing,
-            bid: money(bid, shop.currency),
-            budget: own.then(|| at_least(self.random_budget(shop.currency, 2), one)),
+            budget: own.then(|| at_least(self.random_budget(shop.currency, 2), aim.one)),
             frequency_caps: if capped { vec![cap] } else { Vec::new() },
             start_time: at(self.now_ms + begins).filter(|_| scheduled),
             end_time: at(self.now_ms + begins + span).filter(|_| scheduled),
-            ..AdSet::default()
+            ..aim.row
         }
     }
 

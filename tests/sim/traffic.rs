@@ -7,7 +7,7 @@ use munadi::types::proto::v1::{
     Direction, EventKind, InvalidReason, NoAdReason, PlacedAd, Placement, slot::Filling,
 };
 use munadi::types::refusal::Reason;
-use munadi::types::request::{AdRequest, Chat, Incoming, Origin, Policy, Profile};
+use munadi::types::request::{AdRequest, Chat, Incoming, Invalidation, Origin, Policy, Profile};
 use munadi::types::time::Moment;
 
 use crate::audit::{Finding, Handed, Key, ensure};
@@ -59,6 +59,14 @@ pub(crate) enum Task {
     Audit,
     /// A viewer whose record runs full.
     Grumble,
+    /// Money or promo credit comes or goes.
+    Money,
+    Rates,
+    /// Charged events turn out to be invalid.
+    Find,
+    Invalidate(Box<Invalidation>),
+    /// A limit is lowered.
+    Lower,
 }
 
 /// A showing as its feed keeps it.
@@ -131,7 +139,8 @@ impl World {
     pub(crate) fn perform(&mut self, task: Task) -> Finding {
         match task {
             Task::Session => {
-                let gap = if self.luck.chance(5) {
+                let leap = if self.brief { 80 } else { 5 };
+                let gap = if self.luck.chance(leap) {
                     self.luck.between(HOUR, 20 * HOUR)
                 } else {
                     self.luck.between(1_000, 8 * MINUTE)
@@ -157,7 +166,7 @@ impl World {
                 return self.take_checkpoint();
             }
             Task::Kill => {
-                let after_ms = self.chaos.between(HOUR, 12 * HOUR);
+                let after_ms = self.gap(90 * MINUTE, 13 * HOUR);
                 self.schedule(after_ms, Task::Kill);
                 let orderly = self.chaos.chance(300);
                 self.restart(orderly)?;
@@ -191,12 +200,17 @@ impl World {
                 return self.audit();
             }
             Task::Grumble => return self.grumble(),
+            Task::Money => self.move_money(),
+            Task::Rates => self.change_rates(),
+            Task::Find => return self.find_invalid(),
+            Task::Invalidate(request) => return self.invalidate(*request),
+            Task::Lower => self.lower_a_limit(),
         }
         Ok(())
     }
 
     fn visit(&mut self) -> Finding {
-        let person = if self.luck.chance(350) {
+        let person = if !self.brief && self.luck.chance(350) {
             *self.luck.pick(&[18, 19, 20, 21, 22, 22, 22, 22, 23])
         } else {
             self.luck.below(18)

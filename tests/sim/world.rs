@@ -13,8 +13,8 @@ use munadi::node::{Front, fold, open};
 use munadi::state::State;
 use munadi::tokens::KeyRing;
 use munadi::types::ids::{BatchNo, JournalId};
-use munadi::types::refusal::{Reason, Refusal};
-use munadi::types::request::{Incoming, Mutation, Resource, Verdict};
+use munadi::types::refusal::Reason;
+use munadi::types::request::{Mutation, Resource, Verdict};
 use munadi::types::time::Moment;
 
 use crate::audit::{Finding, Key, Ledger, ensure};
@@ -22,6 +22,8 @@ use crate::coverage::Coverage;
 use crate::faulty_log::{Fate, FaultyLog, SharedFate};
 use crate::luck::Luck;
 use crate::pen::Pen;
+use crate::sent::Answer;
+pub(crate) use crate::sent::Sent;
 use crate::traffic::{Task, Town};
 
 pub(crate) const JOURNAL: JournalId = JournalId(*b"simulated ledger");
@@ -30,20 +32,7 @@ pub(crate) const JOURNAL: JournalId = JournalId(*b"simulated ledger");
 const QUEUE_MAX: usize = 12;
 
 /// 2026-11-20T00:00:00Z.
-const START_MS: i64 = 1_795_132_800_000;
-
-/// What waits for its answer.
-#[derive(Clone)]
-pub(crate) enum Sent {
-    Items(Vec<(Key, Incoming)>),
-    Write(Box<Mutation>),
-}
-
-#[allow(clippy::large_enum_variant, reason = "a test keeps few of them")]
-enum Answer {
-    Items(Result<Vec<Verdict>, Refusal>),
-    Write(Result<Box<Resource>, Refusal>),
-}
+pub(crate) const START_MS: i64 = 1_795_132_800_000;
 
 /// What callers were told of one thing they sent.
 #[derive(Clone, Debug, Default)]
@@ -95,17 +84,24 @@ pub(crate) struct World {
     stalled: u64,
     /// Whether every start is offered what checkpoints there are.
     pub(crate) offers: bool,
+    /// Whether the run is short, so that everything happens more often.
+    pub(crate) brief: bool,
 }
 
 impl World {
     /// Splits a seed into independent streams and opens an empty node.
     pub(crate) fn new(seed: u64) -> Self {
+        Self::starting(seed, START_MS)
+    }
+
+    /// Opens an empty node at a time of its own.
+    pub(crate) fn starting(seed: u64, start_ms: i64) -> Self {
         let mut seeds = Luck::new(seed);
         let (luck, chaos, node_luck) = (seeds.split(), seeds.split(), seeds.split());
         let (fault_luck, mut key_luck) = (seeds.split(), seeds.split());
         let mut random =
             |bytes: &mut [u8]| bytes.iter_mut().for_each(|byte| *byte = key_luck.roll() as u8);
-        let mut ring = KeyRing::generate(&mut random, (START_MS / 1_000) as u32);
+        let mut ring = KeyRing::generate(&mut random, (start_ms / 1_000) as u32);
         [1, 2].into_iter().for_each(|feed| {
             ring.add_feed(feed, &mut random);
         });
@@ -119,9 +115,9 @@ impl World {
             coverage: Coverage::default(),
         };
         let mut world = Self {
-            now_ms: START_MS,
+            now_ms: start_ms,
             behind_ms: 0,
-            clock_max: START_MS,
+            clock_max: start_ms,
             luck,
             chaos,
             node_luck,
@@ -151,6 +147,7 @@ impl World {
             served: 0,
             stalled: 0,
             offers: false,
+            brief: false,
         };
         world.reopen().expect("an empty journal opens");
         world
@@ -251,24 +248,17 @@ impl World {
         }
         self.last_id += 1;
         let (id, sender) = (self.last_id, self.sender.clone());
-        let work = match &sent {
-            Sent::Items(items) => {
-                let items = items.iter().map(|(_, item)| item.clone()).collect();
-                let reply = move |answer| drop(sender.send((id, Answer::Items(answer))));
-                Work::Record(items, Box::new(reply))
-            }
-            Sent::Write(mutation) => {
-                let reply = move |answer: Result<Resource, Refusal>| {
-                    drop(sender.send((id, Answer::Write(answer.map(Box::new)))));
-                };
-                Work::Mutate(mutation.clone(), Box::new(reply))
-            }
-        };
-        for key in keys_of(&sent) {
+        let work = sent.work(id, sender);
+        for key in sent.keys() {
             self.told.entry(key).or_default().open += 1;
         }
         self.queue.push_back(work);
         self.pending.insert(id, sent);
+    }
+
+    /// Puts work before the writer past its queue's limit.
+    pub(crate) fn put(&mut self, work: Work) {
+        self.queue.push_back(work);
     }
 
     /// Returns whether a write is under way, so that nobody can say what holds.
@@ -302,12 +292,26 @@ impl World {
                 (Answer::Write(Ok(answer)), Sent::Write(mutation)) => {
                     self.hear_written(&mutation, *answer)?;
                 }
-                (Answer::Items(Err(refusal)) | Answer::Write(Err(refusal)), sent) => {
+                (Answer::Done(Ok(())), sent @ (Sent::Fund(_) | Sent::Lists(_))) => {
+                    for key in sent.keys() {
+                        let told = self.told.entry(key).or_default();
+                        told.open -= 1;
+                        told.recorded += 1;
+                    }
+                }
+                (
+                    Answer::Items(Err(refusal))
+                    | Answer::Write(Err(refusal))
+                    | Answer::Done(Err(refusal)),
+                    sent,
+                ) => {
                     self.coverage.note("refusal", refusal.reason.name());
                     if refusal.reason == Reason::Unavailable {
                         self.lose(sent);
                     } else {
-                        keys_of(&sent).for_each(|key| self.told.entry(key).or_default().open -= 1);
+                        for key in sent.keys() {
+                            self.told.entry(key).or_default().open -= 1;
+                        }
                     }
                 }
                 _ => return Err("an answer of another kind".into()),
@@ -345,7 +349,7 @@ impl World {
 
     /// Notes that nobody knows what became of it. Most callers send it again.
     fn lose(&mut self, sent: Sent) {
-        for key in keys_of(&sent) {
+        for key in sent.keys() {
             let told = self.told.entry(key).or_default();
             told.open -= 1;
             told.lost += 1;
@@ -417,12 +421,15 @@ impl World {
     pub(crate) fn read_journal(&mut self) -> Finding {
         let fate = self.fate.lock().expect("one thread");
         for block in &fate.written[self.read..] {
+            if self.ledger.begins_batch(block) {
+                self.ledger.books.entries.compare(&self.mirror)?;
+            }
             self.ledger.read(block)?;
             fold(block, |stamp, kind| self.mirror.apply(stamp, kind))
                 .map_err(|error| error.to_string())?;
         }
         self.read = fate.written.len();
-        Ok(())
+        self.ledger.books.entries.compare(&self.mirror)
     }
 
     /// Writes a checkpoint while the node runs.
@@ -481,12 +488,4 @@ impl World {
         self.coverage.add(&self.ledger.coverage);
         Ok(())
     }
-}
-
-fn keys_of(sent: &Sent) -> impl Iterator<Item = Key> {
-    let keys: Vec<_> = match sent {
-        Sent::Items(items) => items.iter().map(|(key, _)| key.clone()).collect(),
-        Sent::Write(mutation) => vec![Key::Write(mutation.tenant, mutation.request_id.clone())],
-    };
-    keys.into_iter()
 }
