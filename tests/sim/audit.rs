@@ -208,7 +208,7 @@ impl Ledger {
             | Kind::EndpointPut(_)
             | Kind::CampaignPut(_)
             | Kind::AdSetPut(_)
-            | Kind::AdPut(_) => self.rows.put(kind, &mut self.coverage),
+            | Kind::AdPut(_) => self.books.put(kind, &mut self.rows, &mut self.coverage),
         }
     }
 

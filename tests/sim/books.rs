@@ -1,9 +1,10 @@
 //! The auditor's money: what each budget line was granted and charged, added up by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{Charge, Granted, LineKind, Showing};
 use munadi::types::proto::v1::BillingMode;
 
@@ -28,6 +29,9 @@ pub(crate) struct Books {
     days: BTreeMap<(i32, u64, i32), i64>,
     /// Grants of charges that were clipped in this batch, and by how much.
     clipped: Vec<([u64; 3], i64)>,
+    /// Lines that got their first limit in this batch, or lost their last: a charge of the same batch was
+    /// decided before or after.
+    turned: BTreeSet<(i32, u64)>,
     /// The auditor's double entry.
     pub(crate) entries: Entries,
     pub(crate) charges: u64,
@@ -77,6 +81,26 @@ impl Books {
         ensure(known.is_none() && fact.grant != 0, || "a grant's id came twice".into())
     }
 
+    /// Puts a row into the catalog, and notes whether its line got a limit or lost it.
+    pub(crate) fn put(&mut self, kind: &Kind, rows: &mut Rows, coverage: &mut Coverage) -> Finding {
+        let line = match kind {
+            Kind::AccountPut(fact) => (LineKind::Account, fact.account.as_ref().map(|row| row.id)),
+            Kind::CampaignPut(fact) => {
+                (LineKind::Campaign, fact.campaign.as_ref().map(|row| row.id))
+            }
+            Kind::AdSetPut(fact) => (LineKind::AdSet, fact.ad_set.as_ref().map(|row| row.id)),
+            _ => return rows.put(kind, coverage),
+        };
+        let line = (line.0.into(), line.1.ok_or("no row")?);
+        let limited = |rows: &Rows| line_terms(rows, line) != (None, None);
+        let before = limited(rows);
+        rows.put(kind, coverage)?;
+        if limited(rows) != before {
+            self.turned.insert(line);
+        }
+        Ok(())
+    }
+
     /// Returns the amounts of all grants of a line, in no order.
     pub(crate) fn granted(&self, kind: LineKind, id: u64) -> Vec<i64> {
         let of = |grant: &&GrantBook| grant.line == (kind.into(), id);
@@ -87,6 +111,7 @@ impl Books {
     /// balance is below zero.
     pub(crate) fn check_batch(&mut self) -> Finding {
         self.entries.check_batch()?;
+        self.turned.clear();
         for (grants, over) in std::mem::take(&mut self.clipped) {
             let mut known = grants.iter().filter_map(|grant| self.grants.get(grant));
             let exhausted = known.any(|grant| grant.spent == grant.amount);
@@ -130,7 +155,10 @@ impl Books {
                 let paid = charge.promo + charge.prepaid;
                 ensure(amount == paid, || format!("a prepaid account owes {}", amount - paid))?;
             }
-            if daily.is_none() && lifetime.is_none() && !prepaid {
+            if self.turned.contains(&line) && grant == 0 {
+                continue;
+            }
+            if daily.is_none() && lifetime.is_none() && !prepaid && !self.turned.contains(&line) {
                 ensure(grant == 0, || format!("{line:?}: a grant of no budget"))?;
                 continue;
             }

@@ -116,7 +116,6 @@ impl World {
             self.schedule(after_ms, task);
         }
         self.schedule(DAY, Task::Rotate);
-        self.schedule(3 * HOUR, Task::Audit);
         Ok(())
     }
 }

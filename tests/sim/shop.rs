@@ -172,7 +172,8 @@ impl World {
     }
 
     fn random_budget(&mut self, currency: &str, times: i64) -> Budget {
-        let daily = self.luck.between(1_000, 900_000) * times;
+        let most = if self.brief { 60_000 } else { 900_000 };
+        let daily = self.luck.between(1_000, most) * times;
         let lifetime = daily * self.luck.between(1, 6);
         let (a, b) = *self.luck.pick(&[(true, false), (true, true), (false, true)]);
         Budget {
@@ -194,12 +195,12 @@ impl World {
         let texts = |values: &[&str]| values.iter().map(|text| (*text).to_owned()).collect();
         let countries: [&[&str]; 4] = [&["MX"], &["IN", "US"], &["BR", "MX"], &["US", "BR", "IN"]];
         let targeting = Targeting {
-            countries: texts(countries[self.luck.below(4) as usize]),
+            countries: texts(if self.brief { &[] } else { countries[self.luck.below(4) as usize] }),
             excluded_interests: if self.luck.chance(200) { vec![3] } else { Vec::new() },
             placements: vec![1, 2, 3],
             ..Targeting::default()
         };
-        let begins = self.luck.between(0, 2 * DAY);
+        let begins = self.luck.between(0, if self.brief { 3 * HOUR } else { 2 * DAY });
         let scheduled = self.luck.chance(300);
         let span = self.luck.between(HOUR, 3 * DAY);
         AdSet {

@@ -224,7 +224,7 @@ impl World {
             _ if self.luck.chance(30) => Placement::ChatList,
             _ => *self.luck.pick(&placements),
         };
-        let posts = self.luck.below(30) as u16;
+        let posts = if self.brief { 12 } else { 0 } + self.luck.below(30) as u16;
         let positions = if self.luck.chance(100) { vec![1, 4, 20] } else { Vec::new() };
         let person = &self.town.people[person as usize];
         let request = AdRequest {
@@ -243,7 +243,7 @@ impl World {
 
     /// Asks for a tray, checks it, and plans what its viewer does with it.
     pub(crate) fn ask(&mut self, feed: u32, request: AdRequest) -> Finding {
-        let floor_cpm_micros = if feed == 2 { 400_000 } else { 0 };
+        let floor_cpm_micros = if feed == 2 && !self.brief { 400_000 } else { 0 };
         let policy = Policy { floor_cpm_micros, ..Policy::default() };
         let now = self.clock();
         let slots = self.front().request_ads(feed, &policy, &request, now).slots;
@@ -325,11 +325,11 @@ impl World {
         let mut seconds = self.luck.between(1, 90);
         let steps = [
             (EventKind::Impression, 1_000),
-            (EventKind::Viewable, 500),
-            (EventKind::Video25, 200),
-            (EventKind::Video50, 150),
-            (EventKind::Video75, 100),
-            (EventKind::Video100, 80),
+            (EventKind::Viewable, if self.brief { 150 } else { 500 }),
+            (EventKind::Video25, if self.brief { 50 } else { 200 }),
+            (EventKind::Video50, if self.brief { 20 } else { 150 }),
+            (EventKind::Video75, if self.brief { 20 } else { 100 }),
+            (EventKind::Video100, if self.brief { 20 } else { 80 }),
             (EventKind::Tap, 350),
             (EventKind::HideAd, if hides { 700 } else { 15 }),
             (EventKind::HideBusiness, if hides { 300 } else { 10 }),
