@@ -32,6 +32,8 @@ pub(crate) struct Books {
     /// Lines that got their first limit in this batch, or lost their last: a charge of the same batch was
     /// decided before or after.
     turned: BTreeSet<(i32, u64)>,
+    /// What may not stand unless its line turned in this batch: the catalog's facts come after the charges.
+    doubts: Vec<((i32, u64), String)>,
     /// The auditor's double entry.
     pub(crate) entries: Entries,
     pub(crate) charges: u64,
@@ -111,7 +113,10 @@ impl Books {
     /// balance is below zero.
     pub(crate) fn check_batch(&mut self) -> Finding {
         self.entries.check_batch()?;
-        self.turned.clear();
+        let turned = std::mem::take(&mut self.turned);
+        for (line, doubt) in std::mem::take(&mut self.doubts) {
+            ensure(turned.contains(&line), || format!("{line:?}: {doubt}"))?;
+        }
         for (grants, over) in std::mem::take(&mut self.clipped) {
             let mut known = grants.iter().filter_map(|grant| self.grants.get(grant));
             let exhausted = known.any(|grant| grant.spent == grant.amount);
@@ -133,6 +138,12 @@ impl Books {
         let zone = &rows.accounts[&showing.account].time_zone;
         ensure(amount == 0 || charge.day == day(zone, at), || "on another day".into())?;
         let mut exhausted = false;
+        let doubts = &mut self.doubts;
+        let mut doubt = |holds: bool, line: (i32, u64), what: &dyn Fn() -> String| {
+            if !holds {
+                doubts.push((line, what()));
+            }
+        };
         let lines = [
             ((LineKind::Account.into(), showing.account), charge.account_grant),
             ((LineKind::Campaign.into(), showing.campaign), charge.campaign_grant),
@@ -146,9 +157,9 @@ impl Books {
             let (daily, lifetime) = line_terms(rows, line);
             if amount > 0 {
                 let within = daily.is_none_or(|daily| *spent <= daily);
-                ensure(within, || format!("{line:?}: {spent} on a day of {daily:?}"))?;
+                doubt(within, line, &|| format!("{spent} on a day of {daily:?}"));
                 let within = lifetime.is_none_or(|lifetime| *life <= lifetime);
-                ensure(within, || format!("{line:?}: {life} in a life of {lifetime:?}"))?;
+                doubt(within, line, &|| format!("{life} in a life of {lifetime:?}"));
             }
             let prepaid = is_prepaid(rows, line);
             if prepaid {
@@ -163,11 +174,11 @@ impl Books {
                 continue;
             }
             let Some(grant) = self.grants.get_mut(&grant) else {
-                ensure(amount == 0, || format!("{line:?}: charged without a grant"))?;
+                doubt(amount == 0, line, &|| "charged without a grant".into());
                 exhausted = true;
                 continue;
             };
-            ensure(grant.line == line, || format!("{line:?}: on another line's grant"))?;
+            ensure(grant.line == line, &|| format!("{line:?}: on another line's grant"))?;
             grant.spent += amount;
             ensure(grant.spent <= grant.amount, || format!("{line:?}: more than granted"))?;
             let over = at >= grant.until_ms;
