@@ -215,7 +215,6 @@ pub(in crate::node) fn merge_behind(live: Arc<Live>, queue: Arc<Queue>) -> io::R
 
 /// Returns the change that shows serving an ad as the catalog has it now.
 pub(in crate::node) fn ad_change(live: &Live, ad: u64) -> Shown {
-    live.place_ad(ad);
     let draft = Draft::of(&live.catalog(), ad, &live.board);
     Shown::Ad(ad, draft.map(Box::new))
 }

@@ -153,6 +153,8 @@ impl Writer {
                 Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => below.collect(),
             }
         };
+        // Only a write changes what an ad is predicted to do: rows are also built anew behind, at some time.
+        ads.iter().for_each(|ad| self.live.place_ad(*ad));
         self.refresh(ads);
     }
 
