@@ -40,7 +40,7 @@ impl Writer {
             Work::Fund(request, reply) => self.fund(&request, reply, now),
             Work::Credit(credit, reply) => self.credit(*credit, reply, now),
             Work::Settle(reply) => self.answer(reply, Ok(now)),
-            Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased),
+            Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased, now),
             Work::Refresh(ads) => self.refresh(ads),
         }
     }
