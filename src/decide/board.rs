@@ -158,6 +158,8 @@ struct PaceCell {
     off: AtomicU32,
     /// The highest multiplier that the bounds of the ad set's rows allow for; 0: it has no rows.
     ceiling: AtomicU32,
+    /// The multiplier that waits for rows whose bounds allow for it; 0: none does.
+    wanted: AtomicU32,
 }
 
 /// What serving reads of one ad, in one look.
@@ -284,15 +286,32 @@ impl Board {
         let _ = self.ads.at(ad).ceilings.fetch_update(SeqCst, SeqCst, lowest);
     }
 
-    /// Stores an ad set's pacing multiplier, at most [`MULTIPLIER_ONE`]; tells whether it has outgrown the
-    /// bounds of the ad set's rows.
-    pub fn set_multiplier(&self, ad_set: u64, multiplier: u32) -> bool {
+    /// Stores an ad set's pacing multiplier, at most [`MULTIPLIER_ONE`]. One above its rows' ceiling is for
+    /// [`Board::want_multiplier`].
+    pub fn set_multiplier(&self, ad_set: u64, multiplier: u32) {
         let cell = self.paces.at(ad_set);
         let closed = cell.off.load(Relaxed) & CLOSED;
         // The writer alone stores here, so nothing comes between.
         cell.off.store(MULTIPLIER_ONE.saturating_sub(multiplier) | closed, SeqCst);
-        let ceiling = cell.ceiling.load(SeqCst);
-        ceiling != 0 && multiplier > ceiling
+        cell.wanted.store(0, SeqCst);
+    }
+
+    /// Notes a multiplier that rows of the ad set are to be built for: it counts once they are published.
+    pub fn want_multiplier(&self, ad_set: u64, multiplier: u32) {
+        self.paces.at(ad_set).wanted.store(multiplier, SeqCst);
+    }
+
+    /// Returns the multiplier that rows built now must allow for.
+    pub fn multiplier_ahead(&self, ad_set: u64) -> u32 {
+        self.multiplier(ad_set).max(self.paces.at(ad_set).wanted.load(SeqCst))
+    }
+
+    /// Lets the multiplier count that waited for its rows, if one did.
+    pub fn settle_multiplier(&self, ad_set: u64) {
+        match self.paces.at(ad_set).wanted.load(SeqCst) {
+            0 => {}
+            wanted => self.set_multiplier(ad_set, wanted),
+        }
     }
 
     /// Returns an ad set's pacing multiplier.
@@ -414,7 +433,11 @@ mod tests {
         let board = Board::default();
         assert_eq!(board.multiplier(3), MULTIPLIER_ONE);
         board.set_pace_ceiling(3, multiplier_with_room(6_554));
-        assert!(!board.set_multiplier(3, 8_193) && board.set_multiplier(3, 8_194));
-        assert_eq!(board.multiplier(3), 8_194);
+        assert_eq!(board.pace_ceiling(3), 8_193);
+        board.set_multiplier(3, 8_193);
+        board.want_multiplier(3, 9_000);
+        assert_eq!((board.multiplier(3), board.multiplier_ahead(3)), (8_193, 9_000));
+        board.settle_multiplier(3);
+        assert_eq!((board.multiplier(3), board.multiplier_ahead(3)), (9_000, 9_000));
     }
 }

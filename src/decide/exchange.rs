@@ -76,10 +76,11 @@ impl Converter {
         }
     }
 
-    /// Returns what a bound by `older` rates must be multiplied with so that it still is one, in parts of
-    /// [`SCALE_ONE`], rounded up; at least 1.
-    pub fn scale_since(&self, older: &Self) -> u64 {
-        let scale = |(new, old): (&i64, &i64)| {
+    /// Returns what a bound of amounts of these currencies by `older` rates must be multiplied with so that it
+    /// still is one, in parts of [`SCALE_ONE`], rounded up; at least 1.
+    pub fn scale_since(&self, older: &Self, currencies: &Currencies) -> u64 {
+        let scale = |number: usize| {
+            let (new, old) = (&self.0[number], &older.0[number]);
             if new <= old {
                 return SCALE_ONE;
             }
@@ -88,7 +89,30 @@ impl Converter {
             let scaled = scaled.checked_div(u128::from(old.unsigned_abs())).unwrap_or(u128::MAX);
             u64::try_from(scaled).unwrap_or(u64::MAX).saturating_add(1)
         };
-        self.0.iter().zip(&*older.0).map(scale).max().unwrap_or(SCALE_ONE)
+        let numbers = (0..CURRENCIES).filter(|number| currencies.has(*number));
+        numbers.map(scale).max().unwrap_or(SCALE_ONE)
+    }
+}
+
+/// Currencies, a bit each by number.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Currencies([u64; CURRENCIES / u64::BITS as usize]);
+
+impl Currencies {
+    /// Puts one in.
+    pub fn put(&mut self, currency: u8) {
+        self.0[usize::from(currency) / u64::BITS as usize] |=
+            1 << (u32::from(currency) % u64::BITS);
+    }
+
+    /// Returns those that are in either.
+    pub fn or(mut self, other: Self) -> Self {
+        self.0.iter_mut().zip(other.0).for_each(|(one, other)| *one |= other);
+        self
+    }
+
+    fn has(&self, number: usize) -> bool {
+        self.0[number / u64::BITS as usize] >> (number % u64::BITS as usize) & 1 == 1
     }
 }
 
@@ -151,11 +175,27 @@ mod tests {
     fn a_bound_by_older_rates_still_is_one_when_it_is_scaled() {
         for seed in 0..2_000_u64 {
             let (old, new) = (rates(seed), rates(seed + 1));
-            let scale = new.scale_since(&old);
             let number = mix(seed) as u8;
+            let mut currencies = Currencies::default();
+            currencies.put(number);
+            let scale = new.scale_since(&old, &currencies);
             let micros = (mix(seed ^ 7) >> (seed % 40 + 20)) as i64;
             let bound = scaled(old.settle(number, micros), scale);
             assert!(new.settle(number, micros) <= bound, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn a_rate_of_a_currency_that_nobody_has_changes_no_bound() {
+        let only = |known: &'static [u8]| {
+            Converter::of(move |number| if known.contains(&number) { RATE_ONE } else { 0 })
+        };
+        let (old, new) = (only(&[7]), only(&[7, 9]));
+        let mut mine = Currencies::default();
+        mine.put(7);
+        assert_eq!(new.scale_since(&old, &mine), SCALE_ONE);
+        let mut both = Currencies::default();
+        both.put(9);
+        assert_eq!(new.scale_since(&old, &mine.or(both)), u64::MAX);
     }
 }

@@ -108,7 +108,7 @@ impl Indexer {
         // Of two versions of an ad in one round the later counts.
         let last: crate::state::Map<u64, usize> =
             ads.iter().enumerate().map(|(at, (ad, _))| (*ad, at)).collect();
-        let (mut drafts, mut epochs) = (Vec::new(), Vec::new());
+        let (mut drafts, mut epochs, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
         for (at, (ad, draft)) in ads.into_iter().enumerate() {
             if last.get(&ad) != Some(&at) {
                 continue;
@@ -118,6 +118,7 @@ impl Indexer {
             epochs.push((ad, epoch));
             if let Some(mut draft) = draft {
                 draft.set_epoch(epoch);
+                wanted.push(draft.entry().ad_set);
                 drafts.push(*draft);
             }
         }
@@ -130,6 +131,8 @@ impl Indexer {
         live.index.store(Arc::clone(&index));
         // Only now do the old rows go dead: no request finds the ad in neither form.
         epochs.iter().for_each(|(ad, epoch)| live.board.set_epoch(*ad, *epoch));
+        // And only now may their ad sets bid what the old rows did not allow for.
+        wanted.iter().for_each(|ad_set| live.board.settle_multiplier((*ad_set).into()));
         live.set_live_ads(self.live.count());
         self.merge(live, index, now);
     }
@@ -151,10 +154,12 @@ impl Indexer {
     }
 
     /// Takes what was merged behind.
-    pub(in crate::node) fn take(&mut self, live: &Live, rebased: Rebased) {
+    pub(in crate::node) fn take(&mut self, live: &Live, rebased: Rebased, now: Moment) {
         self.merging = 0;
-        let index = live.index.load_full().rebased(rebased);
-        live.index.store(Arc::new(index));
+        let index = Arc::new(live.index.load_full().rebased(rebased));
+        live.index.store(Arc::clone(&index));
+        // What became due meanwhile, other exchange rates say, is merged now.
+        self.merge(live, index, now);
     }
 }
 
@@ -215,7 +220,6 @@ pub(in crate::node) fn merge_behind(live: Arc<Live>, queue: Arc<Queue>) -> io::R
 
 /// Returns the change that shows serving an ad as the catalog has it now.
 pub(in crate::node) fn ad_change(live: &Live, ad: u64) -> Shown {
-    live.place_ad(ad);
     let draft = Draft::of(&live.catalog(), ad, &live.board);
     Shown::Ad(ad, draft.map(Box::new))
 }

@@ -43,7 +43,7 @@ impl Live {
     }
 
     /// Puts an ad where the catalog has it now, and stores its rates on the board: a new ad has those of its
-    /// campaign. Called before its row is built, which then allows for them.
+    /// campaign. Called when it is written, before its row is built, which then allows for them.
     pub(in crate::node) fn place_ad(&self, ad: u64) {
         let family = self.catalog().family(ad);
         let Some(family) = family else { return };

@@ -44,7 +44,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 pub struct NodeOptions {
     /// Feeds that may ask for ads; each gets a link key of its own.
     pub feeds: Vec<u32>,
-    /// Seeds the dice; `None`: the operating system's.
+    /// Seeds the dice and the keys of a new folder, so that a run is the same every time; whoever knows the
+    /// seed can forge tokens. `None`: the operating system's.
     pub seed: Option<u64>,
     /// Time between checkpoints.
     pub checkpoint_every: Duration,
@@ -126,7 +127,13 @@ impl Node {
         std::fs::create_dir_all(dir)?;
         let files = Files::new(dir);
         let log = open_log(&files, options)?;
-        let ring = ring_of(&files, &options.feeds, clock.now())?;
+        let ring = match options.seed {
+            Some(seed) => {
+                let mut dice = SeededDice::new(seed);
+                ring_of(&files, &options.feeds, clock.now(), &mut |bytes| fill(&mut dice, bytes))?
+            }
+            None => ring_of(&files, &options.feeds, clock.now(), &mut fill_from_system)?,
+        };
         let seed = options.seed.unwrap_or_else(|| SeededDice::from_system().roll());
         let journal = log.journal_id();
         let (front, writer, opened) = open(log, ring, seed, files.checkpoints())?;
@@ -405,9 +412,18 @@ fn open_log(files: &Files, options: &NodeOptions) -> Result<Box<dyn ShardLog>, S
     }
 }
 
+fn fill(dice: &mut impl Dice, bytes: &mut [u8]) {
+    bytes.iter_mut().for_each(|byte| *byte = dice.roll() as u8);
+}
+
 /// Returns the folder's key ring with a link key for each feed, made and kept if new.
-fn ring_of(files: &Files, feeds: &[u32], now: Moment) -> io::Result<KeyRing> {
-    let mut random = fill_from_system;
+fn ring_of(
+    files: &Files,
+    feeds: &[u32],
+    now: Moment,
+    random: &mut dyn FnMut(&mut [u8]),
+) -> io::Result<KeyRing> {
+    let mut random = |bytes: &mut [u8]| random(bytes);
     let known = files.ring()?;
     let new = known.is_none()
         || feeds.iter().any(|feed| known.as_ref().is_some_and(|ring| ring.link(*feed).is_none()));

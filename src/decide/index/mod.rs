@@ -21,7 +21,7 @@ pub use segment::{Scope, Segment};
 pub use walk::{Visitor, Walker};
 
 use crate::decide::board::Board;
-use crate::decide::exchange::{Converter, SCALE_ONE};
+use crate::decide::exchange::{Converter, Currencies, SCALE_ONE};
 use crate::state::Map;
 use crate::types::time::Moment;
 
@@ -127,15 +127,20 @@ impl Index {
 
     /// Lists the rates that segments were built by and that are not the index's.
     fn note_older(&mut self) {
-        let mut older: Vec<(Arc<Converter>, u64)> = Vec::new();
+        let mut older: Vec<(Arc<Converter>, Currencies)> = Vec::new();
         for segment in self.segments().filter(|segment| segment.rows > 0) {
-            let table = &segment.exchange;
-            let known = |known: &Arc<Converter>| Arc::ptr_eq(known, table);
-            if !known(&self.exchange) && !older.iter().any(|(table, _)| known(table)) {
-                older.push((Arc::clone(table), self.exchange.scale_since(table)));
+            let (table, more) = (&segment.exchange, segment.currencies);
+            match older.iter_mut().find(|(known, _)| Arc::ptr_eq(known, table)) {
+                Some((_, currencies)) => *currencies = currencies.or(more),
+                None if Arc::ptr_eq(table, &self.exchange) => {}
+                None => older.push((Arc::clone(table), more)),
             }
         }
-        self.older = older;
+        let scale = |(table, currencies): (Arc<Converter>, Currencies)| {
+            let scale = self.exchange.scale_since(&table, &currencies);
+            (table, scale)
+        };
+        self.older = older.into_iter().map(scale).collect();
     }
 
     /// Returns what a segment's bounds are multiplied with, in parts of [`SCALE_ONE`].

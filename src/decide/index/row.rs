@@ -297,7 +297,7 @@ impl Draft {
 
     fn with_targets(entry: Entry, source: Source, ad_set: &AdSet, board: &Board) -> Self {
         let ceilings = board.ad(entry.ad.into()).rates.with_room();
-        let pace_ceiling = multiplier_with_room(board.multiplier(entry.ad_set.into()));
+        let pace_ceiling = multiplier_with_room(board.multiplier_ahead(entry.ad_set.into()));
         let bound = entry.value(ceilings, pace_ceiling);
         let (extra, targets) = (Extra::of(ad_set), Target::of(ad_set));
         Self { entry, extra, source, targets, ceilings, pace_ceiling, bound }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use crate::decide::board::Board;
-use crate::decide::exchange::Converter;
+use crate::decide::exchange::{Converter, Currencies};
 use crate::decide::index::checks::{self, Checks};
 use crate::decide::index::columns::{ListColumn, SmallColumn, WORD};
 use crate::decide::index::row::{Draft, Entry, Extra, Source};
@@ -59,6 +59,8 @@ pub struct Segment {
     pub(super) bounds: Box<[i64]>,
     /// The rates by which the bounds were converted.
     pub(super) exchange: Arc<Converter>,
+    /// The currencies of its ads.
+    pub(super) currencies: Currencies,
     pub(super) rows: usize,
     pub(super) traits: [SmallColumn; TRAITS],
     pub(super) lists: [ListColumn; LISTS],
@@ -92,6 +94,8 @@ impl Segment {
         let entry = |(draft, extra): (&&Draft, u32)| Entry { extra, ..draft.entry };
         let bound = |rows: &[Picked<'_>]| bound_of(drafts[rows[0].entry as usize]);
         let columns = Columns::of(&picked, scope);
+        let mut currencies = Currencies::default();
+        drafts.iter().for_each(|draft| currencies.put(draft.entry.currency));
         Self {
             entries: drafts.iter().zip(extra_of).map(entry).collect(),
             sources: drafts.iter().map(|draft| draft.source.clone()).collect(),
@@ -103,6 +107,7 @@ impl Segment {
             },
             bounds: picked.chunks(WORD).map(bound).collect(),
             exchange: Arc::clone(exchange),
+            currencies,
             rows: picked.len(),
             traits: columns.traits,
             lists: columns.lists,

@@ -294,13 +294,13 @@ impl Pacer {
         }
     }
 
-    /// Takes the ads that are to be built anew now: their ad sets have the new multiplier.
+    /// Takes the ads that are to be built anew now: with their rows their ad sets get the new multiplier.
     pub(in crate::node) fn take_outgrown(&mut self, live: &Live) -> Vec<u64> {
         let mut ads = Vec::new();
         while ads.len() < REBUILDS_PER_STEP
             && let Some((ad_set, multiplier)) = self.outgrown.pop_first()
         {
-            live.board.set_multiplier(ad_set, multiplier);
+            live.board.want_multiplier(ad_set, multiplier);
             // All rows are new: the ceiling is that of the first that is published.
             live.board.set_pace_ceiling(ad_set, 0);
             ads.extend(live.catalog().ads_of_ad_set(ad_set));

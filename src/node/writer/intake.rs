@@ -40,7 +40,7 @@ impl Writer {
             Work::Fund(request, reply) => self.fund(&request, reply, now),
             Work::Credit(credit, reply) => self.credit(*credit, reply, now),
             Work::Settle(reply) => self.answer(reply, Ok(now)),
-            Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased),
+            Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased, now),
             Work::Refresh(ads) => self.refresh(ads),
         }
     }
@@ -153,6 +153,8 @@ impl Writer {
                 Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => below.collect(),
             }
         };
+        // Only a write changes what an ad is predicted to do: rows are also built anew behind, at some time.
+        ads.iter().for_each(|ad| self.live.place_ad(*ad));
         self.refresh(ads);
     }
 
