@@ -178,13 +178,20 @@ impl Books {
                 exhausted = true;
                 continue;
             };
-            ensure(grant.line == line, &|| format!("{line:?}: on another line's grant"))?;
+            ensure(grant.line == line, || format!("{line:?}: on another line's grant"))?;
             grant.spent += amount;
             ensure(grant.spent <= grant.amount, || format!("{line:?}: more than granted"))?;
             let over = at >= grant.until_ms;
             ensure(amount == 0 || !over, || format!("{line:?}: on a grant that ended"))?;
             exhausted |= over || grant.spent == grant.amount;
         }
+        self.add_up(charge, exhausted, coverage);
+        Ok(())
+    }
+
+    /// Adds a charge to the totals. `exhausted`: one of its grants had nothing left.
+    fn add_up(&mut self, charge: &Charge, exhausted: bool, coverage: &mut Coverage) {
+        let amount = charge.amount;
         self.charges += u64::from(amount > 0);
         self.charged += amount;
         self.over_delivered += charge.over_delivered;
@@ -196,7 +203,6 @@ impl Books {
                 self.clipped.push((grants, charge.over_delivered));
             }
         }
-        Ok(())
     }
 }
 
