@@ -1,11 +1,15 @@
 //! Dying and coming back: the journal is the truth, a checkpoint only a shorter way to it.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use munadi::cli::audit::audit;
+use munadi::journal::ShardLog;
+use munadi::journal::memory::MemoryLog;
 use munadi::node::clock::MovedClock;
-use munadi::node::{Node, NodeOptions};
+use munadi::node::{Node, NodeOptions, fold};
 use munadi::types::ids::SeqVector;
+use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::v1::{Dimension, EventKind, NoAdReason};
 use munadi::types::request::{Change, Claim, Incoming, Origin, Resource, Verdict};
 use munadi::types::time::{HOUR_MS, MINUTE_MS, Moment};
@@ -244,4 +248,36 @@ fn a_clock_that_steps_back_moves_no_money_to_an_earlier_day() {
     );
     let rows = stage.report(&[Dimension::Day]).rows;
     assert_eq!(rows.iter().map(|row| row.spend_micros).sum::<i64>(), 1_000_000);
+}
+
+/// Returns how many transfers the journal has, and how many its last seal covers.
+fn transfers_and_sealed(stage: &Stage) -> (u64, u64) {
+    let (mut transfers, mut sealed) = (0, 0);
+    let read = MemoryLog::open(&stage.disk).read_from(&SeqVector::default(), &mut |block| {
+        let folded = fold(block, |_, fact| match fact {
+            Kind::Granted(_) => transfers += 1,
+            Kind::ImpressionSeen(fact) if fact.charge.is_some() => transfers += 1,
+            Kind::ServedMinute(fact) => sealed = sealed.max(fact.ledger_transfers),
+            _ => {}
+        });
+        folded.unwrap();
+        ControlFlow::Continue(())
+    });
+    read.unwrap();
+    (transfers, sealed)
+}
+
+#[test]
+fn transfers_that_a_crash_left_unsealed_are_sealed_by_the_next_start() {
+    let mut stage = Stage::new();
+    stage.shop(&Offer::default());
+    let shown = stage.show("a");
+    assert_eq!(stage.see(&shown), 1_000_000);
+    let (transfers, sealed) = transfers_and_sealed(&stage);
+    assert!(sealed < transfers, "the minute is not over");
+    let mut stage = stage.restarted();
+    // Nothing happens any more.
+    stage.wait(MINUTE_MS);
+    stage.settle();
+    assert_eq!(transfers_and_sealed(&stage), (transfers, transfers));
 }

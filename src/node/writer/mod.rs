@@ -102,7 +102,7 @@ pub struct Writer {
     ungranted: Vec<LineId>,
     outbox: VecDeque<u64>,
     minute: u32,
-    /// The last seal of the ledgers.
+    /// The last seal of the ledgers that this writer journaled; none at first.
     sealed: Seal,
     /// When other exchange rates come into force than those last shown; `None`: at no time.
     exchange_due: Option<Moment>,
@@ -135,7 +135,6 @@ impl Writer {
         let durable = log.last_batch();
         let indexer = Indexer::of(&live);
         let pacer = Pacer::resume(&live, resume.latest);
-        let sealed = live.seal_of_ledgers();
         let schedules = Schedules::of(&live.catalog());
         let exchange_due = live.exchange.load().until();
         let mut writer = Self {
@@ -153,7 +152,8 @@ impl Writer {
             ungranted: Vec::new(),
             outbox: resume.outbox.into(),
             minute: 0,
-            sealed,
+            // What the last run left unsealed shows in the first minute's seal.
+            sealed: Seal::default(),
             exchange_due,
             networks: NetworkTaps::default(),
             indexer,
