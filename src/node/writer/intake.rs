@@ -176,6 +176,8 @@ impl Writer {
         self.ungranted.extend(line);
         if !matches!(mutation.change, Change::Create(_)) {
             self.grant_written(now);
+            // A limit that goes gives no grant, but what is charged without it stands behind it.
+            self.cut();
         }
     }
 
