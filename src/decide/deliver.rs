@@ -13,6 +13,7 @@ use crate::state::chats::Chat;
 use crate::state::credit::CodeEntry;
 use crate::state::purses::Purse;
 use crate::state::viewers::{Touch, Viewer};
+use crate::types::day::day_of;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     ClickMatched, ConversationOpened, ConversationTouch, ConversionCredited, Converted,
@@ -135,7 +136,10 @@ fn match_opening(
     inside_window(fact.event_ms, touch_ms, showing.issued_s)?;
     let family = there.catalog.family(showing.ad).ok_or(DeclineReason::NoTouch)?;
     let billed = price > 0 && invalid.is_none();
-    let charge = billed.then(|| charge(&family, there.purse, price, there.now));
+    let zone = there.catalog.zone_of(family.account).unwrap_or_default();
+    let charge = billed.then(|| charge(&family, there.purse, price, zone, there.now));
+    let invalid_price = invalid.map_or(0, |_| price.max(0));
+    let invalid_day = if invalid_price == 0 { 0 } else { day_of(zone, there.now).number };
     Ok(Some(ClickMatched {
         outcome: fact.outcome,
         showing: Some(showing),
@@ -149,7 +153,8 @@ fn match_opening(
         cap_hours: family.cap_hours(CapEvent::Conversations),
         tap_cap_hours: family.cap_hours(CapEvent::Taps),
         invalid: number(invalid),
-        invalid_price: invalid.map_or(0, |_| price.max(0)),
+        invalid_price,
+        invalid_day,
     }))
 }
 

@@ -56,14 +56,15 @@ fn same(known: &Funding, request: &FundRequest) -> bool {
 }
 
 fn fits(purse: &Purse, request: &FundRequest) -> Result<(), Refusal> {
-    if purse.fundings.len() >= FUNDINGS_MAX {
-        let message = format!("the account has {FUNDINGS_MAX} transfers, the most it can have");
-        return Err(Refusal::new(Reason::TooLarge, "account_id", message));
-    }
+    // Whoever has as many transfers as there can be must still be paid out.
     if request.kind == TransferKind::Withdrawal {
         let funds = purse.funds();
         let most = funds.prepaid.saturating_add(funds.granted_prepaid);
         return if request.amount.micros <= most { Ok(()) } else { Err(too_low(most)) };
+    }
+    if purse.fundings.len() >= FUNDINGS_MAX {
+        let message = format!("the account has {FUNDINGS_MAX} transfers, the most it can have");
+        return Err(Refusal::new(Reason::TooLarge, "account_id", message));
     }
     let ever = |account| purse.ledger.sums(account).debits;
     let ever = ever(LedgerAccount::Funding) + ever(LedgerAccount::PromoGiven);
@@ -82,4 +83,36 @@ fn fits(purse: &Purse, request: &FundRequest) -> Result<(), Refusal> {
 fn too_low(most: i64) -> Refusal {
     let message = format!("only prepaid money that is not spent can be paid out: at most {most}");
     Refusal::new(Reason::BalanceTooLow, "amount.micros", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::ledger::of_funded;
+    use crate::types::proto::v1::Money;
+
+    #[test]
+    fn an_account_with_all_the_transfers_it_can_have_is_still_paid_out() {
+        let mut purse = Purse::default();
+        let funded = |number| (number, Funding::default());
+        purse.fundings = (0..FUNDINGS_MAX as u128).map(funded).collect();
+        let kind = TransferKind::Funding.into();
+        purse.ledger.post([of_funded(&Funded { kind, amount: 100, ..Funded::default() })]);
+        let judged = |kind, micros| {
+            let request = FundRequest {
+                tenant: 0,
+                request_id: String::new(),
+                body_hash: [0; 16],
+                account: 1,
+                transfer: u128::MAX,
+                kind,
+                amount: Money { micros, currency: "MXN".into() },
+                reason: String::new(),
+            };
+            fits(&purse, &request).map_err(|refusal| refusal.reason)
+        };
+        assert_eq!(judged(TransferKind::Withdrawal, 100), Ok(()));
+        assert_eq!(judged(TransferKind::Withdrawal, 101), Err(Reason::BalanceTooLow));
+        assert_eq!(judged(TransferKind::Funding, 1), Err(Reason::TooLarge));
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::state::catalog::Family;
 use crate::state::purses::{Funds, Grant, Line, Purse};
-use crate::types::day::Day;
+use crate::types::day::{Day, day_of};
 use crate::types::proto::journal::v1::{Charge, Granted, LineKind};
 use crate::types::proto::v1::{Account, AdSet, BillingMode, Budget, Campaign, Money};
 use crate::types::time::Moment;
@@ -161,10 +161,16 @@ pub fn lines_of(family: &Family) -> impl Iterator<Item = LineId> {
 
 /// Returns the charge for an event of this price: clipped to the least that any line has left, the
 /// rest noted as delivered for nothing. A line whose grant has ended has nothing left, and nobody pays
-/// where no line has a budget.
-pub fn charge(family: &Family, purse: Option<&Purse>, price: i64, now: Moment) -> Charge {
+/// where no line has a budget. It is of the grants' day, without any of today in the account's zone.
+pub fn charge(
+    family: &Family,
+    purse: Option<&Purse>,
+    price: i64,
+    zone: &str,
+    now: Moment,
+) -> Charge {
     let mut charge = Charge::default();
-    let (mut left, mut limited) = (price.max(0), false);
+    let (mut left, mut limited, mut day) = (price.max(0), false, None);
     for line in lines_of(family) {
         limited = true;
         let known = purse.and_then(|purse| purse.line(line.kind, line.id));
@@ -173,7 +179,7 @@ pub fn charge(family: &Family, purse: Option<&Purse>, price: i64, now: Moment) -
             continue;
         };
         left = left.min(grant.left(now));
-        charge.day = charge.day.max(grant.day);
+        day = day.max(Some(grant.day));
         match line.kind {
             LineKind::Account => charge.account_grant = grant.id,
             LineKind::Campaign => charge.campaign_grant = grant.id,
@@ -181,6 +187,8 @@ pub fn charge(family: &Family, purse: Option<&Purse>, price: i64, now: Moment) -
             LineKind::Unspecified => {}
         }
     }
+    // A calendar is asked only where no grant tells the day.
+    charge.day = day.unwrap_or_else(|| day_of(zone, now).number);
     charge.amount = if limited { left } else { 0 };
     charge.over_delivered = price.max(0) - charge.amount;
     pay(&mut charge, purse.map(Purse::funds).unwrap_or_default());

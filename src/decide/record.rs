@@ -6,6 +6,7 @@ use crate::decide::traffic;
 use crate::state::catalog::Family;
 use crate::state::purses::Purse;
 use crate::state::viewers::{HIDDEN_MAX, VIEW_MEMORY_MS, VIEWS_MAX, View, Viewer};
+use crate::types::day::day_of;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     Charge, FeedbackGiven, ImpressionSeen, Showing, Tapped, Watched,
@@ -27,6 +28,8 @@ pub struct Known<'a> {
     pub viewer: Option<&'a Viewer>,
     /// The purse of the ad's account.
     pub purse: Option<&'a Purse>,
+    /// The account's time zone.
+    pub zone: &'a str,
     /// The journal's time.
     pub now: Moment,
 }
@@ -145,7 +148,7 @@ fn see(
     let in_time = event_ms <= traffic::show_by_ms(token);
     let billed = token.billing == BillingEvent::Impressions as u8 && in_time;
     let invalid = traffic::view(known.viewer, token.ad, event_ms, event.suspect);
-    let (charge, invalid_price) = price(known, token, billed, invalid);
+    let (charge, invalid_price, invalid_day) = price(known, token, billed, invalid);
     Ok(Some(Kind::ImpressionSeen(ImpressionSeen {
         showing: Some(showing(known, token)),
         event_ms,
@@ -160,6 +163,7 @@ fn see(
         category: known.family.category,
         invalid: number(invalid),
         invalid_price,
+        invalid_day,
     })))
 }
 
@@ -170,7 +174,7 @@ fn tap(known: &Known<'_>, event: &Event<'_>, view: Option<&View>, event_ms: i64)
     let judged = traffic::Tap { view, at_ms: event_ms, timed, suspect };
     let invalid = traffic::tap(known.viewer, &judged);
     let billed = token.billing == BillingEvent::LinkClicks as u8;
-    let (charge, invalid_price) = price(known, token, billed, invalid);
+    let (charge, invalid_price, invalid_day) = price(known, token, billed, invalid);
     Kind::Tapped(Tapped {
         showing: Some(showing(known, token)),
         event_ms,
@@ -181,21 +185,25 @@ fn tap(known: &Known<'_>, event: &Event<'_>, view: Option<&View>, event_ms: i64)
         cap_hours: known.family.cap_hours(CapEvent::Taps),
         invalid: number(invalid),
         invalid_price,
+        invalid_day,
         placement: u32::from(token.placement),
     })
 }
 
-/// Returns the charge for an event, and where it is invalid what it would have cost instead.
+/// Returns the charge for an event, and where it is invalid what it would have cost instead, on which day.
 fn price(
     known: &Known<'_>,
     token: &ViewToken,
     billed: bool,
     invalid: Option<InvalidReason>,
-) -> (Option<Charge>, i64) {
+) -> (Option<Charge>, i64, i32) {
+    let Known { purse, zone, now, .. } = *known;
+    let price = token.price_micros.max(0);
     match invalid {
-        _ if !billed => (None, 0),
-        Some(_) => (None, token.price_micros.max(0)),
-        None => (Some(charge(&known.family, known.purse, token.price_micros, known.now)), 0),
+        _ if !billed => (None, 0, 0),
+        Some(_) if price == 0 => (None, 0, 0),
+        Some(_) => (None, price, day_of(zone, now).number),
+        None => (Some(charge(&known.family, purse, price, zone, now)), 0, 0),
     }
 }
 

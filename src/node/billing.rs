@@ -17,6 +17,7 @@ use crate::node::running::{Node, unavailable};
 use crate::node::writer::{Credit, Reply, Work};
 use crate::report::invoices::{Asked, balance, invoices};
 use crate::report::transfers::{Place, Question, transfers};
+use crate::state::purses::Purse;
 use crate::types::ids::IdKind;
 use crate::types::proto::journal::v1::RequestAnswered;
 use crate::types::proto::v1::{
@@ -89,7 +90,7 @@ impl Front {
         let (zone, currency, end) =
             (&*row.time_zone, &*row.currency, end.unwrap_or(Moment(i64::MAX)));
         let question = Question { account, zone, currency, start, end, after, limit, now };
-        let purse = self.0.purses(account).purses.get(&account).cloned();
+        let purse = self.0.purses(account).purses.get(&account).map(Purse::history);
         Ok(purse.map_or((Vec::new(), None), |purse| transfers(&purse, &question)))
     }
 
@@ -104,7 +105,7 @@ impl Front {
         asked: Asked,
     ) -> Result<(Vec<Invoice>, Option<i32>), Refusal> {
         let row = self.account(scope, account)?;
-        let purse = self.0.purses(account).purses.get(&account).cloned();
+        let purse = self.0.purses(account).purses.get(&account).map(Purse::history);
         Ok(purse.map_or((Vec::new(), None), |purse| invoices(&row, &purse, asked)))
     }
 

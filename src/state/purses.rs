@@ -10,7 +10,7 @@ use crate::state::{Applied, Map, Stamp};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, EventCredited, Funded, Granted, LineKind, Showing};
 use crate::types::proto::v1::LedgerAccount;
-use crate::types::time::{DAY_MS, Moment};
+use crate::types::time::Moment;
 
 /// Grants of a line that are kept: today's, those it replaced today, and yesterday's for late looks.
 const GRANTS_KEPT: usize = 8;
@@ -173,6 +173,17 @@ impl Purse {
         self.lines.entry((kind.into(), id)).or_default()
     }
 
+    /// Returns a copy of what lists and invoices are made of: days, transfers and credits. No budget line, of
+    /// which there may be many, and no sums.
+    pub fn history(&self) -> Self {
+        Self {
+            days: self.days.clone(),
+            fundings: self.fundings.clone(),
+            credits: self.credits.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Returns the funds of the account.
     pub fn funds(&self) -> Funds {
         let granted = self.ledger.balance(LedgerAccount::Granted);
@@ -314,13 +325,13 @@ impl PurseChunk {
                 self.purses.entry(account).or_default().credit(fact, stamp.at);
             }
             Kind::ImpressionSeen(fact) => {
-                self.charge(&fact.showing, &fact.charge, fact.invalid_price, stamp.at);
+                self.charge(&fact.showing, &fact.charge, (fact.invalid_price, fact.invalid_day));
             }
             Kind::Tapped(fact) => {
-                self.charge(&fact.showing, &fact.charge, fact.invalid_price, stamp.at);
+                self.charge(&fact.showing, &fact.charge, (fact.invalid_price, fact.invalid_day));
             }
             Kind::ClickMatched(fact) => {
-                self.charge(&fact.showing, &fact.charge, fact.invalid_price, stamp.at);
+                self.charge(&fact.showing, &fact.charge, (fact.invalid_price, fact.invalid_day));
             }
             Kind::AccountPut(_)
             | Kind::BusinessPut(_)
@@ -349,8 +360,7 @@ impl PurseChunk {
         &mut self,
         showing: &Option<Showing>,
         charge: &Option<Charge>,
-        invalid_price: i64,
-        at: Moment,
+        (invalid_price, invalid_day): (i64, i32),
     ) {
         let Some(showing) = showing else { return };
         if charge.is_none() && invalid_price == 0 {
@@ -362,9 +372,7 @@ impl PurseChunk {
             purse.charge(showing, charge);
         }
         if invalid_price != 0 {
-            // Without a charge that names the account's day it is that of UTC.
-            let utc = at.0.div_euclid(DAY_MS) as i32;
-            purse.pass(charge.as_ref().map_or(utc, |charge| charge.day), invalid_price);
+            purse.pass(invalid_day, invalid_price);
         }
     }
 }
@@ -384,6 +392,16 @@ mod tests {
         line.charge(1, 0, 4);
         let grant = line.current().expect("granted");
         assert_eq!((grant.left(Moment(99)), grant.left(Moment(100))), (6, 0));
+    }
+
+    #[test]
+    fn a_history_has_the_days_and_no_lines() {
+        let mut purse = Purse::default();
+        let charge = Charge { amount: 5, day: 3, ..Charge::default() };
+        purse.charge(&Showing { account: 1, ..Showing::default() }, &charge);
+        let history = purse.history();
+        assert_eq!((&history.days, purse.lines.is_empty()), (&purse.days, false));
+        assert!(history.lines.is_empty(), "they are what an account has most of");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Invalid traffic: kept and marked, paid by nobody, counted and learned by nothing.
 
+use munadi::report::invoices::Asked;
 use munadi::tokens::network_number;
 use munadi::types::proto::v1;
 use munadi::types::proto::v1::{
@@ -13,7 +14,7 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 use crate::desk::{self, Desk, OPERATOR, STATUS, TACOS, calls, first_ad, open_shop, tray};
-use crate::stage::{Offer, Shop, Shown, Stage, charged, event, event_at, refused};
+use crate::stage::{ALL, Offer, Shop, Shown, Stage, charged, event, event_at, refused};
 
 const BID: i64 = 1_000_000;
 
@@ -87,6 +88,21 @@ fn taps_beyond_what_people_make_are_kept_and_nobody_pays_for_them() {
             assert_eq!(counted(&stage).taps as i64, valid);
         }
     }
+}
+
+#[test]
+fn what_an_invalid_event_would_have_cost_is_of_the_accounts_day() {
+    // Still the 30th of November where the account is, at 20:00.
+    let mut stage = Stage::at("2026-12-01T02:00:00Z");
+    stage.policy.floor_cpm_micros = floor(BillingEvent::LinkClicks);
+    let (billing, zone) = (BillingEvent::LinkClicks, "America/Mexico_City");
+    let shop = stage.shop(&Offer { billing, zone, bid: BID, ..Offer::default() });
+    assert_eq!(tap_after(&mut stage, "ana", 0), None);
+    assert_eq!(tap_after(&mut stage, "ana", 0), Some(InvalidReason::TapRate));
+    let asked = Asked { before: i32::MAX, limit: 12, now: stage.now };
+    let (invoices, _) = stage.front.invoices(ALL, shop.account, asked).unwrap();
+    let told = invoices.iter().map(|it| (&*it.month, it.charged_events, it.invalid_events));
+    assert_eq!(told.collect::<Vec<_>>(), [("2026-11", 1, 1)]);
 }
 
 #[test]

@@ -304,8 +304,9 @@ impl Life {
 
     fn charge(&mut self) {
         let price = self.luck.between(0, 700);
-        let taken = charge(&self.family(), self.purse(), price, self.now);
+        let taken = charge(&self.family(), self.purse(), price, self.zone, self.now);
         let day = local_day(self.zone, self.now);
+        assert_eq!(taken.day, day, "whether anything was granted or not");
         let today = self.oracle.days.get(&day).copied().unwrap_or_default();
         let oracle = &self.oracle;
         let of = |daily: Option<i64>, life: Option<i64>| {

@@ -182,7 +182,7 @@ impl Postings {
     }
 
     /// Posts what a fact moves. `spent`: what its account was charged so far.
-    pub(super) fn take(&mut self, fact: &Kind, at_ms: i64, spent: impl Fn(u64) -> i64) {
+    pub(super) fn take(&mut self, fact: &Kind, spent: impl Fn(u64) -> i64) {
         match fact {
             Kind::AccountPut(fact) => {
                 if let Some(row) = &fact.account {
@@ -192,13 +192,13 @@ impl Postings {
             Kind::Funded(fact) => self.funded(fact),
             Kind::Granted(fact) => self.granted(fact, spent(fact.account)),
             Kind::ImpressionSeen(it) => {
-                self.charged(1, &it.showing, &it.charge, it.invalid_price, at_ms);
+                self.charged(1, &it.showing, &it.charge, (it.invalid_price, it.invalid_day));
             }
             Kind::Tapped(it) => {
-                self.charged(2, &it.showing, &it.charge, it.invalid_price, at_ms);
+                self.charged(2, &it.showing, &it.charge, (it.invalid_price, it.invalid_day));
             }
             Kind::ClickMatched(it) => {
-                self.charged(3, &it.showing, &it.charge, it.invalid_price, at_ms);
+                self.charged(3, &it.showing, &it.charge, (it.invalid_price, it.invalid_day));
             }
             Kind::EventCredited(fact) => self.credited(fact),
             Kind::ServedMinute(fact) => self.sealed(fact),
@@ -281,14 +281,11 @@ impl Postings {
         billing: u32,
         showing: &Option<Showing>,
         charge: &Option<Charge>,
-        invalid_price: i64,
-        at_ms: i64,
+        (invalid_price, invalid_day): (i64, i32),
     ) {
         let Some(showing) = showing else { return };
         if invalid_price != 0 {
-            let utc = at_ms.div_euclid(86_400_000) as i32;
-            let day = charge.as_ref().map_or(utc, |charge| charge.day);
-            let book = self.days.entry((showing.account, day)).or_default();
+            let book = self.days.entry((showing.account, invalid_day)).or_default();
             book.money[4] += invalid_price;
             book.events[1] += 1;
         }

@@ -172,7 +172,7 @@ impl Recount {
     fn count(&mut self, place: Place, fact: &Kind) {
         let lines = &self.lines;
         let spent = |account| lines.get(&(ACCOUNT, account)).map_or(0, |book| book.life);
-        self.postings.take(fact, place.at_ms, spent);
+        self.postings.take(fact, spent);
         match fact {
             Kind::AccountPut(_) | Kind::CampaignPut(_) | Kind::AdSetPut(_) => self.budget(fact),
             Kind::Granted(fact) => self.granted(fact),

@@ -239,6 +239,7 @@ fn ad_event(live: &Live, catalog: &Catalog, mut event: Event<'_>, now: Moment) -
         family,
         viewer: cell.facts.viewers.get(&token.viewer),
         purse: purses.purses.get(&family.account),
+        zone: catalog.zone_of(family.account).unwrap_or_default(),
         now,
     };
     record(&known, &event)
