@@ -16,7 +16,7 @@ mod walk;
 
 use std::sync::Arc;
 
-pub use row::{CAPS_MAX, COST_CAP_ROOM, Draft, Entry, Extra, Source, Worth};
+pub use row::{CAPS_MAX, COST_CAP_ROOM, Draft, Entry, Extra, Source, Worth, ceiling};
 pub use segment::{Scope, Segment};
 pub use walk::{Visitor, Walker};
 

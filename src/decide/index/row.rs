@@ -149,7 +149,7 @@ impl Entry {
 
 /// Returns the ceiling of an ad set's bids, micros: its own, the engine's room above an average, or, where
 /// it names none, the least budget that pays for it: more than that no event can cost.
-fn ceiling(ad_set: &AdSet, campaign: &Campaign) -> i64 {
+pub fn ceiling(ad_set: &AdSet, campaign: &Campaign) -> i64 {
     let bid = ad_set.bid.as_ref().map_or(0, |bid| bid.micros);
     match ad_set.bid_strategy() {
         BidStrategy::Unspecified | BidStrategy::LowestCostWithBidCap => bid,

@@ -28,9 +28,6 @@ const FADE: f64 = 1.0 / 64.0;
 /// What the mean mass of a win keeps of itself a minute.
 const WIN_KEEP: f64 = 0.98;
 
-/// What the landscape of others weighs beside what was seen itself.
-const TRUST: f64 = 0.1;
-
 /// Price mass by how cheap it is to win.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Landscape {
@@ -182,17 +179,20 @@ impl Landscape {
         }
     }
 
-    /// Returns the landscape of a campaign that is new among others, from theirs: `scale` is what
-    /// share of their auctions it takes part in. It soon gives way to what is seen itself.
-    pub fn seed_from(cluster: &Self, scale: f64) -> Self {
-        let scale = (scale.max(0.0) * TRUST) as f32;
-        Self {
-            bins: cluster.bins.map(|mass| mass * scale),
-            auctions: cluster.auctions * scale,
-            volume: cluster.volume * scale,
-            days: cluster.days * TRUST as f32,
-            watch: Watch::default(),
+    /// Lets what was seen count for values that are `e^log` times what they were: every price is as much
+    /// cheaper to win. What the ceiling bid would lose now counts as traffic only.
+    pub fn rescale(&mut self, log: f64) {
+        let (whole, part) = ((log / STEP).floor(), (log / STEP).rem_euclid(1.0) as f32);
+        let bins = std::mem::replace(&mut self.bins, [0.0; BINS]);
+        for (at, mass) in bins.into_iter().enumerate() {
+            let to = at as f64 + whole;
+            for (to, mass) in [(to, mass * (1.0 - part)), (to + 1.0, mass * part)] {
+                if to >= 0.0 {
+                    self.bins[(to as usize).min(BINS - 1)] += mass;
+                }
+            }
         }
+        self.watch = Watch::default();
     }
 }
 
@@ -300,13 +300,21 @@ mod tests {
     }
 
     #[test]
-    fn a_new_campaign_begins_with_the_landscape_of_others_and_soon_has_its_own() {
-        let mut cluster = Landscape::default();
-        (0..4).for_each(|_| day(&mut cluster, 0.0));
-        let mut new = Landscape::seed_from(&cluster, 0.5);
-        let of_half = cluster.threshold(50_000.0).unwrap();
-        assert!((new.threshold(25_000.0).unwrap() - of_half).abs() < 0.01);
-        day(&mut new, 1.0);
-        assert!(new.threshold(50_000.0).unwrap() < of_half - 0.5);
+    fn a_value_of_another_scale_takes_its_landscape_along() {
+        let mut landscape = Landscape::default();
+        (0..4).for_each(|_| day(&mut landscape, 0.0));
+        for log in [0.6_f64, -0.6] {
+            let mut other = landscape.clone();
+            other.rescale(log);
+            for budget in [10_000.0, 25_000.0] {
+                let before = landscape.threshold(budget).unwrap();
+                let after = other.threshold(budget).unwrap();
+                assert!((after + log - before).abs() < 0.1, "{before} {after} by {log}");
+            }
+            other.pass(0.0, -3.0);
+        }
+        let mut poor = landscape.clone();
+        poor.rescale(-3.0);
+        assert_eq!(poor.threshold(50_000.0), Some(0.0), "a quarter of it is in reach");
     }
 }

@@ -10,6 +10,7 @@ use crate::decide::pacing::landscape::Landscape;
 use crate::decide::select::Asked;
 use crate::decide::skip::Skip;
 use crate::node::live::locked;
+use crate::node::pacer::rates_in;
 use crate::state::Map;
 use crate::types::ids::number_of;
 
@@ -48,7 +49,7 @@ impl Bid {
             Some(_) => return None,
         }
         let exchange = asked.index.exchange();
-        let rates = asked.board.ad(entry.ad.into()).rates;
+        let rates = rates_in(asked.board, entry.ad.into(), asked.request.placement);
         let won = bars.won.iter().find(|won| won.ad == entry.ad);
         let price = match won {
             Some(won) => won.hold as f64 * PER_THOUSAND,
@@ -119,12 +120,25 @@ impl Inside {
         self.units.entry(unit).or_default();
     }
 
-    /// Forgets a unit.
+    /// Forgets a unit, and these ad sets of it unless another one has them now.
     pub(super) fn forget(&mut self, unit: u64, ad_sets: impl Iterator<Item = u64>) {
-        for ad_set in ad_sets {
-            self.homes.remove(&(number_of(ad_set) as u32));
+        for number in ad_sets.map(|ad_set| number_of(ad_set) as u32) {
+            if self.homes.get(&number) == Some(&unit) {
+                self.homes.remove(&number);
+            }
         }
         self.units.remove(&unit);
+    }
+
+    /// Lets what was learned of a unit count for bids of another scale: `log` is the logarithm of how much
+    /// more its ads are worth at multiplier 1 now. `None`: they are not all worth as much more.
+    pub(super) fn rescale(&mut self, unit: u64, log: Option<f64>) {
+        if let Some(landscape) = self.units.get_mut(&unit) {
+            match log {
+                Some(log) => landscape.rescale(log),
+                None => *landscape = Landscape::default(),
+            }
+        }
     }
 
     /// Returns a unit's landscape.

@@ -3,6 +3,7 @@
 //!
 //! A minute's work is done in slices between events. What a restart loses is at most the minute's sums.
 
+mod ceilings;
 mod landscapes;
 mod plans;
 mod run;
@@ -10,8 +11,10 @@ mod unit;
 
 use std::collections::BTreeMap;
 
+pub(in crate::node) use ceilings::Ceilings;
 pub(in crate::node) use landscapes::{Bid, Landscapes};
 
+use crate::decide::board::{Board, Rates};
 use crate::decide::index::COST_CAP_ROOM;
 use crate::decide::pacing::{LOG_ONE, multiplier_of};
 use crate::node::live::Live;
@@ -25,7 +28,7 @@ use crate::types::day::day_of;
 use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{PaceRow, ServedMinute};
-use crate::types::proto::v1::{AdSet, BidStrategy};
+use crate::types::proto::v1::{AdSet, BidStrategy, Placement};
 use crate::types::request::Resource;
 use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::ViewToken;
@@ -35,6 +38,9 @@ const ACTIVE_MINUTES: u32 = 24 * 60;
 
 /// Budgets that are stepped between two rounds of events.
 const UNITS_PER_STEP: usize = 1_024;
+
+/// Plans that are made between two rounds of events: at each full hour all are made anew, in about 0.3 ms each.
+const PLANS_PER_STEP: usize = 32;
 
 /// Ads whose rows are built anew between two rounds of events, because their multiplier has outgrown them.
 const REBUILDS_PER_STEP: usize = 512;
@@ -54,6 +60,8 @@ struct Active {
     written: bool,
     /// `None`: to be read from the catalog.
     run: Option<Box<Run>>,
+    /// The ad sets that it was read with last.
+    ad_sets: Vec<u64>,
 }
 
 /// What is journaled of a step, and shown once it is.
@@ -94,6 +102,18 @@ impl Pacer {
             let active = pacer.active.entry(unit).or_default();
             active.seen = active.seen.max(pace.minute);
         }
+        let known = |ad_set: u64| {
+            let unit = unit_of(&catalog, ad_set);
+            paces.lines.contains_key(&ad_set)
+                || unit.is_some_and(|unit| paces.lines.contains_key(&unit))
+        };
+        let ad_sets = catalog.ad_sets.ids_after(0);
+        let new: Vec<u64> = ad_sets.filter(|ad_set| !known(*ad_set)).collect();
+        drop(paces);
+        // A crash in its first minute lost the row, and without one it would bid its whole ceiling.
+        for row in new.into_iter().filter_map(|ad_set| catalog.ad_sets.get(ad_set)) {
+            pacer.show_first(live, &catalog, &row, latest);
+        }
         pacer
     }
 
@@ -122,13 +142,21 @@ impl Pacer {
         Some(active)
     }
 
-    /// Notes that a campaign or ad set was written: it is read anew before its next step.
-    pub(in crate::node) fn note_written(&mut self, live: &Live, written: &Resource, now: Moment) {
+    /// Notes that a campaign or ad set was written: it is read anew before its next step. Returns what is to
+    /// be journaled, and shown then, so that bids are as `before`.
+    pub(in crate::node) fn note_written(
+        &mut self,
+        live: &Live,
+        written: &Resource,
+        before: &Ceilings,
+        now: Moment,
+    ) -> Stepped {
+        let stepped = ceilings::moved(live, before, written, now);
         let catalog = live.catalog();
         let (campaign, ad_sets) = match written {
             Resource::Campaign(row) => (row.id, catalog.ad_sets_of_campaign(row.id).collect()),
             Resource::AdSet(row) => (row.campaign_id, vec![row.id]),
-            _ => return,
+            _ => return stepped,
         };
         self.reread(campaign);
         for ad_set in ad_sets {
@@ -138,6 +166,7 @@ impl Pacer {
                 self.show_first(live, &catalog, row, now);
             }
         }
+        stepped
     }
 
     /// Shows serving the multiplier of a new ad set before its first minute: that of its campaign, or what
@@ -160,16 +189,16 @@ impl Pacer {
         }
     }
 
+    /// Forgets a unit, and what is known of its ad sets as long as they are not paced in another one now.
     fn forget(&mut self, live: &Live, unit: u64) {
-        if let Some(active) = self.active.get_mut(&unit)
-            && let Some(run) = active.run.take()
-        {
-            run.ad_sets().for_each(|ad_set| {
-                self.promised.remove(&ad_set);
-                self.homes.remove(&ad_set);
-            });
-            live.landscapes.lock().forget(unit, run.ad_sets());
+        let Some(active) = self.active.remove(&unit) else { return };
+        for ad_set in &active.ad_sets {
+            if self.homes.get(ad_set).is_none_or(|home| *home == unit) {
+                self.homes.remove(ad_set);
+                self.promised.remove(ad_set);
+            }
         }
+        live.landscapes.lock().forget(unit, active.ad_sets.into_iter());
     }
 
     /// Reads a unit anew before its next step. What was journaled of it stands.
@@ -193,7 +222,8 @@ impl Pacer {
     /// Counts an impression that is paid for: what it promises matters where its cost is capped.
     pub(in crate::node) fn note_seen(&mut self, live: &Live, ad_set: u64, token: &ViewToken) {
         if let Some(promised) = self.promised.get_mut(&ad_set) {
-            promised.see(token, live.board.ad(token.ad).rates);
+            let placement = Placement::try_from(i32::from(token.placement)).unwrap_or_default();
+            promised.see(token, rates_in(&live.board, token.ad, placement));
         }
     }
 
@@ -212,8 +242,12 @@ impl Pacer {
             self.begin_minute(live, now);
         }
         self.plans.renew(now);
-        let count = self.waiting.len().saturating_sub(UNITS_PER_STEP);
-        for id in self.waiting.split_off(count).into_iter().rev() {
+        let mut count = 0;
+        while count < UNITS_PER_STEP
+            && self.plans.made() < PLANS_PER_STEP
+            && let Some(id) = self.waiting.pop()
+        {
+            count += 1;
             self.step_one(live, id, now, &mut stepped);
         }
         stepped
@@ -227,7 +261,6 @@ impl Pacer {
         let idle = self.active.iter().filter(|(_, active)| active.seen < first);
         for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.forget(live, id);
-            self.active.remove(&id);
         }
         // The last is stepped first.
         self.waiting.extend(self.active.keys().rev());
@@ -240,10 +273,7 @@ impl Pacer {
             Some(run) => Some(run),
             None => self.begin(live, id, written, now).map(Box::new),
         };
-        let Some(mut run) = run else {
-            self.active.remove(&id);
-            return;
-        };
+        let Some(mut run) = run else { return self.forget(live, id) };
         let Self { plans, promised, .. } = self;
         run.step(&mut Round { live, plans, promised, now, stepped });
         let sum = self.clusters[1].entry(run.cluster().clone()).or_default();
@@ -259,6 +289,9 @@ impl Pacer {
         let first = self.first(&unit.cluster);
         for set in &unit.sets {
             self.homes.insert(set.id, id);
+        }
+        if let Some(active) = self.active.get_mut(&id) {
+            active.ad_sets = unit.sets.iter().map(|set| set.id).collect();
         }
         live.landscapes.lock().watch(id, unit.sets.iter().map(|set| set.id));
         let paces = live.paces();
@@ -326,6 +359,11 @@ impl Stepped {
         };
         rows.filter_map(of_shard).collect()
     }
+}
+
+/// Returns an ad's rates where it is shown, as selection values it.
+fn rates_in(board: &Board, ad: u64, placement: Placement) -> Rates {
+    board.ad(ad).in_placement(board.factors(placement)).rates
 }
 
 /// Returns the multiplier of a journaled logarithm.

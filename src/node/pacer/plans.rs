@@ -107,16 +107,24 @@ pub(super) struct Plans {
     days: Map<Arc<str>, Day>,
     shapes: Map<(Arc<str>, Arc<[u16]>), Arc<Shape>>,
     plans: Map<Span, Arc<Spanned>>,
+    /// Plans that were made since [`Plans::renew`].
+    made: usize,
 }
 
 impl Plans {
-    /// Forgets what an earlier hour was planned by.
+    /// Begins a step: forgets what an earlier hour was planned by.
     pub(super) fn renew(&mut self, now: Moment) {
+        self.made = 0;
         if self.hour != now.hour() {
             self.hour = now.hour();
             self.shapes.clear();
             self.plans.clear();
         }
+    }
+
+    /// Returns how many plans this step has made.
+    pub(super) const fn made(&self) -> usize {
+        self.made
     }
 
     /// Returns the day of a zone.
@@ -140,6 +148,7 @@ impl Plans {
         });
         let plan = Arc::new(planned(span, shape));
         self.plans.insert(span.clone(), Arc::clone(&plan));
+        self.made += 1;
         plan
     }
 }

@@ -153,10 +153,6 @@ impl Run {
         Self { unit, controller, apart, before, row, stepped, steps, price, served }
     }
 
-    pub(super) fn ad_sets(&self) -> impl Iterator<Item = u64> + '_ {
-        self.unit.sets.iter().map(|set| set.id)
-    }
-
     pub(super) const fn cluster(&self) -> &Cluster {
         &self.unit.cluster
     }

@@ -8,6 +8,7 @@ use crate::decide::purse::LineId;
 use crate::decide::record::{Event, Known, record};
 use crate::decide::{Decided, auction, chats};
 use crate::node::live::Live;
+use crate::node::pacer::Ceilings;
 use crate::node::writer::{Reply, Work, Writer};
 use crate::state::catalog::Catalog;
 use crate::state::invalid_of;
@@ -125,9 +126,14 @@ impl Writer {
             Err(refusal) => return self.answer(reply, Err(refusal)),
         };
         if !written.facts.is_empty() {
+            let before = Ceilings::of(&self.live.catalog(), &written.answer);
             self.journal(Shard::CATALOG, written.facts, now);
             self.regrant(mutation, &written.answer, now);
-            self.pacer.note_written(&self.live, &written.answer, now);
+            let mut moved = self.pacer.note_written(&self.live, &written.answer, &before, now);
+            for (shard, facts) in moved.facts(now.minute()) {
+                self.journal(shard, facts, now);
+            }
+            self.pacer.show_all(&self.live, &moved);
             if let Resource::AdSet(row) = &written.answer {
                 self.schedules.note(&self.live, row);
             }
