@@ -3,7 +3,6 @@
 //! `SIM_CASE=7 cargo sim no_case` replays one; `SIM_CASES=10000 cargo sim no_case -- --nocapture` runs more.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -152,7 +151,7 @@ fn no_case_of_many_is_charged_above_a_budget() {
         Some(case) => (case, 1),
         None => (0, crate::number("SIM_CASES").unwrap_or(CASES)),
     };
-    let (next, began) = (AtomicU64::new(first), Instant::now());
+    let next = AtomicU64::new(first);
     let run = || {
         let mut totals = Totals::default();
         loop {
@@ -172,10 +171,9 @@ fn no_case_of_many_is_charged_above_a_budget() {
     let Totals { cases, steps, facts, batches, restarts, charges, charged, .. } = all;
     let Totals { over_delivered, transfers, credits, given_back, .. } = all;
     eprintln!(
-        "{cases} cases in {:.1} s: {steps} steps, {facts} facts in {batches} batches, {restarts} \
+        "{cases} cases: {steps} steps, {facts} facts in {batches} batches, {restarts} \
          restarts, {charges} charges of {charged} micros, 0 above a budget, {over_delivered} \
          over-delivered, {transfers} transfers, {credits} credits of {given_back}\n{}",
-        began.elapsed().as_secs_f64(),
         all.coverage
     );
     if count < CASES {

@@ -142,7 +142,7 @@ impl World {
         let answer = front.invalidate(
             &request,
             |visit| {
-                blocks.iter().for_each(|block| visit(block));
+                blocks.iter().for_each(visit);
                 Ok(())
             },
             |credit| self.give_back(credit, &mut finding),

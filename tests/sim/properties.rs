@@ -191,7 +191,7 @@ fn a_charge_never_exceeds_any_line_on_any_day_or_in_its_life() {
                     continue;
                 }
                 let price = luck.between(0, 900);
-                let charge = charge(&family, chunk.purses.get(&account), price, now);
+                let charge = charge(&family, chunk.purses.get(&account), price, "UTC", now);
                 assert_eq!(charge.amount + charge.over_delivered, price, "case {case}");
                 assert!(charge.amount >= 0 && charge.over_delivered >= 0, "case {case}");
                 (today, life) = (today + charge.amount, life + charge.amount);

@@ -168,14 +168,7 @@ impl World {
             Task::Kill => {
                 let after_ms = self.gap(90 * MINUTE, 13 * HOUR);
                 self.schedule(after_ms, Task::Kill);
-                let orderly = self.chaos.chance(300);
-                self.restart(orderly)?;
-                if self.chaos.chance(200) {
-                    // Again, before anything was journaled, by a clock that went back.
-                    self.take_checkpoint()?;
-                    self.behind_ms += 10 * MINUTE;
-                    return self.restart(false);
-                }
+                return self.kill();
             }
             Task::Clock => {
                 let after_ms = self.chaos.between(2 * HOUR, 12 * HOUR);
@@ -205,6 +198,18 @@ impl World {
             Task::Find => return self.find_invalid(),
             Task::Invalidate(request) => return self.invalidate(*request),
             Task::Lower => self.lower_a_limit(),
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self) -> Finding {
+        let orderly = self.chaos.chance(300);
+        self.restart(orderly)?;
+        if self.chaos.chance(200) {
+            // Again, before anything was journaled, by a clock that went back.
+            self.take_checkpoint()?;
+            self.behind_ms += 10 * MINUTE;
+            return self.restart(false);
         }
         Ok(())
     }

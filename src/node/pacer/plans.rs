@@ -100,12 +100,15 @@ impl Spanned {
     }
 }
 
+/// A zone's clock, and the countries whose traffic counts.
+type Market = (Arc<str>, Arc<[u16]>);
+
 /// The plans of this hour, made when first asked for.
 #[derive(Default)]
 pub(super) struct Plans {
     hour: u32,
     days: Map<Arc<str>, Day>,
-    shapes: Map<(Arc<str>, Arc<[u16]>), Arc<Shape>>,
+    shapes: Map<Market, Arc<Shape>>,
     plans: Map<Span, Arc<Spanned>>,
     /// Plans that were made since [`Plans::renew`].
     made: usize,

@@ -348,7 +348,7 @@ impl Apart {
         let least = wanting.map(|_| own);
         let most = if wanting.is_some() { None } else { Some(own) };
         let log_m = joined(shared.log_m(), least, most);
-        let binds = log_m != shared.log_m();
+        let binds = log_m.total_cmp(&shared.log_m()).is_ne();
         if !binds {
             // It begins where the shared one is, whenever it binds again.
             self.controller = shared;

@@ -16,7 +16,7 @@ pub(super) struct Explain {
     pub(super) node: Arc<Node>,
     pub(super) policies: Policies,
     /// Places for questions at work.
-    pub(super) places: Semaphore,
+    pub(super) places: Arc<Semaphore>,
 }
 
 impl Explain {
@@ -26,10 +26,15 @@ impl Explain {
         work: impl FnOnce(&Node) -> T + Send + 'static,
     ) -> Result<T, Status> {
         // Whoever waits for a place is cut off by the deadline of all calls.
-        let place = self.places.acquire().await;
-        let _place = place.map_err(|_| Status::unavailable("the server stops"))?;
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(|_| Status::unavailable("the server stops"))?;
         let node = Arc::clone(&self.node);
-        let done = tokio::task::spawn_blocking(move || work(&node)).await;
+        let work = move || {
+            // Work goes on when its caller leaves, and keeps its place.
+            let _place = place;
+            work(&node)
+        };
+        let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|_| Status::internal("the question could not be answered; send it again"))
     }
 }

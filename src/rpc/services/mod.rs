@@ -68,7 +68,7 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
             ExplainServiceServer::new(explain::Explain {
                 node: node(),
                 policies: Arc::clone(policies),
-                places: Semaphore::new(EXPLAINED_AT_ONCE_MAX),
+                places: Arc::new(Semaphore::new(EXPLAINED_AT_ONCE_MAX)),
             })
             .max_decoding_message_size(others),
         )
