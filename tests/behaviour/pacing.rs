@@ -306,24 +306,20 @@ fn a_multiplier_that_outgrows_the_rows_of_its_ads_is_served_by() {
     assert!(spent > 60 * ALL * 9 / 10, "{spent} of {}", 60 * ALL);
 }
 
-/// Creates an ad set of the shop's campaign whose bids the engine makes.
-fn without_bid(stage: &mut Stage, shop: &Shop) -> u64 {
-    let offer = Offer { targeting: only(&COUNTRIES), ..Offer::default() };
-    let row = AdSet {
-        bid: None,
-        bid_strategy: BidStrategy::LowestCostWithoutCap.into(),
-        ..offer.ad_set_row(shop.campaign)
-    };
-    let ad_set = stage.create(shop.tenant, Resource::AdSet(row));
-    stage.create(shop.tenant, Resource::Ad(offer.ad_row(ad_set, shop.endpoint)));
-    ad_set
+/// Creates an advertiser whose bids the engine makes.
+fn without_bid(stage: &mut Stage, offer: &Offer) -> Shop {
+    let account = stage.create(offer.tenant, Resource::Account(offer.account_row()));
+    let offer = Offer { targeting: only(&COUNTRIES), ..offer.clone() };
+    stage.shop_of(account, &offer, |row| {
+        row.bid = None;
+        row.bid_strategy = BidStrategy::LowestCostWithoutCap.into();
+    })
 }
 
 #[test]
 fn a_crash_in_its_first_minute_does_not_make_an_ad_set_bid_its_whole_budget() {
     let mut stage = Stage::at("2026-11-23T00:00:00Z");
-    let shop = stage.shop(&rich(100 * MXN));
-    let ad_set = without_bid(&mut stage, &shop);
+    let ad_set = without_bid(&mut stage, &rich(100 * MXN)).ad_set;
     let before = stage.front.multiplier(ad_set);
     assert!(before < MULTIPLIER_ONE / 50, "{before}");
     let mut stage = stage.restarted();
@@ -337,14 +333,14 @@ fn a_crash_in_its_first_minute_does_not_make_an_ad_set_bid_its_whole_budget() {
 
 #[test]
 fn what_the_engine_bids_does_not_jump_with_the_budget_that_it_bids_by() {
-    for (percent, watched) in [(1_000, false), (1_000, true), (30, false), (30, true)] {
+    for (percent, watched) in [(1_000, false), (1_000, true), (70, false), (70, true)] {
         let mut market = Market::open("2026-11-23T00:00:00Z");
         if watched {
             market.stage.front.watch_here();
         }
         let budget = 24 * 60 * ALL / 10;
-        let shop = market.stage.shop(&Offer { bid: 1, ..rich(budget) });
-        let ad_set = without_bid(&mut market.stage, &shop);
+        let shop = without_bid(&mut market.stage, &rich(budget));
+        let ad_set = shop.ad_set;
         market.hours(3);
         let multiplier = |market: &Market| i64::from(market.stage.front.multiplier(ad_set));
         let before = multiplier(&market);
