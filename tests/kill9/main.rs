@@ -35,9 +35,9 @@ fn number_of(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-/// What a journal holds of ad events: how often each (view, kind) is there.
-fn counted(data: &Path) -> BTreeMap<(u64, i32), u64> {
-    let mut events = BTreeMap::new();
+/// What a journal holds of ad events: how often each (view, kind) is there, and how many are valid.
+fn counted(data: &Path) -> (BTreeMap<(u64, i32), u64>, u64) {
+    let (mut events, mut valid) = (BTreeMap::new(), 0);
     let mut next = BTreeMap::new();
     let scanned = scan(&data.join("journal"), |block| {
         let expected = next.insert(block.shard, block.next()).unwrap_or(block.first);
@@ -47,8 +47,14 @@ fn counted(data: &Path) -> BTreeMap<(u64, i32), u64> {
             for fact in Decision::decode(bytes).unwrap().facts {
                 facts += 1;
                 let (showing, kind) = match fact.kind.unwrap() {
-                    Kind::ImpressionSeen(fact) => (fact.showing, EventKind::Impression),
-                    Kind::Tapped(fact) => (fact.showing, EventKind::Tap),
+                    Kind::ImpressionSeen(fact) => {
+                        valid += u64::from(fact.invalid == 0);
+                        (fact.showing, EventKind::Impression)
+                    }
+                    Kind::Tapped(fact) => {
+                        valid += u64::from(fact.invalid == 0);
+                        (fact.showing, EventKind::Tap)
+                    }
                     _ => continue,
                 };
                 *events.entry((showing.unwrap().view, kind.into())).or_insert(0) += 1;
@@ -57,7 +63,7 @@ fn counted(data: &Path) -> BTreeMap<(u64, i32), u64> {
         assert_eq!(facts, block.count, "a block holds as many facts as it says");
     });
     assert_eq!(scanned.unwrap().torn, None, "the last stop sealed the journal");
-    events
+    (events, valid)
 }
 
 #[test]
@@ -83,7 +89,7 @@ fn an_acknowledged_event_survives_kill_9_and_counts_exactly_once() {
     println!("{rounds} rounds, {acknowledged} events acknowledged before a kill, {lives:?} each");
     assert!(acknowledged > rounds, "the kills came before anything was acknowledged");
 
-    let counts = counted(&folder.path().join("data"));
+    let (counts, valid) = counted(&folder.path().join("data"));
     let twice: Vec<_> = counts.iter().filter(|(_, count)| **count != 1).collect();
     assert!(twice.is_empty(), "counted more than once: {twice:?}");
     let lost: Vec<_> = ledger.acknowledged().filter(|event| !counts.contains_key(event)).collect();
@@ -93,6 +99,7 @@ fn an_acknowledged_event_survives_kill_9_and_counts_exactly_once() {
     assert!(invented.is_empty(), "in the journal, and never sent: {invented:?}");
     let report = audit(&folder.path().join("data")).unwrap();
     assert!(report.equal && report.complete, "{report}");
-    assert_eq!(report.impressions + report.taps, counts.len() as u64);
+    assert_eq!(report.impressions + report.taps, valid, "what is marked is not counted");
+    assert!(valid > 0 && valid < counts.len() as u64, "{valid} valid ones");
     println!("{report}");
 }
