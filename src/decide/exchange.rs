@@ -6,11 +6,10 @@
 
 use std::fmt;
 
+use crate::state::exchange::RATE_ONE;
+
 /// Currencies that can be told apart: a [`crate::types::iso::currency_index`] is a byte.
 const CURRENCIES: usize = 256;
-
-/// A rate of one: millionths of a unit of the settlement currency for a unit of another.
-const RATE_ONE: i64 = 1_000_000;
 
 /// How bounds of segments are corrected when rates have changed, in parts of [`SCALE_ONE`].
 pub const SCALE_ONE: u64 = 1 << 16;

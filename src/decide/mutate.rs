@@ -382,6 +382,7 @@ fn same_body<'a>(known: &'a Answered, body_hash: &[u8; 16]) -> Result<&'a [u8], 
     Err(Refusal::new(Reason::RequestIdReused, "request_id", message))
 }
 
-fn other_method() -> Refusal {
+/// Returns what an id is refused with that was used for another method.
+pub fn other_method() -> Refusal {
     Refusal::new(Reason::RequestIdReused, "request_id", "this id was used for another method")
 }

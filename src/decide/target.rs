@@ -6,6 +6,7 @@ use crate::types::request::{Profile, key_value};
 use crate::types::time::Moment;
 use crate::types::token::pack_region;
 use crate::types::version::version_range;
+use crate::types::week::Week;
 
 /// Most conjunctions of one ad set: its targeting and what is joined to it by OR.
 pub const CONJUNCTIONS_MAX: usize = 16;
@@ -93,7 +94,7 @@ pub struct Target {
     /// Tags that keep the ad away.
     pub excluded_tags: Vec<u64>,
     /// Hours of the viewer's week, a bit each; `None`: always.
-    pub hours: Option<[u64; 3]>,
+    pub hours: Option<Week>,
     /// First and last version of the system.
     pub os_versions: Option<(u64, u64)>,
     /// First and last version of the app.
@@ -213,7 +214,7 @@ impl Target {
                 .concat(),
             groups: interests.chain(segments).chain(wire.key_values.iter().map(values)).collect(),
             excluded_tags,
-            hours: hours(&wire.hours_of_week),
+            hours: Week::of(&wire.hours_of_week),
             os_versions: wire.os_version.as_ref().map(version_range),
             app_versions: wire.app_version.as_ref().map(version_range),
         }
@@ -242,7 +243,10 @@ impl Target {
             ("excluded_regions", !overlap(&self.excluded_places, &told.places)),
             ("interests", self.groups.iter().all(in_group)),
             ("excluded_interests", !self.excluded_tags.iter().any(|tag| told.has(*tag))),
-            ("hours_of_week", self.hours.is_none_or(|hours| is_open(&hours, told.hour))),
+            (
+                "hours_of_week",
+                self.hours.is_none_or(|hours| told.hour.is_some_and(|hour| hours.has(hour))),
+            ),
             ("os_version", within(self.os_versions, told.os_version)),
             ("app_version", within(self.app_versions, told.app_version)),
         ];
@@ -265,10 +269,6 @@ pub(in crate::decide) fn within(range: Option<(u64, u64)>, version: u64) -> bool
     range.is_none_or(|(first, last)| version != 0 && (first..=last).contains(&version))
 }
 
-fn is_open(hours: &[u64; 3], hour: Option<u8>) -> bool {
-    hour.is_some_and(|hour| hours[usize::from(hour) / 64] >> (hour % 64) & 1 == 1)
-}
-
 fn overlap(some: &[u64], others: &[u64]) -> bool {
     some.iter().any(|one| others.contains(one))
 }
@@ -280,14 +280,6 @@ fn tags(numbers: &[u32], tag: impl Fn(u32) -> u64) -> Vec<u64> {
 fn mask(values: &[i32]) -> u8 {
     let bits = values.iter().fold(0, |mask, value| mask | 1u8 << (value & 7));
     if bits == 0 { ANY } else { bits }
-}
-
-fn hours(list: &[u32]) -> Option<[u64; 3]> {
-    let set = |mut bits: [u64; 3], hour: &u32| {
-        bits[*hour as usize / 64 % 3] |= 1 << (hour % 64);
-        bits
-    };
-    (!list.is_empty()).then(|| list.iter().fold([0; 3], set))
 }
 
 /// Returns two ASCII letters as a big-endian number.

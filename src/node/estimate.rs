@@ -21,6 +21,7 @@ use crate::types::proto::v1::{
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::Scope;
 use crate::types::time::{DAY_MS, Moment};
+use crate::types::week::Week;
 
 /// Ads whose counts say what rates a draft of the same account may expect.
 const RELATED_MAX: usize = 256;
@@ -164,7 +165,7 @@ impl Live {
             entrant,
             has_category,
             caps: Cap::of(ad_set).collect(),
-            hours: hours(&ad_set.schedule_hours),
+            hours: Week::of(&ad_set.schedule_hours),
             utc_offset_minutes: offset,
             aim: Aim::of(ad_set),
             // Without a rate its ads are worth nothing: next to it.
@@ -204,15 +205,6 @@ fn related(catalog: &Catalog, account: u64, campaign: u64) -> Vec<u64> {
         }
     }
     catalog.campaigns_of_account(account).flat_map(of).take(RELATED_MAX).collect()
-}
-
-/// Returns the hours of a schedule, a bit each; `None`: always.
-fn hours(listed: &[u32]) -> Option<[u64; 3]> {
-    let mut hours = [0; 3];
-    for hour in listed.iter().filter(|hour| **hour < 168) {
-        hours[*hour as usize / 64] |= 1 << (hour % 64);
-    }
-    (!listed.is_empty()).then_some(hours)
 }
 
 fn told(bid: Option<Money>, daily_budget: Option<Money>, known: &Forecast) -> DeliveryForecast {
@@ -265,11 +257,5 @@ mod tests {
         assert_eq!(of(money(400), money(700), Some(7)), Some(100));
         assert_eq!(of(None, money(700), None), Some(700));
         assert_eq!(daily_budget_of(&AdSet::default(), now), None);
-    }
-
-    #[test]
-    fn a_schedule_names_its_hours() {
-        assert_eq!(hours(&[]), None);
-        assert_eq!(hours(&[0, 64, 167]), Some([1, 1, 1 << 39]));
     }
 }

@@ -267,7 +267,7 @@ impl Live {
 
     /// Stores on the board everything that the state says, after recovery up to the journal's latest time.
     pub(in crate::node) fn show_all(&self, latest: Moment) {
-        for (line, terms, _) in lines(&self.catalog()) {
+        for (line, terms) in lines(&self.catalog()) {
             if terms.limited() {
                 self.show_line(&self.purses(line.account), line);
             } else {
@@ -290,13 +290,10 @@ impl Live {
     }
 }
 
-/// Returns every budget line of the catalog with its terms and its account's time zone. What a prepaid
-/// account has is not looked at: its terms say only that it is limited.
-pub(in crate::node) fn lines(catalog: &Catalog) -> Vec<(LineId, Terms, String)> {
-    let line = |kind, id, account, terms| {
-        let zone = catalog.zone_of(account)?.to_owned();
-        Some((LineId { kind, id, account }, terms, zone))
-    };
+/// Returns every budget line of the catalog with its terms. What a prepaid account has is not looked at: its
+/// terms say only that it is limited.
+pub(in crate::node) fn lines(catalog: &Catalog) -> Vec<(LineId, Terms)> {
+    let line = |kind, id, account, terms| Some((LineId { kind, id, account }, terms));
     let accounts = catalog
         .accounts
         .after(0)

@@ -8,12 +8,10 @@ use crate::types::day::hour_of_week_in;
 use crate::types::ids::IdKind;
 use crate::types::proto::v1::AdSet;
 use crate::types::time::{MINUTE_MS, Moment};
+use crate::types::week::Week;
 
 /// Clocks of all zones show a full hour at some quarter of an hour.
 const QUARTER_MS: i64 = 15 * MINUTE_MS;
-
-/// Hours of a week, a bit each.
-type Week = [u64; 3];
 
 /// The ad sets that have a schedule, and when to look at them again.
 #[derive(Debug, Default)]
@@ -45,11 +43,7 @@ impl Schedules {
     }
 
     fn put(&mut self, catalog: &Catalog, row: &AdSet) {
-        if row.schedule_hours.is_empty() {
-            return;
-        }
-        let mut week = Week::default();
-        row.schedule_hours.iter().for_each(|hour| set(&mut week, *hour));
+        let Some(week) = Week::of(&row.schedule_hours) else { return };
         if let Some(ad_sets) = self.zone_of(catalog, row) {
             ad_sets.insert(row.id, week);
             self.next = Moment::default();
@@ -70,32 +64,8 @@ impl Schedules {
         for (zone, ad_sets) in &self.of_zone {
             let hour = hour_of_week_in(zone, now);
             for (ad_set, week) in ad_sets {
-                live.board.set_closed(*ad_set, !has(week, hour));
+                live.board.set_closed(*ad_set, !week.has(hour));
             }
         }
-    }
-}
-
-fn set(week: &mut Week, hour: u32) {
-    if let Some(word) = week.get_mut((hour / u64::BITS) as usize) {
-        *word |= 1 << (hour % u64::BITS);
-    }
-}
-
-fn has(week: &Week, hour: u8) -> bool {
-    let (word, bit) = (u32::from(hour) / u64::BITS, u32::from(hour) % u64::BITS);
-    week.get(word as usize).is_some_and(|word| word >> bit & 1 == 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_week_has_the_hours_that_were_set_and_no_other() {
-        let mut week = Week::default();
-        [0, 63, 64, 167, 168, 400].iter().for_each(|hour| set(&mut week, *hour));
-        let open: Vec<u8> = (0..=u8::MAX).filter(|hour| has(&week, *hour)).collect();
-        assert_eq!(open, [0, 63, 64, 167, 168], "168 is in the last word, and no clock shows it");
     }
 }

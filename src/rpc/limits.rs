@@ -62,7 +62,7 @@ pub const KEY_CHARS_MAX: usize = 40;
 pub const VALUE_CHARS_MAX: usize = 64;
 
 /// Hours of a week.
-pub const WEEK_HOURS: u32 = 7 * 24;
+pub use crate::types::week::WEEK_HOURS;
 
 /// Minutes that a viewer's clock may be behind UTC (Baker Island).
 pub const UTC_OFFSET_MINUTES_MIN: i32 = -12 * 60;

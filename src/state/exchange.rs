@@ -8,7 +8,7 @@ use crate::state::wire;
 use crate::types::iso::{CURRENCIES_COUNT, currency_index};
 use crate::types::proto::journal::v1::ExchangeRatesPut;
 use crate::types::proto::v1::ExchangeRate;
-use crate::types::time::{Moment, SECOND_MS};
+use crate::types::time::Moment;
 
 /// The rate of a currency that is worth as much as the settlement currency.
 pub const RATE_ONE: i64 = 1_000_000;
@@ -105,8 +105,7 @@ impl Exchange {
 
 /// Returns the moment from which a rate holds.
 pub fn valid_from(rate: &ExchangeRate) -> Moment {
-    let from = rate.valid_from.unwrap_or_default();
-    Moment(from.seconds * SECOND_MS + i64::from(from.nanos) / 1_000_000)
+    rate.valid_from.as_ref().map_or(Moment(0), Moment::from)
 }
 
 impl Serialize for Exchange {

@@ -15,3 +15,4 @@ pub mod request;
 pub mod time;
 pub mod token;
 pub mod version;
+pub mod week;

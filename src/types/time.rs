@@ -49,6 +49,14 @@ impl Moment {
     }
 }
 
+impl From<&prost_types::Timestamp> for Moment {
+    /// Returns the moment that the wire spells, cut to its millisecond.
+    fn from(time: &prost_types::Timestamp) -> Self {
+        let ms = time.seconds.saturating_mul(SECOND_MS);
+        Self(ms.saturating_add(i64::from(time.nanos) / 1_000_000))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

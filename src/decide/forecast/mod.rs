@@ -33,6 +33,7 @@ use crate::decide::rates::Rates;
 use crate::decide::target::Target;
 use crate::types::proto::v1::{BidStrategy, OptimizationGoal};
 use crate::types::time::Moment;
+use crate::types::week::Week;
 
 /// Parts of one in [`Plan::luck`].
 const LUCK_ONE: f64 = 65_536.0;
@@ -67,7 +68,7 @@ pub struct Plan {
     /// How often one viewer may see it.
     pub caps: Vec<Cap>,
     /// Hours of the account's week, a bit each; `None`: always.
-    pub hours: Option<[u64; 3]>,
+    pub hours: Option<Week>,
     /// Minutes that the account's clock is ahead of UTC.
     pub utc_offset_minutes: i16,
     /// What is paid for and what is bid for.
@@ -101,7 +102,7 @@ impl Plan {
     fn runs(&self, at_s: u32) -> bool {
         self.hours.is_none_or(|hours| {
             let hour = Moment::from_seconds(at_s).hour_of_week(self.utc_offset_minutes);
-            hours[usize::from(hour) / 64] >> (hour % 64) & 1 == 1
+            hours.has(hour)
         })
     }
 
@@ -321,7 +322,7 @@ mod tests {
         plan.entrant.own = 0;
         assert_eq!(one(&plan, &sample, 1_000, None).impressions.expected, 0);
         // A Monday: hours 1 and 2 of the week in UTC.
-        plan.hours = Some([0b110, 0, 0]);
+        plan.hours = Week::of(&[1, 2]);
         assert_eq!(one(&plan, &sample, 6_000_000, None).impressions.expected, 200);
         plan.utc_offset_minutes = -60;
         assert_eq!(one(&plan, &sample, 6_000_000, None).impressions.expected, 100);

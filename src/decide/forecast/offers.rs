@@ -7,6 +7,7 @@ use crate::decide::target::{Target, Told, Trait};
 use crate::types::hash::mix;
 use crate::types::proto::v1::Placement;
 use crate::types::time::{HOUR_MS, Moment, SECOND_MS};
+use crate::types::week::Week;
 
 /// Seconds of one tick: seven days of them fit 16 bits.
 pub(super) const TICK_S: u32 = 10;
@@ -70,7 +71,7 @@ pub(super) struct Offers {
 struct Crowd {
     targets: Vec<Target>,
     placements: Vec<u8>,
-    hours: Vec<Option<[u64; 3]>>,
+    hours: Vec<Option<Week>>,
     told: Told,
 }
 
@@ -102,13 +103,9 @@ impl Crowd {
         (0..self.targets.len()).any(|one| {
             mask >> one & 1 == 1
                 && here(&self.placements[one])
-                && self.hours[one].is_none_or(|hours| hour().is_some_and(|hour| has(&hours, hour)))
+                && self.hours[one].is_none_or(|hours| hour().is_some_and(|hour| hours.has(hour)))
         })
     }
-}
-
-fn has(hours: &[u64; 3], hour: u8) -> bool {
-    hours[usize::from(hour) / 64] >> (hour % 64) & 1 == 1
 }
 
 impl Offers {

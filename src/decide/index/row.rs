@@ -194,9 +194,7 @@ pub struct Extra {
 
 impl Extra {
     fn of(ad_set: &AdSet) -> Self {
-        let ms = |time: &prost_types::Timestamp| {
-            time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000)
-        };
+        let ms = |time| Moment::from(time).0;
         let mut caps = [Cap::default(); CAPS_MAX];
         caps.iter_mut().zip(Cap::of(ad_set)).for_each(|(place, cap)| *place = cap);
         Self {

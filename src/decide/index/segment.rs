@@ -10,6 +10,7 @@ use crate::decide::index::columns::{ListColumn, SmallColumn, WORD};
 use crate::decide::index::row::{Draft, Entry, Extra, Source};
 use crate::decide::target::{TRAITS, Target, cell_place};
 use crate::state::Map;
+use crate::types::week::Week;
 
 /// Values of each trait, "not told" included, by [`crate::decide::target::Trait`].
 const TRAIT_VALUES: [usize; TRAITS] = [8, 4, 5, 5, 5, 6, 3];
@@ -224,7 +225,7 @@ impl Columns {
             lists: [
                 countries,
                 list(|of| !of.languages.is_empty(), &|of| wide(&of.languages)),
-                list(|of| of.hours.is_some(), &|of| of.hours.map_or_else(Vec::new, open_hours)),
+                list(|of| of.hours.is_some(), &hours),
                 list(|of| !of.places.is_empty() || !of.circles.is_empty(), &places),
                 ListColumn::of(rows, |row| tags(row, 0)),
                 ListColumn::of(rows, |row| tags(row, 1)),
@@ -255,9 +256,8 @@ fn selective_groups(picked: &[Picked<'_>]) -> Vec<[Option<usize>; 2]> {
     picked.iter().map(best).collect()
 }
 
-fn open_hours(hours: [u64; 3]) -> Vec<u64> {
-    let open = |hour: &u64| hours[*hour as usize / WORD] >> (hour % WORD as u64) & 1 == 1;
-    (0..7 * 24).filter(open).collect()
+fn hours(target: &Target) -> Vec<u64> {
+    target.hours.into_iter().flat_map(Week::hours).map(u64::from).collect()
 }
 
 /// Returns the places that a target may match at: its own, and the cells that its circles touch.

@@ -10,6 +10,7 @@ use crate::state::Map;
 use crate::state::shapes::Shapes;
 use crate::types::day::{Day, day_of, hour_of_week_in};
 use crate::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
+use crate::types::week::Week;
 
 /// Days that are planned hour by hour; what lies behind them is taken for average ones. A life without an end
 /// is planned as one of so many days from each day on.
@@ -17,41 +18,9 @@ pub(super) const PLANNED_DAYS: i64 = 28;
 
 const DAY_HOURS: usize = 24;
 
-/// Hours of the week in which an ad set runs, a bit each, in its account's zone.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Hours([u64; 3]);
-
-impl Hours {
-    pub(super) const ALL: Self = Self([u64::MAX; 3]);
-
-    /// Returns the hours that a schedule names: all, where it names none.
-    pub(super) fn of(schedule: &[u32]) -> Self {
-        if schedule.is_empty() {
-            return Self::ALL;
-        }
-        let mut hours = Self([0; 3]);
-        for hour in schedule {
-            if let Some(word) = hours.0.get_mut((hour / u64::BITS) as usize) {
-                *word |= 1 << (hour % u64::BITS);
-            }
-        }
-        hours
-    }
-
-    /// Returns the hours of either.
-    pub(super) fn or(self, other: Self) -> Self {
-        Self(std::array::from_fn(|at| self.0[at] | other.0[at]))
-    }
-
-    fn has(self, hour: u8) -> bool {
-        self.0[usize::from(hour / 64)] >> (hour % 64) & 1 == 1
-    }
-
-    /// Returns which part of a week they are.
-    fn share(self) -> f64 {
-        let open = (0..WEEK_HOURS as u8).filter(|hour| self.has(*hour)).count();
-        open as f64 / WEEK_HOURS as f64
-    }
+/// Returns which part of a week some hours are.
+fn share(hours: Week) -> f64 {
+    hours.hours().count() as f64 / WEEK_HOURS as f64
 }
 
 /// What a plan is of.
@@ -61,7 +30,7 @@ pub(super) struct Span {
     pub(super) zone: Arc<str>,
     /// Countries, ascending; none: all.
     pub(super) market: Arc<[u16]>,
-    pub(super) hours: Hours,
+    pub(super) hours: Week,
     /// When the budget begins: the first moment of the plan.
     pub(super) begin_ms: i64,
     /// Before it nothing runs.
@@ -179,7 +148,7 @@ fn planned(span: &Span, shape: &Shape) -> Spanned {
     }
     slots.truncate(open);
     let behind = (span.end_ms - last.max(span.start_ms)).max(0) as f64 / DAY_MS as f64;
-    let tail = behind * span.hours.share();
+    let tail = behind * share(span.hours);
     Spanned { begin: Moment(span.begin_ms), plan: Plan::new(shape, slots), tail }
 }
 
@@ -222,7 +191,7 @@ mod tests {
         Moment(text.parse::<jiff::Timestamp>().expect("a time").as_millisecond())
     }
 
-    fn plan(zone: &str, hours: Hours, from: &str, to: &str) -> Spanned {
+    fn plan(zone: &str, hours: Week, from: &str, to: &str) -> Spanned {
         let span = Span {
             zone: zone.into(),
             market: [].into(),
@@ -237,12 +206,12 @@ mod tests {
     #[test]
     fn a_day_of_a_changing_clock_has_23_or_25_hours() {
         let zone = "America/New_York";
-        let short = plan(zone, Hours::ALL, "2026-03-08T05:00:00Z", "2026-03-09T04:00:00Z");
+        let short = plan(zone, Week::ALL, "2026-03-08T05:00:00Z", "2026-03-09T04:00:00Z");
         assert_eq!(short.plan.minutes(), 23 * 60);
-        let long = plan(zone, Hours::ALL, "2026-11-01T04:00:00Z", "2026-11-02T05:00:00Z");
+        let long = plan(zone, Week::ALL, "2026-11-01T04:00:00Z", "2026-11-02T05:00:00Z");
         assert_eq!(long.plan.minutes(), 25 * 60);
         // Open from 01:00 to 01:59, which comes twice when the clocks go back.
-        let night = Hours::of(&[6 * 24 + 1]);
+        let night = Week::of(&[6 * 24 + 1]).unwrap();
         let twice = plan(zone, night, "2026-11-01T04:00:00Z", "2026-11-02T05:00:00Z");
         assert!((twice.left(at("2026-11-01T04:00:00Z")) - 2.0 / 24.0).abs() < 1e-9);
     }
@@ -250,7 +219,7 @@ mod tests {
     #[test]
     fn a_plan_ends_with_its_last_open_hour() {
         // Monday, 09:00 to 16:59.
-        let office = Hours::of(&(9..17).collect::<Vec<_>>());
+        let office = Week::of(&(9..17).collect::<Vec<_>>()).unwrap();
         let day = plan("UTC", office, "2026-11-23T00:00:00Z", "2026-11-24T00:00:00Z");
         let left = |time| (day.left(at(time)) * 24.0, day.minutes_left(at(time)));
         let near = |(hours, minutes): (f64, u32), wanted: f64, left| {
@@ -265,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_long_life_is_average_days_behind_the_first_weeks() {
-        let life = plan("UTC", Hours::ALL, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
+        let life = plan("UTC", Week::ALL, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
         assert!((life.left(at("2026-01-01T00:00:00Z")) - 365.0).abs() < 1e-6);
         assert!((life.left(at("2026-01-11T00:00:00Z")) - 355.0).abs() < 1e-6);
     }
@@ -276,7 +245,7 @@ mod tests {
         let span = Span {
             zone: "UTC".into(),
             market: [].into(),
-            hours: Hours::ALL,
+            hours: Week::ALL,
             begin_ms: begin.0,
             start_ms: begin.0 + 90 * MINUTE_MS,
             end_ms: begin.0 + 4 * HOUR_MS,

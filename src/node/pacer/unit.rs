@@ -5,14 +5,15 @@ use std::sync::Arc;
 use crate::decide::auction::Aim;
 use crate::decide::index::COST_CAP_ROOM;
 use crate::decide::purse::{LineId, Terms};
-use crate::node::pacer::plans::{Hours, PLANNED_DAYS, Span};
+use crate::node::pacer::plans::{PLANNED_DAYS, Span};
 use crate::state::catalog::{Catalog, has_budget};
 use crate::types::day::Day;
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::iso::country_code;
 use crate::types::proto::journal::v1::LineKind;
 use crate::types::proto::v1::{AdSet, BidStrategy, BillingEvent, Campaign};
-use crate::types::time::{DAY_MS, Moment, SECOND_MS};
+use crate::types::time::{DAY_MS, Moment};
+use crate::types::week::Week;
 
 /// A market of more countries than this is planned as all of them.
 const COUNTRIES_MAX: usize = 16;
@@ -22,7 +23,7 @@ const COUNTRIES_MAX: usize = 16;
 pub(super) struct Times {
     pub(super) zone: Arc<str>,
     pub(super) market: Arc<[u16]>,
-    pub(super) hours: Hours,
+    pub(super) hours: Week,
     pub(super) start_ms: i64,
     /// `None`: it has no end.
     pub(super) end_ms: Option<i64>,
@@ -33,13 +34,11 @@ pub(super) struct Times {
 
 impl Times {
     fn of(row: &AdSet, zone: &Arc<str>) -> Self {
-        let ms = |time: &prost_types::Timestamp| {
-            time.seconds.saturating_mul(SECOND_MS).saturating_add(i64::from(time.nanos) / 1_000_000)
-        };
+        let ms = |time| Moment::from(time).0;
         Self {
             zone: Arc::clone(zone),
             market: market_of(row),
-            hours: Hours::of(&row.schedule_hours),
+            hours: Week::of(&row.schedule_hours).unwrap_or(Week::ALL),
             start_ms: row.start_time.as_ref().map_or(i64::MIN, ms),
             end_ms: row.end_time.as_ref().map(ms),
             spreads: row.bid_strategy() == BidStrategy::LowestCostWithoutCap,

@@ -6,7 +6,7 @@ use prost::Message;
 
 use crate::decide::credits::Found;
 use crate::decide::fund::fund;
-use crate::decide::mutate::answer_to;
+use crate::decide::mutate::{answer_to, other_method};
 use crate::decide::purse::{LineId, Terms};
 use crate::node::writer::{Reply, Writer};
 use crate::report::invoices::balance;
@@ -135,8 +135,4 @@ impl Writer {
         }
         self.answer(reply, Ok(()));
     }
-}
-
-fn other_method() -> Refusal {
-    Refusal::new(Reason::RequestIdReused, "request_id", "this id was used for another method")
 }

@@ -108,7 +108,7 @@ impl Writer {
     /// was written just before the end and not granted any more.
     pub(super) fn list_due(&mut self) {
         let lines = lines(&self.live.catalog());
-        for (line, _, _) in lines.into_iter().filter(|(_, terms, _)| terms.limited()) {
+        for (line, _) in lines.into_iter().filter(|(_, terms)| terms.limited()) {
             // Not those of the list, which knows of no money.
             let Some(terms) = self.terms_of(line) else { continue };
             let purses = self.live.purses(line.account);

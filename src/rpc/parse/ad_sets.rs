@@ -124,7 +124,7 @@ const fn comes_before(billed: v1::BillingEvent, goal: v1::OptimizationGoal) -> b
 }
 
 /// Checks hours of the week in the account's zone.
-fn schedule_hours(hours: &[u32], path: Path) -> Result<(), Refusal> {
+pub(super) fn schedule_hours(hours: &[u32], path: Path) -> Result<(), Refusal> {
     at_most(hours.len(), WEEK_HOURS as usize, path)?;
     for (index, hour) in hours.iter().enumerate() {
         let path = path.at(index);

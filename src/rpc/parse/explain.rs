@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::decide::auction::Aim;
 use crate::decide::target::CONJUNCTIONS_MAX;
 use crate::node::{FORECASTS_MAX, Question, Wanted, daily_budget_of};
-use crate::rpc::limits::{CATEGORY_CHARS_MAX, WEEK_HOURS};
-use crate::rpc::parse::ad_sets::frequency_caps;
+use crate::rpc::limits::CATEGORY_CHARS_MAX;
+use crate::rpc::parse::ad_sets::{frequency_caps, schedule_hours};
 use crate::rpc::parse::ads::ad_request;
 use crate::rpc::parse::campaigns::budget;
 use crate::rpc::parse::field::{
@@ -97,14 +97,7 @@ fn terms(row: &mut v1::AdSet, path: Path) -> Result<(), Refusal> {
         return Err(goal.refuse(Reason::FieldMissing, message));
     }
     frequency_caps(&mut row.frequency_caps, path.field("frequency_caps"))?;
-    let hours = path.field("schedule_hours");
-    let is_wrong = |(at, hour): (usize, &u32)| {
-        *hour >= WEEK_HOURS || at > 0 && row.schedule_hours[at - 1] >= *hour
-    };
-    if let Some(at) = row.schedule_hours.iter().enumerate().position(is_wrong) {
-        let message = "must be 0 to 167, ascending, each once";
-        return Err(hours.at(at).refuse(Reason::FieldInvalid, message));
-    }
+    schedule_hours(&row.schedule_hours, path.field("schedule_hours"))?;
     let start = moment(row.start_time, path.field("start_time"))?;
     let end = moment(row.end_time, path.field("end_time"))?;
     if start.zip(end).is_some_and(|(start, end)| end <= start) {

@@ -13,7 +13,7 @@ use crate::types::iso::{country_code, is_currency, language_code};
 use crate::types::money::AMOUNT_MICROS_MAX;
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::time::{Moment, SECOND_MS};
+use crate::types::time::Moment;
 use crate::types::token::pack_region;
 use crate::types::version;
 
@@ -122,7 +122,7 @@ pub(super) fn optional_variant<E: TryFrom<i32>>(value: i32, path: Path) -> Resul
 
 /// Returns a moment between 1970 and 2105, or `None` where none is told.
 pub(super) fn moment(value: Option<Timestamp>, path: Path) -> Result<Option<Moment>, Refusal> {
-    let Some(Timestamp { seconds, nanos }) = value else {
+    let Some(time @ Timestamp { seconds, nanos }) = value else {
         return Ok(None);
     };
     if !(0..=SECONDS_MAX).contains(&seconds) {
@@ -132,7 +132,7 @@ pub(super) fn moment(value: Option<Timestamp>, path: Path) -> Result<Option<Mome
     if !(0..1_000_000_000).contains(&nanos) {
         return Err(path.field("nanos").invalid("must be 0 to 999,999,999"));
     }
-    Ok(Some(Moment(seconds * SECOND_MS + i64::from(nanos) / 1_000_000)))
+    Ok(Some(Moment::from(&time)))
 }
 
 /// Checks an amount that may be zero.
@@ -260,6 +260,7 @@ pub(super) fn token(refusal: TokenRefusal, path: Path) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::time::SECOND_MS;
 
     const PATH: Path = Path::root("campaign");
 
