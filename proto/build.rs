@@ -19,7 +19,7 @@ const FILES: [&str; 11] = [
 ];
 
 /// Facts too large to lie beside the small ones that every event makes.
-const BOXED: [&str; 15] = [
+const BOXED: [&str; 22] = [
     "account_put",
     "business_put",
     "endpoint_put",
@@ -30,6 +30,13 @@ const BOXED: [&str; 15] = [
     "policy_rules_put",
     "exchange_rates_put",
     "traffic_rules_put",
+    "rate_cards_put",
+    "volume_tier_put",
+    "entry_source_put",
+    "conversion_push_put",
+    "conversions_pushed",
+    "message_priced",
+    "referral_noted",
     "funded",
     "event_credited",
     "converted",

@@ -10,11 +10,9 @@ use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     ConversationOpened, Converted, MessageRecorded, OutcomeDeclined, Proof,
 };
-use crate::types::proto::v1::{
-    DeclineReason, Direction, EntryPoint, MatchKind, MessageCategory, Outcome,
-};
+use crate::types::proto::v1::{DeclineReason, Direction, MatchKind, Outcome};
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Chat, Claim, Conversion, Origin};
+use crate::types::request::{Chat, Claim, Conversion, Opening, Origin, Receipt};
 use crate::types::time::{DAY_MS, Moment};
 use crate::types::token::ClickToken;
 
@@ -29,14 +27,14 @@ pub fn opened(
     catalog: &Catalog,
     known: Option<&KnownChat>,
     chat: &Chat,
-    entry_point: EntryPoint,
-    claim: Option<&Claim>,
+    opening: &Opening,
     now: Moment,
 ) -> Decided {
     let judged = || -> Result<Option<Vec<Kind>>, Refusal> {
         let account = owner(catalog, chat)?;
         let event_ms = young(event_time(chat.at, now)?, MESSAGE_MEMORY_MS, now)?;
-        let proof = claim.map(proof_of).transpose()?;
+        let claim = opening.claim.as_ref();
+        let proof = claim.and_then(proof_of);
         if let Some(Claim::Click(token)) = claim {
             same_endpoint(catalog, token, chat.endpoint, event_ms)?;
         }
@@ -55,8 +53,16 @@ pub fn opened(
             business: chat.business,
             endpoint: chat.endpoint,
             event_ms,
-            entry_point: entry_point.into(),
+            entry_point: opening.entry_point.into(),
             proof,
+            source: match claim {
+                Some(Claim::Source(source)) => *source,
+                _ => 0,
+            },
+            free_entry: opening.free_entry,
+            wrote: opening.wrote,
+            country: u32::from(chat.country),
+            independent: chat.independent,
         })];
         if proof.is_none() {
             facts.push(Kind::OutcomeDeclined(Box::new(OutcomeDeclined {
@@ -74,34 +80,35 @@ pub fn opened(
     finish(judged())
 }
 
-/// Judges a message's receipt. `message` is the keyed hash of the channel's message id.
+/// Judges a message's receipt.
 pub fn message(
     catalog: &Catalog,
     known: Option<&KnownChat>,
     chat: &Chat,
-    message: u64,
-    (direction, category): (Direction, MessageCategory),
+    receipt: &Receipt,
     now: Moment,
 ) -> Decided {
     let judged = || -> Result<Option<Vec<Kind>>, Refusal> {
         let account = owner(catalog, chat)?;
         let event_ms = young(event_time(chat.at, now)?, MESSAGE_MEMORY_MS, now)?;
         let known = known.ok_or_else(unknown_chat)?;
-        if known.knows_message(message) {
+        if known.knows_message(receipt.message) {
             return Ok(None);
         }
         let touch = known.latest_touch.as_ref().map_or(0, |touch| touch.0.ad);
-        let first = known.awaits_reply && direction == Direction::Outbound;
+        let first = known.awaits_reply && receipt.direction == Direction::Outbound;
         Ok(Some(vec![Kind::MessageRecorded(MessageRecorded {
             conversation: chat.id,
             account,
             business: chat.business,
             endpoint: chat.endpoint,
-            message,
+            message: receipt.message,
             event_ms,
-            direction: direction.into(),
-            category: category.into(),
+            direction: receipt.direction.into(),
+            category: receipt.category.into(),
             first_reply_ad: if first { touch } else { 0 },
+            template: receipt.template,
+            ..MessageRecorded::default()
         })]))
     };
     finish(judged())
@@ -132,7 +139,7 @@ pub fn converted(
         owned(catalog, account, conversion.tenant)?;
         let event_ms = young(event_time(conversion.at, now)?, CONVERSION_AGE_MS_MAX, now)?;
         let (proof, conversation) = match conversion.origin {
-            Origin::Click(token) => (Some(proof_of(&Claim::Click(token))?), 0),
+            Origin::Click(token) => (proof_of(&Claim::Click(token)), 0),
             Origin::Conversation { id, .. } => {
                 let chat = chat.ok_or_else(unknown_chat)?;
                 (chat.claim.as_ref().map(|claim| claim.0), id)
@@ -199,8 +206,9 @@ fn opening_outcome(conversation: u64, proof: Option<&Proof>) -> u64 {
     (conversation & place) | (hash & !place)
 }
 
-fn proof_of(claim: &Claim) -> Result<Proof, Refusal> {
-    Ok(match claim {
+/// Returns what a claim says of a click or an ad; `None`: it is of a place without an ad.
+fn proof_of(claim: &Claim) -> Option<Proof> {
+    Some(match claim {
         Claim::Click(token) => Proof {
             match_kind: MatchKind::ClickToken.into(),
             view: token.view,
@@ -215,6 +223,10 @@ fn proof_of(claim: &Claim) -> Result<Proof, Refusal> {
             code: code.number(),
             ..Proof::default()
         },
+        Claim::Ad(ad) => {
+            Proof { match_kind: MatchKind::ChannelRef.into(), ad: *ad, ..Proof::default() }
+        }
+        Claim::Source(_) => return None,
     })
 }
 

@@ -155,6 +155,7 @@ fn match_opening(
         invalid: number(invalid),
         invalid_price,
         invalid_day,
+        new_person: false,
     }))
 }
 
@@ -192,6 +193,8 @@ fn credit_conversion(
         name: fact.name.clone(),
         value: fact.value.clone(),
         invalid: number(invalid(there, click.view)),
+        new_person: false,
+        endpoint: 0,
     }))
 }
 
@@ -249,6 +252,7 @@ fn settled_opening(
         touch,
         first_reply_ad: answered.map_or(0, |touch| touch.ad),
         first_reply_ms: if answered.is_some() { reply_ms } else { 0 },
+        ..OutboxSettled::default()
     })
 }
 

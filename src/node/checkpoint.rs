@@ -19,7 +19,7 @@ use crate::types::ids::{BatchNo, JournalId, SHARDS, SHARDS_ALL, Seq, SeqVector, 
 use crate::types::time::Moment;
 
 const MAGIC: [u8; 8] = *b"munadick";
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The largest record that is read back: a broken length must not ask for more memory than this.
 const RECORD_BYTES_MAX: u32 = 1 << 30;
@@ -98,6 +98,7 @@ enum Part {
     CatalogRows = 8,
     Paces = 9,
     Shapes = 10,
+    Desks = 11,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -173,6 +174,10 @@ impl Live {
             let copy = self.tallies_at(chunk).clone();
             if !copy.ads.is_empty() {
                 recorder.record(Part::Tallies, chunk, &copy)?;
+            }
+            let copy = self.desks_at(chunk).clone();
+            if !copy.is_empty() {
+                recorder.record(Part::Desks, chunk, &copy)?;
             }
         }
         let copy = self.feeds().clone();
@@ -281,6 +286,11 @@ impl Live {
                 let mut shapes = self.shapes();
                 *shapes = decoded(bytes)?;
                 all_within(shapes.applied())
+            }
+            11 if index < CHUNKS_MAX => {
+                let mut desks = self.desks_at(index);
+                *desks = decoded(bytes)?;
+                all_within(desks.applied())
             }
             8 => {
                 let loaded = self.catalog_mut().load_page(index, bytes);

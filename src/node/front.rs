@@ -13,6 +13,7 @@ use crate::report::query::{Query, Report, add_feeds, complete_up_to};
 use crate::state::catalog::Catalog;
 use crate::state::chats::{Chat, StoredTouch};
 use crate::state::credit::timestamp;
+use crate::state::desks::DeskChunk;
 use crate::state::exchange::Table;
 use crate::state::lists::Search;
 use crate::state::purses::PurseChunk;
@@ -230,12 +231,16 @@ impl Front {
             return Some(format!("codes and credits of shard {index}"));
         }
         let (no_purse, no_tally) = (PurseChunk::default(), TallyChunk::default());
+        let no_desk = DeskChunk::default();
         for chunk in 0..CHUNKS_MAX {
             if *live.purses_at(chunk) != *state.purses.get(chunk).unwrap_or(&no_purse) {
                 return Some(format!("purses {chunk}"));
             }
             if *live.tallies_at(chunk) != *state.tallies.get(chunk).unwrap_or(&no_tally) {
                 return Some(format!("tallies {chunk}"));
+            }
+            if *live.desks_at(chunk) != *state.desks.get(chunk).unwrap_or(&no_desk) {
+                return Some(format!("desks {chunk}"));
             }
         }
         if *live.feeds() != state.feeds {
@@ -275,6 +280,7 @@ fn conversation(id: u64, chat: &Chat) -> Conversation {
         click_id: touch.0.view,
         match_kind: touch.0.match_kind,
         time: Some(timestamp(touch.0.event_ms)),
+        ..Touch::default()
     };
     Conversation {
         id,
@@ -288,6 +294,7 @@ fn conversation(id: u64, chat: &Chat) -> Conversation {
         outbound_messages: chat.outbound,
         service_window_end: chat.service_window_end().map(|end| timestamp(end.0)),
         entry_point: chat.entry_point,
+        ..Conversation::default()
     }
 }
 

@@ -17,6 +17,7 @@ use crate::node::walker::Watch;
 use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
 use crate::state::credit::ShardPart;
+use crate::state::desks::DeskChunk;
 use crate::state::exchange::Table;
 use crate::state::feeds::Feeds;
 use crate::state::ledger::Seal;
@@ -73,6 +74,7 @@ pub(in crate::node) struct Live {
     shards: Box<[Mutex<ShardPart>]>,
     purses: Box<[Mutex<PurseChunk>]>,
     tallies: Box<[Mutex<TallyChunk>]>,
+    desks: Box<[Mutex<DeskChunk>]>,
     feeds: Mutex<Feeds>,
     paces: Mutex<Paces>,
     shapes: Mutex<Shapes>,
@@ -121,6 +123,7 @@ impl Live {
             shards: many(SHARDS),
             purses: many(CHUNKS_MAX),
             tallies: many(CHUNKS_MAX),
+            desks: many(CHUNKS_MAX),
             feeds: Mutex::default(),
             paces: Mutex::default(),
             shapes: Mutex::default(),
@@ -174,6 +177,15 @@ impl Live {
         locked(&self.tallies[chunk])
     }
 
+    /// Returns the chunk of an endpoint's or account's desk.
+    pub(in crate::node) fn desks(&self, id: u64) -> MutexGuard<'_, DeskChunk> {
+        self.desks_at(chunk_of(id))
+    }
+
+    pub(in crate::node) fn desks_at(&self, chunk: usize) -> MutexGuard<'_, DeskChunk> {
+        locked(&self.desks[chunk])
+    }
+
     pub(in crate::node) fn feeds(&self) -> MutexGuard<'_, Feeds> {
         locked(&self.feeds)
     }
@@ -216,6 +228,9 @@ impl Live {
             let mut tallies = self.tallies_at(chunk);
             tallies.apply(chunk, stamp, fact);
             self.show_rates(&tallies, fact);
+        }
+        if let Some(chunk) = route.desk {
+            self.desks_at(chunk).apply(stamp, fact);
         }
         if route.feeds {
             self.feeds().apply(stamp, fact);

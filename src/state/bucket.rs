@@ -121,6 +121,15 @@ impl Bucket {
             | Kind::EventCredited(_)
             | Kind::Granted(_)
             | Kind::ServedMinute(_)
+            | Kind::RateCardsPut(_)
+            | Kind::VolumeTierPut(_)
+            | Kind::EntrySourcePut(_)
+            | Kind::ConversionPushPut(_)
+            | Kind::ConversionsPushed(_)
+            | Kind::MessagePriced(_)
+            | Kind::ContactMoved(_)
+            | Kind::SourceTapped(_)
+            | Kind::ReferralNoted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }

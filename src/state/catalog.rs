@@ -227,6 +227,15 @@ impl Catalog {
             | Kind::MessageRecorded(_)
             | Kind::Converted(_)
             | Kind::OutboxSettled(_)
+            | Kind::RateCardsPut(_)
+            | Kind::VolumeTierPut(_)
+            | Kind::EntrySourcePut(_)
+            | Kind::ConversionPushPut(_)
+            | Kind::ConversionsPushed(_)
+            | Kind::MessagePriced(_)
+            | Kind::ContactMoved(_)
+            | Kind::SourceTapped(_)
+            | Kind::ReferralNoted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }

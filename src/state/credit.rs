@@ -97,6 +97,15 @@ impl ShardPart {
             | Kind::ConversationOpened(_)
             | Kind::MessageRecorded(_)
             | Kind::Converted(_)
+            | Kind::RateCardsPut(_)
+            | Kind::VolumeTierPut(_)
+            | Kind::EntrySourcePut(_)
+            | Kind::ConversionPushPut(_)
+            | Kind::ConversionsPushed(_)
+            | Kind::MessagePriced(_)
+            | Kind::ContactMoved(_)
+            | Kind::SourceTapped(_)
+            | Kind::ReferralNoted(_)
             | Kind::OutboxSettled(_) => {}
         }
     }

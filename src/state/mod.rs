@@ -9,6 +9,7 @@ pub mod bucket;
 pub mod catalog;
 pub mod chats;
 pub mod credit;
+pub mod desks;
 pub mod exchange;
 pub mod feeds;
 pub mod ledger;
@@ -36,6 +37,7 @@ pub use route::{
 use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
 use crate::state::credit::ShardPart;
+use crate::state::desks::DeskChunk;
 use crate::state::feeds::Feeds;
 use crate::state::paces::Paces;
 use crate::state::purses::PurseChunk;
@@ -96,6 +98,8 @@ pub struct State {
     pub purses: Vec<PurseChunk>,
     /// Tallies, by [`chunk_of`] the ad.
     pub tallies: Vec<TallyChunk>,
+    /// What is counted at desks, by [`chunk_of`] the endpoint or account.
+    pub desks: Vec<DeskChunk>,
     /// What feeds asked for and got.
     pub feeds: Feeds,
     /// How budgets are paced.
@@ -113,6 +117,7 @@ impl Default for State {
             shards: std::iter::repeat_with(ShardPart::default).take(SHARDS).collect(),
             purses: Vec::new(),
             tallies: Vec::new(),
+            desks: Vec::new(),
             feeds: Feeds::default(),
             paces: Paces::default(),
             shapes: Shapes::default(),
@@ -136,6 +141,9 @@ impl State {
         }
         for chunk in route.tallies.iter() {
             grown(&mut self.tallies, chunk).apply(chunk, stamp, fact);
+        }
+        if let Some(chunk) = route.desk {
+            grown(&mut self.desks, chunk).apply(stamp, fact);
         }
         if route.feeds {
             self.feeds.apply(stamp, fact);

@@ -68,6 +68,8 @@ pub struct Route {
     pub shapes: bool,
     /// Whether the catalog.
     pub catalog: bool,
+    /// The chunk of its endpoint's or account's desk.
+    pub desk: Option<usize>,
 }
 
 const NOWHERE: Route = Route {
@@ -79,6 +81,7 @@ const NOWHERE: Route = Route {
     paces: false,
     shapes: false,
     catalog: false,
+    desk: None,
 };
 
 /// Returns the parts that a fact touches.
@@ -97,7 +100,11 @@ pub fn route(fact: &Kind) -> Route {
         | Kind::TaxonomyPut(_)
         | Kind::PolicyRulesPut(_)
         | Kind::ExchangeRatesPut(_)
-        | Kind::TrafficRulesPut(_) => Route { catalog: true, ..NOWHERE },
+        | Kind::TrafficRulesPut(_)
+        | Kind::RateCardsPut(_)
+        | Kind::VolumeTierPut(_)
+        | Kind::EntrySourcePut(_)
+        | Kind::ConversionPushPut(_) => Route { catalog: true, ..NOWHERE },
         Kind::Granted(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
         Kind::Funded(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
         Kind::ServedMinute(fact) => {
@@ -130,21 +137,47 @@ pub fn route(fact: &Kind) -> Route {
             of_showing(&fact.showing, charged, true)
         }
         Kind::ConversionCredited(fact) => of_showing(&fact.showing, false, true),
-        Kind::ConversationOpened(fact) => {
+        Kind::ConversationOpened(fact) => Route {
+            bucket: Some(bucket_of(fact.conversation)),
+            desk: (fact.source != 0).then(|| chunk_of(fact.endpoint)),
+            ..NOWHERE
+        },
+        Kind::ContactMoved(fact) => Route { bucket: Some(bucket_of(fact.conversation)), ..NOWHERE },
+        Kind::ReferralNoted(fact) => {
             Route { bucket: Some(bucket_of(fact.conversation)), ..NOWHERE }
         }
+        Kind::MessagePriced(fact) => Route {
+            bucket: Some(bucket_of(fact.conversation)),
+            tallies: tally(fact.ad),
+            desk: (fact.free_month != 0).then(|| chunk_of(fact.endpoint)),
+            ..NOWHERE
+        },
+        Kind::SourceTapped(fact) => Route { desk: Some(chunk_of(fact.endpoint)), ..NOWHERE },
+        Kind::ConversionsPushed(fact) => Route { desk: Some(chunk_of(fact.account)), ..NOWHERE },
         Kind::MessageRecorded(fact) => Route {
             bucket: Some(bucket_of(fact.conversation)),
-            tallies: tally(fact.first_reply_ad),
+            tallies: several([fact.first_reply_ad, fact.qualified_ad, fact.wrote_ad]),
             ..NOWHERE
         },
         Kind::Converted(fact) => Route { bucket: Some(bucket_of(fact.outcome)), ..NOWHERE },
         Kind::OutboxSettled(fact) => Route {
             bucket: Some(bucket_of(fact.outcome)),
-            tallies: tally(fact.first_reply_ad),
+            tallies: several([fact.first_reply_ad, fact.qualified_ad, fact.wrote_ad]),
             ..NOWHERE
         },
         Kind::OutcomeDeclined(fact) => Route { shard: true, tallies: tally(fact.ad), ..NOWHERE },
+    }
+}
+
+/// Returns the chunks of these ads; 0 is none.
+fn several(ads: [u64; 3]) -> Chunks {
+    let mut chunks: Vec<_> = ads.into_iter().filter(|ad| *ad != 0).map(chunk_of).collect();
+    chunks.sort_unstable();
+    chunks.dedup();
+    match *chunks {
+        [] => Chunks::None,
+        [one] => Chunks::One(one),
+        _ => Chunks::Many(chunks),
     }
 }
 

@@ -220,6 +220,15 @@ impl TallyChunk {
             | Kind::ConversionCredited(_)
             | Kind::ConversationOpened(_)
             | Kind::Converted(_)
+            | Kind::RateCardsPut(_)
+            | Kind::VolumeTierPut(_)
+            | Kind::EntrySourcePut(_)
+            | Kind::ConversionPushPut(_)
+            | Kind::ConversionsPushed(_)
+            | Kind::MessagePriced(_)
+            | Kind::ContactMoved(_)
+            | Kind::SourceTapped(_)
+            | Kind::ReferralNoted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }

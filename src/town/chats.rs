@@ -84,7 +84,12 @@ impl<'a> Chat<'a> {
         dice: &mut Dice,
         agenda: &mut Agenda,
     ) {
-        let opened = v1::Opened { entry_point: entry_point.into(), proof: proof.clone() };
+        let opened = v1::Opened {
+            entry_point: entry_point.into(),
+            proof: proof.clone(),
+            wrote: true,
+            ..v1::Opened::default()
+        };
         for again in 0..1 + i64::from(dice.chance(habits.twice)) {
             self.tell(Event::Opened(opened.clone()), opens.plus_ms(again * SECOND_MS), agenda);
         }
@@ -119,6 +124,7 @@ impl<'a> Chat<'a> {
             message_id: format!("m{:016x}-{said}", self.thread),
             direction: direction.into(),
             category: MessageCategory::Service.into(),
+            ..v1::MessageReceipt::default()
         };
         // The first message comes just after its chat has opened.
         self.tell(Event::Message(receipt), at.plus_ms(10), agenda);

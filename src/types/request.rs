@@ -198,21 +198,15 @@ pub enum Incoming {
     Opened {
         /// Which one.
         chat: Chat,
-        /// How it came about.
-        entry_point: v1::EntryPoint,
-        /// What says which ad it came from.
-        proof: Option<Claim>,
+        /// How.
+        opening: Opening,
     },
     /// A message went over a conversation.
     Message {
         /// Which one.
         chat: Chat,
-        /// Keyed hash of the channel's message id.
-        message: u64,
-        /// From whom to whom.
-        direction: v1::Direction,
-        /// As the channel counts it.
-        category: v1::MessageCategory,
+        /// What is known of the message.
+        receipt: Receipt,
     },
     /// A sale or lead.
     Converted(Box<Conversion>),
@@ -231,6 +225,70 @@ pub struct Chat {
     pub id: u64,
     /// When it happened; `None`: now.
     pub at: Option<Moment>,
+    /// The person's country, two letters as a big-endian number; 0: unknown.
+    pub country: u16,
+    /// Whether it is told by another than the advertiser itself: the platform, or a channel that signs.
+    pub independent: bool,
+}
+
+/// How a conversation was opened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Opening {
+    /// How it came about.
+    pub entry_point: v1::EntryPoint,
+    /// What says which ad or place it came from.
+    pub claim: Option<Claim>,
+    /// Whether the person has written, too.
+    pub wrote: bool,
+    /// Whether the channel opened its free entry point.
+    pub free_entry: bool,
+    /// The channel's own ids of click and ad. Empty: not told.
+    pub channel_click_id: String,
+    /// The channel's own id of the ad. Empty: not told.
+    pub channel_ad_id: String,
+}
+
+impl Opening {
+    /// Returns an opening by the person's first message, of which the channel tells nothing more.
+    pub const fn by_message(entry_point: v1::EntryPoint, claim: Option<Claim>) -> Self {
+        Self {
+            entry_point,
+            claim,
+            wrote: true,
+            free_entry: false,
+            channel_click_id: String::new(),
+            channel_ad_id: String::new(),
+        }
+    }
+}
+
+/// What is known of one message. Never a word of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Receipt {
+    /// Keyed hash of the channel's message id.
+    pub message: u64,
+    /// From whom to whom.
+    pub direction: v1::Direction,
+    /// As the channel counts it.
+    pub category: v1::MessageCategory,
+    /// How far it came; of the person's own messages always `Delivered`.
+    pub status: v1::MessageStatus,
+    /// Whether it is a template.
+    pub template: bool,
+    /// The channel's own word on its price.
+    pub pricing: Option<v1::ChannelPricing>,
+}
+
+impl Receipt {
+    /// Returns a delivered message of which the channel tells nothing more.
+    pub const fn delivered(
+        message: u64,
+        direction: v1::Direction,
+        category: v1::MessageCategory,
+    ) -> Self {
+        let status = v1::MessageStatus::Delivered;
+        Self { message, direction, category, status, template: false, pricing: None }
+    }
 }
 
 /// What says which click an opening or conversion came from.
@@ -238,8 +296,12 @@ pub struct Chat {
 pub enum Claim {
     /// The opened click token.
     Click(ClickToken),
-    /// The code of the first message.
+    /// The code of the first message: a click's, or that of a source.
     Code(PrefillCode),
+    /// The ad that the channel's referral names.
+    Ad(u64),
+    /// The source that was followed.
+    Source(u64),
 }
 
 /// A sale, lead or other conversion.

@@ -4,7 +4,7 @@ use munadi::types::proto::v1::{
     BillingEvent, Channel, DeclineReason, Direction, EntryPoint, MatchKind, Outcome,
 };
 use munadi::types::refusal::Reason;
-use munadi::types::request::{Claim, Incoming, Verdict};
+use munadi::types::request::{Claim, Incoming, Opening, Verdict};
 use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 use crate::stage::{Offer, Shop, Stage, charged, refused};
@@ -169,7 +169,7 @@ fn an_answer_that_comes_before_the_match_is_settled_counts_once_too() {
     let shown = stage.tapped("a");
     let proof = Some(Claim::Click(stage.click(&shown)));
     let chat = stage.chat(&shop, "contact");
-    let opened = Incoming::Opened { chat, entry_point: EntryPoint::Ad, proof };
+    let opened = Incoming::Opened { chat, opening: Opening::by_message(EntryPoint::Ad, proof) };
     let answer = stage.receipt(&shop, "contact", "answer", Direction::Outbound);
     // Both in one batch: the match comes in a later one.
     stage.record_all(vec![opened, answer]);
@@ -213,7 +213,7 @@ fn an_opening_before_its_click_token_or_from_the_future_is_refused() {
     ] {
         let mut chat = stage.chat(&shop, "contact");
         chat.at = Some(stage.now.plus_ms(ms));
-        let opened = Incoming::Opened { chat, entry_point: EntryPoint::Ad, proof };
+        let opened = Incoming::Opened { chat, opening: Opening::by_message(EntryPoint::Ad, proof) };
         assert_eq!(refused(&stage.record(opened)), reason, "{ms}");
     }
 }

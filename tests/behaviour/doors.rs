@@ -274,6 +274,7 @@ async fn converse(desk: &Desk, shop: &Shop, code: String) -> Result<v1::Conversa
     let opened = v1::Opened {
         entry_point: v1::EntryPoint::Ad.into(),
         proof: Some(v1::opened::Proof::PrefillCode(code)),
+        ..Default::default()
     };
     let event = v1::ConversationEvent {
         business_id: shop.business,

@@ -200,7 +200,17 @@ impl Ledger {
                 self.view(known(&fact.showing)?)?;
                 self.books.entries.credited(fact, &self.rows, at)
             }
-            Kind::ExchangeRatesPut(_) | Kind::TrafficRulesPut(_) => Ok(()),
+            Kind::ExchangeRatesPut(_)
+            | Kind::TrafficRulesPut(_)
+            | Kind::RateCardsPut(_)
+            | Kind::VolumeTierPut(_)
+            | Kind::EntrySourcePut(_)
+            | Kind::ConversionPushPut(_)
+            | Kind::ConversionsPushed(_)
+            | Kind::MessagePriced(_)
+            | Kind::ContactMoved(_)
+            | Kind::SourceTapped(_)
+            | Kind::ReferralNoted(_) => Ok(()),
             Kind::TaxonomyPut(_)
             | Kind::PolicyRulesPut(_)
             | Kind::AccountPut(_)
@@ -455,5 +465,14 @@ fn name_of(kind: &Kind) -> &'static str {
         Kind::Converted(_) => "Converted",
         Kind::OutboxSettled(_) => "OutboxSettled",
         Kind::OutcomeDeclined(_) => "OutcomeDeclined",
+        Kind::RateCardsPut(_) => "RateCardsPut",
+        Kind::VolumeTierPut(_) => "VolumeTierPut",
+        Kind::EntrySourcePut(_) => "EntrySourcePut",
+        Kind::ConversionPushPut(_) => "ConversionPushPut",
+        Kind::ConversionsPushed(_) => "ConversionsPushed",
+        Kind::MessagePriced(_) => "MessagePriced",
+        Kind::ContactMoved(_) => "ContactMoved",
+        Kind::SourceTapped(_) => "SourceTapped",
+        Kind::ReferralNoted(_) => "ReferralNoted",
     }
 }

@@ -3,7 +3,7 @@
 use munadi::channels::{Channel, FoundClick, find_click};
 use munadi::tokens::{contact_number, conversation_id};
 use munadi::types::proto::v1::{Direction, EntryPoint, MessageCategory, Money};
-use munadi::types::request::{Chat, Claim, Conversion, Incoming, Origin};
+use munadi::types::request::{Chat, Claim, Conversion, Incoming, Opening, Origin, Receipt};
 use munadi::types::time::Moment;
 use munadi::types::token::PrefillCode;
 
@@ -36,14 +36,22 @@ impl World {
         let hashed = contact_number(&self.ring.contact, endpoint, &format!("contact {contact}"));
         let id = conversation_id(row.business_id, endpoint, hashed);
         let business = row.business_id;
-        let chat = Chat { tenant, business, endpoint, id, at: at_ms.map(Moment) };
+        let chat = Chat {
+            tenant,
+            business,
+            endpoint,
+            id,
+            at: at_ms.map(Moment),
+            country: 0,
+            independent: false,
+        };
         let (view_claim, code) = match proof {
             Some(Claim::Click(token)) => (token.view, 0),
             Some(Claim::Code(code)) => (0, code.number()),
-            None => (0, 0),
+            Some(Claim::Ad(_) | Claim::Source(_)) | None => (0, 0),
         };
         let entry_point = if proof.is_some() { EntryPoint::Ad } else { EntryPoint::Organic };
-        let item = Incoming::Opened { chat, entry_point, proof };
+        let item = Incoming::Opened { chat, opening: Opening::by_message(entry_point, proof) };
         self.send(Sent::Items(vec![(Key::Opened(id, view_claim, code), item)]));
         self.town.chats.push(chat);
         self.plan_talk(Chat { at: None, tenant: 0, ..chat }, proof);
@@ -134,7 +142,8 @@ impl World {
 
     pub(crate) fn message(&mut self, chat: Chat, message: u64, direction: Direction) {
         let category = MessageCategory::Service;
-        let item = Incoming::Message { chat, message, direction, category };
+        let item =
+            Incoming::Message { chat, receipt: Receipt::delivered(message, direction, category) };
         self.send(Sent::Items(vec![(Key::Message(chat.id, message), item)]));
     }
 

@@ -5,7 +5,7 @@ use munadi::types::proto::v1::{
     Ad, AdSet, BillingEvent, Budget, Campaign, ConfiguredStatus, EntryPoint, EventKind, Placement,
 };
 use munadi::types::request::{
-    AdRequest, Change, Chat, Claim, Conversion, Incoming, Origin, Profile, Resource,
+    AdRequest, Change, Chat, Claim, Conversion, Incoming, Opening, Origin, Profile, Resource,
 };
 use munadi::types::time::Moment;
 use munadi::types::token::{ClickToken, PackedPrice};
@@ -69,9 +69,9 @@ fn open_chat(world: &mut World, view: u64, contact: u64) {
     let endpoint = destination.expect("given").endpoint_id;
     let business = world.ledger.rows.endpoints[&endpoint].business_id;
     let id = munadi::tokens::conversation_id(business, endpoint, contact);
-    let chat = Chat { tenant: 0, business, endpoint, id, at: None };
+    let chat = Chat { tenant: 0, business, endpoint, id, at: None, country: 0, independent: false };
     let proof = Some(Claim::Click(click));
-    let item = Incoming::Opened { chat, entry_point: EntryPoint::Ad, proof };
+    let item = Incoming::Opened { chat, opening: Opening::by_message(EntryPoint::Ad, proof) };
     send(world, Key::Opened(id, view, 0), item);
     world.settle().expect("nothing fails");
 }

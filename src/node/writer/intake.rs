@@ -59,18 +59,16 @@ impl Writer {
                 }
                 (shard_of(token.viewer), decided, Some(token))
             }
-            Incoming::Opened { chat, entry_point, proof } => {
+            Incoming::Opened { chat, opening } => {
                 let cell = live.cell(chat.id);
                 let known = cell.facts.chats.get(&chat.id);
-                let decided =
-                    chats::opened(catalog, known, &chat, entry_point, proof.as_ref(), now);
+                let decided = chats::opened(catalog, known, &chat, &opening, now);
                 (shard_of(chat.id), decided, None)
             }
-            Incoming::Message { chat, message, direction, category } => {
+            Incoming::Message { chat, receipt } => {
                 let cell = live.cell(chat.id);
                 let known = cell.facts.chats.get(&chat.id);
-                let kind = (direction, category);
-                let decided = chats::message(catalog, known, &chat, message, kind, now);
+                let decided = chats::message(catalog, known, &chat, &receipt, now);
                 (shard_of(chat.id), decided, None)
             }
             Incoming::Converted(conversion) => {

@@ -9,7 +9,7 @@ use crate::rpc::parse::field::{Path, country, id, moment, money, required, text,
 use crate::tokens::{Sealer, contact_number, conversation_id, message_number};
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Chat, Claim, Conversion, Incoming, Origin};
+use crate::types::request::{Chat, Claim, Conversion, Incoming, Opening, Origin, Receipt};
 use crate::types::time::Moment;
 use crate::types::token::PrefillCode;
 
@@ -28,14 +28,26 @@ impl Desk<'_> {
     pub(in crate::rpc) fn event(&self, wire: v1::ConversationEvent) -> Result<Incoming, Refusal> {
         let business = id(wire.business_id, Path::root("business_id"))?;
         let (endpoint, id) = self.conversation(business, wire.conversation.as_ref())?;
-        if !wire.country.is_empty() {
-            country(&wire.country, Path::root("country"))?;
-        }
+        let country = match wire.country.as_str() {
+            "" => 0,
+            told => country(told, Path::root("country"))?,
+        };
         let at = moment(wire.time, Path::root("time"))?;
-        let chat = Chat { tenant: self.tenant, business, endpoint, id, at };
+        let chat = Chat {
+            tenant: self.tenant,
+            business,
+            endpoint,
+            id,
+            at,
+            country,
+            independent: self.tenant == 0,
+        };
         match required(wire.event, Path::root("event"))? {
             v1::conversation_event::Event::Opened(opened) => self.opened(chat, &opened),
             v1::conversation_event::Event::Message(receipt) => self.message(chat, &receipt),
+            v1::conversation_event::Event::ContactChanged(_) => {
+                Err(Path::root("contact_changed").refuse(Reason::NotFound, "not yet"))
+            }
         }
     }
 
@@ -99,8 +111,14 @@ impl Desk<'_> {
                 })?;
                 Some(Claim::Code(code))
             }
+            Some(v1::opened::Proof::AdId(ad)) => Some(Claim::Ad(id(*ad, path.field("ad_id"))?)),
         };
-        Ok(Incoming::Opened { chat, entry_point, proof })
+        let opening = Opening {
+            wrote: wire.wrote,
+            free_entry: wire.free_entry_point,
+            ..Opening::by_message(entry_point, proof)
+        };
+        Ok(Incoming::Opened { chat, opening })
     }
 
     fn message(&self, chat: Chat, wire: &v1::MessageReceipt) -> Result<Incoming, Refusal> {
@@ -109,7 +127,13 @@ impl Desk<'_> {
         let message = message_number(&self.sealer.ring().contact, chat.endpoint, &wire.message_id);
         let direction = variant(wire.direction, path.field("direction"))?;
         let category = variant(wire.category, path.field("category"))?;
-        Ok(Incoming::Message { chat, message, direction, category })
+        let receipt = Receipt {
+            status: wire.status(),
+            template: wire.template,
+            pricing: wire.pricing,
+            ..Receipt::delivered(message, direction, category)
+        };
+        Ok(Incoming::Message { chat, receipt })
     }
 
     fn click(&self, text: &str, path: Path) -> Result<crate::types::token::ClickToken, Refusal> {
@@ -130,18 +154,18 @@ mod tests {
 
     #[test]
     fn an_opening_carries_its_opened_token_or_code() {
-        let Incoming::Opened { chat, entry_point, proof } = event(whole()).unwrap() else {
+        let Incoming::Opened { chat, opening } = event(whole()).unwrap() else {
             panic!("an opening")
         };
         assert_eq!((chat.tenant, chat.business, chat.endpoint), (4, BUSINESS, 9));
         assert_eq!(shard_of(chat.id), shard_of(BUSINESS));
-        assert_eq!(entry_point, v1::EntryPoint::Ad);
-        assert_eq!(proof, Some(Claim::Click(click())));
+        assert_eq!(opening.entry_point, v1::EntryPoint::Ad);
+        assert_eq!(opening.claim, Some(Claim::Click(click())));
         let code = v1::opened::Proof::PrefillCode("0g00000001".into());
-        let Incoming::Opened { proof, .. } = event(opened(1, Some(code))).unwrap() else {
+        let Incoming::Opened { opening, .. } = event(opened(1, Some(code))).unwrap() else {
             panic!("an opening")
         };
-        assert_eq!(proof, Some(Claim::Code("0G00000001".parse().unwrap())));
+        assert_eq!(opening.claim, Some(Claim::Code("0G00000001".parse().unwrap())));
     }
 
     #[test]
@@ -185,7 +209,8 @@ mod tests {
     fn each_field_of_a_message_is_refused_by_its_path() {
         let parse = |message_id: &str, direction, category| {
             let message_id = message_id.to_owned();
-            let receipt = v1::MessageReceipt { message_id, direction, category };
+            let receipt =
+                v1::MessageReceipt { message_id, direction, category, ..Default::default() };
             let message = v1::conversation_event::Event::Message(receipt);
             let wire = v1::ConversationEvent { event: Some(message), ..whole() };
             event(wire).map(|_| ()).map_err(|refusal| refusal.field.into_owned())
@@ -241,7 +266,11 @@ mod tests {
             business_id: BUSINESS,
             conversation: Some(v1::ConversationKey { endpoint_id: 9, contact: "a".into() }),
             country: "MX".into(),
-            event: Some(v1::conversation_event::Event::Opened(v1::Opened { entry_point, proof })),
+            event: Some(v1::conversation_event::Event::Opened(v1::Opened {
+                entry_point,
+                proof,
+                ..Default::default()
+            })),
             ..v1::ConversationEvent::default()
         }
     }

@@ -21,8 +21,8 @@ use munadi::types::proto::v1::{
 };
 use munadi::types::refusal::{Reason, Refusal};
 use munadi::types::request::{
-    AdRequest, Chat, Claim, Conversion, Incoming, ListChange, ListMutation, Mutation, Origin,
-    Policy, Profile, Resource, ResourceKind, Scope, Verdict,
+    AdRequest, Chat, Claim, Conversion, Incoming, ListChange, ListMutation, Mutation, Opening,
+    Origin, Policy, Profile, Receipt, Resource, ResourceKind, Scope, Verdict,
 };
 use munadi::types::time::{HOUR_MS, Moment};
 use munadi::types::token::{ClickToken, PrefillCode, ViewToken};
@@ -282,7 +282,15 @@ impl Stage {
         let number = contact_number(&self.ring.contact, shop.endpoint, contact);
         let id = conversation_id(shop.business, shop.endpoint, number);
         let (business, endpoint) = (shop.business, shop.endpoint);
-        Chat { tenant: shop.tenant, business, endpoint, id, at: None }
+        Chat {
+            tenant: shop.tenant,
+            business,
+            endpoint,
+            id,
+            at: None,
+            country: 0,
+            independent: false,
+        }
     }
 
     pub(crate) fn open_chat(
@@ -294,7 +302,7 @@ impl Stage {
         let entry_point =
             if proof.is_some() { EntryPoint::Ad } else { EntryPoint::BusinessProfile };
         let chat = self.chat(shop, contact);
-        self.record(Incoming::Opened { chat, entry_point, proof })
+        self.record(Incoming::Opened { chat, opening: Opening::by_message(entry_point, proof) })
     }
 
     /// Returns a message's receipt.
@@ -307,7 +315,8 @@ impl Stage {
     ) -> Incoming {
         let message = message_number(&self.ring.contact, shop.endpoint, id);
         let category = MessageCategory::Service;
-        Incoming::Message { chat: self.chat(shop, contact), message, direction, category }
+        let receipt = Receipt::delivered(message, direction, category);
+        Incoming::Message { chat: self.chat(shop, contact), receipt }
     }
 
     pub(crate) fn answer(&mut self, shop: &Shop, contact: &str, id: &str) -> Verdict {

@@ -1,0 +1,149 @@
+//! What is counted at a business's desk beside its conversations: free messages, printed codes, conversions
+//! on their way out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::{Applied, Map, Stamp};
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{ConversionsPushed, DeadLetter};
+use crate::types::time::Moment;
+
+/// Conversions of one account that were given up and are still listed: the newest.
+pub const DEAD_LETTERS_MAX: usize = 10_000;
+
+/// One endpoint of a business.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Desk {
+    /// The last month (since 1970-01) in which free service messages were taken, and how many of it.
+    pub free: (u32, u64),
+    /// Its printed codes and web buttons, by source.
+    pub sources: BTreeMap<u64, SourceTally>,
+}
+
+/// What came of one printed code or web button.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SourceTally {
+    /// Taps, by hours since the epoch.
+    pub taps: BTreeMap<u32, u64>,
+    /// Conversations opened, by hours since the epoch.
+    pub opened: BTreeMap<u32, u64>,
+}
+
+/// An account's conversions on their way out.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Push {
+    /// Everything up to here was delivered or given up, by shard.
+    pub up_to: Vec<u64>,
+    /// Given up, by outcome.
+    pub dead: BTreeMap<u64, Dead>,
+}
+
+/// A [`DeadLetter`] inside a checkpoint.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Dead(#[serde(with = "crate::state::wire::message")] pub DeadLetter);
+
+/// Desks of 1,024 endpoints, and pushes of 1,024 accounts.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct DeskChunk {
+    applied: Applied,
+    /// By endpoint.
+    pub desks: Map<u64, Desk>,
+    /// By account.
+    pub pushes: Map<u64, Push>,
+}
+
+impl DeskChunk {
+    /// Returns what was applied here of each shard.
+    pub fn applied(&self) -> &Applied {
+        &self.applied
+    }
+
+    /// Tells whether nothing was ever counted here.
+    pub fn is_empty(&self) -> bool {
+        self.desks.is_empty() && self.pushes.is_empty()
+    }
+
+    /// Applies a fact that touches this chunk, once.
+    pub fn apply(&mut self, stamp: Stamp, fact: &Kind) {
+        if !self.applied.advance(stamp) {
+            return;
+        }
+        match fact {
+            Kind::MessagePriced(fact) => {
+                let free = &mut self.desks.entry(fact.endpoint).or_default().free;
+                if free.0 < fact.free_month {
+                    *free = (fact.free_month, 0);
+                }
+                // A message of a month that has ended takes nothing from this one.
+                free.1 += u64::from(free.0 == fact.free_month);
+            }
+            Kind::SourceTapped(fact) => {
+                let taps = &mut self.source(fact.endpoint, fact.source).taps;
+                *taps.entry(Moment(fact.event_ms).hour()).or_default() += 1;
+            }
+            Kind::ConversationOpened(fact) => {
+                let opened = &mut self.source(fact.endpoint, fact.source).opened;
+                *opened.entry(Moment(fact.event_ms).hour()).or_default() += 1;
+            }
+            Kind::ConversionsPushed(fact) => {
+                self.pushes.entry(fact.account).or_default().advance(fact);
+            }
+            Kind::AccountPut(_)
+            | Kind::BusinessPut(_)
+            | Kind::EndpointPut(_)
+            | Kind::CampaignPut(_)
+            | Kind::AdSetPut(_)
+            | Kind::AdPut(_)
+            | Kind::RequestAnswered(_)
+            | Kind::TaxonomyPut(_)
+            | Kind::PolicyRulesPut(_)
+            | Kind::ExchangeRatesPut(_)
+            | Kind::TrafficRulesPut(_)
+            | Kind::RateCardsPut(_)
+            | Kind::VolumeTierPut(_)
+            | Kind::EntrySourcePut(_)
+            | Kind::ConversionPushPut(_)
+            | Kind::Granted(_)
+            | Kind::ServedMinute(_)
+            | Kind::Funded(_)
+            | Kind::ImpressionSeen(_)
+            | Kind::Watched(_)
+            | Kind::Tapped(_)
+            | Kind::FeedbackGiven(_)
+            | Kind::ClickMatched(_)
+            | Kind::ConversionCredited(_)
+            | Kind::EventCredited(_)
+            | Kind::MessageRecorded(_)
+            | Kind::Converted(_)
+            | Kind::OutboxSettled(_)
+            | Kind::OutcomeDeclined(_)
+            | Kind::ContactMoved(_)
+            | Kind::ReferralNoted(_) => {}
+        }
+    }
+
+    fn source(&mut self, endpoint: u64, source: u64) -> &mut SourceTally {
+        self.desks.entry(endpoint).or_default().sources.entry(source).or_default()
+    }
+}
+
+impl Push {
+    fn advance(&mut self, fact: &ConversionsPushed) {
+        if !fact.up_to.is_empty() {
+            self.up_to.clone_from(&fact.up_to);
+        }
+        for letter in &fact.dead {
+            self.dead.insert(letter.outcome, Dead(*letter));
+        }
+        for outcome in &fact.revived {
+            self.dead.remove(outcome);
+        }
+        while self.dead.len() > DEAD_LETTERS_MAX {
+            let oldest = self.dead.iter().min_by_key(|(outcome, dead)| (dead.0.last_ms, **outcome));
+            let Some(oldest) = oldest.map(|(outcome, _)| *outcome) else { break };
+            self.dead.remove(&oldest);
+        }
+    }
+}
