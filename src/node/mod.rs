@@ -14,6 +14,7 @@ mod forecaster;
 mod front;
 mod helper;
 mod indexer;
+mod links;
 mod live;
 mod pacer;
 mod panel;
@@ -36,6 +37,7 @@ pub use forecaster::{
     COMPARED_LEAST, COMPARED_MAX, FORECASTS_MAX, Question, VISITS_PER_MINUTE, Wanted,
 };
 pub use front::{Front, PULL_ROWS_MAX};
+pub use links::{Followed, Follower};
 pub use panel::{PANEL_MAX, PANEL_MEMORY_MS};
 pub use queue::QUEUE_MAX;
 pub use recover::{OpenError, Opened, fold, open};

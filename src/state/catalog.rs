@@ -1,8 +1,9 @@
-//! What is advertised: accounts, businesses, endpoints, campaigns, ad sets and ads. A row is replaced,
-//! never edited.
+//! What is advertised: accounts, businesses, endpoints, entry sources, campaigns, ad sets and ads. A row
+//! is replaced, never edited.
 
 mod kin;
 mod saved;
+mod sources;
 mod table;
 
 use std::collections::VecDeque;
@@ -18,12 +19,13 @@ use crate::types::ids::{IdKind, Seq};
 use crate::types::proto::journal::v1::RequestAnswered;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus,
+    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus, EntrySource,
 };
 use crate::types::time::DAY_MS;
 
 pub use kin::{Family, Kin, REACH_HOURS, has_budget};
 pub use saved::{Head, Saved};
+pub use sources::SourceRef;
 pub use table::{Packed, Row, Table};
 
 /// How long the answer to a write is remembered for its `request_id`.
@@ -54,6 +56,8 @@ pub struct Catalog {
     pub ad_sets: Table<AdSet>,
     /// What is seen.
     pub ads: Table<Ad>,
+    /// Where else a chat can start.
+    pub sources: Table<EntrySource>,
     kin: Kin,
     /// What targeting may name.
     pub lists: Lists,
@@ -100,6 +104,7 @@ impl Catalog {
             IdKind::Account => self.accounts.has(id).then_some(id),
             IdKind::Business | IdKind::Campaign => parent(kind),
             IdKind::Endpoint => self.account_of(IdKind::Business, parent(kind)?),
+            IdKind::Source => self.account_of(IdKind::Endpoint, parent(kind)?),
             IdKind::AdSet => self.account_of(IdKind::Campaign, parent(kind)?),
             IdKind::Ad => self.account_of(IdKind::AdSet, parent(kind)?),
         }
@@ -133,6 +138,16 @@ impl Catalog {
     /// Tells whether an account has a spend limit, a campaign or ad set a budget.
     pub fn is_limited(&self, kind: IdKind, id: u64) -> bool {
         self.kin.is_limited(kind, id)
+    }
+
+    /// Returns an entry source; `None`: there is no such id.
+    pub fn source(&self, id: u64) -> Option<SourceRef> {
+        self.kin.source(id)
+    }
+
+    /// Returns the entry source whose code this is, by [`crate::types::token::PrefillCode::number`].
+    pub fn source_of_code(&self, code: u64) -> Option<SourceRef> {
+        self.kin.source_of_code(code)
     }
 
     /// Returns the remembered answer to a tenant's write.
@@ -208,6 +223,12 @@ impl Catalog {
                     self.ads.put(row.id, Packed::of(row));
                 }
             }
+            Kind::EntrySourcePut(fact) => {
+                if let Some(row) = &fact.source {
+                    self.kin.put_source(row);
+                    self.sources.put(row.id, Packed::of(row));
+                }
+            }
             Kind::RequestAnswered(fact) => self.remember_answer(stamp, fact),
             Kind::TaxonomyPut(fact) => self.lists.put(fact),
             Kind::PolicyRulesPut(fact) => self.rules = Rules::of((**fact).clone()),
@@ -229,7 +250,6 @@ impl Catalog {
             | Kind::OutboxSettled(_)
             | Kind::RateCardsPut(_)
             | Kind::VolumeTierPut(_)
-            | Kind::EntrySourcePut(_)
             | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::MessagePriced(_)

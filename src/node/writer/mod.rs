@@ -6,6 +6,7 @@ mod intake;
 mod money;
 mod outbox;
 mod rules;
+mod sources;
 mod tick;
 
 use std::collections::{BTreeSet, VecDeque};
