@@ -5,11 +5,14 @@
 
 mod address;
 mod code;
+mod country;
+pub mod inbound;
 mod link;
 mod percent;
 
 pub use address::{AddressError, validate_address};
 pub use code::find_code;
+pub use country::{country_of_number, country_of_user_id};
 pub use link::{
     FoundClick, LinkParts, PREFILL_CHARS_MAX, PREFILL_TEXT_CHARS_MAX, chat_link, find_click,
     prefilled_text,

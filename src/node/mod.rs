@@ -15,6 +15,7 @@ mod front;
 mod helper;
 mod indexer;
 mod live;
+mod lobby;
 mod pacer;
 mod panel;
 mod queue;
@@ -36,6 +37,7 @@ pub use forecaster::{
     COMPARED_LEAST, COMPARED_MAX, FORECASTS_MAX, Question, VISITS_PER_MINUTE, Wanted,
 };
 pub use front::{Front, PULL_ROWS_MAX};
+pub use lobby::Counter;
 pub use panel::{PANEL_MAX, PANEL_MEMORY_MS};
 pub use queue::QUEUE_MAX;
 pub use recover::{OpenError, Opened, fold, open};

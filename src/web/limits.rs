@@ -56,3 +56,6 @@ pub const PUBLIC_URL_CHARS_MAX: usize = 200;
 
 /// Characters of the challenge that a platform wants back.
 pub const CHALLENGE_CHARS_MAX: usize = 128;
+
+/// Events that one webhook hands to the node at a time, as many as a batch over gRPC.
+pub const EVENTS_MAX: usize = 1_000;

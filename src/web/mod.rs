@@ -5,9 +5,13 @@
 
 mod answer;
 mod apps;
+mod body;
 pub mod limits;
 mod routes;
 mod server;
+mod signature;
+mod turn;
+mod webhooks;
 
 pub use answer::Answer;
 pub use apps::{App, AppKind, Apps, BadApp, BadUrl, check_public_url};
