@@ -5,7 +5,9 @@
 
 mod address;
 mod code;
+mod country;
 mod cut;
+pub mod inbound;
 mod link;
 mod percent;
 mod qr;
@@ -15,6 +17,7 @@ mod traits;
 
 pub use address::{AddressError, validate_address};
 pub use code::find_code;
+pub use country::{country_of_number, country_of_user_id};
 pub use link::{
     FoundClick, LinkParts, PREFILL_CHARS_MAX, PREFILL_TEXT_CHARS_MAX, chat_link, find_click,
 };

@@ -16,6 +16,7 @@ mod helper;
 mod indexer;
 mod links;
 mod live;
+mod lobby;
 mod pacer;
 mod panel;
 mod queue;
@@ -38,6 +39,7 @@ pub use forecaster::{
 };
 pub use front::{Front, PULL_ROWS_MAX};
 pub use links::{Followed, Follower};
+pub use lobby::Counter;
 pub use panel::{PANEL_MAX, PANEL_MEMORY_MS};
 pub use queue::QUEUE_MAX;
 pub use recover::{OpenError, Opened, fold, open};

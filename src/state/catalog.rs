@@ -2,6 +2,7 @@
 //! is replaced, never edited.
 
 mod kin;
+mod names;
 mod saved;
 mod sources;
 mod table;
@@ -10,12 +11,13 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::catalog::names::Names;
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
 use crate::state::traffic_rules::TrafficRules;
 use crate::state::{Map, Stamp};
-use crate::types::ids::{IdKind, Seq};
+use crate::types::ids::{IdKind, Seq, mint};
 use crate::types::proto::journal::v1::RequestAnswered;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::v1::{
@@ -24,6 +26,7 @@ use crate::types::proto::v1::{
 use crate::types::time::DAY_MS;
 
 pub use kin::{Family, Kin, REACH_HOURS, has_budget};
+pub use names::Naming;
 pub use saved::{Head, Saved};
 pub use sources::SourceRef;
 pub use table::{Packed, Row, Table};
@@ -59,6 +62,7 @@ pub struct Catalog {
     /// Where else a chat can start.
     pub sources: Table<EntrySource>,
     kin: Kin,
+    names: Names,
     /// What targeting may name.
     pub lists: Lists,
     /// Where ads of a policy category may be shown.
@@ -150,6 +154,28 @@ impl Catalog {
         self.kin.source_of_code(code)
     }
 
+    /// Returns the oldest endpoint that a channel means by a name, among those of a tenant; 0: of anyone's.
+    pub fn endpoint_named(
+        &self,
+        naming: Naming,
+        channel: i32,
+        name: &str,
+        tenant: u32,
+    ) -> Option<ChannelEndpoint> {
+        let ids = self
+            .names
+            .of(naming, channel, name)
+            .map(|number| mint(IdKind::Endpoint, number.into()));
+        let mut theirs = ids.filter(|id| {
+            let account = self.account_of(IdKind::Endpoint, *id);
+            tenant == 0 || account.and_then(|account| self.tenant_of(account)) == Some(tenant)
+        });
+        theirs.find_map(|id| {
+            let row = self.endpoints.get(id)?;
+            (row.channel == channel && naming.of(&row) == name).then_some(row)
+        })
+    }
+
     /// Returns the remembered answer to a tenant's write.
     pub fn answered(&self, tenant: u32, request_id: &str) -> Option<&Answered> {
         self.answers.get(&(tenant, request_id.to_owned()))
@@ -202,6 +228,7 @@ impl Catalog {
             Kind::EndpointPut(fact) => {
                 if let Some(row) = &fact.endpoint {
                     self.kin.put_endpoint(row);
+                    self.names.put(row);
                     self.endpoints.put(row.id, Packed::of(row));
                 }
             }

@@ -123,12 +123,15 @@ impl Catalog {
     #[must_use]
     pub fn load_page(&mut self, index: usize, bytes: &[u8]) -> Option<()> {
         let rows: Vec<Option<&[u8]>> = postcard::from_bytes(bytes).ok()?;
-        let kin = &mut self.kin;
+        let (kin, names) = (&mut self.kin, &mut self.names);
         for bytes in rows.into_iter().flatten() {
             match index >> PAGE_BITS {
                 1 => load(&mut self.accounts, bytes, |row| kin.put_known_account(row))?,
                 2 => load(&mut self.businesses, bytes, |row| kin.put_business(row))?,
-                3 => load(&mut self.endpoints, bytes, |row| kin.put_endpoint(row))?,
+                3 => load(&mut self.endpoints, bytes, |row| {
+                    kin.put_endpoint(row);
+                    names.put(row);
+                })?,
                 4 => load(&mut self.campaigns, bytes, |row| kin.put_campaign(row))?,
                 5 => load(&mut self.ad_sets, bytes, |row| kin.put_ad_set(row))?,
                 6 => load(&mut self.ads, bytes, |row| kin.put_ad(row))?,
