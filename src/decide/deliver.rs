@@ -156,6 +156,9 @@ fn match_opening(
         invalid_price,
         invalid_day,
         new_person: false,
+        new_tap_person: touch.is_none()
+            && invalid.is_none()
+            && !there.viewer.is_some_and(|viewer| viewer.has_tapped(family.campaign)),
     }))
 }
 
@@ -167,7 +170,7 @@ fn credit_conversion(
     there: &There<'_>,
 ) -> Result<Option<ConversionCredited>, DeclineReason> {
     let click = click.ok_or(DeclineReason::NoTouch)?;
-    let known = |viewer: &Viewer| viewer.credited.iter().any(|(id, _)| *id == fact.outcome);
+    let known = |viewer: &Viewer| viewer.credited.iter().any(|it| it.outcome == fact.outcome);
     if there.viewer.is_some_and(known) {
         return Ok(None);
     }
@@ -182,6 +185,9 @@ fn credit_conversion(
         None => implied(proof, click, there)?,
     };
     inside_window(fact.event_ms, touch_ms, showing.issued_s)?;
+    let invalid = invalid(there, click.view);
+    let campaign = showing.campaign;
+    let again = there.viewer.is_some_and(|viewer| viewer.has_converted(campaign));
     Ok(Some(ConversionCredited {
         outcome: fact.outcome,
         showing: Some(showing),
@@ -192,8 +198,8 @@ fn credit_conversion(
         event_id: fact.event_id.clone(),
         name: fact.name.clone(),
         value: fact.value.clone(),
-        invalid: number(invalid(there, click.view)),
-        new_person: false,
+        invalid: number(invalid),
+        new_person: invalid.is_none() && !again,
         endpoint: 0,
     }))
 }

@@ -81,8 +81,7 @@ impl Bucket {
                 self.with(&fact.showing, |viewer, showing| viewer.open(fact, showing, stamp.at));
             }
             Kind::ConversionCredited(fact) => {
-                let credited = (fact.outcome, stamp.at.0);
-                self.with(&fact.showing, |viewer, _| viewer.credited.push(credited));
+                self.with(&fact.showing, |viewer, showing| viewer.convert(fact, showing, stamp.at));
             }
             Kind::ConversationOpened(fact) => {
                 self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);

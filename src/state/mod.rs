@@ -12,6 +12,7 @@ pub mod credit;
 pub mod desks;
 pub mod exchange;
 pub mod feeds;
+pub mod funnel;
 pub mod ledger;
 pub mod lists;
 pub mod paces;

@@ -29,6 +29,7 @@ mod quarter;
 mod rates;
 mod sent;
 mod shop;
+mod steps;
 mod told;
 mod traffic;
 mod twin;
