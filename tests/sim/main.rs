@@ -33,6 +33,7 @@ mod steps;
 mod told;
 mod traffic;
 mod twin;
+mod windows;
 mod world;
 
 use coverage::Coverage;
