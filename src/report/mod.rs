@@ -1,5 +1,6 @@
 //! Questions over the state: report rows, pages of the attribution stream, balances, transfers, invoices.
 
+mod columns;
 pub mod invoices;
 pub mod pull;
 pub mod query;

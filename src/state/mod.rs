@@ -12,6 +12,7 @@ pub mod credit;
 pub mod desks;
 pub mod exchange;
 pub mod feeds;
+pub mod funnel;
 pub mod ledger;
 pub mod lists;
 pub mod paces;
@@ -23,6 +24,7 @@ pub mod tallies;
 pub mod totals;
 pub mod traffic_rules;
 pub mod viewers;
+pub mod windows;
 mod wire;
 
 use std::collections::HashMap;
