@@ -25,6 +25,7 @@ pub mod select;
 pub mod skip;
 pub mod slots;
 pub mod target;
+pub mod tariff;
 pub mod traffic;
 
 use crate::types::proto::journal::v1::fact::Kind;
