@@ -23,7 +23,7 @@ use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Campaign, Conversation, ExchangeRate, PolicyRule, QueryReportResponse,
+    Account, Ad, AdSet, Campaign, Conversation, ExchangeRate, PolicyRule, QueryReportResponse, RateCard,
     Taxonomy, TaxonomyEntry, Touch, TrafficRules,
 };
 use crate::types::refusal::{Reason, Refusal};
@@ -128,6 +128,12 @@ impl Front {
         let catalog = self.0.catalog();
         let exchange = &catalog.exchange;
         (exchange.settlement_currency().to_owned(), exchange.all().to_vec())
+    }
+
+    /// Returns the rate cards that an operator loaded, and those built in that none of them replaces.
+    pub fn rate_cards(&self) -> (Vec<RateCard>, Vec<RateCard>) {
+        let catalog = self.0.catalog();
+        (catalog.tariffs.own().to_vec(), catalog.tariffs.built_in())
     }
 
     /// Returns the operator's rules for invalid traffic.

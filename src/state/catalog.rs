@@ -15,6 +15,7 @@ use crate::state::catalog::names::Names;
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
+use crate::state::tariffs::Tariffs;
 use crate::state::traffic_rules::TrafficRules;
 use crate::state::{Map, Stamp};
 use crate::types::ids::{IdKind, Seq, mint};
@@ -71,6 +72,8 @@ pub struct Catalog {
     pub exchange: Exchange,
     /// What the operator knows to be invalid traffic.
     pub traffic: TrafficRules,
+    /// What channels charge for messages.
+    pub tariffs: Tariffs,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -261,6 +264,8 @@ impl Catalog {
             Kind::PolicyRulesPut(fact) => self.rules = Rules::of((**fact).clone()),
             Kind::ExchangeRatesPut(fact) => self.exchange = Exchange::of((**fact).clone()),
             Kind::TrafficRulesPut(fact) => self.traffic.put(fact),
+            Kind::RateCardsPut(fact) => self.tariffs.put(fact),
+            Kind::VolumeTierPut(fact) => self.tariffs.step(fact),
             Kind::Funded(_)
             | Kind::EventCredited(_)
             | Kind::Granted(_)
@@ -275,8 +280,6 @@ impl Catalog {
             | Kind::MessageRecorded(_)
             | Kind::Converted(_)
             | Kind::OutboxSettled(_)
-            | Kind::RateCardsPut(_)
-            | Kind::VolumeTierPut(_)
             | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::MessagePriced(_)

@@ -2,7 +2,9 @@
 
 use crate::types::hash::fnv1a;
 use crate::types::ids::IdKind;
-use crate::types::proto::journal::v1::{ExchangeRatesPut, PolicyRulesPut, TaxonomyPut};
+use crate::types::proto::journal::v1::{
+    ExchangeRatesPut, PolicyRulesPut, TaxonomyPut, VolumeTierPut,
+};
 use crate::types::proto::v1;
 use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::{ClickToken, PrefillCode, ViewToken};
@@ -431,6 +433,10 @@ pub enum ListChange {
     ExchangeRates(ExchangeRatesPut),
     /// Replaces all rules for invalid traffic.
     TrafficRules(v1::TrafficRules),
+    /// Replaces all rate cards that were loaded.
+    RateCards(Vec<v1::RateCard>),
+    /// Notes the volume step that a business has reached, as its channel says.
+    VolumeTier(VolumeTierPut),
 }
 
 /// Money or promo credit that an operator puts into an account or takes out, checked for its form.

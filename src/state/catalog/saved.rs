@@ -9,6 +9,7 @@ use crate::state::Map;
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
+use crate::state::tariffs::Tariffs;
 use crate::state::traffic_rules::TrafficRules;
 use crate::types::ids::IdKind;
 use crate::types::proto::v1::{
@@ -28,6 +29,7 @@ pub struct Head {
     rules: Rules,
     exchange: Exchange,
     traffic: TrafficRules,
+    tariffs: Tariffs,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -89,6 +91,7 @@ impl Catalog {
             rules: self.rules.clone(),
             exchange: self.exchange.clone(),
             traffic: self.traffic.clone(),
+            tariffs: self.tariffs.clone(),
             answers: self.answers.clone(),
             answers_by_age: self.answers_by_age.clone(),
         };
@@ -113,6 +116,7 @@ impl Catalog {
             rules: head.rules,
             exchange: head.exchange,
             traffic: head.traffic,
+            tariffs: head.tariffs,
             answers: head.answers,
             answers_by_age: head.answers_by_age,
             ..Self::default()
