@@ -8,7 +8,7 @@ use crate::state::chats::{Chat as KnownChat, MESSAGE_MEMORY_MS};
 use crate::types::ids::{IdKind, from_hash};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ConversationOpened, Converted, MessageRecorded, OutcomeDeclined, Proof,
+    ConversationOpened, Converted, MessageRecorded, OutcomeDeclined, Proof, ReferralNoted,
 };
 use crate::types::proto::v1::{DeclineReason, Direction, MatchKind, Outcome};
 use crate::types::refusal::{Reason, Refusal};
@@ -64,6 +64,14 @@ pub fn opened(
             country: u32::from(chat.country),
             independent: chat.independent,
         })];
+        if !opening.channel_click_id.is_empty() {
+            facts.push(Kind::ReferralNoted(Box::new(ReferralNoted {
+                conversation: chat.id,
+                channel_click_id: opening.channel_click_id.clone(),
+                channel_ad_id: opening.channel_ad_id.clone(),
+                event_ms,
+            })));
+        }
         if proof.is_none() {
             facts.push(Kind::OutcomeDeclined(Box::new(OutcomeDeclined {
                 outcome,

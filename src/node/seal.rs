@@ -93,7 +93,7 @@ impl Seal<'_> {
             issued,
             show_by: self.policy.show_by_s,
             price_micros: placed.price,
-            billing: placed.entry.billing() as u8,
+            billing: placed.billing as u8,
             p_tap: placed.rates.tap,
             p_chat: placed.rates.chat,
             position: position as u8,
@@ -132,7 +132,7 @@ impl Seal<'_> {
         let Some(channel) = Channel::from_number(endpoint.channel as u8) else {
             return String::new();
         };
-        let billed = placed.entry.billing() == BillingEvent::Conversations;
+        let billed = placed.billing == BillingEvent::Conversations;
         let click = ClickToken {
             entry_point: EntryPoint::Ad as u8,
             view,

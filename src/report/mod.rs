@@ -1,6 +1,7 @@
 //! Questions over the state: report rows, pages of the attribution stream, balances, transfers, invoices.
 
 pub mod invoices;
+pub mod outbound;
 pub mod pull;
 pub mod query;
 pub mod transfers;

@@ -106,6 +106,11 @@ impl Bucket {
                     chat.settle(fact);
                 }
             }
+            Kind::ReferralNoted(fact) => {
+                if let Some(chat) = self.chats.get_mut(&fact.conversation) {
+                    chat.refer(fact);
+                }
+            }
             Kind::AccountPut(_)
             | Kind::BusinessPut(_)
             | Kind::EndpointPut(_)
@@ -129,7 +134,6 @@ impl Bucket {
             | Kind::MessagePriced(_)
             | Kind::ContactMoved(_)
             | Kind::SourceTapped(_)
-            | Kind::ReferralNoted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }

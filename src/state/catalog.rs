@@ -5,7 +5,7 @@ mod kin;
 mod saved;
 mod table;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +15,8 @@ use crate::state::rules::Rules;
 use crate::state::traffic_rules::TrafficRules;
 use crate::state::{Map, Stamp};
 use crate::types::ids::{IdKind, Seq};
-use crate::types::proto::journal::v1::RequestAnswered;
 use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{ConversionPushPut, RequestAnswered};
 use crate::types::proto::v1::{
     Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus,
 };
@@ -37,6 +37,10 @@ pub struct Answered {
     /// The encoded resource.
     pub answer: Vec<u8>,
 }
+
+/// A [`ConversionPushPut`] inside a checkpoint.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct StoredPush(#[serde(with = "crate::state::wire::message")] pub ConversionPushPut);
 
 /// The whole catalog.
 #[derive(Debug, Default, PartialEq)]
@@ -63,6 +67,8 @@ pub struct Catalog {
     pub exchange: Exchange,
     /// What the operator knows to be invalid traffic.
     pub traffic: TrafficRules,
+    /// Where conversions are sent, by account.
+    pub pushes: BTreeMap<u64, StoredPush>,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -213,6 +219,9 @@ impl Catalog {
             Kind::PolicyRulesPut(fact) => self.rules = Rules::of((**fact).clone()),
             Kind::ExchangeRatesPut(fact) => self.exchange = Exchange::of((**fact).clone()),
             Kind::TrafficRulesPut(fact) => self.traffic.put(fact),
+            Kind::ConversionPushPut(fact) => {
+                self.pushes.insert(fact.account, StoredPush(ConversionPushPut::clone(fact)));
+            }
             Kind::Funded(_)
             | Kind::EventCredited(_)
             | Kind::Granted(_)
@@ -230,7 +239,6 @@ impl Catalog {
             | Kind::RateCardsPut(_)
             | Kind::VolumeTierPut(_)
             | Kind::EntrySourcePut(_)
-            | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::MessagePriced(_)
             | Kind::ContactMoved(_)

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::types::proto::journal::v1::{
-    ConversationOpened, ConversationTouch, MessageRecorded, OutboxSettled, Proof,
+    ConversationOpened, ConversationTouch, MessageRecorded, OutboxSettled, Proof, ReferralNoted,
 };
 use crate::types::proto::v1::Direction;
 use crate::types::time::{DAY_MS, HOUR_MS, Moment};
@@ -20,6 +20,9 @@ pub const CHAT_MEMORY_MS: i64 = 95 * DAY_MS;
 
 /// Openings of one conversation that are told apart, the newest.
 const OPENINGS_MAX: usize = 64;
+
+/// The channel's click ids of one conversation that are kept, the newest.
+const CHANNEL_CLICKS_MAX: usize = 8;
 
 /// What is known of one conversation. Never a word of it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -58,6 +61,8 @@ pub struct Chat {
     pub messages: Vec<(u64, i64)>,
     /// The journal's time of the last event.
     pub touched_ms: i64,
+    /// The channel's own ids of the clicks that led here, by the moments of their referrals.
+    pub channel_clicks: Vec<(i64, String)>,
 }
 
 /// A [`Proof`] inside a checkpoint.
@@ -131,6 +136,23 @@ impl Chat {
         }
         self.latest_touch = Some(touch);
         self.awaits_reply = fact.first_reply_ad == 0 && valid;
+    }
+
+    /// Returns the channel's id of the last click before a moment, and when its referral came.
+    pub fn channel_click(&self, before: Moment) -> Option<(&str, Moment)> {
+        let clicks = self.channel_clicks.iter().filter(|(at_ms, _)| *at_ms <= before.0);
+        clicks.max_by_key(|(at_ms, _)| *at_ms).map(|(at_ms, id)| (&**id, Moment(*at_ms)))
+    }
+
+    pub(in crate::state) fn refer(&mut self, fact: &ReferralNoted) {
+        let id = &fact.channel_click_id;
+        if id.is_empty() || self.channel_clicks.iter().any(|(_, known)| known == id) {
+            return;
+        }
+        if self.channel_clicks.len() == CHANNEL_CLICKS_MAX {
+            self.channel_clicks.remove(0);
+        }
+        self.channel_clicks.push((fact.event_ms, id.clone()));
     }
 
     pub(in crate::state) fn is_over(&self, at: Moment) -> bool {

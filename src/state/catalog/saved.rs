@@ -1,10 +1,10 @@
 //! The catalog in checkpoints: a head, then pages of rows as they are kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Answered, Catalog, Kin, Packed, Row, Table};
+use super::{Answered, Catalog, Kin, Packed, Row, StoredPush, Table};
 use crate::state::Map;
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
@@ -26,6 +26,7 @@ pub struct Head {
     rules: Rules,
     exchange: Exchange,
     traffic: TrafficRules,
+    pushes: BTreeMap<u64, StoredPush>,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -85,6 +86,7 @@ impl Catalog {
             rules: self.rules.clone(),
             exchange: self.exchange.clone(),
             traffic: self.traffic.clone(),
+            pushes: self.pushes.clone(),
             answers: self.answers.clone(),
             answers_by_age: self.answers_by_age.clone(),
         };
