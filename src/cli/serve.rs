@@ -68,7 +68,9 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     // Before the node opens, so that a stop in the meantime is not lost.
     let signals = Signals::catch()?;
     let feeds = checked.policies.keys().copied().collect();
-    let options = NodeOptions { feeds, approve_ads: config.approve_ads, ..NodeOptions::default() };
+    let public_url = checked.web.as_ref().map(|web| web.public_url.clone()).unwrap_or_default();
+    let approve_ads = config.approve_ads;
+    let options = NodeOptions { feeds, approve_ads, public_url, ..NodeOptions::default() };
     let clock = Arc::new(SystemClock::default());
     let node = Arc::new(Node::start(&config.data_dir, clock, &options)?);
     tracing::info!(opened = ?node.opened(), data_dir = %config.data_dir.display(), "node started");
