@@ -17,6 +17,7 @@ mod indexer;
 mod live;
 mod pacer;
 mod panel;
+mod prices;
 mod queue;
 mod rates;
 mod recover;

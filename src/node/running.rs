@@ -320,7 +320,8 @@ impl Node {
     /// `NotFound`, or as [`Node::settled`].
     pub async fn conversation(&self, scope: Scope, id: u64) -> Result<Conversation, Refusal> {
         self.settled().await?;
-        self.front.conversation(scope, id)
+        let conversation = self.front.conversation(scope, id)?;
+        Ok(self.front.with_prices(conversation, self.now()))
     }
 
     /// Finishes what was taken, seals the journal and stops.

@@ -2,9 +2,13 @@
 //! much. The channel's own word goes before the rules. A memo: nothing here is in a purse.
 
 mod check;
+#[cfg(test)]
+mod months;
 mod next;
 mod receipt;
 mod rules;
+#[cfg(test)]
+mod twin;
 
 use crate::state::tariffs::{Categories, Found, Tariffs, Wanted};
 use crate::types::proto::journal::v1::PriceMismatch;

@@ -28,8 +28,10 @@ use crate::node::traffic::NetworkTaps;
 use crate::state::ledger::Seal;
 use crate::state::{Stamp, invalid_of};
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
-use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
-use crate::types::proto::v1::FundAccountResponse;
+use crate::types::proto::journal::v1::{
+    Decision, Fact, MessagePriced, PriceMismatch, fact::Kind,
+};
+use crate::types::proto::v1::{FundAccountResponse, PriceReason};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{FundRequest, Incoming, ListMutation, Mutation, Resource, Verdict};
 use crate::types::time::Moment;
@@ -267,6 +269,9 @@ impl Writer {
                     metrics::counter!("munadi_invalid_events_total", "reason" => reason)
                         .increment(1);
                 }
+                if let Kind::MessagePriced(fact) = kind {
+                    count_priced(fact);
+                }
                 // The next decision of this batch must see it.
                 self.live.apply(Stamp { shard, seq: first.plus(number), at: now }, kind);
             }
@@ -376,5 +381,18 @@ impl Writer {
     fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, Refusal>) {
         let tell = move |refusal: Option<Refusal>| reply(refusal.map_or(answer, Err));
         self.waiting.push_back(Waiting { batch: self.head, tell: Box::new(tell) });
+    }
+}
+
+/// Counts a price that no card had, and one in which a channel's word and our rules differ.
+fn count_priced(fact: &MessagePriced) {
+    if fact.reason() == PriceReason::Unpriced {
+        let market = if fact.market.is_empty() { "unknown" } else { fact.market.as_str() };
+        metrics::counter!("munadi_messages_unpriced_total", "market" => market.to_owned())
+            .increment(1);
+    }
+    if fact.mismatch() != PriceMismatch::Unspecified {
+        let kind = fact.mismatch().as_str_name();
+        metrics::counter!("munadi_message_price_mismatches_total", "kind" => kind).increment(1);
     }
 }
