@@ -12,7 +12,7 @@ use crate::report::pull::{Pulled, ShardPage, closed_before, merge};
 use crate::report::query::{Query, Report, add_feeds, complete_up_to};
 use crate::state::catalog::Catalog;
 use crate::state::chats::{Chat, StoredTouch};
-use crate::state::credit::timestamp;
+use crate::state::credit::{confidence_of, timestamp};
 use crate::state::desks::DeskChunk;
 use crate::state::exchange::Table;
 use crate::state::lists::Search;
@@ -286,7 +286,7 @@ fn conversation(id: u64, chat: &Chat) -> Conversation {
         click_id: touch.0.view,
         match_kind: touch.0.match_kind,
         time: Some(timestamp(touch.0.event_ms)),
-        ..Touch::default()
+        match_confidence: confidence_of(touch.0.match_kind()).into(),
     };
     Conversation {
         id,
@@ -295,10 +295,12 @@ fn conversation(id: u64, chat: &Chat) -> Conversation {
         open_time: time(chat.opened_ms),
         first_touch: chat.first_touch.as_ref().map(touch),
         latest_touch: chat.latest_touch.as_ref().map(touch),
+        first_message_time: time(chat.first_message_ms),
         first_reply_time: time(chat.first_reply_ms),
+        source_id: chat.source,
         inbound_messages: chat.inbound,
         outbound_messages: chat.outbound,
-        service_window_end: chat.service_window_end().map(|end| timestamp(end.0)),
+        service_window_end: chat.windows.service_end().map(|end| timestamp(end.0)),
         entry_point: chat.entry_point,
         ..Conversation::default()
     }

@@ -11,7 +11,7 @@ use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     ClickMatched, ConversionCredited, OutcomeDeclined, Showing,
 };
-use crate::types::proto::v1::{AttributionRow, Outcome};
+use crate::types::proto::v1::{AttributionRow, MatchConfidence, MatchKind, Outcome};
 use crate::types::time::{DAY_MS, MINUTE_MS, Moment};
 
 /// Rows are kept in memory for this long, as the journal is (DESIGN section 11).
@@ -126,6 +126,17 @@ impl ShardPart {
     }
 }
 
+/// Returns how sure a match of this kind is (DESIGN section 9).
+pub const fn confidence_of(kind: MatchKind) -> MatchConfidence {
+    match kind {
+        MatchKind::Unspecified => MatchConfidence::Unspecified,
+        MatchKind::ClickToken => MatchConfidence::Certain,
+        MatchKind::PrefillCode | MatchKind::SourceCode => MatchConfidence::High,
+        MatchKind::ChannelRef => MatchConfidence::Medium,
+        MatchKind::OnlyTap => MatchConfidence::Low,
+    }
+}
+
 /// Returns the wire form of a moment.
 pub fn timestamp(ms: i64) -> prost_types::Timestamp {
     let nanos = (ms.rem_euclid(1_000) * 1_000_000) as i32;
@@ -151,6 +162,7 @@ fn row_of_match(fact: &ClickMatched) -> AttributionRow {
         event_time: Some(timestamp(fact.event_ms)),
         touch_time: Some(timestamp(fact.touch_ms)),
         match_kind: fact.match_kind,
+        match_confidence: confidence_of(fact.match_kind()).into(),
         charged_micros: fact.charge.as_ref().map_or(0, |charge| charge.amount),
         invalid: fact.invalid,
         ..AttributionRow::default()
@@ -169,6 +181,7 @@ fn row_of_conversion(fact: &ConversionCredited) -> AttributionRow {
         event_time: Some(timestamp(fact.event_ms)),
         touch_time: Some(timestamp(fact.touch_ms)),
         match_kind: fact.match_kind,
+        match_confidence: confidence_of(fact.match_kind()).into(),
         invalid: fact.invalid,
         ..AttributionRow::default()
     };
@@ -185,6 +198,8 @@ fn row_of_decline(fact: &OutcomeDeclined) -> AttributionRow {
         name: fact.name.clone(),
         value: fact.value.clone(),
         event_time: Some(timestamp(fact.event_ms)),
+        match_kind: fact.match_kind,
+        match_confidence: confidence_of(fact.match_kind()).into(),
         decline_reason: fact.reason,
         invalid: fact.invalid,
         ..AttributionRow::default()

@@ -24,6 +24,7 @@ pub mod tariffs;
 pub mod totals;
 pub mod traffic_rules;
 pub mod viewers;
+pub mod windows;
 mod wire;
 
 use std::collections::HashMap;

@@ -106,6 +106,8 @@ pub struct Touch {
     pub implied: bool,
     /// An [`InvalidReason`]; 0: valid.
     pub invalid: u8,
+    /// The viewer's country, two letters as a big-endian number; 0: unknown.
+    pub country: u16,
     /// When it was tapped, milliseconds.
     pub tap_ms: i64,
     /// Price of the conversation that may follow, micros; 0 when that is not what is billed.
@@ -264,6 +266,7 @@ impl Viewer {
         self.touches.push(Touch {
             endpoint: fact.endpoint,
             invalid: fact.invalid as u8,
+            country: fact.country as u16,
             tap_ms: fact.event_ms,
             conversation_price: fact.conversation_price,
             ..touch_of(showing)

@@ -210,6 +210,13 @@ pub enum Incoming {
         /// What is known of the message.
         receipt: Receipt,
     },
+    /// A person goes on under another name.
+    Moved {
+        /// The conversation that the new name would make.
+        chat: Chat,
+        /// The conversation of the earlier name.
+        from: u64,
+    },
     /// A sale or lead.
     Converted(Box<Conversion>),
 }

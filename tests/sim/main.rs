@@ -32,6 +32,7 @@ mod shop;
 mod told;
 mod traffic;
 mod twin;
+mod windows;
 mod world;
 
 use coverage::Coverage;

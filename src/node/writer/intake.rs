@@ -60,16 +60,15 @@ impl Writer {
                 (shard_of(token.viewer), decided, Some(token))
             }
             Incoming::Opened { chat, opening } => {
-                let cell = live.cell(chat.id);
-                let known = cell.facts.chats.get(&chat.id);
-                let decided = chats::opened(catalog, known, &chat, &opening, now);
+                let decided = self.opened(catalog, chat, opening, now);
                 (shard_of(chat.id), decided, None)
             }
             Incoming::Message { chat, receipt } => {
-                let cell = live.cell(chat.id);
-                let known = cell.facts.chats.get(&chat.id);
-                let decided = chats::message(catalog, known, &chat, &receipt, now);
+                let decided = self.message(catalog, chat, &receipt, now);
                 (shard_of(chat.id), decided, None)
+            }
+            Incoming::Moved { chat, from } => {
+                (shard_of(chat.id), self.moved(catalog, &chat, from, now), None)
             }
             Incoming::Converted(conversion) => {
                 let (shard, decided) = conversion_of(live, catalog, &conversion, now);

@@ -2,10 +2,12 @@
 //!
 //! A plain struct with [`Writer::step`]: a thread drives it in a node, the simulation by hand.
 
+mod desk;
 mod intake;
 mod money;
 mod outbox;
 mod rules;
+mod taps;
 mod tick;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -25,6 +27,7 @@ use crate::node::live::Live;
 use crate::node::pacer::Pacer;
 use crate::node::schedules::Schedules;
 use crate::node::traffic::NetworkTaps;
+use crate::node::writer::taps::RecentTaps;
 use crate::state::ledger::Seal;
 use crate::state::{Stamp, invalid_of};
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
@@ -109,6 +112,7 @@ pub struct Writer {
     /// When other exchange rates come into force than those last shown; `None`: at no time.
     exchange_due: Option<Moment>,
     networks: NetworkTaps,
+    taps: RecentTaps,
     indexer: Indexer,
     pacer: Pacer,
     schedules: Schedules,
@@ -139,6 +143,7 @@ impl Writer {
         let pacer = Pacer::resume(&live, resume.latest);
         let schedules = Schedules::of(&live.catalog());
         let exchange_due = live.exchange.load().until();
+        let taps = RecentTaps::of(&live, resume.latest);
         let mut writer = Self {
             live,
             log,
@@ -158,6 +163,7 @@ impl Writer {
             sealed: Seal::default(),
             exchange_due,
             networks: NetworkTaps::default(),
+            taps,
             indexer,
             pacer,
             schedules,
@@ -165,6 +171,7 @@ impl Writer {
             stopped: false,
         };
         writer.list_due();
+        writer.take_claimed();
         Ok(writer)
     }
 
@@ -274,6 +281,7 @@ impl Writer {
                 }
                 // The next decision of this batch must see it.
                 self.live.apply(Stamp { shard, seq: first.plus(number), at: now }, kind);
+                self.taps.note(kind, now);
             }
         }
         self.live.progress.note_applied(shard, Seq(first.plus(count.into()).0 - 1));
