@@ -21,9 +21,7 @@ use crate::state::credit::timestamp;
 use crate::state::tariffs::{list_cards, valid_from};
 use crate::types::money::Micros;
 use crate::types::proto::DESCRIPTORS;
-use crate::types::proto::v1::{
-    Channel, MessageCategory, Money, RateCard, SetRateCardsRequest,
-};
+use crate::types::proto::v1::{Channel, MessageCategory, Money, RateCard, SetRateCardsRequest};
 
 /// The message that loads cards.
 const REQUEST: &str = "munadi.v1.SetRateCardsRequest";
@@ -107,8 +105,8 @@ pub(super) fn run(arguments: &RatesArguments) -> Result<ExitCode, Failure> {
 }
 
 fn read(file: &Path) -> Result<Vec<RateCard>, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("{}: {error}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let cards = if json { of_json(&text) } else { of_toml(&text) };
     cards.map_err(|error| format!("{}: {error}", file.display()).into())
@@ -139,7 +137,8 @@ fn message() -> Result<MessageDescriptor, Failure> {
 impl CardLines {
     fn card(self) -> Result<RateCard, String> {
         let channel = Channel::from_str_name(&enum_name("CHANNEL", &self.channel));
-        let category = MessageCategory::from_str_name(&enum_name("MESSAGE_CATEGORY", &self.category));
+        let category =
+            MessageCategory::from_str_name(&enum_name("MESSAGE_CATEGORY", &self.category));
         let micros = micros_of(&self.price).ok_or_else(|| {
             format!("price: {:?} is no amount with at most {DECIMALS} decimals", self.price)
         })?;
@@ -239,7 +238,9 @@ fn listed() -> String {
         let day = from.to_zoned_datetime(TimeZone::UTC).date();
         let _ = writeln!(text, "# {day} {}: {}", rule.regime.name(), rule.text);
     }
-    text.push_str("# Service messages cost what utility does where they are charged and have no card.\n");
+    text.push_str(
+        "# Service messages cost what utility does where they are charged and have no card.\n",
+    );
     for card in list_cards() {
         let price = card.price.clone().unwrap_or_default();
         let countries = card.countries.iter().map(|country| format!("{country:?}"));
@@ -290,7 +291,8 @@ mod tests {
     fn every_fault_is_printed_with_its_card_and_field() {
         let cards = of_toml(ONE).unwrap();
         assert_eq!(cards[0].valid_from, Some(timestamp(1_790_793_000_000)));
-        let expected = "cards[0].to_messages: leaves messages from 101 on without a price: send 0 (India)";
+        let expected =
+            "cards[0].to_messages: leaves messages from 101 on without a price: send 0 (India)";
         assert_eq!(faults(&cards), [expected]);
         let many = vec![cards[0].clone(); RATE_CARDS_MAX + 1];
         assert_eq!(faults(&many), ["cards: has 20001 entries: send at most 20000"]);

@@ -1,10 +1,16 @@
 //! What messages of a conversation cost: so far, and the next one.
 
+use prost::Message;
+
 use crate::decide::tariff::{Next, Standing, next_messages};
 use crate::node::front::Front;
+use crate::node::running::Node;
 use crate::state::credit::timestamp;
 use crate::state::tariffs::Cost;
+use crate::types::proto::journal::v1::VolumeTierPut;
 use crate::types::proto::v1::{Channel, Conversation, MessageCost, Money, NextMessage};
+use crate::types::refusal::Refusal;
+use crate::types::request::{ListChange, ListMutation};
 use crate::types::time::Moment;
 
 impl Front {
@@ -25,8 +31,7 @@ impl Front {
             channel: endpoint.map_or(Channel::Unspecified, |row| row.channel()),
             business: chat.business,
             country: chat.country,
-            service_end: open.service_until,
-            free_entry_end: open.free_entry_until,
+            windows: &chat.windows,
             bill: &chat.bill,
             free_used,
             currency: catalog.currency_of(chat.account).unwrap_or_default(),
@@ -38,6 +43,25 @@ impl Front {
             message_costs: chat.bill.costs().iter().map(message_cost).collect(),
             ..conversation
         }
+    }
+}
+
+impl Node {
+    /// Notes the volume step that a business has reached, as its channel says. Steps of a month only rise: what
+    /// comes twice or late changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown business, `FieldInvalid` for a market that no card can name, or as
+    /// [`Node::mutate_lists`].
+    pub async fn note_volume_tier(&self, tier: VolumeTierPut) -> Result<(), Refusal> {
+        let hash = blake3::hash(&tier.encode_to_vec());
+        let mut body_hash = [0; 16];
+        body_hash.copy_from_slice(&hash.as_bytes()[..16]);
+        let request_id = format!("tier-{}", &hash.to_hex()[..32]);
+        let change = ListChange::VolumeTier(tier);
+        // Tenant 0 is the platform, which channels speak to.
+        let mutation = ListMutation { tenant: 0, request_id, body_hash, change };
+        self.mutate_lists(mutation).await.map(drop)
     }
 }
 

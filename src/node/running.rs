@@ -320,8 +320,7 @@ impl Node {
     /// `NotFound`, or as [`Node::settled`].
     pub async fn conversation(&self, scope: Scope, id: u64) -> Result<Conversation, Refusal> {
         self.settled().await?;
-        let conversation = self.front.conversation(scope, id)?;
-        Ok(self.front.with_prices(conversation, self.now()))
+        self.front.conversation(scope, id)
     }
 
     /// Finishes what was taken, seals the journal and stops.

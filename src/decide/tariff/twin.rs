@@ -1,12 +1,13 @@
 //! Tests: prices of random months against a naive twin that looks at everything that ever happened.
 
 use crate::decide::tariff::months::{BUSINESS, Desk, card};
+use crate::decide::tariff::{Standing, next_messages};
 use crate::state::tariffs::{CONVERSATION_MS, list_cards, market_key};
 use crate::types::hash::mix;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{MessagePriced, VolumeTierPut};
 use crate::types::proto::v1::{
-    ChannelPricing, MessageCategory, PriceReason, PricingModel, RateCard,
+    Channel, ChannelPricing, MessageCategory, PriceReason, PricingModel, RateCard,
 };
 use crate::types::time::{DAY_MS, HOUR_MS, Moment};
 
@@ -198,7 +199,8 @@ impl History {
             let volume = tier.map(|tier| tier.from).max().unwrap_or(1);
             let steps = cards.iter().filter(fits).filter(|card| ms(card) == latest);
             let mut step = steps.filter(|card| {
-                card.from_messages <= volume && (card.to_messages == 0 || volume <= card.to_messages)
+                card.from_messages <= volume
+                    && (card.to_messages == 0 || volume <= card.to_messages)
             });
             step.next().and_then(|card| card.price.as_ref()).map(|price| price.micros)
         })
@@ -211,7 +213,8 @@ fn ms(card: &RateCard) -> i64 {
 
 /// Months since 1970-01, by the calendar of another library.
 fn months(at: i64) -> u32 {
-    let date = jiff::Timestamp::from_millisecond(at).unwrap().to_zoned_datetime(jiff::tz::TimeZone::UTC);
+    let date =
+        jiff::Timestamp::from_millisecond(at).unwrap().to_zoned_datetime(jiff::tz::TimeZone::UTC);
     ((i32::from(date.year()) - 1970) * 12 + i32::from(date.month()) - 1) as u32
 }
 
@@ -252,6 +255,45 @@ fn word(luck: &mut Luck) -> Option<ChannelPricing> {
     })
 }
 
+/// Compares what the next message costs with the twin: now, just before that changes, and then.
+fn foresee(
+    case: u64,
+    luck: &mut Luck,
+    desk: &Desk,
+    history: &History,
+    (cards, country): ([&[RateCard]; 2], &str),
+    now: i64,
+) {
+    let bill = desk.bill();
+    let standing = Standing {
+        channel: Channel::Whatsapp,
+        business: BUSINESS,
+        country: desk.country,
+        windows: &desk.windows,
+        bill: &bill,
+        free_used: desk.free_used(Moment(now)),
+        currency: desk.currency,
+    };
+    for next in next_messages(&desk.catalog.tariffs, &standing, Moment(now)) {
+        let at = |ms| {
+            let (reason, _, amount, _) = history.price(cards, country, ms, next.category, None);
+            let in_window = history.wrote.iter().any(|wrote| ms < wrote + 24 * HOUR_MS);
+            (reason, amount, next.category != MessageCategory::Service || in_window)
+        };
+        let told = (next.reason, next.cost.map_or(0, |(micros, _)| micros), next.allowed);
+        let replay = format!("replay: {ONE_CASE}={case} cargo test --lib tariff::twin");
+        assert_eq!(told, at(now), "case {case}, {now} {:?}\n{replay}", next.category);
+        let until = next.until.map_or(now + 40 * DAY_MS, |until| until.0);
+        for ms in [until - 1, now + luck.below((until - now) as u64) as i64] {
+            assert_eq!(told, at(ms), "case {case}, {now} {ms} {:?}\n{replay}", next.category);
+        }
+        // Where an own card takes the place of one built in, a change may be of the market alone.
+        if next.until.is_some() && cards[0].is_empty() {
+            assert_ne!(told, at(until), "case {case}, {now} {until} {:?}\n{replay}", next.category);
+        }
+    }
+}
+
 fn run(case: u64) -> Vec<PriceReason> {
     let mut luck = Luck(case);
     let country = luck.pick(&["MX", "IN", "BR", "US", "GB"]);
@@ -264,18 +306,17 @@ fn run(case: u64) -> Vec<PriceReason> {
     // Own cards go first; those built in hold until they begin, as their market has another name.
     let all = [&own[..], &listed[..]];
     let (mut history, mut now, mut reasons) = (History::default(), start, Vec::new());
-    for month in [Moment(start).month(), Moment(start).month() + 1] {
-        if luck.below(2) == 0 {
-            let left = luck.below(4);
-            desk.leave_free(Moment::of_month(month), left);
-            history.taken.push((month, 1_000 - left));
-        }
+    if luck.below(2) == 0 {
+        let (month, left) = (Moment(start).month(), luck.below(4));
+        desk.leave_free(Moment::of_month(month), left);
+        history.taken.push((month, 1_000 - left));
     }
     let end = start + 32 * DAY_MS;
     while now < end {
         now += luck.pick(&[1, 1_000, HOUR_MS, 6 * HOUR_MS, 24 * HOUR_MS - 1, 24 * HOUR_MS]);
         // Edges of rules and months to the millisecond.
-        now = luck.pick(&[now, now, now, now / DAY_MS * DAY_MS, now / DAY_MS * DAY_MS + DAY_MS - 1]);
+        now =
+            luck.pick(&[now, now, now, now / DAY_MS * DAY_MS, now / DAY_MS * DAY_MS + DAY_MS - 1]);
         now = now.max(history.sent.last().map_or(start, |sent| sent.event_ms));
         now = now.max(history.wrote.last().copied().unwrap_or(start));
         match luck.below(8) {
@@ -311,6 +352,9 @@ fn run(case: u64) -> Vec<PriceReason> {
                 reasons.push(fact.reason());
                 history.sent.push(fact);
             }
+        }
+        if luck.below(8) == 0 {
+            foresee(case, &mut luck, &desk, &history, (all, country), now);
         }
     }
     reasons

@@ -31,9 +31,7 @@ use crate::node::writer::taps::RecentTaps;
 use crate::state::ledger::Seal;
 use crate::state::{Stamp, invalid_of};
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
-use crate::types::proto::journal::v1::{
-    Decision, Fact, MessagePriced, PriceMismatch, fact::Kind,
-};
+use crate::types::proto::journal::v1::{Decision, Fact, MessagePriced, PriceMismatch, fact::Kind};
 use crate::types::proto::v1::{FundAccountResponse, PriceReason};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{FundRequest, Incoming, ListMutation, Mutation, Resource, Verdict};
