@@ -40,7 +40,8 @@ pub(super) fn write(day: &DayReport, out: &mut impl Write) -> io::Result<()> {
             write_cost(cost, out)?;
         }
     }
-    let matches = day.matches.iter().map(|(kind, count)| format!("{} {count}", kind.to_lowercase()));
+    let matches =
+        day.matches.iter().map(|(kind, count)| format!("{} {count}", kind.to_lowercase()));
     writeln!(out, "\nmatched by: {}", matches.collect::<Vec<_>>().join(", "))
 }
 
@@ -65,7 +66,11 @@ const fn list(steps: &Steps) -> [u64; 6] {
 /// Returns a span as people say it: minutes and seconds, above an hour hours and minutes.
 fn duration(seconds: u32) -> String {
     let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
-    if hours > 0 { format!("{hours}h {minutes:02}m") } else { format!("{minutes}m {:02}s", seconds % 60) }
+    if hours > 0 {
+        format!("{hours}h {minutes:02}m")
+    } else {
+        format!("{minutes}m {:02}s", seconds % 60)
+    }
 }
 
 #[cfg(test)]
