@@ -24,7 +24,9 @@ pub mod record;
 pub mod select;
 pub mod skip;
 pub mod slots;
+pub mod sources;
 pub mod target;
+pub mod tariff;
 pub mod traffic;
 
 use crate::types::proto::journal::v1::fact::Kind;

@@ -23,7 +23,7 @@ use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Campaign, Conversation, ExchangeRate, PolicyRule, QueryReportResponse,
+    Account, Ad, AdSet, Campaign, Conversation, ExchangeRate, PolicyRule, QueryReportResponse, RateCard,
     Taxonomy, TaxonomyEntry, Touch, TrafficRules,
 };
 use crate::types::refusal::{Reason, Refusal};
@@ -85,6 +85,8 @@ impl Front {
         let catalog = self.0.catalog();
         let theirs = sees(&catalog, scope, catalog.account_of(kind.id_kind(), id));
         let found = find(&catalog, kind, id).filter(|_| theirs);
+        drop(catalog);
+        let found = found.map(|found| self.counted(found));
         found.ok_or_else(|| Refusal::new(Reason::NotFound, "id", "no such id"))
     }
 
@@ -99,7 +101,7 @@ impl Front {
         limit: usize,
     ) -> (Vec<Resource>, Option<u64>) {
         let catalog = self.0.catalog();
-        let mut page = Vec::new();
+        let (mut page, mut next) = (Vec::new(), None);
         let ids = kind.id_kind();
         for id in all(&catalog, kind, after) {
             let of_parent = parent == 0 || catalog.parent_of(ids, id) == Some(parent);
@@ -107,12 +109,13 @@ impl Front {
                 continue;
             }
             if page.len() == limit {
-                let last = page.last().map_or(0, |last: &Resource| number_of(last.id()));
-                return (page, Some(last));
+                next = page.last().map(|last: &Resource| number_of(last.id()));
+                break;
             }
             page.extend(find(&catalog, kind, id));
         }
-        (page, None)
+        drop(catalog);
+        (page.into_iter().map(|found| self.counted(found)).collect(), next)
     }
 
     /// Returns the rules for policy categories that are in force.
@@ -125,6 +128,12 @@ impl Front {
         let catalog = self.0.catalog();
         let exchange = &catalog.exchange;
         (exchange.settlement_currency().to_owned(), exchange.all().to_vec())
+    }
+
+    /// Returns the rate cards that an operator loaded, and those built in that none of them replaces.
+    pub fn rate_cards(&self) -> (Vec<RateCard>, Vec<RateCard>) {
+        let catalog = self.0.catalog();
+        (catalog.tariffs.own().to_vec(), catalog.tariffs.built_in())
     }
 
     /// Returns the operator's rules for invalid traffic.
@@ -325,6 +334,7 @@ fn find(catalog: &Catalog, kind: ResourceKind, id: u64) -> Option<Resource> {
             let effective_status = catalog.ad_status(id).into();
             Resource::Ad(Ad { effective_status, ..catalog.ads.get(id)? })
         }
+        ResourceKind::Source => Resource::Source(catalog.sources.get(id)?),
     })
 }
 
@@ -337,5 +347,6 @@ fn all(catalog: &Catalog, kind: ResourceKind, after: u64) -> Box<dyn Iterator<It
         ResourceKind::Campaign => Box::new(catalog.campaigns.ids_after(after)),
         ResourceKind::AdSet => Box::new(catalog.ad_sets.ids_after(after)),
         ResourceKind::Ad => Box::new(catalog.ads.ids_after(after)),
+        ResourceKind::Source => Box::new(catalog.sources.ids_after(after)),
     }
 }

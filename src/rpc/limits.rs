@@ -178,6 +178,9 @@ pub const POLICY_RULES_MAX: usize = 2_000;
 /// Exchange rates: a year of months for every currency there is.
 pub const EXCHANGE_RATES_MAX: usize = 2_000;
 
+/// Rate cards: five categories of sixty markets in three currencies, with steps and some years of dates.
+pub const RATE_CARDS_MAX: usize = 20_000;
+
 /// Parts of user agents in the rules for invalid traffic.
 pub const USER_AGENTS_MAX: usize = 1_000;
 

@@ -22,6 +22,7 @@ mod route;
 pub mod rules;
 pub mod shapes;
 pub mod tallies;
+pub mod tariffs;
 pub mod totals;
 pub mod traffic_rules;
 pub mod viewers;

@@ -483,7 +483,11 @@ fn ad_of(ad_set: u64, endpoint_id: u64) -> Ad {
         ad_set_id: ad_set,
         name: "ad".into(),
         creative: Some(Creative { headline: "Hello".into(), ..Creative::default() }),
-        destination: Some(ChatDestination { endpoint_id, prefilled_text: "Hi".into() }),
+        destination: Some(ChatDestination {
+            endpoint_id,
+            prefilled_text: "Hi".into(),
+            ..Default::default()
+        }),
         ..Ad::default()
     }
 }

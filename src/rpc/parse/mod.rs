@@ -16,7 +16,9 @@ mod field;
 pub(super) mod mutations;
 pub(super) mod places;
 pub(super) mod reports;
+pub(super) mod rates;
 pub(super) mod rules;
 #[cfg(test)]
 mod samples;
+pub(super) mod sources;
 mod targeting;

@@ -9,9 +9,12 @@ use crate::state::Map;
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
+use crate::state::tariffs::Tariffs;
 use crate::state::traffic_rules::TrafficRules;
 use crate::types::ids::IdKind;
-use crate::types::proto::v1::{Account, Ad, AdSet, Business, Campaign, ChannelEndpoint};
+use crate::types::proto::v1::{
+    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EntrySource,
+};
 
 /// Bits of a page's index beside its kind.
 const PAGE_BITS: u32 = 24;
@@ -26,6 +29,7 @@ pub struct Head {
     rules: Rules,
     exchange: Exchange,
     traffic: TrafficRules,
+    tariffs: Tariffs,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -41,6 +45,7 @@ pub struct Saved {
     campaigns: Table<Campaign>,
     ad_sets: Table<AdSet>,
     ads: Table<Ad>,
+    sources: Table<EntrySource>,
 }
 
 /// The bytes of one row.
@@ -72,6 +77,7 @@ impl Saved {
             .chain(pages(&self.campaigns))
             .chain(pages(&self.ad_sets))
             .chain(pages(&self.ads))
+            .chain(pages(&self.sources))
     }
 }
 
@@ -85,6 +91,7 @@ impl Catalog {
             rules: self.rules.clone(),
             exchange: self.exchange.clone(),
             traffic: self.traffic.clone(),
+            tariffs: self.tariffs.clone(),
             answers: self.answers.clone(),
             answers_by_age: self.answers_by_age.clone(),
         };
@@ -96,6 +103,7 @@ impl Catalog {
             campaigns: self.campaigns.clone(),
             ad_sets: self.ad_sets.clone(),
             ads: self.ads.clone(),
+            sources: self.sources.clone(),
         }
     }
 
@@ -108,6 +116,7 @@ impl Catalog {
             rules: head.rules,
             exchange: head.exchange,
             traffic: head.traffic,
+            tariffs: head.tariffs,
             answers: head.answers,
             answers_by_age: head.answers_by_age,
             ..Self::default()
@@ -118,15 +127,19 @@ impl Catalog {
     #[must_use]
     pub fn load_page(&mut self, index: usize, bytes: &[u8]) -> Option<()> {
         let rows: Vec<Option<&[u8]>> = postcard::from_bytes(bytes).ok()?;
-        let kin = &mut self.kin;
+        let (kin, names) = (&mut self.kin, &mut self.names);
         for bytes in rows.into_iter().flatten() {
             match index >> PAGE_BITS {
                 1 => load(&mut self.accounts, bytes, |row| kin.put_known_account(row))?,
                 2 => load(&mut self.businesses, bytes, |row| kin.put_business(row))?,
-                3 => load(&mut self.endpoints, bytes, |row| kin.put_endpoint(row))?,
+                3 => load(&mut self.endpoints, bytes, |row| {
+                    kin.put_endpoint(row);
+                    names.put(row);
+                })?,
                 4 => load(&mut self.campaigns, bytes, |row| kin.put_campaign(row))?,
                 5 => load(&mut self.ad_sets, bytes, |row| kin.put_ad_set(row))?,
                 6 => load(&mut self.ads, bytes, |row| kin.put_ad(row))?,
+                7 => load(&mut self.sources, bytes, |row| kin.put_source(row))?,
                 _ => return None,
             }
         }
@@ -142,4 +155,4 @@ fn load<T: Row>(table: &mut Table<T>, bytes: &[u8], relate: impl FnOnce(&T)) -> 
 }
 
 // The numbers that the pages' indexes carry.
-const _: () = assert!(IdKind::Account as usize == 1 && IdKind::Ad as usize == 6);
+const _: () = assert!(IdKind::Account as usize == 1 && IdKind::Source as usize == 7);
