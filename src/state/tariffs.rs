@@ -15,7 +15,7 @@ use crate::types::proto::journal::v1::{RateCardsPut, VolumeTierPut};
 use crate::types::proto::v1::{MessageCategory, RateCard};
 use crate::types::time::Moment;
 
-pub use bill::{Bill, Categories, CONVERSATION_MS, Cost};
+pub use bill::{Bill, CONVERSATION_MS, Categories, Cost};
 pub use book::{Book, Found, Wanted, market_key, valid_from};
 pub use list::{LIST_SOURCE, list_cards};
 
@@ -62,7 +62,13 @@ impl Tariffs {
     ///
     /// Channels count a month's messages from zero (FACTS, "Conversation windows": the tier update names its
     /// month), so a step says nothing of the next month.
-    pub fn volume(&self, business: u64, category: MessageCategory, market: &str, month: u32) -> u64 {
+    pub fn volume(
+        &self,
+        business: u64,
+        category: MessageCategory,
+        market: &str,
+        month: u32,
+    ) -> u64 {
         let months = self.tiers.get(&(business, category.into(), market_key(market)));
         months.and_then(|months| months.get(&month)).map_or(0, |(from, _)| *from)
     }

@@ -3,12 +3,12 @@
 use prost::Message;
 
 use crate::state::catalog::Catalog;
+use crate::types::ids::IdKind;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     RateCardsPut, RequestAnswered, TaxonomyPut, TrafficRulesPut,
 };
 use crate::types::proto::v1::{RateCard, TrafficRules};
-use crate::types::ids::IdKind;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{ListChange, ListMutation};
 

@@ -249,7 +249,8 @@ impl Group<'_> {
             let first = card.from_messages.max(1);
             match next {
                 Some(next) if first > next => {
-                    let message = format!("leaves messages {next} to {} without a price", first - 1);
+                    let message =
+                        format!("leaves messages {next} to {} without a price", first - 1);
                     find(*index, "from_messages", FaultKind::Gap, message);
                 }
                 Some(next) if first == next => {}
@@ -369,6 +370,9 @@ mod tests {
         assert_eq!(found(&[asia.clone(), own.clone(), leaves(6)]), overlap);
         let other = RateCard { category: MessageCategory::Marketing.into(), ..own };
         assert_eq!(found(&[asia, other]), [], "of another category it may be");
-        assert_eq!(found(&[card("India", &[], 1), card("Asia", &["IN"], 1)]), [(0, "countries", FaultKind::Overlap)]);
+        assert_eq!(
+            found(&[card("India", &[], 1), card("Asia", &["IN"], 1)]),
+            [(0, "countries", FaultKind::Overlap)]
+        );
     }
 }

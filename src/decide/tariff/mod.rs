@@ -103,8 +103,7 @@ fn mismatch(
     reason: PriceReason,
 ) -> PriceMismatch {
     let by_entry = |reason| reason == PriceReason::FreeEntryPoint;
-    let other_model =
-        asked.channel == Channel::Whatsapp && rule.regime != rule_at(asked.at).regime;
+    let other_model = asked.channel == Channel::Whatsapp && rule.regime != rule_at(asked.at).regime;
     if asked.pricing.is_none() {
         PriceMismatch::Unspecified
     } else if other_model {
@@ -200,8 +199,7 @@ fn found<'a>(
     category: MessageCategory,
     regime: Regime,
 ) -> Option<(MessageCategory, Found<'a>)> {
-    let (channel, country, at, currency) =
-        (asked.channel, asked.country, asked.at, asked.currency);
+    let (channel, country, at, currency) = (asked.channel, asked.country, asked.at, asked.currency);
     let of = |category| {
         let wanted = Wanted { channel, category, country, at, currency };
         tariffs.book().find(&wanted).map(|found| (category, found))

@@ -15,8 +15,8 @@ pub(super) mod explain;
 mod field;
 pub(super) mod mutations;
 pub(super) mod places;
-pub(super) mod reports;
 pub(super) mod rates;
+pub(super) mod reports;
 pub(super) mod rules;
 #[cfg(test)]
 mod samples;
