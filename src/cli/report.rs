@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use prost_types::Timestamp;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Endpoint;
 use tonic::transport::Error as TransportError;
 use tonic::{Request, Status};
@@ -20,12 +21,9 @@ use crate::types::proto::v1::{Dimension, QueryReportRequest, QueryReportResponse
 /// Rows that one call asks for.
 const PAGE_ROWS: u32 = 1_000;
 
-/// Ask a running node what was delivered, and what it cost.
-///
-/// The key decides whose figures these are: an advertiser's or analyst's own, an operator's all. Rows
-/// before `complete up to` change no more.
+/// Which node is asked, and who asks.
 #[derive(Debug, clap::Args)]
-pub struct ReportArgs {
+pub struct KeyArgs {
     /// Where the node listens.
     #[arg(long, default_value = "http://127.0.0.1:7700")]
     pub addr: String,
@@ -35,6 +33,17 @@ pub struct ReportArgs {
     /// The key itself; better given by the environment than on the command line, where others see it.
     #[arg(long, env = "MUNADI_KEY", hide_env_values = true, hide = true)]
     pub key: Option<String>,
+}
+
+/// Ask a running node what was delivered, and what it cost.
+///
+/// The key decides whose figures these are: an advertiser's or analyst's own, an operator's all. Rows
+/// before `complete up to` change no more.
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Which node, and who asks.
+    #[command(flatten)]
+    pub caller: KeyArgs,
     /// What a row is about, separated by commas. Without it: one row per currency.
     #[arg(long, value_delimiter = ',')]
     pub dimensions: Vec<By>,
@@ -137,14 +146,11 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode, ReportError> {
 /// # Errors
 /// When the node can't be asked or refuses.
 pub async fn ask(args: &ReportArgs) -> Result<QueryReportResponse, ReportError> {
-    let bearer = format!("Bearer {}", key(args)?);
-    let bearer = bearer.parse::<tonic::metadata::AsciiMetadataValue>();
-    let bearer =
-        bearer.map_err(|_| ReportError::Key("the key has letters that no key has".into()))?;
-    let endpoint = Endpoint::from_shared(args.addr.clone());
-    let endpoint = endpoint.map_err(|_| ReportError::Address(args.addr.clone()))?;
+    let (bearer, addr) = (args.caller.bearer()?, &args.caller.addr);
+    let endpoint = Endpoint::from_shared(addr.clone());
+    let endpoint = endpoint.map_err(|_| ReportError::Address(addr.clone()))?;
     let channel = endpoint.connect().await;
-    let channel = channel.map_err(|error| ReportError::Connect(args.addr.clone(), error))?;
+    let channel = channel.map_err(|error| ReportError::Connect(addr.clone(), error))?;
     let mut client = ReportServiceClient::new(channel);
     let mut whole = QueryReportResponse::default();
     loop {
@@ -162,7 +168,18 @@ pub async fn ask(args: &ReportArgs) -> Result<QueryReportResponse, ReportError> 
     }
 }
 
-fn key(args: &ReportArgs) -> Result<String, ReportError> {
+impl KeyArgs {
+    /// Returns the key as the node wants it.
+    ///
+    /// # Errors
+    /// When the key is missing, or can't be read or sent.
+    pub fn bearer(&self) -> Result<AsciiMetadataValue, ReportError> {
+        let bearer = format!("Bearer {}", key(self)?).parse();
+        bearer.map_err(|_| ReportError::Key("the key has letters that no key has".into()))
+    }
+}
+
+fn key(args: &KeyArgs) -> Result<String, ReportError> {
     if let Some(path) = &args.key_file {
         let read = std::fs::read_to_string(path);
         let text =
@@ -207,11 +224,14 @@ fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
 mod tests {
     use super::*;
 
+    fn caller(key_file: Option<PathBuf>, key: Option<&str>) -> KeyArgs {
+        let key = key.map(str::to_owned);
+        KeyArgs { addr: "http://127.0.0.1:1".into(), key_file, key }
+    }
+
     fn args(dimensions: Vec<By>) -> ReportArgs {
         ReportArgs {
-            addr: "http://127.0.0.1:1".into(),
-            key_file: None,
-            key: Some(" mk_a_b\n".into()),
+            caller: caller(None, Some(" mk_a_b\n")),
             dimensions,
             start: Some("2026-11-23T01:00:00.5Z".parse().unwrap()),
             end: None,
@@ -236,9 +256,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         std::fs::write(&path, "mk_c_d\n").unwrap();
-        assert_eq!(key(&args(vec![])).unwrap(), "mk_a_b");
-        assert_eq!(key(&ReportArgs { key_file: Some(path), ..args(vec![]) }).unwrap(), "mk_c_d");
-        let error = key(&ReportArgs { key: None, ..args(vec![]) }).unwrap_err();
+        let given = Some(" mk_a_b\n");
+        assert_eq!(key(&caller(None, given)).unwrap(), "mk_a_b");
+        assert_eq!(key(&caller(Some(path), given)).unwrap(), "mk_c_d");
+        let error = key(&caller(None, None)).unwrap_err();
         assert!(error.to_string().contains("MUNADI_KEY"), "{error}");
     }
 

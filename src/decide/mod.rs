@@ -15,6 +15,8 @@ pub mod groups;
 pub mod index;
 pub mod mutate;
 pub mod onlooker;
+pub mod openings;
+pub mod outbound;
 pub mod pacing;
 pub mod parameters;
 pub mod plain;

@@ -23,8 +23,8 @@ use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Campaign, Conversation, ExchangeRate, PolicyRule, QueryReportResponse,
-    RateCard, Taxonomy, TaxonomyEntry, Touch, TrafficRules,
+    Account, Ad, AdSet, AdSetIssue, Campaign, Conversation, ExchangeRate, PolicyRule,
+    QueryReportResponse, RateCard, Taxonomy, TaxonomyEntry, Touch, TrafficRules,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
@@ -84,7 +84,7 @@ impl Front {
     pub fn get(&self, scope: Scope, kind: ResourceKind, id: u64) -> Result<Resource, Refusal> {
         let catalog = self.0.catalog();
         let theirs = sees(&catalog, scope, catalog.account_of(kind.id_kind(), id));
-        let found = find(&catalog, kind, id).filter(|_| theirs);
+        let found = self.find(&catalog, kind, id).filter(|_| theirs);
         drop(catalog);
         let found = found.map(|found| self.counted(found));
         found.ok_or_else(|| Refusal::new(Reason::NotFound, "id", "no such id"))
@@ -112,10 +112,19 @@ impl Front {
                 next = page.last().map(|last: &Resource| number_of(last.id()));
                 break;
             }
-            page.extend(find(&catalog, kind, id));
+            page.extend(self.find(&catalog, kind, id));
         }
         drop(catalog);
         (page.into_iter().map(|found| self.counted(found)).collect(), next)
+    }
+
+    fn find(&self, catalog: &Catalog, kind: ResourceKind, id: u64) -> Option<Resource> {
+        let mut found = find(catalog, kind, id)?;
+        if let Resource::AdSet(row) = &mut found {
+            let issue = self.0.board.issue(id);
+            row.issues = if issue == AdSetIssue::Unspecified { vec![] } else { vec![issue.into()] };
+        }
+        Some(found)
     }
 
     /// Returns the rules for policy categories that are in force.
@@ -199,8 +208,8 @@ impl Front {
             let catalog = self.0.catalog();
             let part = self.0.shard(shard);
             let from = part.credits.partition_point(|credit| credit.seq <= cursor.0[shard].0);
-            ShardPage::of(part.credits.range(from..), end, PULL_ROWS_MAX, |account| {
-                sees(&catalog, scope, Some(account))
+            ShardPage::of(part.credits.range(from..), end, PULL_ROWS_MAX, |row| {
+                sees(&catalog, scope, Some(row.account_id))
             })
         });
         let pulled = merge(shards.collect(), cursor, PULL_ROWS_MAX);

@@ -106,7 +106,7 @@ impl Bucket {
             }
             Kind::ReferralNoted(fact) => {
                 if let Some(chat) = self.chats.get_mut(&fact.conversation) {
-                    chat.note_referral(fact);
+                    chat.refer(fact);
                 }
             }
             Kind::MessageRecorded(fact) => {

@@ -7,7 +7,7 @@ mod saved;
 mod sources;
 mod table;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,8 @@ use crate::state::tariffs::Tariffs;
 use crate::state::traffic_rules::TrafficRules;
 use crate::state::{Map, Stamp};
 use crate::types::ids::{IdKind, Seq, mint};
-use crate::types::proto::journal::v1::RequestAnswered;
 use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{ConversionPushPut, RequestAnswered};
 use crate::types::proto::v1::{
     Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus, EntrySource,
 };
@@ -43,6 +43,10 @@ pub struct Answered {
     /// The encoded resource.
     pub answer: Vec<u8>,
 }
+
+/// A [`ConversionPushPut`] inside a checkpoint.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct StoredPush(#[serde(with = "crate::state::wire::message")] pub ConversionPushPut);
 
 /// The whole catalog.
 #[derive(Debug, Default, PartialEq)]
@@ -74,6 +78,8 @@ pub struct Catalog {
     pub traffic: TrafficRules,
     /// What channels charge for messages.
     pub tariffs: Tariffs,
+    /// Where conversions are sent, by account.
+    pub pushes: BTreeMap<u64, StoredPush>,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -266,6 +272,9 @@ impl Catalog {
             Kind::TrafficRulesPut(fact) => self.traffic.put(fact),
             Kind::RateCardsPut(fact) => self.tariffs.put(fact),
             Kind::VolumeTierPut(fact) => self.tariffs.step(fact),
+            Kind::ConversionPushPut(fact) => {
+                self.pushes.insert(fact.account, StoredPush(ConversionPushPut::clone(fact)));
+            }
             Kind::Funded(_)
             | Kind::EventCredited(_)
             | Kind::Granted(_)
@@ -280,7 +289,6 @@ impl Catalog {
             | Kind::MessageRecorded(_)
             | Kind::Converted(_)
             | Kind::OutboxSettled(_)
-            | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::MessagePriced(_)
             | Kind::ContactMoved(_)

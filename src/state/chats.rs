@@ -19,6 +19,9 @@ pub const CHAT_MEMORY_MS: i64 = 95 * DAY_MS;
 /// Openings of one conversation that are told apart, the newest.
 const OPENINGS_MAX: usize = 64;
 
+/// The channel's click ids of one conversation that are kept, the newest.
+const CHANNEL_CLICKS_MAX: usize = 8;
+
 /// What is known of one conversation. Never a word of it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Chat {
@@ -64,8 +67,8 @@ pub struct Chat {
     pub windows: Windows,
     /// The receipts that are told apart, oldest first.
     pub messages: Vec<Heard>,
-    /// What the channel last said of its own ad.
-    pub referral: Option<Referral>,
+    /// The channel's own ids of the clicks that led here, by the moments of their referrals.
+    pub channel_clicks: Vec<(i64, String)>,
     /// The journal's time of the last event.
     pub touched_ms: i64,
 }
@@ -121,17 +124,6 @@ impl Talk {
         let since_ms = if self.wrote_ms == 0 { self.opened_ms } else { self.wrote_ms };
         u32::try_from((reply_ms - since_ms).max(0) / SECOND_MS).unwrap_or(u32::MAX)
     }
-}
-
-/// What a channel says of its own ad.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Referral {
-    /// The channel's click id; conversions go back with it.
-    pub channel_click_id: String,
-    /// The channel's id of the ad.
-    pub channel_ad_id: String,
-    /// When it was clicked, milliseconds.
-    pub event_ms: i64,
 }
 
 /// A [`Proof`] inside a checkpoint.
@@ -275,16 +267,21 @@ impl Chat {
         self.touched = Talk { qualified: fact.qualified_ad != 0, ..self.claimed };
     }
 
-    pub(in crate::state) fn note_referral(&mut self, fact: &ReferralNoted) {
-        let newest_ms = self.referral.as_ref().map_or(i64::MIN, |referral| referral.event_ms);
-        if fact.event_ms < newest_ms {
+    /// Returns the channel's id of the last click before a moment, and when its referral came.
+    pub fn channel_click(&self, before: Moment) -> Option<(&str, Moment)> {
+        let clicks = self.channel_clicks.iter().filter(|(at_ms, _)| *at_ms <= before.0);
+        clicks.max_by_key(|(at_ms, _)| *at_ms).map(|(at_ms, id)| (&**id, Moment(*at_ms)))
+    }
+
+    pub(in crate::state) fn refer(&mut self, fact: &ReferralNoted) {
+        let id = &fact.channel_click_id;
+        if id.is_empty() || self.channel_clicks.iter().any(|(_, known)| known == id) {
             return;
         }
-        self.referral = Some(Referral {
-            channel_click_id: fact.channel_click_id.clone(),
-            channel_ad_id: fact.channel_ad_id.clone(),
-            event_ms: fact.event_ms,
-        });
+        if self.channel_clicks.len() == CHANNEL_CLICKS_MAX {
+            self.channel_clicks.remove(0);
+        }
+        self.channel_clicks.push((fact.event_ms, id.clone()));
     }
 
     pub(in crate::state) fn is_over(&self, at: Moment) -> bool {

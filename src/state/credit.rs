@@ -24,6 +24,8 @@ pub struct Credit {
     pub seq: u64,
     /// The journal's time, milliseconds.
     pub at_ms: i64,
+    /// The click that a conversion is credited to; 0: none.
+    pub click: u64,
     /// What is sent.
     #[serde(with = "crate::state::wire::message")]
     pub row: AttributionRow,
@@ -73,9 +75,12 @@ impl ShardPart {
                 self.codes.insert(fact.code, entry);
                 self.by_age.push_back((stamp.at.0, fact.code));
             }
-            Kind::ClickMatched(fact) => self.credit(stamp, row_of_match(fact)),
-            Kind::ConversionCredited(fact) => self.credit(stamp, row_of_conversion(fact)),
-            Kind::OutcomeDeclined(fact) => self.credit(stamp, row_of_decline(fact)),
+            Kind::ClickMatched(fact) => self.credit(stamp, 0, row_of_match(fact)),
+            Kind::ConversionCredited(fact) => {
+                let click = fact.showing.as_ref().map_or(0, |showing| showing.view);
+                self.credit(stamp, click, row_of_conversion(fact));
+            }
+            Kind::OutcomeDeclined(fact) => self.credit(stamp, 0, row_of_decline(fact)),
             Kind::AccountPut(_)
             | Kind::BusinessPut(_)
             | Kind::EndpointPut(_)
@@ -110,10 +115,16 @@ impl ShardPart {
         }
     }
 
-    fn credit(&mut self, stamp: Stamp, mut row: AttributionRow) {
+    fn credit(&mut self, stamp: Stamp, click: u64, mut row: AttributionRow) {
         row.revision = 1;
         row.journal_minute = Some(timestamp(stamp.at.0 - stamp.at.0.rem_euclid(MINUTE_MS)));
-        self.credits.push_back(Credit { seq: stamp.seq.0, at_ms: stamp.at.0, row });
+        self.credits.push_back(Credit { seq: stamp.seq.0, at_ms: stamp.at.0, click, row });
+    }
+
+    /// Returns the credit that stands at a number.
+    pub fn credit_at(&self, seq: u64) -> Option<&Credit> {
+        let at = self.credits.partition_point(|credit| credit.seq < seq);
+        self.credits.get(at).filter(|credit| credit.seq == seq)
     }
 
     fn forget(&mut self, at: Moment) {

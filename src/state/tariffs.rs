@@ -13,7 +13,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::state::wire;
 use crate::types::proto::journal::v1::{RateCardsPut, VolumeTierPut};
 use crate::types::proto::v1::{MessageCategory, RateCard};
-use crate::types::time::Moment;
 
 pub use bill::{Bill, CONVERSATION_MS, Categories, Cost};
 pub use book::{Book, Found, Wanted, market_key, valid_from};

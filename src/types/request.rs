@@ -500,6 +500,25 @@ pub struct Invalidation {
     pub dry_run: bool,
 }
 
+/// A write of where an account's conversions are sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PushChange {
+    /// Whose things the caller may change.
+    pub scope: Scope,
+    /// The caller's id of the write.
+    pub request_id: String,
+    /// First 16 bytes of BLAKE3 over method and body.
+    pub body_hash: [u8; 16],
+    /// Whose conversions.
+    pub account: u64,
+    /// Where to; empty: nowhere.
+    pub url: String,
+    /// Whether a new key signs from now on.
+    pub rotate_key: bool,
+    /// Not empty: conversions of test clicks are sent with it.
+    pub test_event_code: String,
+}
+
 /// One of the catalog's seven kinds of things.
 #[allow(clippy::large_enum_variant, reason = "writes are rare; a box each would only be noise")]
 #[derive(Clone, Debug, PartialEq)]

@@ -99,7 +99,8 @@ mod tests {
         use jiff::{Timestamp, tz::TimeZone};
         for day in 0..50_000_i64 {
             let moment = Moment(day * DAY_MS + DAY_MS - 1);
-            let civil = Timestamp::from_millisecond(moment.0).unwrap().to_zoned(TimeZone::UTC);
+            let civil =
+                Timestamp::from_millisecond(moment.0).unwrap().to_zoned_datetime(TimeZone::UTC);
             let (year, month) = (i32::from(civil.year()), i32::from(civil.month()));
             let date = Moment::of_date(year, month, i32::from(civil.day()));
             assert_eq!(date, Moment(day * DAY_MS), "{civil}");

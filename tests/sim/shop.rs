@@ -274,6 +274,7 @@ impl World {
             Resource::Campaign(row) => row.id,
             Resource::AdSet(row) => row.id,
             Resource::Ad(row) => row.id,
+            Resource::Source(row) => row.id,
         })
     }
 

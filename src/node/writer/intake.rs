@@ -40,6 +40,8 @@ impl Writer {
             Work::MutateLists(mutation, reply) => self.write_lists(&mutation, reply, now),
             Work::Fund(request, reply) => self.fund(&request, reply, now),
             Work::Credit(credit, reply) => self.credit(*credit, reply, now),
+            Work::SetPush(change, reply) => self.set_push(&change, reply, now),
+            Work::Pushed(fact, reply) => self.pushed(fact, reply, now),
             Work::Settle(reply) => self.answer(reply, Ok(now)),
             Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased, now),
             Work::Refresh(ads) => self.refresh(ads),
@@ -138,6 +140,7 @@ impl Writer {
             self.pacer.show_all(&self.live, &moved);
             if let Resource::AdSet(row) = &written.answer {
                 self.schedules.note(&self.live, row);
+                self.openings.note(row);
             }
             self.show(&written.answer);
         }

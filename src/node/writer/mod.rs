@@ -6,6 +6,7 @@ mod desk;
 mod intake;
 mod money;
 mod outbox;
+mod push;
 mod rules;
 mod sources;
 mod taps;
@@ -25,6 +26,7 @@ use crate::journal::{
 use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
+use crate::node::openings::Openings;
 use crate::node::pacer::Pacer;
 use crate::node::schedules::Schedules;
 use crate::node::traffic::NetworkTaps;
@@ -32,10 +34,12 @@ use crate::node::writer::taps::RecentTaps;
 use crate::state::ledger::Seal;
 use crate::state::{Stamp, invalid_of};
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
-use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
-use crate::types::proto::v1::FundAccountResponse;
+use crate::types::proto::journal::v1::{ConversionsPushed, Decision, Fact, fact::Kind};
+use crate::types::proto::v1::{FundAccountResponse, SetConversionPushResponse};
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{FundRequest, Incoming, ListMutation, Mutation, Resource, Verdict};
+use crate::types::request::{
+    FundRequest, Incoming, ListMutation, Mutation, PushChange, Resource, Verdict,
+};
 use crate::types::time::Moment;
 
 /// Batches that may wait for the disk at once. More would only lengthen the wait.
@@ -58,6 +62,10 @@ pub enum Work {
     Fund(Box<FundRequest>, Reply<FundAccountResponse>),
     /// Charges to be given back.
     Credit(Box<Credit>, Reply<()>),
+    /// A write of where an account's conversions are sent.
+    SetPush(Box<PushChange>, Reply<SetConversionPushResponse>),
+    /// What became of conversions on their way out.
+    Pushed(Box<ConversionsPushed>, Reply<()>),
     /// Segments of the index that were merged behind.
     Rebased(Box<Rebased>),
     /// Ads whose rows must be built anew.
@@ -115,6 +123,7 @@ pub struct Writer {
     indexer: Indexer,
     pacer: Pacer,
     schedules: Schedules,
+    openings: Openings,
     dice: SeededDice,
     stopped: bool,
 }
@@ -141,6 +150,7 @@ impl Writer {
         let indexer = Indexer::of(&live);
         let pacer = Pacer::resume(&live, resume.latest);
         let schedules = Schedules::of(&live.catalog());
+        let openings = Openings::of(&live.catalog());
         let exchange_due = live.exchange.load().until();
         let taps = RecentTaps::of(&live, resume.latest);
         let mut writer = Self {
@@ -166,6 +176,7 @@ impl Writer {
             indexer,
             pacer,
             schedules,
+            openings,
             dice,
             stopped: false,
         };
@@ -186,6 +197,7 @@ impl Writer {
             self.take(work, now);
         }
         self.schedules.look(&self.live, now);
+        self.openings.look(&self.live, now);
         self.grant_written(now);
         self.cut();
         let outgrown = self.live.take_outgrown();

@@ -9,6 +9,7 @@ mod audience;
 pub(super) mod billing;
 pub(super) mod campaigns;
 pub(super) mod conversations;
+pub(super) mod conversions;
 mod creatives;
 pub(super) mod events;
 pub(super) mod explain;

@@ -1,10 +1,10 @@
 //! The catalog in checkpoints: a head, then pages of rows as they are kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Answered, Catalog, Kin, Packed, Row, Table};
+use super::{Answered, Catalog, Kin, Packed, Row, StoredPush, Table};
 use crate::state::Map;
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
@@ -30,6 +30,7 @@ pub struct Head {
     exchange: Exchange,
     traffic: TrafficRules,
     tariffs: Tariffs,
+    pushes: BTreeMap<u64, StoredPush>,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -92,6 +93,7 @@ impl Catalog {
             exchange: self.exchange.clone(),
             traffic: self.traffic.clone(),
             tariffs: self.tariffs.clone(),
+            pushes: self.pushes.clone(),
             answers: self.answers.clone(),
             answers_by_age: self.answers_by_age.clone(),
         };
