@@ -44,7 +44,8 @@ pub(super) fn run(args: &DemoArguments) -> Result<ExitCode, Failure> {
     let started = stage.elapsed();
     let report = runtime.block_on(async {
         let doors = stage.doors().await?;
-        let mut town = found_town(doors, stage.clock(), stage.wake(), options).await?;
+        let town = found_town(doors, stage.clock(), stage.wake(), options).await?;
+        let mut town = town.with_hooks(stage.hooks());
         let bar = progress(day.trays());
         let report = day.live(&mut town, |opened| bar.set_position(opened as u64)).await?;
         bar.finish_and_clear();

@@ -81,7 +81,8 @@ impl Figures {
         channels::write(&self.day, out)?;
         self.write_slots(out)?;
         self.write_events(out)?;
-        self.write_verdict(out)
+        self.write_verdict(out)?;
+        channels::write_link(&self.day.printed_link, out)
     }
 
     fn write_campaigns(&self, out: &mut impl Write) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Where a town lives: a node in a folder of its own, its server on loopback, and the keys of all roles.
+//! Where a town lives: a node in a folder of its own, its two doors on loopback, and the keys of all roles.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,10 +15,11 @@ use crate::guard::{Key, Keys, Role, secret_blake3};
 use crate::node::clock::{Clock, MovedClock};
 use crate::node::{Node, NodeOptions};
 use crate::rpc::{Patience, Running, ServerConfig, serve};
-use crate::town::{self, Doors, Wake};
+use crate::town::{self, Doors, Hooks, Wake};
 use crate::types::money::MICROS_PER_UNIT;
 use crate::types::request::Policy;
 use crate::types::time::Moment;
+use crate::web::{self, App, AppKind, Apps, WebConfig};
 
 /// The number of the town's only feed.
 const FEED: u32 = 1;
@@ -36,8 +37,11 @@ pub(super) struct Stage {
     folder: Folder,
     node: Arc<Node>,
     server: Running,
+    web: Running,
     clock: Arc<MovedClock>,
     keys: town::Keys,
+    /// What the platforms sign their webhooks with.
+    app_secret: String,
 }
 
 impl Stage {
@@ -75,7 +79,14 @@ impl Stage {
         let policy = Policy { floor_cpm_micros, ..Policy::default() };
         let policies = Arc::new(BTreeMap::from([(FEED, policy)]));
         let server = serve(&node, &policies, config)?;
-        Ok(Self { folder, node, server, clock, keys })
+        let app_secret = secret();
+        let web = web::serve(&node, &web_config(&app_secret)?)?;
+        Ok(Self { folder, node, server, web, clock, keys, app_secret })
+    }
+
+    /// Returns the chat platforms' side of the HTTP door.
+    pub(super) fn hooks(&self) -> Hooks {
+        Hooks::new(format!("http://{}", self.web.addr()), self.app_secret.clone())
     }
 
     /// Connects to the server as every role of the town.
@@ -116,10 +127,31 @@ impl Stage {
     /// When the journal can't be sealed or read.
     pub(super) fn close(self) -> Result<AuditReport, Failure> {
         self.server.stop();
+        self.web.stop();
         let node = Arc::into_inner(self.node);
         node.map_or(Ok(()), Node::stop)?;
         Ok(audit(&self.folder.path)?)
     }
+}
+
+/// Returns the HTTP door for the platforms' apps, which speak for every business.
+fn web_config(app_secret: &str) -> Result<WebConfig, Failure> {
+    let app = |kind: AppKind| App {
+        name: format!("{}-{}", kind.name(), town::APP),
+        kind,
+        tenant: 0,
+        verify_token: app_secret.to_owned(),
+        app_secret: app_secret.to_owned(),
+    };
+    let apps = Apps::new([AppKind::Whatsapp, AppKind::Messenger].map(app), "")?;
+    Ok(WebConfig {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        cores: NonZeroUsize::MIN,
+        public_url: String::new(),
+        apps: Arc::new(apps),
+        patience: web::Patience::default(),
+        country_header: None,
+    })
 }
 
 /// Makes keys for the town's roles; returns them, and what the server knows of them.

@@ -10,6 +10,7 @@ use crate::state::bucket::{KnownConversion, content_of};
 use crate::state::catalog::Catalog;
 use crate::state::chats::{Chat as KnownChat, MESSAGE_MEMORY_MS};
 use crate::state::desks::Desk;
+use crate::state::people::Step;
 use crate::types::ids::{IdKind, from_hash};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
@@ -195,12 +196,17 @@ fn steps_of(known: &KnownChat, direction: Direction, event_ms: i64) -> MessageRe
     let (ad, before, mut after) = (touch.0.ad, &known.touched, known.touched);
     after.hear(direction, event_ms);
     let replies = before.reply_ms == 0 && after.reply_ms != 0;
+    let writes = before.wrote_ms == 0 && after.wrote_ms != 0;
     let qualifies = !before.qualified && is_qualified(after.inbound, after.outbound);
+    let is_new = |step| known.taken.is_new(touch.0.campaign, step);
     MessageRecorded {
         first_reply_ad: if replies { ad } else { 0 },
         reply_after_s: if replies { before.waited_s(event_ms) } else { 0 },
-        wrote_ad: if before.wrote_ms == 0 && after.wrote_ms != 0 { ad } else { 0 },
+        wrote_ad: if writes { ad } else { 0 },
         qualified_ad: if qualifies { ad } else { 0 },
+        new_reply_person: replies && is_new(Step::Replied),
+        new_wrote_person: writes && is_new(Step::Wrote),
+        new_qualified_person: qualifies && is_new(Step::Qualified),
         ..none
     }
 }

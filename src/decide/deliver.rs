@@ -11,6 +11,7 @@ use crate::state::bucket::Outgoing;
 use crate::state::catalog::Catalog;
 use crate::state::chats::Chat;
 use crate::state::credit::CodeEntry;
+use crate::state::people::Step as Person;
 use crate::state::purses::Purse;
 use crate::state::viewers::{Touch, Viewer};
 use crate::types::day::day_of;
@@ -93,7 +94,7 @@ pub fn deliver(
     chat: Option<&Chat>,
 ) -> Step {
     match outgoing {
-        Outgoing::Opened(fact) => match match_opening(fact, outgoing.proof(), click, there) {
+        Outgoing::Opened(fact) => match match_opening(fact, outgoing.proof(), click, there, chat) {
             Ok(Some(matched)) => Step::Credit(Kind::ClickMatched(matched)),
             Ok(None) => Step::Settle(vec![settled_opening(fact, outgoing, click, there, chat)]),
             Err(reason) => Step::Settle(vec![
@@ -120,6 +121,7 @@ fn match_opening(
     proof: Proof,
     click: Option<Click>,
     there: &There<'_>,
+    chat: Option<&Chat>,
 ) -> Result<Option<ClickMatched>, DeclineReason> {
     let click = click.ok_or(DeclineReason::NoTouch)?;
     let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
@@ -157,7 +159,8 @@ fn match_opening(
         invalid: number(invalid),
         invalid_price,
         invalid_day,
-        new_person: false,
+        new_person: invalid.is_none()
+            && chat.is_some_and(|chat| chat.taken.is_new(family.campaign, Person::Opened)),
         new_tap_person: touch.is_none()
             && invalid.is_none()
             && !there.viewer.is_some_and(|viewer| viewer.has_tapped(family.campaign)),
@@ -252,17 +255,30 @@ fn settled_opening(
         invalid: number(invalid(there, view)),
     });
     // What was said before the match is counted now.
-    let said = touch.filter(|touch| touch.invalid == 0).zip(chat.map(|chat| chat.claimed));
-    let settled = said.map_or_else(OutboxSettled::default, |(touch, said)| OutboxSettled {
-        first_reply_ad: if said.reply_ms > 0 { touch.ad } else { 0 },
-        first_reply_ms: said.reply_ms,
-        reply_after_s: if said.reply_ms > 0 { said.waited_s(said.reply_ms) } else { 0 },
-        wrote_ad: if said.wrote_ms > 0 { touch.ad } else { 0 },
-        qualified_ad: if is_qualified(said.inbound, said.outbound) { touch.ad } else { 0 },
-        ..OutboxSettled::default()
-    });
+    let said = touch.filter(|touch| touch.invalid == 0).zip(chat);
+    let settled =
+        said.map_or_else(OutboxSettled::default, |(touch, chat)| said_before(&touch, chat));
     let (outcome, conversation) = (fact.outcome, fact.conversation);
     Kind::OutboxSettled(OutboxSettled { outcome, conversation, touch, ..settled })
+}
+
+/// Returns which steps a conversation had taken before its match.
+fn said_before(touch: &ConversationTouch, chat: &Chat) -> OutboxSettled {
+    let said = chat.claimed;
+    let (replied, wrote) = (said.reply_ms > 0, said.wrote_ms > 0);
+    let qualified = is_qualified(said.inbound, said.outbound);
+    let is_new = |step| chat.taken.is_new(touch.campaign, step);
+    OutboxSettled {
+        first_reply_ad: if replied { touch.ad } else { 0 },
+        first_reply_ms: said.reply_ms,
+        reply_after_s: if replied { said.waited_s(said.reply_ms) } else { 0 },
+        wrote_ad: if wrote { touch.ad } else { 0 },
+        qualified_ad: if qualified { touch.ad } else { 0 },
+        new_reply_person: replied && is_new(Person::Replied),
+        new_wrote_person: wrote && is_new(Person::Wrote),
+        new_qualified_person: qualified && is_new(Person::Qualified),
+        ..OutboxSettled::default()
+    }
 }
 
 fn unsettled(outcome: u64, conversation: u64) -> OutboxSettled {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::people::{Step, Taken};
 use crate::state::tariffs::Bill;
 use crate::state::windows::Windows;
 use crate::types::proto::journal::v1::{
@@ -66,6 +67,8 @@ pub struct Chat {
     pub outbound: u64,
     /// When the opening by message happened whose receipt has not come; 0: there is none.
     unconfirmed_ms: i64,
+    /// The steps of the funnel that the person has taken.
+    pub taken: Taken,
     /// In which messages are free.
     pub windows: Windows,
     /// The receipts that are told apart, oldest first.
@@ -230,6 +233,7 @@ impl Chat {
             self.unconfirmed_ms = 0;
             return;
         }
+        self.take([fact.wrote_ad, fact.first_reply_ad, fact.qualified_ad]);
         self.count(direction, event_ms);
         self.claimed.hear(direction, event_ms);
         self.touched.hear(direction, event_ms);
@@ -242,6 +246,18 @@ impl Chat {
             heard.priced = true;
         }
         self.bill.add(fact);
+    }
+
+    /// Remembers steps that were taken in the campaign of the latest touch; 0: it was not.
+    fn take(&mut self, [wrote, replied, qualified]: [u64; 3]) {
+        let campaign = self.latest_touch.as_ref().map_or(0, |touch| touch.0.campaign);
+        for (ad, step) in
+            [(wrote, Step::Wrote), (replied, Step::Replied), (qualified, Step::Qualified)]
+        {
+            if ad != 0 {
+                self.taken.take(campaign, step);
+            }
+        }
     }
 
     fn count(&mut self, direction: Direction, event_ms: i64) {
@@ -263,7 +279,11 @@ impl Chat {
         if self.first_touch.is_none() {
             self.first_touch = Some(touch.clone());
         }
+        if touch.0.invalid == 0 {
+            self.taken.take(touch.0.campaign, Step::Opened);
+        }
         self.latest_touch = Some(touch);
+        self.take([fact.wrote_ad, fact.first_reply_ad, fact.qualified_ad]);
         self.touched = Talk { qualified: fact.qualified_ad != 0, ..self.claimed };
     }
 

@@ -16,6 +16,7 @@ pub mod funnel;
 pub mod ledger;
 pub mod lists;
 pub mod paces;
+pub mod people;
 pub mod purses;
 mod route;
 pub mod rules;

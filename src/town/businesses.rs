@@ -155,6 +155,7 @@ impl Plan {
         let endpoint = v1::ChannelEndpoint {
             channel: channel.into(),
             address: address(channel, tenant, number),
+            channel_account_id: account(channel, number),
             ..Default::default()
         };
         self.add(tenant, business, format!("endpoint-{number}"), Resource::Endpoint(endpoint))
@@ -275,6 +276,14 @@ fn address(channel: v1::Channel, tenant: usize, number: usize) -> String {
         v1::Channel::Telegram => format!("town{number}_bot"),
         v1::Channel::Line => format!("@town{number}"),
         v1::Channel::Unspecified => String::new(),
+    }
+}
+
+/// Returns the channel's own number of an endpoint, where its webhooks tell one.
+fn account(channel: v1::Channel, number: usize) -> String {
+    match channel {
+        v1::Channel::Whatsapp | v1::Channel::Messenger => format!("9{number:09}"),
+        _ => String::new(),
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Way {
     pub(crate) entry_point: v1::EntryPoint,
     /// What the link that was followed gives back.
     pub(crate) proof: Option<Proof>,
+    /// The channel says that its own ad led here.
+    pub(crate) referred: bool,
 }
 
 /// One chat between a person and an endpoint.
@@ -65,7 +67,7 @@ impl<'a> Chat<'a> {
                 business: shop.business,
                 endpoint: shop.endpoint,
                 channel: shop.channel,
-                contact: format!("c{name:016x}"),
+                contact: format!("{}.{name:016x}", shopper.country),
                 country: shopper.country.to_owned(),
             },
             number: dice.number(),
@@ -92,21 +94,25 @@ impl<'a> Chat<'a> {
         agenda: &mut Agenda,
     ) {
         let silently = self.thread.opens_silently() && way.proof.is_some();
+        let again = dice.chance(habits.twice);
+        let mut talk = Talk { chat: self, habits, said: 0, dice, agenda };
         let opened = What::Opens {
             entry_point: way.entry_point,
             proof: way.proof.clone(),
-            wrote: !silently,
+            id: (!silently).then(|| talk.id()),
+            referred: way.referred,
         };
-        for again in 0..1 + i64::from(dice.chance(habits.twice)) {
-            self.tell(opened.clone(), opens.plus_ms(again * SECOND_MS), agenda);
+        for _ in 0..1 + u8::from(again) {
+            self.tell(opened.clone(), opens, talk.agenda);
         }
-        if silently && dice.chance(habits.silent) {
-            return;
+        let mut wrote = opens;
+        if silently {
+            if talk.dice.chance(habits.silent) {
+                return;
+            }
+            wrote = opens.plus_ms(SECOND_MS + talk.dice.skewed(15 * SECOND_MS));
+            talk.write(wrote);
         }
-        // Where writing opens a chat, the first message is of the same moment.
-        let wrote = if silently { opens.plus_ms(dice.skewed(15 * SECOND_MS)) } else { opens };
-        let mut talk = Talk { chat: self, habits, said: 0, dice, agenda };
-        talk.write(wrote);
         if talk.dice.chance(self.diligence.answers) {
             let answered = wrote.plus_ms(SECOND_MS + talk.dice.skewed(self.diligence.median_ms));
             talk.go_on(answered, way.proof.as_ref());

@@ -70,6 +70,9 @@ pub struct DayReport {
     pub channels: Vec<ChannelRow>,
     /// Conversations that an ad led to, by what proved it.
     pub matches: BTreeMap<String, u64>,
+    /// What one of the town's printed codes leads to. Another in each run.
+    #[serde(skip)]
+    pub printed_link: String,
 }
 
 /// What one campaign came to.
@@ -125,6 +128,7 @@ impl Town {
             declined,
             channels: by_channel(&channels),
             matches: by_match(&channels),
+            printed_link: self.printed_link(),
             ..DayReport::default()
         };
         rows.iter().for_each(|row| report.add(row, self.campaign_row(row)));
@@ -190,6 +194,11 @@ impl Town {
             }
             request.page_token = page.next_page_token;
         }
+    }
+
+    fn printed_link(&self) -> String {
+        let first = self.founded.sources.first_key_value();
+        first.map(|(_, source)| source.link.clone()).unwrap_or_default()
     }
 
     fn campaign_row(&self, row: &v1::ReportRow) -> CampaignRow {

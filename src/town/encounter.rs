@@ -98,8 +98,7 @@ impl Encounter<'_> {
         if !dice.chance(habits.opened) {
             return;
         }
-        let (entry_point, proof) = (v1::EntryPoint::Ad, self.proof(habits, dice));
-        let way = Way { entry_point, proof };
+        let way = self.way(habits, dice);
         let opens = at.plus_ms(dice.between(3 * SECOND_MS..=40 * SECOND_MS));
         let AdHome { business, endpoint, channel, .. } = self.home;
         let shop = Shop { business, endpoint, channel, ..Shop::default() };
@@ -113,14 +112,17 @@ impl Encounter<'_> {
 
     /// Returns what comes back of the tap. Whoever writes the first message may delete its code: then it is
     /// up to the channel's own referral, which only WhatsApp has of those channels.
-    fn proof(&self, habits: &Habits, dice: &mut Dice) -> Option<Proof> {
+    fn way(&self, habits: &Habits, dice: &mut Dice) -> Way {
+        let entry_point = v1::EntryPoint::Ad;
         let proof = proof_in(self.home.channel, &self.ad.chat_link);
+        let whatsapp = self.home.channel == i32::from(v1::Channel::Whatsapp);
+        let referred = whatsapp && dice.chance(habits.referred);
         let by_code = matches!(proof, Some(Proof::PrefillCode(_)));
         if !by_code || !dice.chance(habits.deleted) {
-            return proof;
+            return Way { entry_point, proof, referred };
         }
-        let referred = self.home.channel == i32::from(v1::Channel::Whatsapp);
-        referred.then_some(Proof::AdId(self.ad.ad_id))
+        let proof = referred.then_some(Proof::AdId(self.ad.ad_id));
+        Way { entry_point, proof, referred }
     }
 
     fn report(&self, kind: EventKind, at: Moment, agenda: &mut Agenda) {

@@ -27,6 +27,14 @@ pub enum TownError {
         /// What was wrong.
         what: String,
     },
+    /// A webhook did not take what was posted.
+    #[error("the webhook of {kind} did not take a post: {what}")]
+    Webhook {
+        /// Whose.
+        kind: &'static str,
+        /// What the door said.
+        what: String,
+    },
     /// A line of the list could not be created.
     #[error("{reference} was refused: {status}")]
     Line {

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::town::chat_link::proof_in;
 use crate::town::doors::{Door, Doors};
 use crate::town::error::TownError;
-use crate::town::lines::{Kind, Line};
+use crate::town::lines::{Kind, Line as ListLine};
 use crate::types::money::Micros;
 use crate::types::proto::v1;
 use crate::types::proto::v1::campaign_service_client::CampaignServiceClient;
+use crate::types::proto::v1::opened::Proof;
 use crate::types::request::Resource;
 
 /// Where an ad belongs, and whose chat it opens.
@@ -62,19 +64,41 @@ pub(crate) struct Founded {
     pub(crate) shops: BTreeMap<String, Vec<Shop>>,
     /// The countries that each ad set is shown in; empty: all.
     countries: BTreeMap<u64, Vec<String>>,
-    /// The channel of each endpoint.
-    channels: BTreeMap<u64, i32>,
+    /// By endpoint.
+    pub(crate) endpoints: BTreeMap<u64, Line>,
+    /// The printed code of each endpoint.
+    pub(crate) sources: BTreeMap<u64, Source>,
 }
 
-/// Creates every line of the list in its order. `name` makes the request ids, so that the same list
-/// under the same name is created once.
+/// A printed code, as whoever scans it meets it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Source {
+    /// What the chat that it opens gives back.
+    pub(crate) proof: Option<Proof>,
+    /// What is printed.
+    pub(crate) link: String,
+}
+
+/// How a channel calls an endpoint.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Line {
+    /// A [`v1::Channel`].
+    pub(crate) channel: i32,
+    pub(crate) address: String,
+    /// The channel's own number of it.
+    pub(crate) account: String,
+}
+
+/// Creates every line of the list in its order, and a printed code for each endpoint if asked to. `name` makes
+/// the request ids, so that the same list under the same name is created once.
 ///
 /// # Errors
 /// When a line is refused, or names something that no earlier line creates.
 pub(crate) async fn found(
     doors: &mut Doors,
     name: &str,
-    lines: &[Line],
+    lines: &[ListLine],
+    with_sources: bool,
 ) -> Result<Founded, TownError> {
     let mut founder = Founder { name, ids: BTreeMap::new(), parents: BTreeMap::new() };
     let mut founded = Founded::default();
@@ -89,6 +113,12 @@ pub(crate) async fn found(
         let created = create(door, request_id, resource)
             .await
             .map_err(|status| TownError::Line { reference: label, status: Box::new(status) })?;
+        if let Resource::Endpoint(endpoint) = &created
+            && with_sources
+        {
+            let source = print(door, &format!("{}-{number}", founder.name), endpoint).await?;
+            founded.sources.insert(endpoint.id, source);
+        }
         if let Resource::Ad(ad) = &created {
             approve(doors, &founder, number, ad.id).await?;
         }
@@ -96,6 +126,33 @@ pub(crate) async fn found(
         founded.remember(&founder, created);
     }
     Ok(founded)
+}
+
+/// Prints a code that leads to an endpoint.
+async fn print(
+    door: &mut CampaignServiceClient<Door>,
+    name: &str,
+    endpoint: &v1::ChannelEndpoint,
+) -> Result<Source, TownError> {
+    let source = v1::EntrySource {
+        endpoint_id: endpoint.id,
+        name: format!("{name}, at the door"),
+        entry_point: v1::EntryPoint::QrCode.into(),
+        prefilled_text: "Hola!".to_owned(),
+        ..Default::default()
+    };
+    let request = v1::CreateEntrySourceRequest {
+        request_id: format!("{name}-source"),
+        entry_source: Some(source),
+        ..Default::default()
+    };
+    let answer = door.create_entry_source(request).await;
+    let answer = answer.map_err(TownError::refused("CreateEntrySource"))?.into_inner();
+    let id = answer.entry_source.unwrap_or_default().id;
+    let request = v1::GetEntryKitRequest { id, ..Default::default() };
+    let kit = door.get_entry_kit(request).await.map_err(TownError::refused("GetEntryKit"))?;
+    let v1::GetEntryKitResponse { link, chat_link, .. } = kit.into_inner();
+    Ok(Source { proof: proof_in(endpoint.channel, &chat_link), link })
 }
 
 /// Reviews an ad as the operator, who finds nothing wrong with it: the town's ads don't wait.
@@ -123,7 +180,7 @@ struct Founder<'a> {
 }
 
 impl Founder<'_> {
-    fn id(&self, line: &Line, kind: Kind, reference: &str) -> Result<u64, TownError> {
+    fn id(&self, line: &ListLine, kind: Kind, reference: &str) -> Result<u64, TownError> {
         self.ids.get(&(kind, reference.to_owned())).copied().ok_or_else(|| TownError::Missing {
             reference: format!("{} {}", Kind::of(&line.resource).name(), line.reference),
             missing: format!("{} {reference:?}", kind.name()),
@@ -131,7 +188,7 @@ impl Founder<'_> {
     }
 
     /// Returns the line's resource with the engine's ids of its parent and endpoint.
-    fn with_parents(&self, line: &Line) -> Result<Resource, TownError> {
+    fn with_parents(&self, line: &ListLine) -> Result<Resource, TownError> {
         let mut resource = line.resource.clone();
         let Some(parent) = Kind::of(&resource).parent() else {
             return Ok(resource);
@@ -153,7 +210,7 @@ impl Founder<'_> {
         Ok(resource)
     }
 
-    fn remember(&mut self, line: &Line, created: &Resource) {
+    fn remember(&mut self, line: &ListLine, created: &Resource) {
         let (id, parent) = match created {
             Resource::Account(account) => (account.id, 0),
             Resource::Business(business) => (business.id, business.account_id),
@@ -196,7 +253,8 @@ impl Founded {
             }
             Resource::Ad(ad) => self.remember_ad(founder, &ad),
             Resource::Endpoint(endpoint) => {
-                self.channels.insert(endpoint.id, endpoint.channel);
+                let v1::ChannelEndpoint { id, channel, address, channel_account_id, .. } = endpoint;
+                self.endpoints.insert(id, Line { channel, address, account: channel_account_id });
             }
             Resource::Business(_) | Resource::Source(_) => {}
         }
@@ -207,7 +265,7 @@ impl Founded {
         let campaign = founder.parent(Kind::AdSet, ad.ad_set_id);
         let business = founder.parent(Kind::Endpoint, endpoint);
         let account = founder.parent(Kind::Campaign, campaign);
-        let channel = self.channels.get(&endpoint).copied().unwrap_or_default();
+        let channel = self.endpoints.get(&endpoint).map_or(0, |line| line.channel);
         let home = AdHome { account, campaign, ad_set: ad.ad_set_id, business, endpoint, channel };
         self.ads.insert(ad.id, home);
         let purse = self.accounts.get(&account);

@@ -28,6 +28,8 @@ pub struct Habits {
     pub opened: u32,
     /// Somebody who writes deletes the code from the first message.
     pub deleted: u32,
+    /// The channel knows the ad for its own, where it can.
+    pub referred: u32,
     /// A chat that a link alone has opened stays silent.
     pub silent: u32,
     /// Somebody else opens a chat with the same link, from a shared screenshot.
@@ -66,6 +68,7 @@ impl Habits {
             forged: 300,
             opened: CERTAIN / 3 * 2,
             deleted: CERTAIN / 8,
+            referred: CERTAIN / 2,
             silent: CERTAIN / 6,
             shared: CERTAIN / 100,
             organic: 2_000,
@@ -95,6 +98,7 @@ impl Habits {
             forged: 0,
             opened,
             deleted: 0,
+            referred: 0,
             silent: 0,
             shared: 0,
             organic: 0,

@@ -17,8 +17,10 @@ use crate::town::encounter::Encounter;
 use crate::town::error::TownError;
 use crate::town::founding::{AdHome, Founded, found};
 use crate::town::habits::Habits;
+use crate::town::hooks::Hooks;
 use crate::town::lines::Line;
-use crate::town::talk::Windows;
+use crate::town::platform::{messenger, whatsapp};
+use crate::town::talk::{Saying, Windows};
 use crate::town::tally::Tally;
 use crate::town::wire::reason_name;
 use crate::types::proto::v1::{self, slot::Filling};
@@ -26,6 +28,9 @@ use crate::types::time::Moment;
 
 /// Events in one call: half of what the door takes.
 const BATCH: usize = 500;
+
+/// Things in one post of a webhook.
+const POSTED: usize = 100;
 
 /// How often a batch is sent until it is answered.
 const ATTEMPTS: usize = 5;
@@ -58,6 +63,7 @@ pub struct Town {
     wake: Wake,
     seed: u64,
     habits: Habits,
+    hooks: Option<Hooks>,
     agenda: Agenda,
     windows: Windows,
     now: Moment,
@@ -78,10 +84,18 @@ impl Town {
         habits: Habits,
         lines: &[Line],
     ) -> Result<Self, TownError> {
-        let founded = found(&mut doors, &format!("town-{seed}"), lines).await?;
+        let founded = found(&mut doors, &format!("town-{seed}"), lines, habits.organic > 0).await?;
         let tally = Tally::new(&founded);
         let (agenda, windows, now) = (Agenda::default(), Windows::default(), Moment(0));
-        Ok(Self { doors, clock, wake, seed, habits, agenda, windows, now, founded, tally })
+        let hooks = None;
+        Ok(Self { doors, clock, wake, seed, habits, hooks, agenda, windows, now, founded, tally })
+    }
+
+    /// Has WhatsApp and Messenger tell of their chats by webhooks, in the place of the chat platform's calls.
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: Hooks) -> Self {
+        self.hooks = Some(hooks);
+        self
     }
 
     /// Returns the doors, for the questions at the day's end.
@@ -105,10 +119,18 @@ impl Town {
     pub(crate) async fn move_to(&mut self, now: Moment) -> Result<(), TownError> {
         self.jump_to(now).await;
         let (mut seen, mut chats, mut sales) = (Vec::new(), Vec::new(), Vec::new());
+        let mut posts = Vec::new();
         for deed in self.agenda.take_due(now) {
             match deed {
                 Deed::Ad { event, home } => seen.push((event, home)),
-                Deed::Chat(saying) => chats.push(saying.event(self.windows.note(&saying))),
+                Deed::Chat(saying) => {
+                    let pricing = self.windows.note(&saying);
+                    if self.hooks.is_some() && is_posted(&saying) {
+                        posts.push((saying, pricing));
+                    } else {
+                        chats.extend(saying.events(pricing));
+                    }
+                }
                 Deed::Sale(sale) => sales.push(sale),
             }
         }
@@ -118,6 +140,10 @@ impl Town {
         for batch in chats.chunks(BATCH) {
             self.record_chats(batch, now).await?;
             // Credit and charge follow behind; what comes next must find them.
+            (self.wake)().await;
+        }
+        for batch in posts.chunks(POSTED) {
+            self.post(batch).await?;
             (self.wake)().await;
         }
         for batch in sales.chunks(BATCH) {
@@ -154,6 +180,32 @@ impl Town {
                 self.tally.charge(home, now, result.charged_micros);
             }
         }
+        Ok(())
+    }
+
+    /// Has the platforms post what went over chats to their webhooks.
+    async fn post(
+        &mut self,
+        batch: &[(Saying, Option<v1::ChannelPricing>)],
+    ) -> Result<(), TownError> {
+        let Some(hooks) = &self.hooks else { return Ok(()) };
+        let of = |channel: v1::Channel| {
+            let theirs = batch.iter().filter(move |(saying, _)| saying.thread.channel() == channel);
+            theirs.filter_map(|(saying, pricing)| {
+                let line = self.founded.endpoints.get(&saying.thread.endpoint)?;
+                Some((saying, line, *pricing))
+            })
+        };
+        let of_whatsapp: Vec<_> = of(v1::Channel::Whatsapp).collect();
+        let of_messenger: Vec<_> = of(v1::Channel::Messenger).collect();
+        if !of_whatsapp.is_empty() {
+            hooks.post("whatsapp", &whatsapp(&of_whatsapp)).await?;
+        }
+        if !of_messenger.is_empty() {
+            hooks.post("messenger", &messenger(&of_messenger)).await?;
+        }
+        // What a webhook's events came to, the door tells nobody.
+        self.tally.sent += batch.len() as u64;
         Ok(())
     }
 
@@ -327,7 +379,10 @@ impl Town {
         let shopper = Shopper { seed, name, country, currency: &shop.currency };
         let chat = Chat::new(&shopper, shop, &mut dice);
         let opens = now.plus_ms(dice.between(1..=i64::from(CERTAIN / 10)));
-        let way = Way { entry_point, proof: None };
+        let source = self.founded.sources.get(&shop.endpoint);
+        let source = source.filter(|_| entry_point == v1::EntryPoint::QrCode);
+        let proof = source.and_then(|source| source.proof.clone());
+        let way = Way { entry_point, proof, referred: false };
         chat.plan(&self.habits, opens, &way, &mut dice, &mut self.agenda);
     }
 
@@ -354,6 +409,11 @@ impl Town {
         let sent = now.plus_ms(dice.between(1..=i64::from(CERTAIN / 10)));
         chat.plan_mail(&self.habits, sent, &mut dice, &mut self.agenda);
     }
+}
+
+/// Tells whether a chat's platform posts to a webhook of the door.
+fn is_posted(saying: &Saying) -> bool {
+    matches!(saying.thread.channel(), v1::Channel::Whatsapp | v1::Channel::Messenger)
 }
 
 /// Tells whether the same call may succeed later: the disk was slow, or the queue full.

@@ -1,5 +1,5 @@
-//! A seeded town: viewers, businesses, a feed service and a chat platform that speak to a node only
-//! through its gRPC doors. One seed gives one day.
+//! A seeded town: viewers, businesses, a feed service and chat platforms that speak to a node only
+//! through its doors. One seed gives one day.
 //!
 //! Floor 6. It knows the node's moved clock, which it moves, and nothing else of the floors between.
 
@@ -16,11 +16,13 @@ mod error;
 mod founding;
 mod funnel;
 mod habits;
+mod hooks;
 mod life;
 pub mod lines;
 mod lists;
 mod people;
 mod places;
+mod platform;
 mod recorded;
 mod replay;
 mod rhythm;
@@ -35,6 +37,7 @@ pub use doors::{Doors, Keys};
 pub use error::TownError;
 pub use funnel::{ChannelCost, ChannelRow, MessageCost, Steps};
 pub use habits::Habits;
+pub use hooks::{APP, Hooks};
 pub use life::{Town, Wake};
 pub use recorded::{BadLine, JsonForm, LINE_BYTES_MAX};
 pub use replay::Recording;

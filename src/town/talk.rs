@@ -63,8 +63,10 @@ pub(crate) enum What {
     Opens {
         entry_point: EntryPoint,
         proof: Option<Proof>,
-        /// Whether that is a message.
-        wrote: bool,
+        /// The message that it is; `None`: nothing was written yet.
+        id: Option<String>,
+        /// The channel says that its own ad led here.
+        referred: bool,
     },
     /// The person writes.
     Writes { id: String },
@@ -75,19 +77,30 @@ pub(crate) enum What {
 }
 
 impl Saying {
-    /// Returns it as the chat platform tells it; `pricing` is what the channel says of a message's price.
-    pub(crate) fn event(&self, pricing: Option<ChannelPricing>) -> v1::ConversationEvent {
+    /// Returns it as the chat platform tells it; `pricing` is what the channel says of a message's price. An
+    /// opening that is a message is both.
+    pub(crate) fn events(&self, pricing: Option<ChannelPricing>) -> Vec<v1::ConversationEvent> {
+        let mut events = vec![self.event(pricing)];
+        if let What::Opens { id: Some(id), .. } = &self.what {
+            let wrote = Self { what: What::Writes { id: id.clone() }, ..self.clone() };
+            events.push(wrote.event(None));
+        }
+        events
+    }
+
+    fn event(&self, pricing: Option<ChannelPricing>) -> v1::ConversationEvent {
         let event = match &self.what {
-            What::Opens { entry_point, proof, wrote } => Event::Opened(v1::Opened {
+            What::Opens { entry_point, proof, id, referred } => Event::Opened(v1::Opened {
                 entry_point: (*entry_point).into(),
                 proof: proof.clone(),
-                wrote: *wrote,
-                free_entry_point: self.is_free_entry(),
+                wrote: id.is_some(),
+                free_entry_point: *referred,
                 ..v1::Opened::default()
             }),
             What::Writes { id } => Event::Message(v1::MessageReceipt {
                 message_id: id.clone(),
                 direction: Direction::Inbound.into(),
+                category: MessageCategory::Service.into(),
                 ..v1::MessageReceipt::default()
             }),
             What::Answers { id, category, template, status } => {
@@ -112,12 +125,6 @@ impl Saying {
             event: Some(event),
         }
     }
-
-    /// Tells whether the channel gives a free entry point for it: WhatsApp does for ads.
-    fn is_free_entry(&self) -> bool {
-        let by_ad = matches!(&self.what, What::Opens { entry_point: EntryPoint::Ad, .. });
-        by_ad && self.thread.channel() == Channel::Whatsapp
-    }
 }
 
 /// What the channel knows of each chat's windows: its own account, by which it prices messages.
@@ -133,7 +140,7 @@ struct Window {
 
 impl Windows {
     /// Notes what goes over a chat, in the order of time, and returns what the channel says of its price:
-    /// WhatsApp does, of what was delivered or read.
+    /// WhatsApp does.
     pub(crate) fn note(&mut self, saying: &Saying) -> Option<ChannelPricing> {
         let (thread, at) = (&saying.thread, saying.at);
         if thread.channel() != Channel::Whatsapp {
@@ -141,10 +148,10 @@ impl Windows {
         }
         let place = (thread.endpoint, thread.contact.clone());
         match &saying.what {
-            What::Opens { wrote, .. } => {
+            What::Opens { id, referred, .. } => {
                 let window = self.0.entry(place).or_default();
-                window.wrote = if *wrote { Some(at) } else { window.wrote };
-                window.referred = if saying.is_free_entry() { Some(at) } else { window.referred };
+                window.wrote = if id.is_some() { Some(at) } else { window.wrote };
+                window.referred = if *referred { Some(at) } else { window.referred };
                 None
             }
             What::Writes { .. } => {
@@ -162,7 +169,7 @@ impl Windows {
                     window.free_from = Some(at);
                     window.referred = None;
                 }
-                let told = [MessageStatus::Delivered, MessageStatus::Read].contains(status);
+                let told = *status != MessageStatus::Failed;
                 told.then(|| window.pricing(*category, *template, at))
             }
         }
@@ -202,7 +209,8 @@ mod tests {
     }
 
     fn opens(entry_point: EntryPoint) -> What {
-        What::Opens { entry_point, proof: None, wrote: true }
+        let (proof, id) = (None, Some(String::new()));
+        What::Opens { entry_point, proof, id, referred: entry_point == EntryPoint::Ad }
     }
 
     fn template(category: MessageCategory) -> What {

@@ -18,6 +18,7 @@ mod doors;
 mod exchange;
 mod explain;
 mod forecast;
+mod funnel;
 mod goals;
 mod h2;
 mod invalid;

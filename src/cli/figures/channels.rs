@@ -1,7 +1,8 @@
-//! The day's funnel by channel, as people read it.
+//! The day's funnel by channel, and a link into one of its chats, as people read them.
 
 use std::io::{self, Write};
 
+use crate::channels::{QR_QUIET_MODULES, Qr};
 use crate::cli::figures::amount;
 use crate::town::{ChannelCost, DayReport, MessageCost, Steps};
 
@@ -45,6 +46,32 @@ pub(super) fn write(day: &DayReport, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nmatched by: {}", matches.collect::<Vec<_>>().join(", "))
 }
 
+/// Writes a link and its QR code, two rows of modules in a line of text.
+pub(super) fn write_link(link: &str, out: &mut impl Write) -> io::Result<()> {
+    let Some(code) = Qr::of(link) else { return Ok(()) };
+    writeln!(out, "\nscan to write to one of the town's businesses, or open {link}")?;
+    let side = code.width() + 2 * QR_QUIET_MODULES;
+    // The quiet zone is light: a place before the code is in no module.
+    let dark = |x: usize, y: usize| match (
+        x.checked_sub(QR_QUIET_MODULES),
+        y.checked_sub(QR_QUIET_MODULES),
+    ) {
+        (Some(x), Some(y)) => code.is_dark(x, y),
+        _ => false,
+    };
+    for y in (0..side).step_by(2) {
+        // Terminals are dark: what is light is drawn.
+        let cell = |x| match (dark(x, y), dark(x, y + 1)) {
+            (false, false) => '█',
+            (false, true) => '▀',
+            (true, false) => '▄',
+            (true, true) => ' ',
+        };
+        writeln!(out, "{}", (0..side).map(cell).collect::<String>())?;
+    }
+    Ok(())
+}
+
 /// Writes one line: money of each category, and behind it how many of its messages were paid for.
 fn write_cost(cost: &ChannelCost, out: &mut impl Write) -> io::Result<()> {
     write!(out, "{:<5}{:>13}", cost.currency, amount(cost.media_micros))?;
@@ -77,6 +104,32 @@ fn duration(seconds: u32) -> String {
 mod tests {
     use super::*;
     use crate::town::ChannelRow;
+
+    #[test]
+    fn a_link_is_drawn_as_its_code() {
+        let link = "https://wa.me/15551234567?text=Hola%20%5B0G00000001%5D";
+        let mut out = Vec::new();
+        write_link(link, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let rows: Vec<&str> = text.lines().skip(2).collect();
+        let code = Qr::of(link).unwrap();
+        let side = code.width() + 2 * QR_QUIET_MODULES;
+        assert_eq!(rows.len(), side.div_ceil(2));
+        for (y, row) in rows.iter().enumerate() {
+            assert_eq!(row.chars().count(), side);
+            for (x, cell) in row.chars().enumerate() {
+                let dark = |y: usize| {
+                    let inside = x >= QR_QUIET_MODULES && y >= QR_QUIET_MODULES;
+                    inside && code.is_dark(x - QR_QUIET_MODULES, y - QR_QUIET_MODULES)
+                };
+                assert_eq!("▄ ".contains(cell), dark(2 * y), "{x} {y}");
+                assert_eq!("▀ ".contains(cell), dark(2 * y + 1), "{x} {y}");
+            }
+        }
+        let mut nothing = Vec::new();
+        write_link("", &mut nothing).unwrap();
+        assert_eq!(nothing, b"");
+    }
 
     #[test]
     fn each_channel_has_its_steps_and_each_currency_its_costs() {

@@ -63,6 +63,10 @@ impl Writer {
         let outgoing = live.cell(outcome).facts.outbox.get(&outcome).cloned();
         // Settled before a restart: nothing is left to do.
         let Some(outgoing) = outgoing else { return };
+        if waits(&live, &outgoing) {
+            self.outbox.push_back(outcome);
+            return;
+        }
         let click = click_of(&live, &outgoing);
         let viewer = click.map_or(0, |click| click.viewer);
         match next_step(&live, &outgoing, click, now) {
@@ -73,6 +77,16 @@ impl Writer {
             Step::Settle(facts) => self.journal(shard_of(outcome), facts, now),
         }
     }
+}
+
+/// Tells whether an earlier opening of the same conversation is on its way: they settle one after the other,
+/// so that each knows whom the ones before have counted.
+fn waits(live: &Live, outgoing: &Outgoing) -> bool {
+    let Outgoing::Opened(fact) = outgoing else { return false };
+    let cell = live.cell(fact.conversation);
+    let Some(chat) = cell.facts.chats.get(&fact.conversation) else { return false };
+    let first = chat.openings.iter().find(|opening| cell.facts.outbox.contains_key(opening));
+    first.is_some_and(|first| *first != fact.outcome)
 }
 
 fn click_of(live: &Live, outgoing: &Outgoing) -> Option<Click> {
