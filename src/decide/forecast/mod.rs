@@ -2,8 +2,8 @@
 //!
 //! Each logged request says what one more ad would have had to be worth for a place, and what it would have
 //! paid (`ladder`). A draft is asked where it is meant to be shown (`offers`), run through its frequency caps
-//! and distances in the order of time (`replay`), with the one threshold that spends its budget, and counted
-//! viewer by viewer, so that ranges come from a bootstrap over viewers (`tally`).
+//! and distances in the order of time (`replay`), with the thresholds that spend its budget along the day
+//! (`paced`), and counted viewer by viewer, so that ranges come from a bootstrap over viewers (`tally`).
 //!
 //! **What it leaves out.** Rivals do not answer: their pacing, caps and budgets stay those of the logged
 //! time. A draft has no hides and no policy category yet. Attention decides prices, not whether an ad is
@@ -13,6 +13,7 @@ mod bound;
 mod ladder;
 mod log;
 mod offers;
+mod paced;
 mod replay;
 mod tally;
 
@@ -26,7 +27,8 @@ pub use tally::{FREQUENCIES, Forecast, REPLICATES, Span};
 
 use crate::decide::auction::Aim;
 use crate::decide::forecast::offers::{FIRST, OPENED, Offers, SEEN, TAPPED, amount_of, key_of};
-use crate::decide::forecast::replay::Replay;
+use crate::decide::forecast::paced::{Hours, Paced, Pacing};
+use crate::decide::forecast::replay::{Replay, Threshold};
 use crate::decide::forecast::tally::{End, Scale, Tally};
 use crate::decide::onlooker::Cap;
 use crate::decide::rates::Rates;
@@ -34,6 +36,10 @@ use crate::decide::target::Target;
 use crate::types::proto::v1::{BidStrategy, OptimizationGoal};
 use crate::types::time::Moment;
 use crate::types::week::Week;
+
+/// Impressions a day of the sample below which a budget is spent at one threshold all day: in most hours
+/// there is none, or few, and what a pacer does then is chance.
+const PACED_LEAST: f64 = 240.0;
 
 /// Parts of one in [`Plan::luck`].
 const LUCK_ONE: f64 = 65_536.0;
@@ -118,6 +124,15 @@ impl Plan {
     }
 }
 
+/// What limits a draft, and whether its budget does.
+#[derive(Clone)]
+struct Ended {
+    threshold: Threshold,
+    /// The highest threshold of the day.
+    highest: u64,
+    end: Option<End>,
+}
+
 /// A draft in the requests that it is meant for.
 pub struct Forecaster<'a> {
     plan: &'a Plan,
@@ -142,38 +157,62 @@ impl<'a> Forecaster<'a> {
     /// Returns one forecast for each pair of bid and daily budget, by bid, then by budget. `None`: a bid as
     /// high as the budget allows, and no budget.
     ///
-    /// Every search runs once: at a budget the same threshold holds for all bids that are above it.
+    /// What spends a budget below one bid does so below all that are higher.
     pub fn curve(&self, bids: &[Option<i64>], budgets: &[Option<i64>]) -> Vec<Forecast> {
-        let mut replay = Replay::new(&self.offers, &self.plan.caps, self.plan.is_for_reach());
-        let of_budgets: Vec<u64> =
-            budgets.iter().map(|budget| self.of_budget(&mut replay, *budget)).collect();
-        let mut known: Vec<(u64, Tally)> = Vec::new();
+        let (caps, is_for_reach) = (&self.plan.caps[..], self.plan.is_for_reach());
+        let mut replay = Replay::new(&self.offers, caps, is_for_reach);
+        let is_limited = budgets.iter().any(Option::is_some);
+        let hours = if is_limited { Hours::of(&self.offers) } else { Hours::default() };
+        let mut pacing = Pacing::new(&self.offers, &hours, caps, is_for_reach);
+        let mut free: Vec<Option<Ended>> = budgets.iter().map(|_| None).collect();
+        let mut known: Vec<(Threshold, Tally)> = Vec::new();
         let mut forecasts = Vec::new();
         for bid in bids {
             let of_bid = self.of_bid(&mut replay, *bid);
-            for (budget, of_budget) in budgets.iter().zip(&of_budgets) {
-                let threshold = of_bid.min(*of_budget);
-                if known.iter().all(|(at, _)| *at != threshold) {
-                    known.push((threshold, Tally::of(&mut replay, threshold)));
-                }
-                let tally = known.iter().find(|(at, _)| *at == threshold);
-                // What ended it is the budget only if the bid would have allowed for more.
-                let ended = budget.filter(|_| *of_budget < of_bid);
-                let end = ended.map(|budget| End {
-                    budget: budget as f64,
-                    dearest: amount_of(threshold) / 1_000.0 / self.plan.settled,
+            for (budget, free) in budgets.iter().zip(&mut free) {
+                let ended = match budget {
+                    None => Ended { threshold: Threshold::One(of_bid), highest: of_bid, end: None },
+                    Some(budget) => {
+                        let mut below = |ceiling| {
+                            self.of_budget((&mut replay, &mut pacing), *budget, ceiling)
+                        };
+                        let free = free.get_or_insert_with(|| below(u64::MAX));
+                        if free.highest < of_bid { free.clone() } else { below(of_bid) }
+                    }
+                };
+                let Ended { threshold, end, .. } = ended;
+                let at = known.iter().position(|(at, _)| *at == threshold).unwrap_or_else(|| {
+                    let tally = Tally::of(&mut replay, &threshold);
+                    known.push((threshold, tally));
+                    known.len() - 1
                 });
-                forecasts.extend(tally.map(|(_, it)| it.forecast(self.plan, self.scale, end)));
+                forecasts.push(known[at].1.forecast(self.plan, self.scale, end));
             }
         }
         forecasts
     }
 
-    fn of_budget(&self, replay: &mut Replay<'_>, budget: Option<i64>) -> u64 {
-        let Some(budget) = budget else { return u64::MAX };
+    /// Returns what spends a daily budget, none of it above a ceiling.
+    fn of_budget(
+        &self,
+        (replay, pacing): (&mut Replay<'_>, &mut Pacing<'_>),
+        budget: i64,
+        ceiling: u64,
+    ) -> Ended {
+        let Scale { divisor, days } = self.scale;
         let settled = budget as f64 * self.plan.settled;
-        let sampled = (settled * self.scale.days / self.scale.divisor).max(1.0);
-        replay.threshold(u64::MAX, |sum| (sampled - sum.spend) / sampled)
+        let sampled = (settled * days / divisor).max(1.0);
+        let dear = |amount: f64| amount / 1_000.0 / self.plan.settled;
+        let end = |dearest| Some(End { budget: budget as f64, dearest });
+        let Paced { thresholds, highest, ended, dearest, impressions, .. } =
+            pacing.of(ceiling, sampled / days.max(1.0));
+        if f64::from(impressions) >= PACED_LEAST * days {
+            let end = end(dear(dearest)).filter(|_| ended);
+            return Ended { threshold: Threshold::ByHour(thresholds), highest, end };
+        }
+        let one = replay.threshold(ceiling, |sum| (sampled - sum.spend) / sampled);
+        let end = end(dear(amount_of(one))).filter(|_| one < ceiling);
+        Ended { threshold: Threshold::One(one), highest: one, end }
     }
 
     fn of_bid(&self, replay: &mut Replay<'_>, bid: Option<i64>) -> u64 {

@@ -38,6 +38,13 @@ pub(super) struct Step {
     pub(super) mark: u32,
 }
 
+impl Step {
+    /// Returns when the request was, in ticks since the sample's beginning.
+    pub(super) const fn tick(&self) -> u32 {
+        self.key as u32 & 0xFFFF
+    }
+}
+
 /// Returns what an ad worth this much is compared with rungs by: at just the bar every other lot wins.
 pub(super) const fn key_of(value: f32) -> u64 {
     (value.max(0.0).to_bits() as u64) << 32 | 0x7FFF_FFFF
@@ -109,6 +116,12 @@ impl Crowd {
 }
 
 impl Offers {
+    /// Returns the number of the hour, cut where a day of the sample ends, that a tick is in: pacing sets a
+    /// threshold for each. Ascending in time; where a day ends with an hour one number is left out.
+    pub(super) const fn slot(&self, tick: u32) -> usize {
+        ((tick + self.into_hour) / HOUR_TICKS + tick / DAY_TICKS) as usize
+    }
+
     /// Asks every logged request of the sample's time.
     pub(super) fn of(plan: &Plan, sample: &Sample) -> Self {
         let shapes = sample.shapes.iter();

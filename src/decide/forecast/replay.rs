@@ -26,7 +26,16 @@ const COARSE_LEAST: usize = 500;
 const AROUND: u64 = (1 << HALF_SHIFT) / 18;
 
 /// Where the exponent of an amount begins in a key: 23 bits of its fraction and 32 others lie below.
-const HALF_SHIFT: u32 = 55;
+pub(super) const HALF_SHIFT: u32 = 55;
+
+/// What an ad is worth beside what a request asks: higher keys are lost.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Threshold {
+    /// The same at all times.
+    One(u64),
+    /// By [`Offers::slot`].
+    ByHour(Vec<u64>),
+}
 
 /// What came of one viewer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,16 +77,29 @@ impl<'a> Replay<'a> {
     }
 
     /// Runs the time at a threshold: what asks for no more is won. Shows each viewer who was reached.
-    pub(super) fn run(&mut self, threshold: u64, reached: impl FnMut(&Run, &Lot)) {
-        self.run_first(self.offers.runs.len(), threshold, reached);
+    pub(super) fn run(&mut self, threshold: &Threshold, reached: impl FnMut(&Run, &Lot)) {
+        let people = self.offers.runs.len();
+        match threshold {
+            Threshold::One(threshold) => self.run_first(people, |_| *threshold, reached),
+            Threshold::ByHour(hours) => {
+                let offers = self.offers;
+                let of = |tick| hours.get(offers.slot(tick)).copied().unwrap_or_default();
+                self.run_first(people, of, reached);
+            }
+        }
     }
 
-    fn run_first(&mut self, people: usize, threshold: u64, mut reached: impl FnMut(&Run, &Lot)) {
+    fn run_first(
+        &mut self,
+        people: usize,
+        threshold: impl Fn(u32) -> u64,
+        mut reached: impl FnMut(&Run, &Lot),
+    ) {
         let mut begin = 0;
         for run in &self.offers.runs[..people] {
             let steps = &self.offers.steps[begin..run.end as usize];
             begin = run.end as usize;
-            let lot = self.one(steps, threshold);
+            let lot = self.one(steps, &threshold);
             if lot.impressions > 0 {
                 reached(run, &lot);
             }
@@ -87,7 +109,7 @@ impl<'a> Replay<'a> {
     /// Returns the sum of all, from that of the first so many people. Their order is that of a hash.
     fn sum(&mut self, people: usize, threshold: u64) -> Sum {
         let (mut pay, mut impressions) = (0.0, 0);
-        self.run_first(people, threshold, |_, lot| {
+        self.run_first(people, |_| threshold, |_, lot| {
             pay += lot.pay;
             impressions += u64::from(lot.impressions);
         });
@@ -95,14 +117,14 @@ impl<'a> Replay<'a> {
         Sum { spend: pay / 1_000.0 * of_all, impressions: impressions as f64 * of_all }
     }
 
-    fn one(&mut self, steps: &[Step], threshold: u64) -> Lot {
+    fn one(&mut self, steps: &[Step], threshold: &impl Fn(u32) -> u64) -> Lot {
         let (mut lot, mut until) = (Lot::default(), 0);
         self.hours.clear();
         let mut at = 0;
-        let most = threshold;
         while let Some(first) = steps.get(at) {
-            let tick = first.key as u32 & 0xFFFF;
+            let tick = first.tick();
             let hour = (tick + self.offers.into_hour) / HOUR_TICKS;
+            let most = threshold(tick);
             let threshold = if self.is_for_reach { self.halved(most, hour) } else { most };
             let mut won = (first.key <= threshold).then_some(first);
             at += 1;

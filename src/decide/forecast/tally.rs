@@ -2,7 +2,7 @@
 
 use crate::decide::forecast::Plan;
 use crate::decide::forecast::bound::over_delivery_ppm;
-use crate::decide::forecast::replay::{Lot, Replay};
+use crate::decide::forecast::replay::{Lot, Replay, Threshold};
 use crate::types::hash::mix;
 use crate::types::proto::v1::BillingEvent;
 
@@ -93,7 +93,7 @@ pub(super) struct Scale {
 }
 
 impl Tally {
-    pub(super) fn of(replay: &mut Replay<'_>, threshold: u64) -> Self {
+    pub(super) fn of(replay: &mut Replay<'_>, threshold: &Threshold) -> Self {
         let mut tally = Self {
             all: Sums::default(),
             replicates: [Sums::default(); REPLICATES],
