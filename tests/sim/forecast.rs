@@ -6,8 +6,9 @@ use munadi::decide::forecast::{
     Entrant, Forecast, Forecaster, Log, Noticed, Odds, Plan, Sample, fold_group,
 };
 use munadi::decide::onlooker::Cap;
-use munadi::decide::rates::Rates;
+use munadi::decide::rates::{Factors, Rates};
 use munadi::decide::target::Target;
+use munadi::state::totals::PLACEMENTS;
 use munadi::types::hash::{category_number, mix};
 use munadi::types::proto::v1::{AdSet, BidStrategy};
 use munadi::types::time::{DAY_MS, Moment};
@@ -48,6 +49,7 @@ fn plan_of(ad_set: &AdSet, category: &str) -> Plan {
         strategy: BidStrategy::LowestCostWithBidCap,
         // What is delivered is charged by the same rates.
         odds: Odds { rates: Rates::NEW, taps: 1e9, chats: 1e9 },
+        factors: [Factors::ONE; PLACEMENTS],
         seen: SEEN as f64 / 1_000.0,
         off: OFF,
     }

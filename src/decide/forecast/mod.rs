@@ -31,8 +31,9 @@ use crate::decide::forecast::paced::{Hours, Paced, Pacing};
 use crate::decide::forecast::replay::{Replay, Threshold};
 use crate::decide::forecast::tally::{End, Scale, Tally};
 use crate::decide::onlooker::Cap;
-use crate::decide::rates::Rates;
+use crate::decide::rates::{Factors, Rates};
 use crate::decide::target::Target;
+use crate::state::totals::PLACEMENTS;
 use crate::types::proto::v1::{BidStrategy, OptimizationGoal};
 use crate::types::time::Moment;
 use crate::types::week::Week;
@@ -86,6 +87,8 @@ pub struct Plan {
     pub strategy: BidStrategy,
     /// Its rates.
     pub odds: Odds,
+    /// What rates in each placement are of those in the best one.
+    pub factors: [Factors; PLACEMENTS],
     /// Which share of ads that are handed out is seen, 0 to 1.
     pub seen: f64,
     /// How far forecasts were off lately, beside what the sample explains: the middle of the errors, a share.
@@ -93,8 +96,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns what 1,000 impressions are worth at a bid, micros of the settlement currency; `None` bids
-    /// whatever it takes.
+    /// Returns what 1,000 impressions in the best placement are worth at a bid, micros of the settlement
+    /// currency; `None` bids whatever it takes.
     pub fn value(&self, bid: Option<i64>) -> f32 {
         let value = |bid| self.aim.value(bid, self.odds.rates) as f64 * self.settled;
         bid.map_or(f32::MAX, |bid| value(bid) as f32)
@@ -112,12 +115,13 @@ impl Plan {
         })
     }
 
-    /// Returns what would come of one showing, by a roll of the dice.
-    fn luck(&self, roll: u64) -> u32 {
+    /// Returns what would come of one showing where taps are such a part of those in the best placement, by a
+    /// roll of the dice.
+    fn luck(&self, roll: u64, taps: f32) -> u32 {
         let part = |shift: u32| ((roll >> shift) & 0xFFFF) as f64 / LUCK_ONE;
         let [tap, chat] = self.odds.shares();
         let seen = part(16) < self.seen;
-        let tapped = seen && part(32) < tap;
+        let tapped = seen && part(32) < tap * f64::from(taps);
         let opened = tapped && part(48) < chat;
         let bit = |is: bool, bit: u32| if is { bit } else { 0 };
         bit(seen, SEEN) | bit(tapped, TAPPED) | bit(opened, OPENED)
@@ -223,7 +227,7 @@ impl<'a> Forecaster<'a> {
         // The average of what is paid, not each: bids may lie above it.
         let a_view = f64::from(value) / 1_000.0;
         replay.threshold(u64::MAX, |sum| {
-            let allowed = a_view * sum.impressions;
+            let allowed = a_view * sum.worth;
             if sum.impressions < 1.0 { 1.0 } else { (allowed - sum.spend) / allowed.max(1.0) }
         })
     }
@@ -251,6 +255,7 @@ mod tests {
             settled: 1.0,
             strategy: BidStrategy::LowestCostWithBidCap,
             odds: Odds { rates: Rates::NEW, taps: 4.0, chats: 8.0 },
+            factors: [Factors::ONE; PLACEMENTS],
             seen: 1.0,
             off: 0.0,
         }
@@ -349,6 +354,31 @@ mod tests {
             let told = one(&plan, &sample, bid, None);
             assert_eq!(told.impressions.expected, times * 100, "{bid}");
         }
+    }
+
+    #[test]
+    fn a_weak_placement_asks_for_more_and_is_tapped_less() {
+        let sample = sample(1_000, &[HOUR_MS], |viewer| viewer as f32 * 10_000.0);
+        let mut plan = here(plan(BillingEvent::Impressions));
+        plan.factors[1] = Factors { tap: 16_384, ..Factors::ONE };
+        let of = |plan: &Plan, bid| one(plan, &sample, bid, None);
+        let seen = of(&plan, 4_000_500);
+        assert_eq!(seen.impressions.expected, 400, "an impression is one anywhere");
+        let [tap, chat] = plan.odds.shares();
+        assert_eq!(seen.taps.expected, (400.0 * tap / 4.0).round() as u64);
+        plan.aim = Aim::billed(BillingEvent::LinkClicks);
+        // What a tap is worth in the best placement is a quarter of it here.
+        let bid = (4_000_500.0 / 1_000.0 / tap).round() as i64;
+        let quarter = of(&plan, bid).impressions.expected;
+        assert!(quarter.abs_diff(100) <= 1, "{quarter}");
+        plan.aim = Aim::billed(BillingEvent::Conversations);
+        let quarter = of(&plan, (bid as f64 / chat) as i64).impressions.expected;
+        assert!(quarter.abs_diff(100) <= 1, "{quarter}");
+        plan.strategy = BidStrategy::CostCap;
+        plan.aim = Aim::billed(BillingEvent::LinkClicks);
+        // The average of the first 200 is as high as the last of 100.
+        let average = of(&plan, bid).impressions.expected;
+        assert!(average.abs_diff(200) <= 3, "{average}");
     }
 
     #[test]

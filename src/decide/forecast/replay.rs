@@ -1,7 +1,7 @@
 //! A day again, with the draft in it: frequency caps and distances in the order of time, viewer by viewer.
 
 use crate::decide::forecast::offers::{
-    DAY_TICKS, FIRST, HOUR_TICKS, OPENED, Offers, Run, SEEN, Step, TAPPED,
+    DAY_TICKS, FIRST, HOUR_TICKS, OPENED, Offers, Part, Run, SEEN, Step, TAPPED,
 };
 use crate::decide::onlooker::Cap;
 use crate::state::catalog::REACH_HOURS;
@@ -43,6 +43,9 @@ pub(super) struct Lot {
     /// Micros for 1,000 impressions each.
     pub(super) pay: f64,
     pub(super) impressions: u32,
+    /// Impressions in the best placement that they are worth, and that would be tapped as often.
+    pub(super) worth: f64,
+    pub(super) taps: f64,
     /// Impressions by day.
     pub(super) days: [u16; DAYS_MAX],
 }
@@ -53,6 +56,8 @@ pub(super) struct Sum {
     /// Micros.
     pub(super) spend: f64,
     pub(super) impressions: f64,
+    /// Impressions in the best placement that they are worth.
+    pub(super) worth: f64,
 }
 
 /// What was counted of one viewer in one hour, by [`CapEvent`].
@@ -108,13 +113,20 @@ impl<'a> Replay<'a> {
 
     /// Returns the sum of all, from that of the first so many people. Their order is that of a hash.
     fn sum(&mut self, people: usize, threshold: u64) -> Sum {
-        let (mut pay, mut impressions) = (0.0, 0);
-        self.run_first(people, |_| threshold, |_, lot| {
-            pay += lot.pay;
-            impressions += u64::from(lot.impressions);
-        });
+        let mut sum = Sum::default();
+        self.run_first(
+            people,
+            |_| threshold,
+            |_, lot| {
+                sum.spend += lot.pay / 1_000.0;
+                sum.impressions += f64::from(lot.impressions);
+                sum.worth += lot.worth;
+            },
+        );
         let of_all = self.offers.runs.len() as f64 / people.max(1) as f64;
-        Sum { spend: pay / 1_000.0 * of_all, impressions: impressions as f64 * of_all }
+        let Sum { spend, impressions, worth } = sum;
+        let [spend, impressions, worth] = [spend, impressions, worth].map(|it| it * of_all);
+        Sum { spend, impressions, worth }
     }
 
     fn one(&mut self, steps: &[Step], threshold: &impl Fn(u32) -> u64) -> Lot {
@@ -140,8 +152,11 @@ impl<'a> Replay<'a> {
             if step.mark & SEEN == 0 {
                 continue;
             }
+            let Part { worth, taps } = self.offers.part(step);
             lot.pay += f64::from(step.pay);
             lot.impressions += 1;
+            lot.worth += f64::from(worth);
+            lot.taps += f64::from(taps);
             let day = (tick / DAY_TICKS) as usize;
             lot.days[day.min(DAYS_MAX - 1)] += 1;
             if self.is_for_reach || !self.caps.is_empty() {

@@ -63,6 +63,8 @@ pub struct Forecast {
 struct Sums {
     spend: f64,
     impressions: f64,
+    /// Impressions in the best placement that would be tapped as often.
+    taps: f64,
     /// Viewers and days.
     reach: f64,
 }
@@ -71,6 +73,7 @@ impl Sums {
     fn add(&mut self, times: f64, other: &Self) {
         self.spend += times * other.spend;
         self.impressions += times * other.impressions;
+        self.taps += times * other.taps;
         self.reach += times * other.reach;
     }
 }
@@ -104,8 +107,12 @@ impl Tally {
     }
 
     fn add(&mut self, viewer: u64, lot: &Lot) {
-        let mut sums =
-            Sums { spend: lot.pay / 1_000.0, impressions: lot.impressions.into(), reach: 0.0 };
+        let mut sums = Sums {
+            spend: lot.pay / 1_000.0,
+            impressions: lot.impressions.into(),
+            taps: lot.taps,
+            reach: 0.0,
+        };
         for times in lot.days.into_iter().filter(|times| *times > 0) {
             sums.reach += 1.0;
             self.frequency[usize::from(times).min(FREQUENCIES) - 1] += 1;
@@ -134,9 +141,10 @@ impl Tally {
             .enumerate()
             .map(|(number, sums)| {
                 let divided = |sum| sum / POISSON_MEAN;
-                let Sums { spend, impressions, reach } = *sums;
-                let [spend, impressions, reach] = [spend, impressions, reach].map(divided);
-                day.of(Sums { spend, impressions, reach }, luck(number as u64))
+                let Sums { spend, impressions, taps, reach } = *sums;
+                let [spend, impressions] = [spend, impressions].map(divided);
+                let [taps, reach] = [taps, reach].map(divided);
+                day.of(Sums { spend, impressions, taps, reach }, luck(number as u64))
             })
             .collect();
         // The next day is another draw of everybody's requests, as much as the sample was one.
@@ -230,7 +238,8 @@ impl Day<'_> {
         }
         let noisy = |count: f64, luck: f64| (count + luck * count.sqrt()).max(0.0);
         let [tap, chat] = odds.shares();
-        let taps = impressions * tap * tap_off;
+        let placed = if sums.impressions > 0.0 { sums.taps / sums.impressions } else { 1.0 };
+        let taps = impressions * placed * tap * tap_off;
         let chats = taps * chat * chat_off;
         let (seen_taps, seen_chats) = (noisy(taps, tap_luck), noisy(chats, chat_luck));
         if self.end.is_none() {
