@@ -10,6 +10,8 @@
 //! seen: that is one share, measured by whoever asks.
 
 mod bound;
+mod error;
+mod hours;
 mod ladder;
 mod log;
 mod offers;
@@ -18,6 +20,7 @@ mod replay;
 mod tally;
 
 pub use bound::over_delivery_ppm;
+pub use error::{Outcome, model_error};
 pub use ladder::{Entrant, RUNGS_MAX, Rung, Shape, ladder};
 pub use log::{
     DIVISOR_MAX, FACES_MAX, LOG_DAYS, Log, Noticed, PEOPLE_MAX, Rival, SHAPES_MAX, Sample,
@@ -26,8 +29,9 @@ pub use log::{
 pub use tally::{FREQUENCIES, Forecast, REPLICATES, Span};
 
 use crate::decide::auction::Aim;
+use crate::decide::forecast::hours::Hours;
 use crate::decide::forecast::offers::{FIRST, OPENED, Offers, SEEN, TAPPED, amount_of, key_of};
-use crate::decide::forecast::paced::{Hours, Paced, Pacing};
+use crate::decide::forecast::paced::{Paced, Pacing};
 use crate::decide::forecast::replay::{Replay, Threshold};
 use crate::decide::forecast::tally::{End, Scale, Tally};
 use crate::decide::onlooker::Cap;
@@ -91,7 +95,8 @@ pub struct Plan {
     pub factors: [Factors; PLACEMENTS],
     /// Which share of ads that are handed out is seen, 0 to 1.
     pub seen: f64,
-    /// How far forecasts were off lately, beside what the sample explains: the middle of the errors, a share.
+    /// How far forecasts were off lately, beside what the sample explains ([`model_error`]): the middle of the
+    /// errors, a share.
     pub off: f64,
 }
 
@@ -177,9 +182,8 @@ impl<'a> Forecaster<'a> {
                 let ended = match budget {
                     None => Ended { threshold: Threshold::One(of_bid), highest: of_bid, end: None },
                     Some(budget) => {
-                        let mut below = |ceiling| {
-                            self.of_budget((&mut replay, &mut pacing), *budget, ceiling)
-                        };
+                        let mut below =
+                            |ceiling| self.of_budget((&mut replay, &mut pacing), *budget, ceiling);
                         let free = free.get_or_insert_with(|| below(u64::MAX));
                         if free.highest < of_bid { free.clone() } else { below(of_bid) }
                     }

@@ -5,12 +5,12 @@
 //! threshold for the whole day would buy most where most is to be had, which caps move to the morning.
 //!
 //! Hours are searched in the order of time, so each begins with what viewers remember of those before. For
-//! that the steps are laid out hour by hour here; `replay`, which has them viewer by viewer, runs the result
-//! again and must spend the same: a test holds both against each other.
+//! that the steps are laid out hour by hour (`hours`); `replay`, which has them viewer by viewer, runs the
+//! result again and must spend the same: a test holds both against each other.
 
 use std::mem::take;
-use std::ops::Range;
 
+use crate::decide::forecast::hours::{Hour, Hours, Segment};
 use crate::decide::forecast::offers::{
     DAY_TICKS, FIRST, HOUR_TICKS, OPENED, Offers, SEEN, Step, TAPPED, amount_of,
 };
@@ -42,93 +42,6 @@ const CLOSEST: f64 = 0.05;
 
 /// The number of impressions among counted events.
 const IMPRESSION: usize = CapEvent::Impressions as usize;
-
-/// The steps of the requests of one viewer in one hour.
-#[derive(Clone, Copy, Debug)]
-struct Segment {
-    viewer: u32,
-    /// Where its steps end; they begin where those of the one before end.
-    end: u32,
-}
-
-/// One hour, cut where a day ends.
-#[derive(Clone, Debug, Default)]
-struct Hour {
-    segments: Range<usize>,
-    steps: Range<usize>,
-    /// Requests.
-    traffic: f64,
-    tick: u32,
-}
-
-/// The steps of a draft hour by hour.
-#[derive(Debug, Default)]
-pub(super) struct Hours {
-    hours: Vec<Hour>,
-    segments: Vec<Segment>,
-    steps: Vec<Step>,
-    /// Of each hour, ascending.
-    keys: Vec<u64>,
-    viewers: usize,
-}
-
-impl Hours {
-    /// Lays out the steps anew. Takes some ten milliseconds for a full log.
-    pub(super) fn of(offers: &Offers) -> Self {
-        let mut hours: Vec<Hour> = Vec::new();
-        each(offers, |slot, _, step, is_new| {
-            if hours.len() <= slot {
-                hours.resize(slot + 1, Hour::default());
-            }
-            let hour = &mut hours[slot];
-            hour.steps.end += 1;
-            hour.segments.end += usize::from(is_new);
-            hour.traffic += f64::from(u8::from(step.mark & FIRST != 0));
-            hour.tick = step.tick();
-        });
-        let (mut steps, mut segments) = (0, 0);
-        for hour in &mut hours {
-            let (more_steps, more_segments) = (hour.steps.end, hour.segments.end);
-            // Ends move on as they are filled.
-            (hour.steps, hour.segments) = (steps..steps, segments..segments);
-            (steps, segments) = (steps + more_steps, segments + more_segments);
-        }
-        let mut all = Self {
-            hours,
-            segments: vec![Segment { viewer: 0, end: 0 }; segments],
-            steps: vec![Step { key: 0, pay: 0.0, mark: 0 }; steps],
-            keys: vec![0; steps],
-            viewers: offers.runs.len(),
-        };
-        each(offers, |slot, viewer, step, is_new| {
-            let hour = &mut all.hours[slot];
-            let at = hour.steps.end;
-            (all.steps[at], all.keys[at]) = (*step, step.key);
-            hour.steps.end += 1;
-            hour.segments.end += usize::from(is_new);
-            let end = hour.steps.end as u32;
-            all.segments[hour.segments.end - 1] = Segment { viewer, end };
-        });
-        for hour in &all.hours {
-            all.keys[hour.steps.clone()].sort_unstable();
-        }
-        all
-    }
-}
-
-/// Shows every step with its hour, its viewer's number, and whether that is its viewer's first of the hour.
-fn each(offers: &Offers, mut show: impl FnMut(usize, u32, &Step, bool)) {
-    let mut begin = 0;
-    for (viewer, run) in (0..).zip(&offers.runs) {
-        let mut last = usize::MAX;
-        for step in &offers.steps[begin..run.end as usize] {
-            let slot = offers.slot(step.tick());
-            show(slot, viewer, step, slot != last);
-            last = slot;
-        }
-        begin = run.end as usize;
-    }
-}
 
 /// What a viewer remembers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -318,7 +231,8 @@ impl<'a> Pacing<'a> {
             known.saturating_add(steps * ((1 << HALF_SHIFT) / PER_OCTAVE as u64)).min(ceiling)
         };
         let (mut low, mut high): ((usize, f64), Option<(usize, f64)>) = ((0, 0.0), None);
-        let guess = part.map_or(keys.len() / FIRST_PART, |part| (part * keys.len() as f64) as usize);
+        let guess =
+            part.map_or(keys.len() / FIRST_PART, |part| (part * keys.len() as f64) as usize);
         let mut rank = guess.clamp(usize::from(most > 0), most);
         for _ in 0..TRIES_MAX {
             if target <= 0.0 || low.0 >= most || high.is_some_and(|high| high.0 <= low.0 + 1) {
@@ -395,7 +309,8 @@ impl<'a> Pacing<'a> {
             }
             let Some(step) = won else { continue };
             let mut caps = self.caps.iter().zip(rooms);
-            if tick < until || caps.any(|(cap, room)| counted[usize::from(cap.event & 3)] >= *room) {
+            if tick < until || caps.any(|(cap, room)| counted[usize::from(cap.event & 3)] >= *room)
+            {
                 continue;
             }
             until = tick + self.offers.distances[step.mark as usize & 0xFFFF];
@@ -531,7 +446,8 @@ mod tests {
                     thresholds[slot] = threshold;
                     spends(replay, &thresholds).0 - before
                 };
-                let (due, spent) = (due(&offers, slot, left), of(&mut replay, paced.thresholds[slot]));
+                let (due, spent) =
+                    (due(&offers, slot, left), of(&mut replay, paced.thresholds[slot]));
                 let most = of(&mut replay, ceiling);
                 // Off by more than a part of it only where one impression is more than that.
                 let off = (spent - due).abs();

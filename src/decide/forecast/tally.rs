@@ -13,7 +13,7 @@ pub const REPLICATES: usize = 50;
 pub const FREQUENCIES: usize = 8;
 
 /// The replicates below and above the interval that holds the truth 80 times of 100.
-const ENDS: (usize, usize) = (REPLICATES / 10, REPLICATES - 1 - REPLICATES / 10);
+const ENDS: (usize, usize) = (REPLICATES / 10 - 1, REPLICATES - REPLICATES / 10);
 
 /// How often each viewer is drawn into a replicate: Poisson of mean 1, by 256ths. From a count on, so many
 /// draws of 256 lie below.
@@ -147,9 +147,10 @@ impl Tally {
                 day.of(Sums { spend, impressions, taps, reach }, luck(number as u64))
             })
             .collect();
-        // The next day is another draw of everybody's requests, as much as the sample was one.
-        let wide = (1.0 + 1.0 / scale.divisor).sqrt();
-        let span = |of: fn(&Outcome) -> f64| span(of(&expected), wide, replicates.iter().map(of));
+        // With a share s of the viewers, a part r of what tells viewers apart staying from day to day: the
+        // sampled ones are part of the truth, which takes s r off the variance, and the next day is another
+        // draw of everybody's requests, which adds s (1 - r). Of about half each that is nothing.
+        let span = |of: fn(&Outcome) -> f64| span(of(&expected), replicates.iter().map(of));
         let mut reach = span(|day| day.reach);
         if scale.days < 1.0 {
             // Some of those who come later came before: at the most nobody did, at the least all.
@@ -271,13 +272,13 @@ fn luck(number: u64) -> [f64; LUCK] {
     })
 }
 
-fn span(expected: f64, wide: f64, replicates: impl Iterator<Item = f64>) -> Span {
+fn span(expected: f64, replicates: impl Iterator<Item = f64>) -> Span {
     let mut all: Vec<f64> = replicates.collect();
     all.sort_by(f64::total_cmp);
     let round = |figure: f64| figure.round().max(0.0) as u64;
     Span {
-        low: round(expected - (expected - all[ENDS.0]).max(0.0) * wide),
+        low: round(expected.min(all[ENDS.0])),
         expected: round(expected),
-        high: round(expected + (all[ENDS.1] - expected).max(0.0) * wide),
+        high: round(expected.max(all[ENDS.1])),
     }
 }
