@@ -20,8 +20,9 @@ use munadi::decide::forecast::{
     Entrant, Forecast, Forecaster, Log, Noticed, Odds, Plan, Rival, Sample, Shape,
 };
 use munadi::decide::onlooker::Cap;
-use munadi::decide::rates::Rates;
+use munadi::decide::rates::{Factors, Rates};
 use munadi::decide::target::Target;
+use munadi::state::totals::PLACEMENTS;
 use munadi::types::hash::mix;
 use munadi::types::proto::v1::{BidStrategy, BillingEvent, Targeting};
 use munadi::types::request::{Policy, Profile};
@@ -164,6 +165,7 @@ fn plan() -> Plan {
         settled: 1.0,
         strategy: BidStrategy::LowestCostWithBidCap,
         odds: Odds { rates: Rates::NEW, taps: 4.0, chats: 8.0 },
+        factors: [Factors::ONE; PLACEMENTS],
         seen: 0.9,
         off: 0.02,
     }

@@ -7,7 +7,7 @@
 
 mod predictor;
 
-pub use predictor::{Learned, Predictor};
+pub use predictor::{Foreseen, Learned, Predictor};
 
 /// Predicted action rates in 1/65,535, in the placement where they are highest.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -1,29 +1,29 @@
 //! What a draft would deliver: `EstimateDelivery`. Promises nothing, and reads no viewer's own record.
 
-use crate::decide::auction::Aim;
+use crate::decide::auction::{Aim, strategy_of};
 use crate::decide::forecast::{Entrant, Forecast, Forecaster, Odds, Plan, Span, fold_group};
 use crate::decide::mutate::listed::listed;
 use crate::decide::onlooker::Cap;
-use crate::decide::rates::Rates;
+use crate::decide::rates::{Foreseen, Predictor, Rates};
 use crate::decide::target::Target;
 use crate::node::forecaster::{MILLION, Question, Wanted};
 use crate::node::front::{Front, sees};
-use crate::node::live::Live;
-use crate::state::catalog::Catalog;
+use crate::node::live::{Live, locked};
+use crate::state::catalog::{Catalog, Family};
 use crate::state::chunk_of;
 use crate::types::day::offset_minutes;
 use crate::types::hash::category_number;
 use crate::types::ids::{IdKind, number_of};
 use crate::types::iso::currency_index;
 use crate::types::proto::v1::{
-    AdSet, BidStrategy, DeliveryForecast, EstimateDeliveryResponse, Money, Range,
+    AdSet, DeliveryForecast, EstimateDeliveryResponse, Money, Placement, Range,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::Scope;
 use crate::types::time::{DAY_MS, Moment};
 use crate::types::week::Week;
 
-/// Ads whose counts say what rates a draft of the same account may expect.
+/// Ads of a running ad set whose counts say what its rates stand on.
 const RELATED_MAX: usize = 256;
 
 /// Taps that the prior rate of taps stands on, and conversations that of conversations: as in the board's.
@@ -113,9 +113,26 @@ impl Live {
 
     fn plan_of_draft(&self, ad_set: &AdSet, wanted: &Wanted, now: Moment) -> Plan {
         let category = category_number(&wanted.category);
-        let ads = related(&self.catalog(), wanted.account, ad_set.campaign_id);
         let entrant = Entrant { group: fold_group(category), own: 0 };
-        self.plan(ad_set, (entrant, category != 0), wanted.account, &ads, now)
+        let odds = self.odds_of_draft(ad_set, wanted.account, category);
+        self.plan(ad_set, (entrant, category != 0), wanted.account, odds, now)
+    }
+
+    /// Returns what serving would say of the first ad of a draft: it falls back as any new ad does.
+    fn odds_of_draft(&self, ad_set: &AdSet, account: u64, told: u64) -> Odds {
+        let (campaign, category) = {
+            let catalog = self.catalog();
+            let theirs = catalog.account_of(IdKind::Campaign, ad_set.campaign_id) == Some(account);
+            let campaign = if theirs { ad_set.campaign_id } else { 0 };
+            // An account's businesses are mostly of one category.
+            let kin = || related(&catalog, account, campaign).map_or(0, |family| family.category);
+            (campaign, if told == 0 { kin() } else { told })
+        };
+        let predictor = locked(&self.predictor);
+        let unknown = || Predictor::default().foresee(campaign, category);
+        let foreseen = predictor.as_ref().map_or_else(unknown, |it| it.foresee(campaign, category));
+        let Foreseen { rates, taps, chats } = foreseen;
+        Odds { rates, taps, chats }
     }
 
     /// Returns the plan of an ad set that runs, as if it were a draft: its own ads are taken out of the trays
@@ -130,11 +147,21 @@ impl Live {
         let has_category = family.category != 0;
         let group = if has_category { family.category } else { number_of(family.business) };
         let entrant = Entrant { group: fold_group(group), own: number_of(ad_set.id) as u32 };
-        Some(self.plan(ad_set, (entrant, has_category), family.account, &ads, now))
+        let odds = self.odds_of_running(&ads);
+        Some(self.plan(ad_set, (entrant, has_category), family.account, odds, now))
     }
 
-    fn rates_of(&self, ads: &[u64]) -> Rates {
-        middle(ads.iter().map(|ad| self.board.ad(*ad).rates).collect())
+    fn odds_of_running(&self, ads: &[u64]) -> Odds {
+        let rates = middle(ads.iter().map(|ad| self.board.ad(*ad).rates).collect());
+        let [mut taps, mut chats] = PRIOR;
+        for ad in ads {
+            if let Some(tally) = self.tallies_at(chunk_of(*ad)).ads.get(ad) {
+                let [_, more_taps, more_chats] = tally.totals.funnel();
+                taps += more_taps as f64;
+                chats += more_chats as f64;
+            }
+        }
+        Odds { rates, taps, chats }
     }
 
     fn plan(
@@ -142,7 +169,7 @@ impl Live {
         ad_set: &AdSet,
         (entrant, has_category): (Entrant, bool),
         account: u64,
-        ads: &[u64],
+        odds: Odds,
         now: Moment,
     ) -> Plan {
         let (offset, currency) = {
@@ -152,14 +179,10 @@ impl Live {
             (offset_minutes(zone, now), currency.unwrap_or_default())
         };
         let settled = self.index.load().exchange().settle(currency, SETTLED) as f64;
-        let (mut taps, mut chats) = (PRIOR[0], PRIOR[1]);
-        for ad in ads {
-            if let Some(tally) = self.tallies_at(chunk_of(*ad)).ads.get(ad) {
-                let [_, more_taps, more_chats] = tally.totals.funnel();
-                taps += more_taps as f64;
-                chats += more_chats as f64;
-            }
-        }
+        let factor = |placement: usize| {
+            let placement = Placement::try_from(placement as i32).unwrap_or_default();
+            self.board.factors(placement)
+        };
         Plan {
             targets: Target::of(ad_set),
             entrant,
@@ -170,8 +193,9 @@ impl Live {
             aim: Aim::of(ad_set),
             // Without a rate its ads are worth nothing: next to it.
             settled: (settled / SETTLED as f64).max(f64::MIN_POSITIVE),
-            strategy: strategy(ad_set),
-            odds: Odds { rates: self.rates_of(ads), taps, chats },
+            strategy: strategy_of(ad_set),
+            odds,
+            factors: std::array::from_fn(factor),
             seen: self.watch.forecasts.seen(),
             off: self.watch.forecasts.off(),
         }
@@ -184,27 +208,16 @@ fn middle(mut rates: Vec<Rates>) -> Rates {
     rates.get(rates.len() / 2).copied().unwrap_or(Rates::NEW)
 }
 
-fn strategy(ad_set: &AdSet) -> BidStrategy {
-    match (ad_set.bid_strategy(), &ad_set.bid) {
-        (BidStrategy::Unspecified, None) => BidStrategy::LowestCostWithoutCap,
-        (BidStrategy::Unspecified, Some(_)) => BidStrategy::LowestCostWithBidCap,
-        (told, _) => told,
-    }
-}
-
-/// Returns the ads that say most of a draft's rates: those of its campaign, else those of its account.
-fn related(catalog: &Catalog, account: u64, campaign: u64) -> Vec<u64> {
-    let of = |campaign: u64| {
-        let ad_sets = catalog.ad_sets_of_campaign(campaign);
-        ad_sets.flat_map(|ad_set| catalog.ads_of_ad_set(ad_set))
+/// Returns the family of an ad whose business a draft is likely to be of: one of its campaign, else of its
+/// account.
+fn related(catalog: &Catalog, account: u64, campaign: u64) -> Option<Family> {
+    let first = |campaign: u64| {
+        let mut ad_sets = catalog.ad_sets_of_campaign(campaign);
+        ad_sets.find_map(|ad_set| catalog.ads_of_ad_set(ad_set).next())
     };
-    if campaign != 0 && catalog.account_of(IdKind::Campaign, campaign) == Some(account) {
-        let ads: Vec<u64> = of(campaign).take(RELATED_MAX).collect();
-        if !ads.is_empty() {
-            return ads;
-        }
-    }
-    catalog.campaigns_of_account(account).flat_map(of).take(RELATED_MAX).collect()
+    let mut campaigns = catalog.campaigns_of_account(account);
+    let ad = first(campaign).or_else(|| campaigns.find_map(first))?;
+    catalog.family(ad)
 }
 
 fn told(bid: Option<Money>, daily_budget: Option<Money>, known: &Forecast) -> DeliveryForecast {

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::Builder;
 use std::time::Duration;
 
-use crate::decide::forecast::{DIVISOR_MAX, Forecaster, Log, Noticed, Plan, Sample, is_sampled};
+use crate::decide::forecast::{
+    DIVISOR_MAX, Forecaster, Log, Noticed, Outcome, Plan, Sample, Span, is_sampled, model_error,
+};
 use crate::node::clock::Clock;
 use crate::node::front::Front;
 use crate::node::live::{Live, locked};
@@ -89,6 +91,8 @@ struct Share {
 pub(in crate::node) struct Compared {
     /// The middle error, millionths.
     pub(in crate::node) error_ppm: u32,
+    /// What of it the sample doesn't explain, millionths.
+    off_ppm: u32,
     /// Over so many ad sets.
     pub(in crate::node) count: u32,
     /// The hour in which it was compared; 0: never.
@@ -146,10 +150,11 @@ impl Forecasts {
         *locked(&self.compared)
     }
 
-    /// Returns how far forecasts were off lately, a share: what was measured, once it was of enough ad sets.
+    /// Returns how far forecasts were off lately beside their samples, a share: what was measured, once it was
+    /// of enough ad sets.
     pub(in crate::node) fn off(&self) -> f64 {
-        let Compared { error_ppm, count, .. } = self.compared();
-        if count < OFF_LEAST { OFF_USUAL } else { f64::from(error_ppm) / MILLION }
+        let Compared { off_ppm, count, .. } = self.compared();
+        if count < OFF_LEAST { OFF_USUAL } else { f64::from(off_ppm) / MILLION }
     }
 
     /// Returns which share of ads that are handed out is seen; 1 until something is known.
@@ -189,27 +194,28 @@ impl Live {
         let seen_ppm = if all.served == 0 { 0 } else { (seen.min(1.0) * MILLION) as u32 };
         // What follows asks for it.
         locked(&self.watch.forecasts.compared).seen_ppm = seen_ppm;
-        let mut errors = Vec::new();
+        let mut outcomes = Vec::new();
         if from < until {
             let sample = sample.between(from, until);
             for (ad_set, impressions) in delivered {
                 let Some(told) = self.told_of(ad_set, &sample) else { continue };
                 let truth = impressions as f64 / sample.days();
-                errors.push((told / truth - 1.0).abs());
+                outcomes.push(Outcome::of(told, truth));
                 rest();
-                if errors.len() == COMPARED_MAX {
+                if outcomes.len() == COMPARED_MAX {
                     break;
                 }
             }
         }
-        errors.sort_by(f64::total_cmp);
-        let middle = errors.get(errors.len() / 2).copied().unwrap_or_default();
-        let error_ppm = (middle * MILLION).min(f64::from(u32::MAX)) as u32;
-        let count = errors.len() as u32;
+        outcomes.sort_by(|one, other| one.error.total_cmp(&other.error));
+        let middle = outcomes.get(outcomes.len() / 2).map_or(0.0, |outcome| outcome.error);
+        let ppm = |share: f64| (share * MILLION).min(f64::from(u32::MAX)) as u32;
+        let (error_ppm, off_ppm) = (ppm(middle), ppm(model_error(&outcomes)));
+        let count = outcomes.len() as u32;
         metrics::gauge!("munadi_forecast_error_ppm").set(f64::from(error_ppm));
         metrics::gauge!("munadi_forecasts_compared").set(f64::from(count));
         *locked(&self.watch.forecasts.compared) =
-            Compared { error_ppm, count, hour: now.hour(), seen_ppm };
+            Compared { error_ppm, off_ppm, count, hour: now.hour(), seen_ppm };
     }
 
     /// Returns the ad sets that delivered enough from some hour on, most first, and the sum of all of the day.
@@ -243,7 +249,7 @@ impl Live {
 
     /// Returns the impressions a day that a running ad set is forecast; `None`: it was changed meanwhile, or
     /// shares its money with others.
-    fn told_of(&self, ad_set: u64, sample: &Sample) -> Option<f64> {
+    fn told_of(&self, ad_set: u64, sample: &Sample) -> Option<Span> {
         let (row, budget) = {
             let catalog = self.catalog();
             let row = catalog.ad_sets.get(ad_set)?;
@@ -252,10 +258,11 @@ impl Live {
             let budget = own_budget(&catalog, &row)?;
             (row, Some(budget).filter(|_| is_old)?)
         };
-        let plan: Plan = self.plan_of_running(&row, sample.until)?;
+        // Only what the sample itself leaves open.
+        let plan = Plan { off: 0.0, ..self.plan_of_running(&row, sample.until)? };
         let bid = row.bid.as_ref().map(|bid| bid.micros);
         let forecast = Forecaster::new(&plan, sample).curve(&[bid], &[budget]).pop()?;
-        Some(forecast.impressions.expected as f64)
+        Some(forecast.impressions)
     }
 }
 

@@ -22,7 +22,7 @@ mod payments;
 mod placement;
 mod price;
 
-pub use price::{Aim, hold_of};
+pub use price::{Aim, hold_of, strategy_of};
 
 use placement::{Bars, Leader, Slot};
 

@@ -1,7 +1,7 @@
 //! What an ad is worth and what one of its events costs: bids, rates and prices of 1,000 impressions.
 
 use crate::decide::board::Rates;
-use crate::types::proto::v1::{AdSet, AdSetIssue, BillingEvent, OptimizationGoal};
+use crate::types::proto::v1::{AdSet, AdSetIssue, BidStrategy, BillingEvent, OptimizationGoal};
 use crate::types::token::PackedPrice;
 
 /// Rates are in parts of this.
@@ -119,6 +119,16 @@ fn share(amount: i64, rate: u16) -> i64 {
     match amount.checked_mul(i64::from(rate)) {
         Some(product) => product / i64::from(u16::MAX),
         None => (i128::from(amount) * i128::from(rate) / RATE_ONE) as i64,
+    }
+}
+
+/// Returns an ad set's strategy. Where none is named, a bid is the most that is bid, and without one the
+/// engine makes it.
+pub fn strategy_of(ad_set: &AdSet) -> BidStrategy {
+    match ad_set.bid_strategy() {
+        BidStrategy::Unspecified if ad_set.bid.is_some() => BidStrategy::LowestCostWithBidCap,
+        BidStrategy::Unspecified => BidStrategy::LowestCostWithoutCap,
+        named => named,
     }
 }
 

@@ -2,21 +2,25 @@
 //!
 //! Each logged request says what one more ad would have had to be worth for a place, and what it would have
 //! paid (`ladder`). A draft is asked where it is meant to be shown (`offers`), run through its frequency caps
-//! and distances in the order of time (`replay`), with the one threshold that spends its budget, and counted
-//! viewer by viewer, so that ranges come from a bootstrap over viewers (`tally`).
+//! and distances in the order of time (`replay`), with the thresholds that spend its budget along the day
+//! (`paced`), and counted viewer by viewer, so that ranges come from a bootstrap over viewers (`tally`).
 //!
 //! **What it leaves out.** Rivals do not answer: their pacing, caps and budgets stay those of the logged
 //! time. A draft has no hides and no policy category yet. Attention decides prices, not whether an ad is
 //! seen: that is one share, measured by whoever asks.
 
 mod bound;
+mod error;
+mod hours;
 mod ladder;
 mod log;
 mod offers;
+mod paced;
 mod replay;
 mod tally;
 
 pub use bound::over_delivery_ppm;
+pub use error::{Outcome, model_error};
 pub use ladder::{Entrant, RUNGS_MAX, Rung, Shape, ladder};
 pub use log::{
     DIVISOR_MAX, FACES_MAX, LOG_DAYS, Log, Noticed, PEOPLE_MAX, Rival, SHAPES_MAX, Sample,
@@ -25,15 +29,22 @@ pub use log::{
 pub use tally::{FREQUENCIES, Forecast, REPLICATES, Span};
 
 use crate::decide::auction::Aim;
+use crate::decide::forecast::hours::Hours;
 use crate::decide::forecast::offers::{FIRST, OPENED, Offers, SEEN, TAPPED, amount_of, key_of};
-use crate::decide::forecast::replay::Replay;
+use crate::decide::forecast::paced::{Paced, Pacing};
+use crate::decide::forecast::replay::{Replay, Threshold};
 use crate::decide::forecast::tally::{End, Scale, Tally};
 use crate::decide::onlooker::Cap;
-use crate::decide::rates::Rates;
+use crate::decide::rates::{Factors, Rates};
 use crate::decide::target::Target;
+use crate::state::totals::PLACEMENTS;
 use crate::types::proto::v1::{BidStrategy, OptimizationGoal};
 use crate::types::time::Moment;
 use crate::types::week::Week;
+
+/// Impressions a day of the sample below which a budget is spent at one threshold all day: in most hours
+/// there is none, or few, and what a pacer does then is chance.
+const PACED_LEAST: f64 = 240.0;
 
 /// Parts of one in [`Plan::luck`].
 const LUCK_ONE: f64 = 65_536.0;
@@ -80,15 +91,18 @@ pub struct Plan {
     pub strategy: BidStrategy,
     /// Its rates.
     pub odds: Odds,
+    /// What rates in each placement are of those in the best one.
+    pub factors: [Factors; PLACEMENTS],
     /// Which share of ads that are handed out is seen, 0 to 1.
     pub seen: f64,
-    /// How far forecasts were off lately, beside what the sample explains: the middle of the errors, a share.
+    /// How far forecasts were off lately, beside what the sample explains ([`model_error`]): the middle of the
+    /// errors, a share.
     pub off: f64,
 }
 
 impl Plan {
-    /// Returns what 1,000 impressions are worth at a bid, micros of the settlement currency; `None` bids
-    /// whatever it takes.
+    /// Returns what 1,000 impressions in the best placement are worth at a bid, micros of the settlement
+    /// currency; `None` bids whatever it takes.
     pub fn value(&self, bid: Option<i64>) -> f32 {
         let value = |bid| self.aim.value(bid, self.odds.rates) as f64 * self.settled;
         bid.map_or(f32::MAX, |bid| value(bid) as f32)
@@ -106,16 +120,26 @@ impl Plan {
         })
     }
 
-    /// Returns what would come of one showing, by a roll of the dice.
-    fn luck(&self, roll: u64) -> u32 {
+    /// Returns what would come of one showing where taps are such a part of those in the best placement, by a
+    /// roll of the dice.
+    fn luck(&self, roll: u64, taps: f32) -> u32 {
         let part = |shift: u32| ((roll >> shift) & 0xFFFF) as f64 / LUCK_ONE;
         let [tap, chat] = self.odds.shares();
         let seen = part(16) < self.seen;
-        let tapped = seen && part(32) < tap;
+        let tapped = seen && part(32) < tap * f64::from(taps);
         let opened = tapped && part(48) < chat;
         let bit = |is: bool, bit: u32| if is { bit } else { 0 };
         bit(seen, SEEN) | bit(tapped, TAPPED) | bit(opened, OPENED)
     }
+}
+
+/// What limits a draft, and whether its budget does.
+#[derive(Clone)]
+struct Ended {
+    threshold: Threshold,
+    /// The highest threshold of the day.
+    highest: u64,
+    end: Option<End>,
 }
 
 /// A draft in the requests that it is meant for.
@@ -142,38 +166,61 @@ impl<'a> Forecaster<'a> {
     /// Returns one forecast for each pair of bid and daily budget, by bid, then by budget. `None`: a bid as
     /// high as the budget allows, and no budget.
     ///
-    /// Every search runs once: at a budget the same threshold holds for all bids that are above it.
+    /// What spends a budget below one bid does so below all that are higher.
     pub fn curve(&self, bids: &[Option<i64>], budgets: &[Option<i64>]) -> Vec<Forecast> {
-        let mut replay = Replay::new(&self.offers, &self.plan.caps, self.plan.is_for_reach());
-        let of_budgets: Vec<u64> =
-            budgets.iter().map(|budget| self.of_budget(&mut replay, *budget)).collect();
-        let mut known: Vec<(u64, Tally)> = Vec::new();
+        let (caps, is_for_reach) = (&self.plan.caps[..], self.plan.is_for_reach());
+        let mut replay = Replay::new(&self.offers, caps, is_for_reach);
+        let is_limited = budgets.iter().any(Option::is_some);
+        let hours = if is_limited { Hours::of(&self.offers) } else { Hours::default() };
+        let mut pacing = Pacing::new(&self.offers, &hours, caps, is_for_reach);
+        let mut free: Vec<Option<Ended>> = budgets.iter().map(|_| None).collect();
+        let mut known: Vec<(Threshold, Tally)> = Vec::new();
         let mut forecasts = Vec::new();
         for bid in bids {
             let of_bid = self.of_bid(&mut replay, *bid);
-            for (budget, of_budget) in budgets.iter().zip(&of_budgets) {
-                let threshold = of_bid.min(*of_budget);
-                if known.iter().all(|(at, _)| *at != threshold) {
-                    known.push((threshold, Tally::of(&mut replay, threshold)));
-                }
-                let tally = known.iter().find(|(at, _)| *at == threshold);
-                // What ended it is the budget only if the bid would have allowed for more.
-                let ended = budget.filter(|_| *of_budget < of_bid);
-                let end = ended.map(|budget| End {
-                    budget: budget as f64,
-                    dearest: amount_of(threshold) / 1_000.0 / self.plan.settled,
+            for (budget, free) in budgets.iter().zip(&mut free) {
+                let ended = match budget {
+                    None => Ended { threshold: Threshold::One(of_bid), highest: of_bid, end: None },
+                    Some(budget) => {
+                        let mut below =
+                            |ceiling| self.of_budget((&mut replay, &mut pacing), *budget, ceiling);
+                        let free = free.get_or_insert_with(|| below(u64::MAX));
+                        if free.highest < of_bid { free.clone() } else { below(of_bid) }
+                    }
+                };
+                let Ended { threshold, end, .. } = ended;
+                let at = known.iter().position(|(at, _)| *at == threshold).unwrap_or_else(|| {
+                    let tally = Tally::of(&mut replay, &threshold);
+                    known.push((threshold, tally));
+                    known.len() - 1
                 });
-                forecasts.extend(tally.map(|(_, it)| it.forecast(self.plan, self.scale, end)));
+                forecasts.push(known[at].1.forecast(self.plan, self.scale, end));
             }
         }
         forecasts
     }
 
-    fn of_budget(&self, replay: &mut Replay<'_>, budget: Option<i64>) -> u64 {
-        let Some(budget) = budget else { return u64::MAX };
+    /// Returns what spends a daily budget, none of it above a ceiling.
+    fn of_budget(
+        &self,
+        (replay, pacing): (&mut Replay<'_>, &mut Pacing<'_>),
+        budget: i64,
+        ceiling: u64,
+    ) -> Ended {
+        let Scale { divisor, days } = self.scale;
         let settled = budget as f64 * self.plan.settled;
-        let sampled = (settled * self.scale.days / self.scale.divisor).max(1.0);
-        replay.threshold(u64::MAX, |sum| (sampled - sum.spend) / sampled)
+        let sampled = (settled * days / divisor).max(1.0);
+        let dear = |amount: f64| amount / 1_000.0 / self.plan.settled;
+        let end = |dearest| Some(End { budget: budget as f64, dearest });
+        let Paced { thresholds, highest, ended, dearest, impressions, .. } =
+            pacing.of(ceiling, sampled / days.max(1.0));
+        if f64::from(impressions) >= PACED_LEAST * days {
+            let end = end(dear(dearest)).filter(|_| ended);
+            return Ended { threshold: Threshold::ByHour(thresholds), highest, end };
+        }
+        let one = replay.threshold(ceiling, |sum| (sampled - sum.spend) / sampled);
+        let end = end(dear(amount_of(one))).filter(|_| one < ceiling);
+        Ended { threshold: Threshold::One(one), highest: one, end }
     }
 
     fn of_bid(&self, replay: &mut Replay<'_>, bid: Option<i64>) -> u64 {
@@ -184,7 +231,7 @@ impl<'a> Forecaster<'a> {
         // The average of what is paid, not each: bids may lie above it.
         let a_view = f64::from(value) / 1_000.0;
         replay.threshold(u64::MAX, |sum| {
-            let allowed = a_view * sum.impressions;
+            let allowed = a_view * sum.worth;
             if sum.impressions < 1.0 { 1.0 } else { (allowed - sum.spend) / allowed.max(1.0) }
         })
     }
@@ -212,6 +259,7 @@ mod tests {
             settled: 1.0,
             strategy: BidStrategy::LowestCostWithBidCap,
             odds: Odds { rates: Rates::NEW, taps: 4.0, chats: 8.0 },
+            factors: [Factors::ONE; PLACEMENTS],
             seen: 1.0,
             off: 0.0,
         }
@@ -310,6 +358,31 @@ mod tests {
             let told = one(&plan, &sample, bid, None);
             assert_eq!(told.impressions.expected, times * 100, "{bid}");
         }
+    }
+
+    #[test]
+    fn a_weak_placement_asks_for_more_and_is_tapped_less() {
+        let sample = sample(1_000, &[HOUR_MS], |viewer| viewer as f32 * 10_000.0);
+        let mut plan = here(plan(BillingEvent::Impressions));
+        plan.factors[1] = Factors { tap: 16_384, ..Factors::ONE };
+        let of = |plan: &Plan, bid| one(plan, &sample, bid, None);
+        let seen = of(&plan, 4_000_500);
+        assert_eq!(seen.impressions.expected, 400, "an impression is one anywhere");
+        let [tap, chat] = plan.odds.shares();
+        assert_eq!(seen.taps.expected, (400.0 * tap / 4.0).round() as u64);
+        plan.aim = Aim::billed(BillingEvent::LinkClicks);
+        // What a tap is worth in the best placement is a quarter of it here.
+        let bid = (4_000_500.0 / 1_000.0 / tap).round() as i64;
+        let quarter = of(&plan, bid).impressions.expected;
+        assert!(quarter.abs_diff(100) <= 1, "{quarter}");
+        plan.aim = Aim::billed(BillingEvent::Conversations);
+        let quarter = of(&plan, (bid as f64 / chat) as i64).impressions.expected;
+        assert!(quarter.abs_diff(100) <= 1, "{quarter}");
+        plan.strategy = BidStrategy::CostCap;
+        plan.aim = Aim::billed(BillingEvent::LinkClicks);
+        // The average of the first 200 is as high as the last of 100.
+        let average = of(&plan, bid).impressions.expected;
+        assert!(average.abs_diff(200) <= 3, "{average}");
     }
 
     #[test]

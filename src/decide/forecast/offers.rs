@@ -3,9 +3,11 @@
 use crate::decide::forecast::Plan;
 use crate::decide::forecast::ladder::{Rung, ladder};
 use crate::decide::forecast::log::{Person, Rival, Sample, Visit};
+use crate::decide::rates::Factors;
 use crate::decide::target::{Target, Told, Trait};
+use crate::state::totals::placement_slot;
 use crate::types::hash::mix;
-use crate::types::proto::v1::Placement;
+use crate::types::proto::v1::{OptimizationGoal, Placement};
 use crate::types::time::{HOUR_MS, Moment, SECOND_MS};
 use crate::types::week::Week;
 
@@ -25,6 +27,8 @@ pub(super) const SEEN: u32 = 1 << 17;
 pub(super) const TAPPED: u32 = 1 << 18;
 /// And a conversation opened.
 pub(super) const OPENED: u32 = 1 << 19;
+/// Where the number of the placement begins, of three bits.
+const PLACEMENT_SHIFT: u32 = 20;
 
 /// One rung of one request.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +38,16 @@ pub(super) struct Step {
     pub(super) key: u64,
     /// What 1,000 seen impressions there cost, micros.
     pub(super) pay: f32,
-    /// The shape of the tray, whether this is the first rung of its request, and what would come of it.
+    /// The shape of the tray, whether this is the first rung of its request, what would come of it, and the
+    /// placement.
     pub(super) mark: u32,
+}
+
+impl Step {
+    /// Returns when the request was, in ticks since the sample's beginning.
+    pub(super) const fn tick(&self) -> u32 {
+        self.key as u32 & 0xFFFF
+    }
 }
 
 /// Returns what an ad worth this much is compared with rungs by: at just the bar every other lot wins.
@@ -65,6 +77,43 @@ pub(super) struct Offers {
     pub(super) distances: Vec<u32>,
     /// How far into an hour the first tick is, in ticks.
     pub(super) into_hour: u32,
+    /// By placement.
+    pub(super) parts: [Part; PLACEMENT_NUMBERS],
+}
+
+/// Numbers of placements that a request may have: three bits.
+const PLACEMENT_NUMBERS: usize = 8;
+
+/// What an impression in a placement is of one in the best.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Part {
+    /// Of its value.
+    pub(super) worth: f32,
+    /// Of its taps.
+    pub(super) taps: f32,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self { worth: 1.0, taps: 1.0 }
+    }
+}
+
+impl Part {
+    fn of(plan: &Plan, placement: u32) -> Self {
+        let Factors { tap, viewable } = plan.factors[placement_slot(placement)];
+        let share = |factor: u16| f32::from(factor.max(1)) / f32::from(u16::MAX);
+        let worth = match plan.aim.goal {
+            OptimizationGoal::Unspecified
+            | OptimizationGoal::Impressions
+            | OptimizationGoal::Reach => 1.0,
+            OptimizationGoal::ViewableImpressions => share(viewable),
+            OptimizationGoal::LinkClicks
+            | OptimizationGoal::Conversations
+            | OptimizationGoal::Conversions => share(tap),
+        };
+        Self { worth, taps: share(tap) }
+    }
 }
 
 /// The conjunctions of a draft, without when and where: those are asked of each request.
@@ -109,6 +158,17 @@ impl Crowd {
 }
 
 impl Offers {
+    /// Returns what an impression there is of one in the best placement.
+    pub(super) const fn part(&self, step: &Step) -> Part {
+        self.parts[(step.mark >> PLACEMENT_SHIFT) as usize % PLACEMENT_NUMBERS]
+    }
+
+    /// Returns the number of the hour, cut where a day of the sample ends, that a tick is in: pacing sets a
+    /// threshold for each. Ascending in time; where a day ends with an hour one number is left out.
+    pub(super) const fn slot(&self, tick: u32) -> usize {
+        ((tick + self.into_hour) / HOUR_TICKS + tick / DAY_TICKS) as usize
+    }
+
     /// Asks every logged request of the sample's time.
     pub(super) fn of(plan: &Plan, sample: &Sample) -> Self {
         let shapes = sample.shapes.iter();
@@ -119,6 +179,7 @@ impl Offers {
                     shape.advertiser_s.max(category_s).div_ceil(TICK_S)
                 })
                 .collect(),
+            parts: std::array::from_fn(|placement| Part::of(plan, placement as u32)),
             into_hour: (sample.from.0.rem_euclid(HOUR_MS) / SECOND_MS) as u32 / TICK_S,
             ..Self::default()
         };
@@ -162,10 +223,14 @@ impl Offers {
             ladder(shape, rivals, plan.entrant, rungs);
             let tick = u64::from((visit.at_s - from) / TICK_S);
             let roll = mix(viewer.wrapping_add(mix(number)));
-            let mark = u32::from(visit.shape) | FIRST | plan.luck(roll);
+            let placement = u32::from(visit.placement) % PLACEMENT_NUMBERS as u32;
+            let part = self.parts[placement as usize];
+            let luck = plan.luck(roll, part.taps);
+            let mark = u32::from(visit.shape) | FIRST | luck | placement << PLACEMENT_SHIFT;
             let low = (roll & 0xFFFF) << 16 | tick;
             for (at, rung) in rungs.iter().enumerate() {
-                let key = u64::from(rung.bar.to_bits()) << 32 | low;
+                // Where it is worth a part only, as much less is enough of a bar.
+                let key = u64::from((rung.bar / part.worth).to_bits()) << 32 | low;
                 let mark = if at == 0 { mark } else { mark & !FIRST };
                 self.steps.push(Step { key, pay: rung.pay, mark });
             }

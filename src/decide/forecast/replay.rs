@@ -1,7 +1,7 @@
 //! A day again, with the draft in it: frequency caps and distances in the order of time, viewer by viewer.
 
 use crate::decide::forecast::offers::{
-    DAY_TICKS, FIRST, HOUR_TICKS, OPENED, Offers, Run, SEEN, Step, TAPPED,
+    DAY_TICKS, FIRST, HOUR_TICKS, OPENED, Offers, Part, Run, SEEN, Step, TAPPED,
 };
 use crate::decide::onlooker::Cap;
 use crate::state::catalog::REACH_HOURS;
@@ -26,7 +26,16 @@ const COARSE_LEAST: usize = 500;
 const AROUND: u64 = (1 << HALF_SHIFT) / 18;
 
 /// Where the exponent of an amount begins in a key: 23 bits of its fraction and 32 others lie below.
-const HALF_SHIFT: u32 = 55;
+pub(super) const HALF_SHIFT: u32 = 55;
+
+/// What an ad is worth beside what a request asks: higher keys are lost.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Threshold {
+    /// The same at all times.
+    One(u64),
+    /// By [`Offers::slot`].
+    ByHour(Vec<u64>),
+}
 
 /// What came of one viewer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +43,9 @@ pub(super) struct Lot {
     /// Micros for 1,000 impressions each.
     pub(super) pay: f64,
     pub(super) impressions: u32,
+    /// Impressions in the best placement that they are worth, and that would be tapped as often.
+    pub(super) worth: f64,
+    pub(super) taps: f64,
     /// Impressions by day.
     pub(super) days: [u16; DAYS_MAX],
 }
@@ -44,6 +56,8 @@ pub(super) struct Sum {
     /// Micros.
     pub(super) spend: f64,
     pub(super) impressions: f64,
+    /// Impressions in the best placement that they are worth.
+    pub(super) worth: f64,
 }
 
 /// What was counted of one viewer in one hour, by [`CapEvent`].
@@ -68,16 +82,29 @@ impl<'a> Replay<'a> {
     }
 
     /// Runs the time at a threshold: what asks for no more is won. Shows each viewer who was reached.
-    pub(super) fn run(&mut self, threshold: u64, reached: impl FnMut(&Run, &Lot)) {
-        self.run_first(self.offers.runs.len(), threshold, reached);
+    pub(super) fn run(&mut self, threshold: &Threshold, reached: impl FnMut(&Run, &Lot)) {
+        let people = self.offers.runs.len();
+        match threshold {
+            Threshold::One(threshold) => self.run_first(people, |_| *threshold, reached),
+            Threshold::ByHour(hours) => {
+                let offers = self.offers;
+                let of = |tick| hours.get(offers.slot(tick)).copied().unwrap_or_default();
+                self.run_first(people, of, reached);
+            }
+        }
     }
 
-    fn run_first(&mut self, people: usize, threshold: u64, mut reached: impl FnMut(&Run, &Lot)) {
+    fn run_first(
+        &mut self,
+        people: usize,
+        threshold: impl Fn(u32) -> u64,
+        mut reached: impl FnMut(&Run, &Lot),
+    ) {
         let mut begin = 0;
         for run in &self.offers.runs[..people] {
             let steps = &self.offers.steps[begin..run.end as usize];
             begin = run.end as usize;
-            let lot = self.one(steps, threshold);
+            let lot = self.one(steps, &threshold);
             if lot.impressions > 0 {
                 reached(run, &lot);
             }
@@ -86,23 +113,30 @@ impl<'a> Replay<'a> {
 
     /// Returns the sum of all, from that of the first so many people. Their order is that of a hash.
     fn sum(&mut self, people: usize, threshold: u64) -> Sum {
-        let (mut pay, mut impressions) = (0.0, 0);
-        self.run_first(people, threshold, |_, lot| {
-            pay += lot.pay;
-            impressions += u64::from(lot.impressions);
-        });
+        let mut sum = Sum::default();
+        self.run_first(
+            people,
+            |_| threshold,
+            |_, lot| {
+                sum.spend += lot.pay / 1_000.0;
+                sum.impressions += f64::from(lot.impressions);
+                sum.worth += lot.worth;
+            },
+        );
         let of_all = self.offers.runs.len() as f64 / people.max(1) as f64;
-        Sum { spend: pay / 1_000.0 * of_all, impressions: impressions as f64 * of_all }
+        let Sum { spend, impressions, worth } = sum;
+        let [spend, impressions, worth] = [spend, impressions, worth].map(|it| it * of_all);
+        Sum { spend, impressions, worth }
     }
 
-    fn one(&mut self, steps: &[Step], threshold: u64) -> Lot {
+    fn one(&mut self, steps: &[Step], threshold: &impl Fn(u32) -> u64) -> Lot {
         let (mut lot, mut until) = (Lot::default(), 0);
         self.hours.clear();
         let mut at = 0;
-        let most = threshold;
         while let Some(first) = steps.get(at) {
-            let tick = first.key as u32 & 0xFFFF;
+            let tick = first.tick();
             let hour = (tick + self.offers.into_hour) / HOUR_TICKS;
+            let most = threshold(tick);
             let threshold = if self.is_for_reach { self.halved(most, hour) } else { most };
             let mut won = (first.key <= threshold).then_some(first);
             at += 1;
@@ -118,8 +152,11 @@ impl<'a> Replay<'a> {
             if step.mark & SEEN == 0 {
                 continue;
             }
+            let Part { worth, taps } = self.offers.part(step);
             lot.pay += f64::from(step.pay);
             lot.impressions += 1;
+            lot.worth += f64::from(worth);
+            lot.taps += f64::from(taps);
             let day = (tick / DAY_TICKS) as usize;
             lot.days[day.min(DAYS_MAX - 1)] += 1;
             if self.is_for_reach || !self.caps.is_empty() {

@@ -2,7 +2,7 @@
 
 use crate::decide::forecast::Plan;
 use crate::decide::forecast::bound::over_delivery_ppm;
-use crate::decide::forecast::replay::{Lot, Replay};
+use crate::decide::forecast::replay::{Lot, Replay, Threshold};
 use crate::types::hash::mix;
 use crate::types::proto::v1::BillingEvent;
 
@@ -13,7 +13,7 @@ pub const REPLICATES: usize = 50;
 pub const FREQUENCIES: usize = 8;
 
 /// The replicates below and above the interval that holds the truth 80 times of 100.
-const ENDS: (usize, usize) = (REPLICATES / 10, REPLICATES - 1 - REPLICATES / 10);
+const ENDS: (usize, usize) = (REPLICATES / 10 - 1, REPLICATES - REPLICATES / 10);
 
 /// How often each viewer is drawn into a replicate: Poisson of mean 1, by 256ths. From a count on, so many
 /// draws of 256 lie below.
@@ -63,6 +63,8 @@ pub struct Forecast {
 struct Sums {
     spend: f64,
     impressions: f64,
+    /// Impressions in the best placement that would be tapped as often.
+    taps: f64,
     /// Viewers and days.
     reach: f64,
 }
@@ -71,6 +73,7 @@ impl Sums {
     fn add(&mut self, times: f64, other: &Self) {
         self.spend += times * other.spend;
         self.impressions += times * other.impressions;
+        self.taps += times * other.taps;
         self.reach += times * other.reach;
     }
 }
@@ -93,7 +96,7 @@ pub(super) struct Scale {
 }
 
 impl Tally {
-    pub(super) fn of(replay: &mut Replay<'_>, threshold: u64) -> Self {
+    pub(super) fn of(replay: &mut Replay<'_>, threshold: &Threshold) -> Self {
         let mut tally = Self {
             all: Sums::default(),
             replicates: [Sums::default(); REPLICATES],
@@ -104,8 +107,12 @@ impl Tally {
     }
 
     fn add(&mut self, viewer: u64, lot: &Lot) {
-        let mut sums =
-            Sums { spend: lot.pay / 1_000.0, impressions: lot.impressions.into(), reach: 0.0 };
+        let mut sums = Sums {
+            spend: lot.pay / 1_000.0,
+            impressions: lot.impressions.into(),
+            taps: lot.taps,
+            reach: 0.0,
+        };
         for times in lot.days.into_iter().filter(|times| *times > 0) {
             sums.reach += 1.0;
             self.frequency[usize::from(times).min(FREQUENCIES) - 1] += 1;
@@ -134,14 +141,16 @@ impl Tally {
             .enumerate()
             .map(|(number, sums)| {
                 let divided = |sum| sum / POISSON_MEAN;
-                let Sums { spend, impressions, reach } = *sums;
-                let [spend, impressions, reach] = [spend, impressions, reach].map(divided);
-                day.of(Sums { spend, impressions, reach }, luck(number as u64))
+                let Sums { spend, impressions, taps, reach } = *sums;
+                let [spend, impressions] = [spend, impressions].map(divided);
+                let [taps, reach] = [taps, reach].map(divided);
+                day.of(Sums { spend, impressions, taps, reach }, luck(number as u64))
             })
             .collect();
-        // The next day is another draw of everybody's requests, as much as the sample was one.
-        let wide = (1.0 + 1.0 / scale.divisor).sqrt();
-        let span = |of: fn(&Outcome) -> f64| span(of(&expected), wide, replicates.iter().map(of));
+        // With a share s of the viewers, a part r of what tells viewers apart staying from day to day: the
+        // sampled ones are part of the truth, which takes s r off the variance, and the next day is another
+        // draw of everybody's requests, which adds s (1 - r). Of about half each that is nothing.
+        let span = |of: fn(&Outcome) -> f64| span(of(&expected), replicates.iter().map(of));
         let mut reach = span(|day| day.reach);
         if scale.days < 1.0 {
             // Some of those who come later came before: at the most nobody did, at the least all.
@@ -230,7 +239,8 @@ impl Day<'_> {
         }
         let noisy = |count: f64, luck: f64| (count + luck * count.sqrt()).max(0.0);
         let [tap, chat] = odds.shares();
-        let taps = impressions * tap * tap_off;
+        let placed = if sums.impressions > 0.0 { sums.taps / sums.impressions } else { 1.0 };
+        let taps = impressions * placed * tap * tap_off;
         let chats = taps * chat * chat_off;
         let (seen_taps, seen_chats) = (noisy(taps, tap_luck), noisy(chats, chat_luck));
         if self.end.is_none() {
@@ -262,13 +272,13 @@ fn luck(number: u64) -> [f64; LUCK] {
     })
 }
 
-fn span(expected: f64, wide: f64, replicates: impl Iterator<Item = f64>) -> Span {
+fn span(expected: f64, replicates: impl Iterator<Item = f64>) -> Span {
     let mut all: Vec<f64> = replicates.collect();
     all.sort_by(f64::total_cmp);
     let round = |figure: f64| figure.round().max(0.0) as u64;
     Span {
-        low: round(expected - (expected - all[ENDS.0]).max(0.0) * wide),
+        low: round(expected.min(all[ENDS.0])),
         expected: round(expected),
-        high: round(expected + (all[ENDS.1] - expected).max(0.0) * wide),
+        high: round(expected.max(all[ENDS.1])),
     }
 }

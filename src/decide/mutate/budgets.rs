@@ -1,7 +1,7 @@
 //! Money in the catalog: budgets and caps judged against each other, against bids, and against what was
 //! spent already.
 
-use crate::decide::auction::Aim;
+use crate::decide::auction::{Aim, strategy_of};
 use crate::decide::mutate::{Desk, budget_in, in_currency};
 use crate::decide::purse::LineId;
 use crate::state::catalog::has_budget;
@@ -302,15 +302,6 @@ fn fits_strategy(row: &AdSet) -> Result<(), Refusal> {
 fn bid_for_one(row: &AdSet) -> Option<i64> {
     let bid = row.bid.as_ref()?.micros;
     Some(if Aim::of(row).is_per_thousand() { bid / PER_THOUSAND } else { bid })
-}
-
-/// Returns an ad set's strategy. Those made before there were several bid up to a cap.
-fn strategy_of(row: &AdSet) -> BidStrategy {
-    match row.bid_strategy() {
-        BidStrategy::Unspecified if row.bid.is_some() => BidStrategy::LowestCostWithBidCap,
-        BidStrategy::Unspecified => BidStrategy::LowestCostWithoutCap,
-        named => named,
-    }
 }
 
 /// Checks that one event of a bid for 1,000 is whole micros.

@@ -56,6 +56,17 @@ struct Group {
     counts: u32,
 }
 
+/// What a new ad is thought to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Foreseen {
+    /// Its rates in the best placement.
+    pub rates: Rates,
+    /// Its tap rate is known as well as from so many taps of its own.
+    pub taps: f64,
+    /// Its rate of conversations is known as well as from so many of its own.
+    pub chats: f64,
+}
+
 /// What an event changed beside the rates of its ad.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Learned {
@@ -133,27 +144,52 @@ impl Predictor {
 
     /// Returns an ad's rates in the best placement, from all that is counted of it.
     pub fn rates(&self, ad: u64, totals: &Totals) -> Rates {
-        let group = self.group_of(ad);
-        let Group { category, counts } = self.groups[group as usize];
-        let of_group = &self.counts[counts as usize];
-        let mut above = if group == 0 {
+        let above = match self.group_of(ad) {
             // Whoever is not placed has no part in any level.
-            mean(&LEVEL, &priors(), &self.evidence(&self.overall, &Totals::NONE))
-        } else {
-            let of_category = &self.categories[category as usize];
-            let others = self.evidence(&self.overall, of_category);
-            let overall = mean(&LEVEL, &priors(), &others);
-            let others = self.evidence(of_category, of_group);
-            let of_category = mean(&LEVEL, &overall, &others);
-            mean(&LEVEL, &of_category, &self.evidence(of_group, totals))
+            0 => self.overall(&Totals::NONE),
+            group => {
+                let Group { category, counts } = self.groups[group as usize];
+                let of_group = &self.counts[counts as usize];
+                let of_category = self.of_category(&self.categories[category as usize], of_group);
+                mean(&LEVEL, &of_category, &self.evidence(of_group, totals))
+            }
         };
-        // What nothing was learned about stays exactly as it is.
-        for (mean, prior) in above.iter_mut().zip(priors()) {
-            *mean = if mean.total_cmp(&prior).is_eq() { prior } else { coarse(*mean) };
+        let own = mean(&AD, &foretold(above), &self.evidence(totals, &Totals::NONE));
+        rates_of(own)
+    }
+
+    /// Returns what a new ad of a campaign and a category would have, either of which may be new too, and
+    /// how well that is known.
+    pub fn foresee(&self, campaign: u64, category: u64) -> Foreseen {
+        let place = self.category_places.get(&category);
+        let group = place.and_then(|place| self.group_places.get(&(campaign, *place)));
+        let of_category = place.map_or(&Totals::NONE, |place| &self.categories[*place as usize]);
+        let of_group = group.map_or(&Totals::NONE, |group| {
+            &self.counts[self.groups[*group as usize].counts as usize]
+        });
+        let above = self.of_category(of_category, of_group);
+        let evidence = self.evidence(of_group, &Totals::NONE);
+        let above = foretold(mean(&LEVEL, &above, &evidence));
+        // True rates scatter about the mean above as the strength of an ad says, and the mean is not known
+        // better than by what it was learned from.
+        let [(taps, _), (chats, _), ..] = evidence;
+        let known = |scatter: f64, learned: f64| 1.0 / (1.0 / scatter + 1.0 / learned);
+        Foreseen {
+            rates: rates_of(above),
+            taps: known(AD.tap, LEVEL.tap + taps),
+            chats: known(AD.chat, LEVEL.chat + chats),
         }
-        let own = mean(&AD, &above, &self.evidence(totals, &Totals::NONE));
-        let [tap, chat, viewable, sale] = own.map(rate);
-        Rates { tap, chat, viewable, sale }
+    }
+
+    /// Returns the mean of all ads but some, about the prior.
+    fn overall(&self, others: &Totals) -> [f64; 4] {
+        mean(&LEVEL, &priors(), &self.evidence(&self.overall, others))
+    }
+
+    /// Returns the mean of a category without one of its groups, about all other ads.
+    fn of_category(&self, of_category: &Totals, of_group: &Totals) -> [f64; 4] {
+        let others = self.evidence(of_category, of_group);
+        mean(&LEVEL, &self.overall(of_category), &others)
     }
 
     /// Returns by placement what its rates are of those in the best one. That of a placement not told
@@ -220,6 +256,20 @@ impl Predictor {
         let (taps, viewable) = (taps as f64, viewable as f64);
         [(taps, exposed), (chats, taps), (viewable, viewed), (sales, chats)]
     }
+}
+
+/// Returns a mean as an ad takes it from the level above: what nothing was learned about stays exactly as it
+/// is.
+fn foretold(mut above: [f64; 4]) -> [f64; 4] {
+    for (mean, prior) in above.iter_mut().zip(priors()) {
+        *mean = if mean.total_cmp(&prior).is_eq() { prior } else { coarse(*mean) };
+    }
+    above
+}
+
+fn rates_of(means: [f64; 4]) -> Rates {
+    let [tap, chat, viewable, sale] = means.map(rate);
+    Rates { tap, chat, viewable, sale }
 }
 
 const fn priors() -> [f64; 4] {
@@ -361,6 +411,23 @@ mod tests {
         near(predictor.rates(3, &Totals::NONE).tap, 0.05);
         near(predictor.rates(4, &Totals::NONE).tap, 0.005);
         near(predictor.rates(5, &Totals::NONE).tap, 0.0275);
+    }
+
+    #[test]
+    fn what_is_foreseen_of_an_ad_is_what_it_has_once_it_is_placed() {
+        let mut predictor = Predictor::default();
+        predictor.place(1, 5, SHOES, &counts(FEED, 100_000, 5_000, 900));
+        predictor.place(2, 6, BOOKS, &counts(STATUS, 100_000, 500, 300));
+        for (ad, campaign, category) in
+            [(3, 5, SHOES), (4, 5, BOOKS), (5, 9, SHOES), (6, 6, BOOKS), (7, 6, 79), (8, 8, 80)]
+        {
+            let foreseen = predictor.foresee(campaign, category);
+            predictor.place(ad, campaign, category, &Totals::NONE);
+            assert_eq!(predictor.rates(ad, &Totals::NONE), foreseen.rates, "{ad}");
+        }
+        let (known, new) = (predictor.foresee(5, SHOES), predictor.foresee(8, 80));
+        assert!(known.taps > 3.9 && known.taps < AD.tap, "{known:?}");
+        assert!(new.taps < 3.0 && new.chats < known.chats, "{new:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::decide::auction::Aim;
+use crate::decide::auction::{Aim, strategy_of};
 use crate::rpc::limits::{
     CAP_EVENTS_MAX, CAP_HOURS_MAX, CAPS_MAX, PARTY_CHARS_MAX, TARGETINGS_MAX, WEEK_HOURS,
 };
@@ -87,11 +87,8 @@ fn prices(row: &v1::AdSet, fields: &Fields, path: Path) -> Result<(), Refusal> {
 fn name_aims(row: &mut v1::AdSet, path: Path) -> Result<(), Refusal> {
     let billing = path.field("billing_event");
     let billed = variant::<v1::BillingEvent>(row.billing_event, billing)?;
-    let strategy = match optional_variant(row.bid_strategy, path.field("bid_strategy"))? {
-        v1::BidStrategy::Unspecified if row.bid.is_some() => v1::BidStrategy::LowestCostWithBidCap,
-        v1::BidStrategy::Unspecified => v1::BidStrategy::LowestCostWithoutCap,
-        told => told,
-    };
+    optional_variant::<v1::BidStrategy>(row.bid_strategy, path.field("bid_strategy"))?;
+    let strategy = strategy_of(row);
     let goal = path.field("optimization_goal");
     let goal = match optional_variant(row.optimization_goal, goal)? {
         v1::OptimizationGoal::Unspecified if strategy == v1::BidStrategy::CostCap => {
