@@ -11,7 +11,7 @@ use crate::types::day::Day;
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::iso::country_code;
 use crate::types::proto::journal::v1::LineKind;
-use crate::types::proto::v1::{AdSet, BidStrategy, BillingEvent, Campaign};
+use crate::types::proto::v1::{AdSet, BidStrategy, Campaign};
 use crate::types::time::{DAY_MS, Moment};
 use crate::types::week::Week;
 
@@ -107,8 +107,6 @@ pub(super) struct Set {
     /// The least that it should have of the campaign's budget each day, micros.
     pub(super) minimum: Option<i64>,
     pub(super) capped: Option<Capped>,
-    /// Whether impressions are what is billed: nothing is owed then for ads that were seen already.
-    pub(super) by_impression: bool,
     pub(super) times: Times,
 }
 
@@ -212,7 +210,6 @@ fn set(row: &AdSet, campaign: &Campaign, shared: bool, zone: &Arc<str>) -> Set {
         own: if shared { Terms::of_ad_set(row) } else { Terms::default() },
         minimum: minimum.map(|money| money.micros),
         capped,
-        by_impression: row.billing_event() == BillingEvent::Impressions,
         times: Times::of(row, zone),
     }
 }
