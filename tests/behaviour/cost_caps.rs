@@ -99,5 +99,5 @@ fn a_cost_cap_holds_for_what_comes_where_twice_as_much_is_predicted() {
     assert!(day.taps >= 1_000, "{day:?}");
     let cost = day.micros / day.taps;
     assert!(cost <= cap * 101 / 100, "{cost} instead of {cap}: {day:?}");
-    assert!(cost > cap * 95 / 100, "{cost} instead of {cap}: what was saved is not used: {day:?}");
+    assert!(cost > cap * 90 / 100, "{cost} instead of {cap}: what was saved is not used: {day:?}");
 }

@@ -32,6 +32,7 @@ mod reports;
 mod restart;
 mod reviews;
 mod serving;
+mod shared_lines;
 mod stage;
 mod streams;
 mod town;

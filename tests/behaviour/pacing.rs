@@ -217,6 +217,26 @@ fn a_multiplier_that_outgrows_the_rows_of_its_ads_is_served_by() {
     assert!(spent > 60 * ALL * 9 / 10, "{spent} of {}", 60 * ALL);
 }
 
+#[test]
+fn a_multiplier_above_the_rows_of_its_ads_counts_as_soon_as_their_new_rows_do() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    market.stage.front.watch_here();
+    let shop = market.stage.shop(&rich(24 * 60 * ALL / 40));
+    market.hours(1);
+    // The rows are made for what is bid now.
+    market.stage = market.stage.restarted();
+    market.stage.front.watch_here();
+    market.hours(1);
+    let before = market.stage.front.multiplier(shop.ad_set);
+    assert!(before < MULTIPLIER_ONE / 2, "{before}");
+    let wanted = Offer::default().budget((Some(24 * 60 * ALL * 2), None));
+    let row = Campaign { id: shop.campaign, budget: wanted, ..Campaign::default() };
+    market.stage.update(shop.tenant, Resource::Campaign(row), &["budget"]);
+    market.minute();
+    let after = market.stage.front.multiplier(shop.ad_set);
+    assert_eq!(after, MULTIPLIER_ONE, "what is known of the market says so at once");
+}
+
 /// Creates an advertiser whose bids the engine makes.
 fn without_bid(stage: &mut Stage, offer: &Offer) -> Shop {
     let account = stage.create(offer.tenant, Resource::Account(offer.account_row()));

@@ -7,6 +7,7 @@ mod ceilings;
 mod landscapes;
 mod plans;
 mod run;
+mod shared;
 mod unit;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::decide::pacing::{LOG_ONE, multiplier_of};
 use crate::node::live::Live;
 use crate::node::pacer::plans::Plans;
 use crate::node::pacer::run::{Round, Run};
+use crate::node::pacer::shared::Shared;
 use crate::node::pacer::unit::{Cluster, Unit, is_campaign, unit_of};
 use crate::state::Map;
 use crate::state::catalog::Catalog;
@@ -80,6 +82,7 @@ pub(in crate::node) struct Pacer {
     /// By ad set: what it is paced in.
     homes: Map<u64, u64>,
     plans: Plans,
+    shared: Shared,
     /// The minute that is being stepped, and who still waits for it.
     minute: u32,
     waiting: Vec<u64>,
@@ -267,6 +270,7 @@ impl Pacer {
         self.minute = now.minute();
         self.clusters.swap(0, 1);
         self.clusters[1].clear();
+        self.shared.begin_minute();
         let first = now.minute().saturating_sub(ACTIVE_MINUTES);
         let idle = self.active.iter().filter(|(_, active)| active.seen < first);
         for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -284,8 +288,8 @@ impl Pacer {
             None => self.begin(live, id, written, now).map(Box::new),
         };
         let Some(mut run) = run else { return self.forget(live, id) };
-        let Self { plans, goals, .. } = self;
-        run.step(&mut Round { live, plans, goals, now, stepped });
+        let Self { plans, shared, goals, .. } = self;
+        run.step(&mut Round { live, plans, shared, goals, now, stepped });
         let sum = self.clusters[1].entry(run.cluster().clone()).or_default();
         *sum = (sum.0 + run.log_m(), sum.1 + 1.0);
         if let Some(active) = self.active.get_mut(&id) {

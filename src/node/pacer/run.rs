@@ -8,6 +8,7 @@ use crate::decide::pacing::{Controller, LOG_M_MIN, LOG_ONE, Minute, joined};
 use crate::decide::purse::{LineId, Terms};
 use crate::node::live::Live;
 use crate::node::pacer::plans::{Plans, Span, Spanned};
+use crate::node::pacer::shared::{Shared, Wanted};
 use crate::node::pacer::unit::{Cluster, Set, Times, Unit};
 use crate::node::pacer::{Stepped, own_row};
 use crate::state::Map;
@@ -75,6 +76,7 @@ pub(super) struct Run {
 pub(super) struct Round<'a> {
     pub(super) live: &'a Live,
     pub(super) plans: &'a mut Plans,
+    pub(super) shared: &'a mut Shared,
     pub(super) goals: &'a mut Map<u64, GoalCount>,
     pub(super) now: Moment,
     pub(super) stepped: &'a mut Stepped,
@@ -166,7 +168,8 @@ impl Run {
         let span = Since { from: before.unwrap_or(Moment(now.0 - MINUTE_MS)), day };
         self.note_average();
         self.steps += 1;
-        match round.tightest(self.unit.terms, money, &self.unit.times, day) {
+        let own = round.tightest(self.unit.terms, money, &self.unit.times, day);
+        match round.within(own, &self.unit, day) {
             Some(left) => {
                 let spent = if fresh_day { 0.0 } else { money.since(self.before) };
                 let minute = left.minute(spent, span.from, now, self.price);
@@ -290,8 +293,8 @@ impl Apart {
                 ..Cost::of(goals)
             };
             let landscapes = round.live.landscapes.lock();
-            // A campaign's is of all its ad sets, and not of this one.
-            self.cost.step(&cost, landscapes.of(set.id));
+            // That of several ad sets is none of this one.
+            self.cost.step(&cost, landscapes.of(set.landscape));
             Some(self.cost.log_m(capped.cap, capped.ceiling))
         });
         self.before = Some(money);
@@ -370,13 +373,11 @@ impl Round<'_> {
             // A life without an end is no plan, but no day has more than it.
             of_day = of_day.map(|left| left.min(of_life.unwrap_or(i64::MAX)));
         }
-        let mut left = |micros: i64, span| {
-            let plan = self.plan(&span);
-            Left { micros: micros.max(0) as f64, plan, whole: 0.0 }
-        };
-        let of_day = of_day.map(|micros| left(micros, times.day(day)));
-        let of_day = of_day.map(|left| Left { whole: left.plan.left(day.start), ..left });
-        let of_life = of_life.zip(life_span).map(|(micros, span)| left(micros, span));
+        let of_day = of_day.map(|micros| self.today(micros, times, day));
+        let of_life = of_life.zip(life_span).map(|(micros, span)| {
+            let micros = micros.max(0) as f64;
+            Left { micros, plan: self.plan(&span), whole: 0.0 }
+        });
         match (of_day, of_life) {
             (Some(of_day), Some(of_life)) => {
                 let least = of_life.of_day(self.now) < of_day.of_day(self.now);
@@ -384,6 +385,42 @@ impl Round<'_> {
             }
             (one, other) => one.or(other),
         }
+    }
+}
+
+impl Round<'_> {
+    /// Returns so many micros that are to be spent by the end of the day.
+    fn today(&mut self, micros: i64, times: &Times, day: Day) -> Left {
+        let plan = self.plan(&times.day(day));
+        Left { micros: micros.max(0) as f64, whole: plan.left(day.start), plan }
+    }
+
+    /// Returns what a unit has once its part of the lines above it is looked at. What has no budget of its
+    /// own may spend all of theirs by the end of the day.
+    fn within(&mut self, own: Option<Left>, unit: &Unit, day: Day) -> Option<Left> {
+        let mut least = own;
+        for line in &unit.above {
+            let board = self.live.board_line(*line);
+            let free = match board.granted(self.now) {
+                Some(free) => free,
+                // Until it is granted again, what has nothing else waits as it is.
+                None if least.is_none() && board.is_limited() => 0,
+                None => continue,
+            };
+            let left = least.unwrap_or_else(|| self.today(free, &unit.times, day));
+            let free = free.max(0) as f64;
+            let micros = left.micros.min(free);
+            let (daily, plan) = (left.whole > 0.0, left.plan.left(self.now));
+            let part = if unit.runs && plan > 0.0 {
+                let today = if daily { plan } else { left.plan.between(self.now, day.until) };
+                let wanted = Wanted { today: micros * today / plan, ever: micros };
+                self.shared.part(*line, free, wanted, daily)
+            } else {
+                1.0
+            };
+            least = Some(Left { micros: micros * part, ..left });
+        }
+        least
     }
 }
 
