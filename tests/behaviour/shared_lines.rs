@@ -102,10 +102,11 @@ fn an_accounts_money_lasts_a_lifetime_that_wants_more() {
 }
 
 #[test]
-fn an_account_without_any_budget_below_spends_its_money_by_midnight() {
+fn an_account_under_a_budget_without_an_end_spends_its_money_by_midnight() {
     let mut market = Market::open("2026-11-23T00:00:00Z");
     let limit = 24 * 60 * ALL / 8;
-    let offer = Offer { campaign: (None, None), spend_limit: Some(limit), ..rich(0) };
+    let campaign = (None, Some(1_000 * limit));
+    let offer = Offer { campaign, spend_limit: Some(limit), ..rich(0) };
     let shop = market.stage.shop(&offer);
     market.hours(24);
     let ads = [shop.ad];

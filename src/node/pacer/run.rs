@@ -395,8 +395,8 @@ impl Round<'_> {
         Left { micros: micros.max(0) as f64, whole: plan.left(day.start), plan }
     }
 
-    /// Returns what a unit has once its part of the lines above it is looked at. What has no budget of its
-    /// own may spend all of theirs by the end of the day.
+    /// Returns what a unit has once its part of the lines above it is looked at. What has nothing of its own
+    /// to be spread may spend all of theirs by the end of the day.
     fn within(&mut self, own: Option<Left>, unit: &Unit, day: Day) -> Option<Left> {
         let mut least = own;
         for line in &unit.above {
@@ -408,8 +408,7 @@ impl Round<'_> {
                 None => continue,
             };
             let left = least.unwrap_or_else(|| self.today(free, &unit.times, day));
-            let free = free.max(0) as f64;
-            let micros = left.micros.min(free);
+            let (micros, free) = (left.micros, free.max(0) as f64);
             let (daily, plan) = (left.whole > 0.0, left.plan.left(self.now));
             let part = if unit.runs && plan > 0.0 {
                 let today = if daily { plan } else { left.plan.between(self.now, day.until) };
@@ -418,7 +417,7 @@ impl Round<'_> {
             } else {
                 1.0
             };
-            least = Some(Left { micros: micros * part, ..left });
+            least = Some(Left { micros: free.min(micros * part), ..left });
         }
         least
     }

@@ -60,20 +60,25 @@ mod tests {
         Wanted { today: micros, ever: micros }
     }
 
+    /// Returns which part is given, in hundredths.
+    fn part(shared: &mut Shared, free: f64, wanted: Wanted, daily: bool) -> i64 {
+        (shared.part(LINE, free, wanted, daily) * 100.0).round() as i64
+    }
+
     #[test]
     fn a_line_is_shared_by_what_is_planned() {
         let mut shared = Shared::default();
         for (minute, wanted, parts) in [
             // Nobody knows of the others yet.
-            (0, [60.0, 30.0], [1.0, 1.0]),
-            (1, [60.0, 30.0], [1.0 / 3.0, 1.0 / 3.0]),
-            (2, [60.0, 0.0], [1.0 / 3.0, 1.0 / 3.0]),
-            (3, [20.0, 0.0], [0.5, 0.5]),
-            (4, [20.0, 0.0], [1.0, 1.0]),
+            (0, [60.0, 30.0], [100, 100]),
+            (1, [60.0, 30.0], [33, 33]),
+            (2, [60.0, 0.0], [33, 33]),
+            (3, [20.0, 0.0], [50, 50]),
+            (4, [20.0, 0.0], [100, 100]),
         ] {
             shared.begin_minute();
-            let part = |wanted| shared.part(LINE, 30.0, day(wanted), true);
-            assert_eq!(wanted.map(part), parts, "minute {minute}");
+            let found = wanted.map(|wanted| part(&mut shared, 30.0, day(wanted), true));
+            assert_eq!(found, parts, "minute {minute}");
         }
     }
 
@@ -81,13 +86,10 @@ mod tests {
     fn what_is_for_later_leaves_today_its_money() {
         let mut shared = Shared::default();
         let life = Wanted { today: 10.0, ever: 310.0 };
-        for part in [1.0, 0.25] {
+        for of_life in [100, 25] {
             shared.begin_minute();
-            shared.part(LINE, 100.0, life, false);
-            assert_eq!(shared.part(LINE, 100.0, day(80.0), true), 1.0);
-            assert!(shared.part(LINE, 100.0, day(10.0), false) >= part);
+            assert_eq!(part(&mut shared, 100.0, day(90.0), true), 100);
+            assert_eq!(part(&mut shared, 100.0, life, false), of_life);
         }
-        shared.begin_minute();
-        assert_eq!(shared.part(LINE, 100.0, life, false), 0.25);
     }
 }
