@@ -133,6 +133,6 @@ fn create(
     drop(sender);
     answers
         .into_iter()
-        .map(|answer| Ok(answer.map_err(|refusal| refusal.to_string())?.id()))
+        .map(|answer| Ok(answer.map_err(|refusal| refusal.message.into_owned())?.id()))
         .collect()
 }
