@@ -5,7 +5,7 @@
 //! nine) and `DIR/bat` (traffic by hour of the week); without it they are generated. A cell is a
 //! pair of days and a budget; its optimum is the fractional knapsack over today's auctions. Then
 //! what goes otherwise than forecast, days under a cost cap, and 200 campaigns in the engine's own
-//! auction against a linear programme's bound. Without `--bench` (under `cargo test`) the input is
+//! auction against a linear programme's bound; and what a minute of pacing costs a node. Without `--bench` (under `cargo test`) the input is
 //! tiny.
 
 #![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
@@ -17,6 +17,7 @@ use crate::pacing::cost::{self, Days};
 use crate::pacing::data::Data;
 use crate::pacing::day::{self, Cell, DAY_MINUTES};
 use crate::pacing::market::{self, Size};
+use crate::pacing::minute::{self, MinuteCost};
 use crate::pacing::rules::{self, NAMES};
 
 #[path = "support/pacing/mod.rs"]
@@ -114,6 +115,13 @@ fn print_market(market: &market::Report) {
     );
 }
 
+fn print_minute(cost: MinuteCost) {
+    println!(
+        "a minute of {} budgets: CPU {:.2} us each, {:.2} in the dearest of 20 minutes; {:.0} us without any",
+        cost.budgets, cost.median, cost.most, cost.without,
+    );
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().collect();
     let full = arguments.iter().any(|argument| argument == "--bench");
@@ -145,6 +153,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     print_days("what came, too", &mut real);
     let market = market::run(5, if full { Size::FULL } else { Size::TINY })?;
     print_market(&market);
+    let minute = minute::run(if full { 10_000 } else { 100 })?;
+    print_minute(minute);
     let baselines: serde_json::Map<_, _> =
         others.iter().map(|(name, line)| ((*name).to_owned(), line.json())).collect();
     let breach = greatest(&predicted.breaches).max(greatest(&real.breaches)).max(market.breach);
@@ -163,6 +173,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         "cost_cap_breach_real": greatest(&real.real_breaches),
         "cost_cap_share_median": predicted.shares[predicted.shares.len() / 2],
         "equilibrium_value_of_bound": market.value_of_bound,
+        "minute_budgets": minute.budgets,
+        "minute_cpu_us_per_budget": minute.median,
+        "minute_cpu_us_per_budget_max": minute.most,
     });
     println!("{line}");
     Ok(())

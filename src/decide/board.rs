@@ -59,6 +59,17 @@ impl Line {
         if now.0 >= self.until_ms.load(Relaxed) { 0 } else { left - self.held(now) }
     }
 
+    /// Tells whether the line has a limit.
+    pub fn is_limited(&self) -> bool {
+        self.left.load(Relaxed) != i64::MAX
+    }
+
+    /// Returns what of its limit is neither charged nor held, micros; `None`: it has none, or no grant now.
+    pub fn granted(&self, now: Moment) -> Option<i64> {
+        let is_granted = self.is_limited() && now.0 < self.until_ms.load(Relaxed);
+        is_granted.then(|| self.left.load(Relaxed) - self.held(now))
+    }
+
     /// Returns what is held for ads not seen yet, micros.
     pub fn held(&self, now: Moment) -> i64 {
         let (minute, sum) = unpack(self.sum.load(Relaxed));

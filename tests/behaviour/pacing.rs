@@ -1,99 +1,14 @@
 //! Pacing: a budget lasts its day, buys what is cheapest, and a node that comes back goes on as it was.
 
-use std::collections::BTreeMap;
-
 use munadi::decide::board::MULTIPLIER_ONE;
 use munadi::types::proto::v1::{
-    AdSet, BidStrategy, BillingEvent, Budget, Campaign, EventKind, OptimizationGoal, Targeting,
+    AdSet, BidStrategy, BillingEvent, Budget, Campaign, OptimizationGoal,
 };
-use munadi::types::request::{Incoming, Resource, Verdict};
+use munadi::types::request::Resource;
 use munadi::types::time::MINUTE_MS;
 
-use crate::stage::{Offer, Shop, Stage, event, letters};
-
-const MXN: i64 = 1_000_000;
-
-/// In each of these somebody else bids one more eighth of 1 MXN for an impression.
-const COUNTRIES: [&str; 8] = ["MX", "US", "BR", "IN", "ES", "CO", "AR", "PE"];
-
-/// What winning everything costs a minute.
-const ALL: i64 = MXN * (1 + 2 + 3 + 4 + 5 + 6 + 7 + 8) / 8;
-
-/// A market of rivals without limits.
-struct Market {
-    stage: Stage,
-    minutes: i64,
-    /// Charged to each ad set, by hour since the market opened.
-    charged: Vec<Vec<(u64, i64)>>,
-    /// Conversations that each ad's impressions were predicted to bring.
-    promised: BTreeMap<u64, f64>,
-}
-
-impl Market {
-    /// Opens at midnight of the accounts' zone.
-    fn open(midnight: &str) -> Self {
-        let mut stage = Stage::at(midnight);
-        stage.policy.floor_cpm_micros = 0;
-        for (eighths, country) in (1..).zip(COUNTRIES) {
-            let targeting = only(&[country]);
-            let bid = MXN / 8 * eighths;
-            stage.shop(&Offer { bid, targeting, ..Offer::default() });
-        }
-        Self { stage, minutes: 0, charged: Vec::new(), promised: BTreeMap::new() }
-    }
-
-    /// Lets a viewer of each country ask, and look at what it gets; then a minute passes.
-    fn minute(&mut self) {
-        let mut seen = Vec::new();
-        for country in COUNTRIES {
-            let mut request = self.stage.tray_of(&format!("{country} {}", self.minutes));
-            request.profile.country = letters(country);
-            if let Ok(shown) = self.stage.try_fill(&request) {
-                let one = f64::from(u16::MAX);
-                let rate = f64::from(shown.token.p_tap) / one * f64::from(shown.token.p_chat) / one;
-                *self.promised.entry(shown.token.ad).or_default() += rate;
-                seen.push((shown.token.ad, event(&shown, EventKind::Impression)));
-            }
-        }
-        let (ads, events): (Vec<u64>, Vec<Incoming>) = seen.into_iter().unzip();
-        let verdicts = self.stage.record_all(events);
-        let hour = (self.minutes / 60) as usize;
-        self.charged.resize(self.charged.len().max(hour + 1), Vec::new());
-        for (ad, verdict) in ads.into_iter().zip(verdicts) {
-            let Verdict::Recorded { charged, .. } = verdict else { panic!("{verdict:?}") };
-            self.charged[hour].push((ad, charged));
-        }
-        self.minutes += 1;
-        self.stage.wait(MINUTE_MS);
-        self.stage.settle();
-    }
-
-    fn hours(&mut self, hours: i64) {
-        (0..hours * 60).for_each(|_| self.minute());
-    }
-
-    /// Returns what ads of these were charged in hours since the market opened.
-    fn charged(&self, ads: &[u64], hours: std::ops::Range<usize>) -> i64 {
-        let all = self.charged.get(hours.start..hours.end.min(self.charged.len()));
-        let charges = all.into_iter().flatten().flatten();
-        charges.filter(|(ad, _)| ads.contains(ad)).map(|(_, charged)| charged).sum()
-    }
-}
-
-fn only(countries: &[&str]) -> Targeting {
-    let countries = countries.iter().map(|&country| country.to_owned()).collect();
-    Targeting { countries, ..Targeting::default() }
-}
-
-/// Offers 2 MXN an impression: more than anybody else.
-fn rich(daily: i64) -> Offer {
-    Offer {
-        bid: 2 * MXN,
-        campaign: (Some(daily), None),
-        targeting: only(&COUNTRIES),
-        ..Offer::default()
-    }
-}
+use crate::market::{ALL, COUNTRIES, MXN, Market, money, only, rich};
+use crate::stage::{Offer, Shop, Stage};
 
 #[test]
 fn a_days_budget_lasts_the_day_and_is_spent_by_its_end() {
@@ -230,10 +145,6 @@ fn a_cap_and_a_minimum_bind_inside_a_campaigns_budget() {
     assert!(least > minimum * 95 / 100, "{least} of at least {minimum}");
 }
 
-fn money(micros: i64) -> munadi::types::proto::v1::Money {
-    Offer::default().money(micros)
-}
-
 #[test]
 fn a_lifetime_budget_is_spread_until_its_end() {
     let mut market = Market::open("2026-11-23T00:00:00Z");
@@ -304,6 +215,26 @@ fn a_multiplier_that_outgrows_the_rows_of_its_ads_is_served_by() {
     assert_eq!(market.stage.front.multiplier(shop.ad_set), MULTIPLIER_ONE);
     let spent = market.charged(&[shop.ad], 2..3);
     assert!(spent > 60 * ALL * 9 / 10, "{spent} of {}", 60 * ALL);
+}
+
+#[test]
+fn a_multiplier_above_the_rows_of_its_ads_counts_as_soon_as_their_new_rows_do() {
+    let mut market = Market::open("2026-11-23T00:00:00Z");
+    market.stage.front.watch_here();
+    let shop = market.stage.shop(&rich(24 * 60 * ALL / 40));
+    market.hours(1);
+    // The rows are made for what is bid now.
+    market.stage = market.stage.restarted();
+    market.stage.front.watch_here();
+    market.hours(1);
+    let before = market.stage.front.multiplier(shop.ad_set);
+    assert!(before < MULTIPLIER_ONE / 2, "{before}");
+    let wanted = Offer::default().budget((Some(24 * 60 * ALL * 2), None));
+    let row = Campaign { id: shop.campaign, budget: wanted, ..Campaign::default() };
+    market.stage.update(shop.tenant, Resource::Campaign(row), &["budget"]);
+    market.minute();
+    let after = market.stage.front.multiplier(shop.ad_set);
+    assert_eq!(after, MULTIPLIER_ONE, "what is known of the market says so at once");
 }
 
 /// Creates an advertiser whose bids the engine makes.

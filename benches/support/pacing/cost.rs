@@ -142,6 +142,7 @@ impl Rule for Capped<'_> {
             ripe,
             seen,
             plan_left: self.cell.forecast.left(told.minute + 1),
+            ..Cost::default()
         };
         self.dual.step(&cost, Some(self.engine.landscape()));
         self.engine.limit(self.dual.log_m(self.cap, self.cell.ceiling).exp());

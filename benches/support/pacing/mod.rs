@@ -6,4 +6,5 @@ pub(crate) mod cost;
 pub(crate) mod data;
 pub(crate) mod day;
 pub(crate) mod market;
+pub(crate) mod minute;
 pub(crate) mod rules;

@@ -11,12 +11,17 @@
 
 use crate::decide::pacing::LOG_ONE;
 use crate::decide::pacing::landscape::Landscape;
+use crate::state::paces::Goals;
 
 /// The most that the factor on the cap is: e^3, a bid of 20 times the cap.
 pub const LOG_CAP_MAX: f64 = 3.0;
 
-/// The least: half the cap, where half of the predicted events come true.
-pub const LOG_CAP_MIN: f64 = -0.693;
+/// The least part of the predicted events that is taken to come true: that next to nothing is
+/// reported is no reason to stop.
+const TRUTH_MIN: f64 = 0.25;
+
+/// The least factor: a quarter of the cap.
+pub const LOG_CAP_MIN: f64 = -1.387;
 
 /// What is kept of the savings, as a share of what was bought at the cap: a minute's error stays
 /// inside.
@@ -25,8 +30,10 @@ const RESERVE: f64 = 0.002;
 /// Savings are spread over at least so much traffic, average days: a quarter of an hour.
 const SPREAD_MIN: f64 = 1.0 / 96.0;
 
-/// From so many predicted events on whose time has come, what came true counts, too.
+/// From so many predicted events on whose time has come, what came true counts, too; of fewer it
+/// does if so many standard deviations less came than was predicted (Poisson: the root of it).
 const RIPE_MIN: f64 = 500.0;
+const RIPE_DEVIATIONS: f64 = 2.5;
 
 /// What a day has come to under a cost cap. Money in micros.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,7 +42,7 @@ pub struct Cost {
     pub cap: f64,
     /// What an event may cost at multiplier 1: the ceiling bid.
     pub ceiling: f64,
-    /// Spent today, holds taken in.
+    /// Charged today.
     pub spent: f64,
     /// Goal events predicted of what that bought.
     pub predicted: f64,
@@ -43,26 +50,48 @@ pub struct Cost {
     pub ripe: f64,
     /// What came true of the ripe ones.
     pub seen: f64,
+    /// The last thousand ripe ones of any day: no part of today's average, but they tell how true
+    /// predictions are.
+    pub lately_ripe: f64,
+    /// What came true of those.
+    pub lately_seen: f64,
     /// Traffic that is left today, average days.
     pub plan_left: f64,
 }
 
 impl Cost {
-    /// Returns how many events come true of a predicted one, at most 1: a lucky hour doesn't raise
-    /// a cap.
-    fn truth(&self) -> f64 {
-        if self.ripe < RIPE_MIN { 1.0 } else { (self.seen / self.ripe).clamp(0.5, 1.0) }
+    /// Returns the cost of these goal events, with no cap and nothing spent.
+    pub fn of(goals: Goals) -> Self {
+        let events = |parts: i64| parts as f64 / LOG_ONE;
+        Self {
+            predicted: events(goals.predicted),
+            ripe: events(goals.ripe),
+            seen: goals.seen as f64,
+            lately_ripe: events(goals.lately_ripe),
+            lately_seen: goals.lately_seen as f64,
+            ..Self::default()
+        }
+    }
+
+    /// Returns how many events come true of a predicted one, by today's and by the last: the less,
+    /// and at most 1, for a lucky hour doesn't raise a cap. `None`: too little has come to know.
+    fn truth(&self) -> Option<f64> {
+        let of = |ripe: f64, seen: f64| {
+            let is_known = ripe >= RIPE_MIN || ripe - seen > RIPE_DEVIATIONS * ripe.sqrt();
+            is_known.then(|| (seen / ripe).clamp(TRUTH_MIN, 1.0))
+        };
+        let (today, lately) = (of(self.ripe, self.seen), of(self.lately_ripe, self.lately_seen));
+        today.into_iter().chain(lately).reduce(f64::min)
     }
 
     /// Returns what may be spent above the cap from now on: the less of what was saved by
     /// predictions and by what came true.
     fn saved(&self) -> f64 {
-        let predicted = self.cap * self.predicted * (1.0 - RESERVE) - self.spent;
-        if self.ripe < RIPE_MIN {
-            return predicted;
-        }
-        let real = self.seen + self.truth() * (self.predicted - self.ripe);
-        predicted.min(self.cap * real * (1.0 - RESERVE) - self.spent)
+        let saved = |events: f64| self.cap * events * (1.0 - RESERVE) - self.spent;
+        let predicted = saved(self.predicted);
+        let of_truth =
+            |truth: f64| predicted.min(saved(self.seen + truth * (self.predicted - self.ripe)));
+        self.truth().map_or(predicted, of_truth)
     }
 }
 
@@ -86,7 +115,7 @@ impl CostCap {
     /// Takes one minute in: moves to the bid at which the rest of the day spends just what was
     /// saved. Without a landscape the bid is the cap.
     pub fn step(&mut self, cost: &Cost, landscape: Option<&Landscape>) {
-        let truth = cost.truth();
+        let truth = cost.truth().unwrap_or(1.0);
         let share = truth * cost.cap / cost.ceiling;
         let saved = cost.saved();
         let log_cap = match landscape {
@@ -159,12 +188,28 @@ mod tests {
         let poor = Cost { ripe: 1_000.0, seen: 800.0, ..cost(39_000.0, 1_000.0) };
         cap.step(&poor, Some(&landscape()));
         assert!((cap.log_m(40.0, 100.0) - 0.32f64.ln()).abs() < 1e-4);
-        // Few are no evidence, and luck is none for more.
-        for (ripe, seen) in [(100.0, 50.0), (1_000.0, 1_300.0)] {
+        // A few less are no evidence, and luck is none for more.
+        for (ripe, seen) in [(100.0, 80.0), (1_000.0, 1_300.0)] {
             let mut other = CostCap::default();
             other.step(&Cost { ripe, seen, ..cost(39_999.0, 1_000.0) }, Some(&landscape()));
             assert_eq!(other.log_cap(), 0, "{seen} of {ripe}");
         }
+    }
+
+    #[test]
+    fn half_of_few_is_evidence_and_so_is_what_came_lately() {
+        for poor in [
+            Cost { ripe: 40.0, seen: 20.0, ..cost(3_000.0, 100.0) },
+            Cost { lately_ripe: 40.0, lately_seen: 20.0, ..cost(3_000.0, 100.0) },
+        ] {
+            let mut cap = CostCap::default();
+            cap.step(&poor, Some(&landscape()));
+            assert!((cap.log_m(40.0, 100.0) - 0.2f64.ln()).abs() < 1e-4, "{poor:?}");
+        }
+        let mut cap = CostCap::default();
+        let none = Cost { ripe: 1_000.0, seen: 0.0, ..cost(3_000.0, 1_000.0) };
+        cap.step(&none, Some(&landscape()));
+        assert!((cap.log_m(40.0, 100.0) - 0.1f64.ln()).abs() < 1e-3, "a quarter of the cap");
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //! - **every five minutes** ln m is pulled to where the bid landscape of the last third of a day
 //!   ([`landscape`]) would spend exactly the rest, in the last half hour all the way.
 //!
-//! A cost cap is a second dual beside it ([`cost_cap`]), joined by the minimum of the two bids.
+//! A cost cap is a second dual beside it ([`cost_cap`]), joined by the minimum of the two bids;
+//! [`goals`] counts what it is held to.
 //!
 //! A budget begins carefully: at three quarters of its plan, rising to all of it within the first
 //! 30 % of the traffic. One of few wins a day is corrected once every ten wins that were due, not
@@ -26,6 +27,7 @@
 //! of its own only while its own cap or minimum binds: see [`joined`].
 
 pub mod cost_cap;
+pub mod goals;
 pub mod landscape;
 pub mod plan;
 
@@ -150,11 +152,6 @@ impl Controller {
         self.log_m
     }
 
-    /// Returns m in parts of `MULTIPLIER_ONE`, at least 1.
-    pub fn multiplier(&self) -> u32 {
-        multiplier_of(self.log_m)
-    }
-
     /// Takes one minute in. Without a landscape, or with an empty one, the PI part works alone.
     pub fn step(&mut self, minute: &Minute, landscape: Option<&Landscape>) {
         self.correct(minute);
@@ -241,7 +238,6 @@ mod tests {
             controller.step(&noon(spent), None);
             let restored = Controller::restore(controller.log_mu(), controller.integral());
             assert_eq!(restored, controller);
-            assert_eq!(restored.multiplier(), controller.multiplier());
         }
     }
 
@@ -302,7 +298,7 @@ mod tests {
     fn a_multiplier_is_above_nothing_and_at_most_all() {
         assert_eq!(multiplier_of(0.0), MULTIPLIER_ONE);
         assert_eq!(multiplier_of(7.0), MULTIPLIER_ONE);
-        assert_eq!(Controller::new(1.0).multiplier(), MULTIPLIER_ONE);
+        assert_eq!(Controller::new(1.0).log_mu(), 0);
         assert_eq!(multiplier_of(-1e9), multiplier_of(LOG_M_MIN));
         assert!(multiplier_of(LOG_M_MIN) > 100, "1 % is still told apart");
         let mut controller = Controller::restore(i32::MIN, i32::MIN);

@@ -7,6 +7,7 @@ mod ceilings;
 mod landscapes;
 mod plans;
 mod run;
+mod shared;
 mod unit;
 
 use std::collections::BTreeMap;
@@ -16,10 +17,12 @@ pub(in crate::node) use landscapes::{Bid, Landscapes};
 
 use crate::decide::board::{Board, Rates};
 use crate::decide::index::COST_CAP_ROOM;
+use crate::decide::pacing::goals::GoalCount;
 use crate::decide::pacing::{LOG_ONE, multiplier_of};
 use crate::node::live::Live;
 use crate::node::pacer::plans::Plans;
-use crate::node::pacer::run::{Promised, Round, Run};
+use crate::node::pacer::run::{Round, Run};
+use crate::node::pacer::shared::Shared;
 use crate::node::pacer::unit::{Cluster, Unit, is_campaign, unit_of};
 use crate::state::Map;
 use crate::state::catalog::Catalog;
@@ -27,7 +30,7 @@ use crate::state::paces::{Pace, Paces};
 use crate::types::day::day_of;
 use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{PaceRow, ServedMinute};
+use crate::types::proto::journal::v1::{PaceRow, ServedMinute, Showing};
 use crate::types::proto::v1::{AdSet, BidStrategy, Placement};
 use crate::types::request::Resource;
 use crate::types::time::{MINUTE_MS, Moment};
@@ -79,13 +82,14 @@ pub(in crate::node) struct Pacer {
     /// By ad set: what it is paced in.
     homes: Map<u64, u64>,
     plans: Plans,
+    shared: Shared,
     /// The minute that is being stepped, and who still waits for it.
     minute: u32,
     waiting: Vec<u64>,
     /// By cluster: logarithms of multipliers and their count, as of the last minute and of this one.
     clusters: [Map<Cluster, (f64, f64)>; 2],
     /// By ad set with a cost cap.
-    promised: Map<u64, Promised>,
+    goals: Map<u64, GoalCount>,
     /// Multipliers that have outgrown the rows of their ad sets.
     outgrown: BTreeMap<u64, u32>,
 }
@@ -195,7 +199,7 @@ impl Pacer {
         for ad_set in &active.ad_sets {
             if self.homes.get(ad_set).is_none_or(|home| *home == unit) {
                 self.homes.remove(ad_set);
-                self.promised.remove(ad_set);
+                self.goals.remove(ad_set);
             }
         }
         live.landscapes.lock().forget(unit, active.ad_sets.into_iter());
@@ -219,12 +223,21 @@ impl Pacer {
         }
     }
 
-    /// Counts an impression that is paid for: what it promises matters where its cost is capped.
-    pub(in crate::node) fn note_seen(&mut self, live: &Live, ad_set: u64, token: &ViewToken) {
-        if let Some(promised) = self.promised.get_mut(&ad_set) {
-            let placement = Placement::try_from(i32::from(token.placement)).unwrap_or_default();
-            promised.see(token, rates_in(&live.board, token.ad, placement));
-        }
+    /// Notes what a fact says of the goal events of an ad set: they matter where their cost is capped. `token`
+    /// is of the ad that it is about; rates that it doesn't carry are those of now.
+    pub(in crate::node) fn note_goal(
+        &mut self,
+        live: &Live,
+        fact: &Kind,
+        token: Option<&ViewToken>,
+    ) {
+        let Some(showing) = showing_of(fact) else { return };
+        let Some(goals) = self.goals.get_mut(&showing.ad_set) else { return };
+        let placement = token.map_or(0, |token| token.placement);
+        let placement = Placement::try_from(i32::from(placement)).unwrap_or_default();
+        let now = rates_in(&live.board, showing.ad, placement);
+        let of_token = |token: &ViewToken| Rates { tap: token.p_tap, chat: token.p_chat, ..now };
+        goals.note(fact, token.map_or(now, of_token));
     }
 
     /// Tells whether a minute is not done yet.
@@ -257,6 +270,7 @@ impl Pacer {
         self.minute = now.minute();
         self.clusters.swap(0, 1);
         self.clusters[1].clear();
+        self.shared.begin_minute();
         let first = now.minute().saturating_sub(ACTIVE_MINUTES);
         let idle = self.active.iter().filter(|(_, active)| active.seen < first);
         for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -274,8 +288,8 @@ impl Pacer {
             None => self.begin(live, id, written, now).map(Box::new),
         };
         let Some(mut run) = run else { return self.forget(live, id) };
-        let Self { plans, promised, .. } = self;
-        run.step(&mut Round { live, plans, promised, now, stepped });
+        let Self { plans, shared, goals, .. } = self;
+        run.step(&mut Round { live, plans, shared, goals, now, stepped });
         let sum = self.clusters[1].entry(run.cluster().clone()).or_default();
         *sum = (sum.0 + run.log_m(), sum.1 + 1.0);
         if let Some(active) = self.active.get_mut(&id) {
@@ -296,12 +310,12 @@ impl Pacer {
         live.landscapes.lock().watch(id, unit.sets.iter().map(|set| set.id));
         let paces = live.paces();
         for set in &unit.sets {
-            if let Some((capped, pace)) = set.capped.zip(paces.lines.get(&set.id)) {
-                let told = Moment(i64::from(pace.minute) * MINUTE_MS);
-                let day = day_of(&set.times.zone, told).number;
-                let restored = Promised::restore(capped.aim, day, pace.predicted);
-                self.promised.entry(set.id).or_insert(restored);
-            }
+            let Some(capped) = set.capped else { continue };
+            let pace = paces.lines.get(&set.id).copied();
+            let pace = pace.unwrap_or_else(|| Pace { minute: now.minute(), ..Pace::default() });
+            let day = day_of(&set.times.zone, Moment(i64::from(pace.minute) * MINUTE_MS));
+            let restored = || GoalCount::restore(capped.aim, pace.goals, day, pace.minute);
+            self.goals.entry(set.id).or_insert_with(restored);
         }
         Some(Run::begin(unit, &paces, first, written))
     }
@@ -364,6 +378,17 @@ impl Stepped {
 /// Returns an ad's rates where it is shown, as selection values it.
 fn rates_in(board: &Board, ad: u64, placement: Placement) -> Rates {
     board.ad(ad).in_placement(board.factors(placement)).rates
+}
+
+/// Returns which ad was shown to whom where a fact may be a goal event, or one that promises some.
+const fn showing_of(fact: &Kind) -> Option<&Showing> {
+    match fact {
+        Kind::ImpressionSeen(fact) => fact.showing.as_ref(),
+        Kind::Watched(fact) => fact.showing.as_ref(),
+        Kind::Tapped(fact) => fact.showing.as_ref(),
+        Kind::ClickMatched(fact) => fact.showing.as_ref(),
+        _ => None,
+    }
 }
 
 /// Returns the multiplier of a journaled logarithm.

@@ -2,35 +2,26 @@
 
 use std::sync::Arc;
 
-use crate::decide::auction::Aim;
-use crate::decide::board::Rates;
 use crate::decide::pacing::cost_cap::{Cost, CostCap};
+use crate::decide::pacing::goals::GoalCount;
 use crate::decide::pacing::{Controller, LOG_M_MIN, LOG_ONE, Minute, joined};
 use crate::decide::purse::{LineId, Terms};
 use crate::node::live::Live;
 use crate::node::pacer::plans::{Plans, Span, Spanned};
+use crate::node::pacer::shared::{Shared, Wanted};
 use crate::node::pacer::unit::{Cluster, Set, Times, Unit};
 use crate::node::pacer::{Stepped, own_row};
 use crate::state::Map;
-use crate::state::paces::{Pace, Paces};
+use crate::state::paces::{Goals, Pace, Paces};
 use crate::types::day::Day;
 use crate::types::proto::journal::v1::LineKind;
 use crate::types::time::{MINUTE_MS, Moment};
-use crate::types::token::ViewToken;
 
 /// A change of a logarithm below this, in 1/65,536, is neither journaled nor shown: a tenth of a percent.
 const LOG_STEP: i32 = 64;
 
 /// Minutes in which the landscape of a unit that is new, or was written, sets its multiplier at once.
 const NEW_MINUTES: u32 = 5;
-
-/// Impressions that values are told for.
-const PER_THOUSAND: i64 = 1_000;
-
-/// Predicted events are journaled in parts of 65,536 and summed a thousand times finer: one impression
-/// promises little of a sale.
-const FINER: i64 = 1_000;
-const EVENT_ONE: i64 = 65_536 * FINER;
 
 /// How much of a minute's average price the running one takes.
 const PRICE_KEEP: f64 = 0.9;
@@ -85,7 +76,8 @@ pub(super) struct Run {
 pub(super) struct Round<'a> {
     pub(super) live: &'a Live,
     pub(super) plans: &'a mut Plans,
-    pub(super) promised: &'a mut Map<u64, Promised>,
+    pub(super) shared: &'a mut Shared,
+    pub(super) goals: &'a mut Map<u64, GoalCount>,
     pub(super) now: Moment,
     pub(super) stepped: &'a mut Stepped,
 }
@@ -176,7 +168,8 @@ impl Run {
         let span = Since { from: before.unwrap_or(Moment(now.0 - MINUTE_MS)), day };
         self.note_average();
         self.steps += 1;
-        match round.tightest(self.unit.terms, money, &self.unit.times, day) {
+        let own = round.tightest(self.unit.terms, money, &self.unit.times, day);
+        match round.within(own, &self.unit, day) {
             Some(left) => {
                 let spent = if fresh_day { 0.0 } else { money.since(self.before) };
                 let minute = left.minute(spent, span.from, now, self.price);
@@ -287,23 +280,22 @@ impl Apart {
     ) -> Option<Pace> {
         let money = round.money(set.line, span.day);
         let bound = self.bound(set, shared, money, price, round, span);
-        let mut predicted = 0;
-        let capped = set.capped.map(|capped| {
-            predicted = round.promised.entry(set.id).or_default().on(span.day.number, capped.aim);
-            let held = if set.by_impression { 0 } else { money.held };
+        let mut goals = Goals::default();
+        let capped = set.capped.and_then(|capped| {
+            let count = round.goals.get_mut(&set.id)?;
+            count.pass(span.day, round.now);
+            goals = count.told();
             let cost = Cost {
                 cap: capped.cap,
                 ceiling: capped.ceiling,
-                spent: (money.today + held) as f64,
-                predicted: predicted as f64 / LOG_ONE,
-                ripe: 0.0,
-                seen: 0.0,
+                spent: money.today as f64,
                 plan_left: round.plan(&set.times.day(span.day)).left(round.now),
+                ..Cost::of(goals)
             };
             let landscapes = round.live.landscapes.lock();
-            // A campaign's is of all its ad sets, and not of this one.
-            self.cost.step(&cost, landscapes.of(set.id));
-            self.cost.log_m(capped.cap, capped.ceiling)
+            // That of several ad sets is none of this one.
+            self.cost.step(&cost, landscapes.of(set.landscape));
+            Some(self.cost.log_m(capped.cap, capped.ceiling))
         });
         self.before = Some(money);
         if bound.is_none() && capped.is_none() {
@@ -316,7 +308,7 @@ impl Apart {
             log_mu: (log_m.max(LOG_M_MIN) * LOG_ONE).floor() as i32,
             integral: 0,
             log_cap: self.cost.log_cap(),
-            predicted,
+            goals,
         })
     }
 
@@ -381,13 +373,11 @@ impl Round<'_> {
             // A life without an end is no plan, but no day has more than it.
             of_day = of_day.map(|left| left.min(of_life.unwrap_or(i64::MAX)));
         }
-        let mut left = |micros: i64, span| {
-            let plan = self.plan(&span);
-            Left { micros: micros.max(0) as f64, plan, whole: 0.0 }
-        };
-        let of_day = of_day.map(|micros| left(micros, times.day(day)));
-        let of_day = of_day.map(|left| Left { whole: left.plan.left(day.start), ..left });
-        let of_life = of_life.zip(life_span).map(|(micros, span)| left(micros, span));
+        let of_day = of_day.map(|micros| self.today(micros, times, day));
+        let of_life = of_life.zip(life_span).map(|(micros, span)| {
+            let micros = micros.max(0) as f64;
+            Left { micros, plan: self.plan(&span), whole: 0.0 }
+        });
         match (of_day, of_life) {
             (Some(of_day), Some(of_life)) => {
                 let least = of_life.of_day(self.now) < of_day.of_day(self.now);
@@ -395,6 +385,41 @@ impl Round<'_> {
             }
             (one, other) => one.or(other),
         }
+    }
+}
+
+impl Round<'_> {
+    /// Returns so many micros that are to be spent by the end of the day.
+    fn today(&mut self, micros: i64, times: &Times, day: Day) -> Left {
+        let plan = self.plan(&times.day(day));
+        Left { micros: micros.max(0) as f64, whole: plan.left(day.start), plan }
+    }
+
+    /// Returns what a unit has once its part of the lines above it is looked at. What has nothing of its own
+    /// to be spread may spend all of theirs by the end of the day.
+    fn within(&mut self, own: Option<Left>, unit: &Unit, day: Day) -> Option<Left> {
+        let mut least = own;
+        for line in &unit.above {
+            let board = self.live.board_line(*line);
+            let free = match board.granted(self.now) {
+                Some(free) => free,
+                // Until it is granted again, what has nothing else waits as it is.
+                None if least.is_none() && board.is_limited() => 0,
+                None => continue,
+            };
+            let left = least.unwrap_or_else(|| self.today(free, &unit.times, day));
+            let (micros, free) = (left.micros, free.max(0) as f64);
+            let (daily, plan) = (left.whole > 0.0, left.plan.left(self.now));
+            let part = if unit.runs && plan > 0.0 {
+                let today = if daily { plan } else { left.plan.between(self.now, day.until) };
+                let wanted = Wanted { today: micros * today / plan, ever: micros };
+                self.shared.part(*line, free, wanted, daily)
+            } else {
+                1.0
+            };
+            least = Some(Left { micros: free.min(micros * part), ..left });
+        }
+        least
     }
 }
 
@@ -406,37 +431,5 @@ fn has_moved(last: Option<Pace>, now: Pace) -> bool {
     far(last.log_mu, now.log_mu)
         || ends(last.log_mu) != ends(now.log_mu)
         || far(last.log_cap, now.log_cap)
-        || last.predicted != now.predicted
-}
-
-/// What the impressions of an ad set with a cost cap promise.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Promised {
-    aim: Aim,
-    day: i32,
-    /// Goal events predicted of what was seen on that day, in parts of [`EVENT_ONE`].
-    events: i64,
-}
-
-impl Promised {
-    /// Returns what was journaled.
-    pub(super) const fn restore(aim: Aim, day: i32, events: i64) -> Self {
-        Self { aim, day, events: events * FINER }
-    }
-
-    /// Counts an impression. Rates that its token doesn't carry are those of now.
-    pub(super) fn see(&mut self, token: &ViewToken, now: Rates) {
-        let rates = Rates { tap: token.p_tap, chat: token.p_chat, ..now };
-        // What 1,000 impressions are worth where one goal event is worth `EVENT_ONE`.
-        let per = if self.aim.is_per_thousand() { EVENT_ONE * PER_THOUSAND } else { EVENT_ONE };
-        self.events += self.aim.value(per, rates) / PER_THOUSAND;
-    }
-
-    /// Returns what was counted on a day, in 1/65,536.
-    fn on(&mut self, day: i32, aim: Aim) -> i64 {
-        if self.day != day {
-            *self = Self { aim, day, events: 0 };
-        }
-        self.events / FINER
-    }
+        || last.goals != now.goals
 }

@@ -11,7 +11,7 @@ use crate::types::day::Day;
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::iso::country_code;
 use crate::types::proto::journal::v1::LineKind;
-use crate::types::proto::v1::{AdSet, BidStrategy, BillingEvent, Campaign};
+use crate::types::proto::v1::{AdSet, BidStrategy, Campaign, ConfiguredStatus};
 use crate::types::time::{DAY_MS, Moment};
 use crate::types::week::Week;
 
@@ -107,8 +107,8 @@ pub(super) struct Set {
     /// The least that it should have of the campaign's budget each day, micros.
     pub(super) minimum: Option<i64>,
     pub(super) capped: Option<Capped>,
-    /// Whether impressions are what is billed: nothing is owed then for ads that were seen already.
-    pub(super) by_impression: bool,
+    /// Whose landscape is of this ad set alone: the unit's where there is no other, else there is none.
+    pub(super) landscape: u64,
     pub(super) times: Times,
 }
 
@@ -128,6 +128,10 @@ pub(super) struct Unit {
     pub(super) campaign: u64,
     pub(super) line: LineId,
     pub(super) terms: Terms,
+    /// Lines that others spend, too.
+    pub(super) above: Vec<LineId>,
+    /// Whether it is configured to run.
+    pub(super) runs: bool,
     pub(super) times: Times,
     pub(super) sets: Vec<Set>,
     /// What new ad sets like these are compared with.
@@ -179,7 +183,10 @@ impl Unit {
             catalog.ad_sets.get(id).into_iter().collect()
         };
         let ended = |set: &Set| set.times.end_ms.is_some_and(|end| end <= now.0);
-        let sets: Vec<_> = rows.iter().map(|it| set(it, &row, shared, &zone)).collect();
+        let mut sets: Vec<_> = rows.iter().map(|it| set(it, &row, shared, &zone)).collect();
+        if let [only] = &mut sets[..] {
+            only.landscape = id;
+        }
         // What has ended is of no weight in when the others run.
         let mut running = sets.iter().filter(|set| !ended(set)).map(|set| &set.times);
         let first = running.next().or(sets.first().map(|set| &set.times))?.clone();
@@ -192,8 +199,17 @@ impl Unit {
             (LineKind::AdSet, Terms::of_ad_set(first))
         };
         let line = LineId { kind, id, account };
-        Some(Self { id, campaign, line, terms, times, sets, cluster })
+        let above = [(LineKind::Campaign, campaign), (LineKind::Account, account)];
+        let above = above.map(|(kind, id)| LineId { kind, id, account });
+        let above = above.into_iter().filter(|other| *other != line).collect();
+        let runs =
+            runs(row.configured_status()) && rows.iter().any(|row| runs(row.configured_status()));
+        Some(Self { id, campaign, line, terms, above, runs, times, sets, cluster })
     }
+}
+
+const fn runs(status: ConfiguredStatus) -> bool {
+    !matches!(status, ConfiguredStatus::Paused | ConfiguredStatus::Archived)
 }
 
 fn set(row: &AdSet, campaign: &Campaign, shared: bool, zone: &Arc<str>) -> Set {
@@ -212,7 +228,7 @@ fn set(row: &AdSet, campaign: &Campaign, shared: bool, zone: &Arc<str>) -> Set {
         own: if shared { Terms::of_ad_set(row) } else { Terms::default() },
         minimum: minimum.map(|money| money.micros),
         capped,
-        by_impression: row.billing_event() == BillingEvent::Impressions,
+        landscape: row.id,
         times: Times::of(row, zone),
     }
 }

@@ -92,9 +92,7 @@ impl Writer {
             release(live, showing, &token);
         }
         let invalid = facts.iter().find_map(invalid_of);
-        if let Some(token) = held {
-            facts.iter().for_each(|fact| self.note_seen(fact, &token));
-        }
+        facts.iter().for_each(|fact| self.pacer.note_goal(live, fact, held.as_ref()));
         self.note_outgoing(&facts);
         self.journal(shard, facts, now);
         Verdict::Recorded { charged, invalid }
@@ -107,15 +105,6 @@ impl Writer {
         let full = tap.then(|| self.live.traffic.load().network_taps_per_hour());
         let full = full.is_some_and(|most| self.networks.is_full(network, most, now));
         full.then_some(InvalidReason::NetworkRate)
-    }
-
-    /// Counts what an impression that is paid for promises, for caps on the cost of what comes of it.
-    fn note_seen(&mut self, fact: &Kind, token: &ViewToken) {
-        let Kind::ImpressionSeen(fact) = fact else { return };
-        let showing = fact.showing.as_ref().filter(|_| fact.invalid == 0);
-        if let Some(showing) = showing {
-            self.pacer.note_seen(&self.live, showing.ad_set, token);
-        }
     }
 
     fn write(&mut self, mutation: &Mutation, reply: Reply<Resource>, now: Moment) {

@@ -71,6 +71,7 @@ impl Writer {
         let viewer = click.map_or(0, |click| click.viewer);
         match next_step(&live, &outgoing, click, now) {
             Step::Credit(fact) => {
+                self.pacer.note_goal(&live, &fact, None);
                 self.journal(shard_of(viewer), vec![fact], now);
                 self.outbox.push_back(outcome);
             }

@@ -20,7 +20,6 @@ impl Writer {
         if now.minute() > self.minute {
             self.count_minute(now);
         }
-        self.pace(now);
         self.show_due_exchange(now);
         let mut given = 0;
         while given < GRANTS_PER_STEP
@@ -38,6 +37,8 @@ impl Writer {
             // Charges on a grant stand behind it in the journal.
             self.cut();
         }
+        // A day is paced by what it is granted.
+        self.pace(now);
     }
 
     /// Journals what serving counted since the last minute.
