@@ -14,6 +14,7 @@ use crate::decide::onlooker::Promise;
 use crate::decide::purse::{LineId, Terms};
 use crate::decide::rates::Predictor;
 use crate::node::checkpoint::Progress;
+use crate::node::coach::Coach;
 use crate::node::counts::Counts;
 use crate::node::pacer::Landscapes;
 use crate::node::walker::Watch;
@@ -110,6 +111,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) resends: Mutex<BTreeMap<u64, BTreeSet<u64>>>,
     /// What auctions would cost those that are paced.
     pub(in crate::node) landscapes: Landscapes,
+    /// Which free windows are watched.
+    pub(in crate::node) coach: Coach,
     /// How far the writer is.
     pub(in crate::node) progress: Progress,
     /// Where the HTTP door is reached from outside; empty: nowhere.
@@ -152,6 +155,7 @@ impl Live {
             reported: Mutex::default(),
             resends: Mutex::default(),
             landscapes: Landscapes::default(),
+            coach: Coach::default(),
             progress: Progress::default(),
             public_url: OnceLock::new(),
         }
