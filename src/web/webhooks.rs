@@ -209,3 +209,28 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let first = values.next()?;
     values.next().is_none().then_some(first.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_better_later_asks_to_be_sent_again() {
+        for (ended, status, again) in [
+            (Ended::Taken, 200, false),
+            (Ended::NoApp, 404, false),
+            (Ended::Unsigned, 401, false),
+            (Ended::Malformed, 400, false),
+            (Ended::BadBody(BadBody::TooLarge), 413, false),
+            (Ended::BadBody(BadBody::TooSlow), 408, false),
+            (Ended::BadBody(BadBody::Broken), 400, false),
+            (Ended::BadBody(BadBody::Busy), 503, true),
+            (Ended::Busy, 503, true),
+            (Ended::Unavailable, 503, true),
+        ] {
+            let answer = ended.answer();
+            assert_eq!(answer.status(), status, "{ended:?}");
+            assert_eq!(answer.headers().contains_key("retry-after"), again, "{ended:?}");
+        }
+    }
+}
