@@ -1,7 +1,10 @@
 //! The parts of the state behind one lock each, and what serving reads beside them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 use arc_swap::ArcSwap;
 
@@ -14,6 +17,7 @@ use crate::node::checkpoint::Progress;
 use crate::node::counts::Counts;
 use crate::node::pacer::Landscapes;
 use crate::node::walker::Watch;
+use crate::report::outbound::Reported;
 use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
 use crate::state::credit::ShardPart;
@@ -100,10 +104,16 @@ pub(in crate::node) struct Live {
     pub(in crate::node) sealer: ArcSwap<Sealer>,
     /// What is learned of serving beside it.
     pub(in crate::node) watch: Watch,
+    /// Which conversions repeat an earlier one of their click and name.
+    pub(in crate::node) reported: Mutex<Reported>,
+    /// Given-up conversions that wait to be sent once more, by account. Not journaled: a crash forgets it.
+    pub(in crate::node) resends: Mutex<BTreeMap<u64, BTreeSet<u64>>>,
     /// What auctions would cost those that are paced.
     pub(in crate::node) landscapes: Landscapes,
     /// How far the writer is.
     pub(in crate::node) progress: Progress,
+    /// Where the HTTP door is reached from outside; empty: nowhere.
+    pub(in crate::node) public_url: OnceLock<String>,
 }
 
 fn many<T: Default>(count: usize) -> Box<[Mutex<T>]> {
@@ -139,8 +149,11 @@ impl Live {
             counts,
             sealer: ArcSwap::from_pointee(sealer),
             watch: Watch::default(),
+            reported: Mutex::default(),
+            resends: Mutex::default(),
             landscapes: Landscapes::default(),
             progress: Progress::default(),
+            public_url: OnceLock::new(),
         }
     }
 

@@ -1,16 +1,11 @@
 //! A running node: the writer's thread, checkpoints, key rotation, and the calls that doors make.
 
-use std::future::Future;
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
-
-use tokio::sync::oneshot;
 
 use crate::journal::file::{FileLog, Options};
 use crate::journal::{LogError, ShardLog};
@@ -20,7 +15,9 @@ use crate::node::dice::{SeededDice, fill_from_system};
 use crate::node::files::Files;
 use crate::node::front::Front;
 use crate::node::helper::Helper;
-use crate::node::queue::{Queue, Turned};
+use crate::node::pending::{Pending, submit};
+use crate::node::push::PushThread;
+use crate::node::queue::Queue;
 use crate::node::recover::{OpenError, Opened, open};
 use crate::node::serve::Answer;
 use crate::node::writer::{Reply, Work, Writer};
@@ -30,7 +27,7 @@ use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
 use crate::types::ids::{JournalId, SeqVector};
 use crate::types::proto::v1::{Conversation, QueryReportResponse, Taxonomy, TaxonomyEntry};
-use crate::types::refusal::{Reason, Refusal};
+use crate::types::refusal::Refusal;
 use crate::types::request::{
     AdRequest, Incoming, ListMutation, Mutation, Policy, Resource, ResourceKind, Scope, Verdict,
 };
@@ -56,6 +53,10 @@ pub struct NodeOptions {
     /// Whether sampled requests and viewers are noted, for `ExplainService`. Without, it knows only what
     /// auctions count, and pacing has no bid landscapes.
     pub watch: bool,
+    /// Where the HTTP door is reached from outside, without a slash at its end. Empty: nowhere.
+    pub public_url: String,
+    /// Whether conversions may be pushed to this machine and private networks, there in clear too.
+    pub push_insecure: bool,
 }
 
 impl Default for NodeOptions {
@@ -67,6 +68,8 @@ impl Default for NodeOptions {
             journal: Options::default(),
             approve_ads: false,
             watch: true,
+            public_url: String::new(),
+            push_insecure: false,
         }
     }
 }
@@ -88,18 +91,6 @@ impl From<LogError> for StartError {
     }
 }
 
-/// An answer that comes once it is durable.
-pub struct Pending<T>(oneshot::Receiver<Result<T, Refusal>>);
-
-impl<T> Future for Pending<T> {
-    type Output = Result<T, Refusal>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = ready!(Pin::new(&mut self.0).poll(context));
-        Poll::Ready(answer.unwrap_or_else(|_| Err(unavailable())))
-    }
-}
-
 /// A running node. Dropping it stops it; [`Node::stop`] says how that went.
 pub struct Node {
     front: Front,
@@ -109,7 +100,9 @@ pub struct Node {
     opened: Opened,
     journal: JournalId,
     approve_ads: bool,
+    pub(in crate::node) push_insecure: bool,
     stopping: Arc<AtomicBool>,
+    pub(in crate::node) push: Option<PushThread>,
     writer: Option<JoinHandle<Result<(), LogError>>>,
     helper: Option<JoinHandle<()>>,
 }
@@ -147,7 +140,9 @@ impl Node {
         };
         let mut node = Self::run(front, writer, opened, journal, clock, Some(helper))?;
         node.approve_ads = options.approve_ads;
+        node.push_insecure = options.push_insecure;
         node.books = books;
+        node.front.use_public_url(&options.public_url);
         match (options.watch, options.seed) {
             // A seeded run is the same every time: a thread would walk when it finds time.
             (true, Some(_)) => node.front.watch_here(),
@@ -188,7 +183,9 @@ impl Node {
             opened,
             journal,
             approve_ads: false,
+            push_insecure: false,
             stopping,
+            push: None,
             writer: Some(writer),
             helper,
         })
@@ -207,6 +204,11 @@ impl Node {
     /// Returns the wall time.
     pub fn now(&self) -> Moment {
         self.clock.now()
+    }
+
+    /// Returns where the HTTP door is reached from outside; empty: nowhere.
+    pub fn public_url(&self) -> &str {
+        self.front.public_url()
     }
 
     /// Returns what opens tokens and cursors now.
@@ -332,6 +334,9 @@ impl Node {
     }
 
     fn halt(&mut self) -> Result<(), LogError> {
+        if let Some(push) = self.push.take() {
+            push.stop();
+        }
         self.stopping.store(true, Ordering::Release);
         if let Some(helper) = self.helper.take() {
             helper.thread().unpark();
@@ -347,20 +352,7 @@ impl Node {
         &self,
         work: impl FnOnce(Reply<T>) -> Work,
     ) -> Result<Pending<T>, Refusal> {
-        let (sender, receiver) = oneshot::channel();
-        let reply: Reply<T> = Box::new(move |answer| {
-            // The caller may have gone; what it sent counts all the same.
-            let _ = sender.send(answer);
-        });
-        match self.queue.push(work(reply)) {
-            Ok(()) => Ok(Pending(receiver)),
-            Err(Turned::Full) => {
-                metrics::counter!("munadi_busy_total").increment(1);
-                let message = "too much waits for the journal; send it again in a second";
-                Err(Refusal::new(Reason::Busy, "", message))
-            }
-            Err(Turned::Closed) => Err(unavailable()),
-        }
+        submit(&self.queue, work)
     }
 }
 
@@ -369,11 +361,6 @@ impl Drop for Node {
         // `stop` reports the error; a drop can't.
         let _ = self.halt();
     }
-}
-
-pub(in crate::node) fn unavailable() -> Refusal {
-    let message = "the node is stopping or can't write its journal; send it to another or later";
-    Refusal::new(Reason::Unavailable, "", message)
 }
 
 fn drive(mut writer: Writer, queue: &Queue, clock: &dyn Clock) -> Result<(), LogError> {
@@ -445,6 +432,7 @@ mod tests {
     use crate::journal::memory::{MemoryDisk, MemoryLog};
     use crate::node::clock::MovedClock;
     use crate::types::proto::v1::Account;
+    use crate::types::refusal::Reason;
     use crate::types::request::Change;
 
     fn engine(disk: &MemoryDisk) -> (Front, Writer, Opened) {

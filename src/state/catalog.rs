@@ -1,12 +1,13 @@
-//! What is advertised: accounts, businesses, endpoints, campaigns, ad sets and ads. A row is replaced,
-//! never edited.
+//! What is advertised: accounts, businesses, endpoints, entry sources, campaigns, ad sets and ads. A row
+//! is replaced, never edited.
 
 mod kin;
 mod names;
 mod saved;
+mod sources;
 mod table;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,19 +15,21 @@ use crate::state::catalog::names::Names;
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
+use crate::state::tariffs::Tariffs;
 use crate::state::traffic_rules::TrafficRules;
 use crate::state::{Map, Stamp};
 use crate::types::ids::{IdKind, Seq, mint};
-use crate::types::proto::journal::v1::RequestAnswered;
 use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{ConversionPushPut, RequestAnswered};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus,
+    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus, EntrySource,
 };
 use crate::types::time::DAY_MS;
 
 pub use kin::{Family, Kin, REACH_HOURS, has_budget};
 pub use names::Naming;
 pub use saved::{Head, Saved};
+pub use sources::SourceRef;
 pub use table::{Packed, Row, Table};
 
 /// How long the answer to a write is remembered for its `request_id`.
@@ -40,6 +43,10 @@ pub struct Answered {
     /// The encoded resource.
     pub answer: Vec<u8>,
 }
+
+/// A [`ConversionPushPut`] inside a checkpoint.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct StoredPush(#[serde(with = "crate::state::wire::message")] pub ConversionPushPut);
 
 /// The whole catalog.
 #[derive(Debug, Default, PartialEq)]
@@ -57,6 +64,8 @@ pub struct Catalog {
     pub ad_sets: Table<AdSet>,
     /// What is seen.
     pub ads: Table<Ad>,
+    /// Where else a chat can start.
+    pub sources: Table<EntrySource>,
     kin: Kin,
     names: Names,
     /// What targeting may name.
@@ -67,6 +76,10 @@ pub struct Catalog {
     pub exchange: Exchange,
     /// What the operator knows to be invalid traffic.
     pub traffic: TrafficRules,
+    /// What channels charge for messages.
+    pub tariffs: Tariffs,
+    /// Where conversions are sent, by account.
+    pub pushes: BTreeMap<u64, StoredPush>,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -104,6 +117,7 @@ impl Catalog {
             IdKind::Account => self.accounts.has(id).then_some(id),
             IdKind::Business | IdKind::Campaign => parent(kind),
             IdKind::Endpoint => self.account_of(IdKind::Business, parent(kind)?),
+            IdKind::Source => self.account_of(IdKind::Endpoint, parent(kind)?),
             IdKind::AdSet => self.account_of(IdKind::Campaign, parent(kind)?),
             IdKind::Ad => self.account_of(IdKind::AdSet, parent(kind)?),
         }
@@ -137,6 +151,16 @@ impl Catalog {
     /// Tells whether an account has a spend limit, a campaign or ad set a budget.
     pub fn is_limited(&self, kind: IdKind, id: u64) -> bool {
         self.kin.is_limited(kind, id)
+    }
+
+    /// Returns an entry source; `None`: there is no such id.
+    pub fn source(&self, id: u64) -> Option<SourceRef> {
+        self.kin.source(id)
+    }
+
+    /// Returns the entry source whose code this is, by [`crate::types::token::PrefillCode::number`].
+    pub fn source_of_code(&self, code: u64) -> Option<SourceRef> {
+        self.kin.source_of_code(code)
     }
 
     /// Returns the oldest endpoint that a channel means by a name, among those of a tenant; 0: of anyone's.
@@ -235,11 +259,22 @@ impl Catalog {
                     self.ads.put(row.id, Packed::of(row));
                 }
             }
+            Kind::EntrySourcePut(fact) => {
+                if let Some(row) = &fact.source {
+                    self.kin.put_source(row);
+                    self.sources.put(row.id, Packed::of(row));
+                }
+            }
             Kind::RequestAnswered(fact) => self.remember_answer(stamp, fact),
             Kind::TaxonomyPut(fact) => self.lists.put(fact),
             Kind::PolicyRulesPut(fact) => self.rules = Rules::of((**fact).clone()),
             Kind::ExchangeRatesPut(fact) => self.exchange = Exchange::of((**fact).clone()),
             Kind::TrafficRulesPut(fact) => self.traffic.put(fact),
+            Kind::RateCardsPut(fact) => self.tariffs.put(fact),
+            Kind::VolumeTierPut(fact) => self.tariffs.step(fact),
+            Kind::ConversionPushPut(fact) => {
+                self.pushes.insert(fact.account, StoredPush(ConversionPushPut::clone(fact)));
+            }
             Kind::Funded(_)
             | Kind::EventCredited(_)
             | Kind::Granted(_)
@@ -254,10 +289,6 @@ impl Catalog {
             | Kind::MessageRecorded(_)
             | Kind::Converted(_)
             | Kind::OutboxSettled(_)
-            | Kind::RateCardsPut(_)
-            | Kind::VolumeTierPut(_)
-            | Kind::EntrySourcePut(_)
-            | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::MessagePriced(_)
             | Kind::ContactMoved(_)

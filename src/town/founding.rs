@@ -38,11 +38,13 @@ pub(crate) struct Purse {
     pub(crate) time_zone: String,
 }
 
-/// Where anyone may write to a business without an ad.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// Where anyone may write to a business.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Shop {
     pub(crate) business: u64,
     pub(crate) endpoint: u64,
+    /// A [`v1::Channel`].
+    pub(crate) channel: i32,
     /// What its account counts in.
     pub(crate) currency: String,
 }
@@ -146,6 +148,7 @@ impl Founder<'_> {
                 let endpoint = self.id(line, Kind::Endpoint, &line.endpoint)?;
                 ad.destination.get_or_insert_default().endpoint_id = endpoint;
             }
+            Resource::Source(source) => source.endpoint_id = parent,
         }
         Ok(resource)
     }
@@ -158,6 +161,7 @@ impl Founder<'_> {
             Resource::Campaign(campaign) => (campaign.id, campaign.account_id),
             Resource::AdSet(ad_set) => (ad_set.id, ad_set.campaign_id),
             Resource::Ad(ad) => (ad.id, ad.ad_set_id),
+            Resource::Source(source) => (source.id, source.endpoint_id),
         };
         let kind = Kind::of(created);
         self.ids.insert((kind, line.reference.clone()), id);
@@ -194,7 +198,7 @@ impl Founded {
             Resource::Endpoint(endpoint) => {
                 self.channels.insert(endpoint.id, endpoint.channel);
             }
-            Resource::Business(_) => {}
+            Resource::Business(_) | Resource::Source(_) => {}
         }
     }
 
@@ -211,7 +215,7 @@ impl Founded {
         for country in self.countries.get(&ad.ad_set_id).into_iter().flatten() {
             let shops = self.shops.entry(country.clone()).or_default();
             if !shops.iter().any(|shop| shop.endpoint == endpoint) {
-                shops.push(Shop { business, endpoint, currency: currency.clone() });
+                shops.push(Shop { business, endpoint, channel, currency: currency.clone() });
             }
         }
     }
@@ -262,6 +266,9 @@ async fn create(
         }
         Resource::AdSet(it) => call!(create_ad_set, CreateAdSetRequest, ad_set, AdSet, it),
         Resource::Ad(it) => call!(create_ad, CreateAdRequest, ad, Ad, it),
+        Resource::Source(it) => {
+            call!(create_entry_source, CreateEntrySourceRequest, entry_source, Source, it)
+        }
     };
     created.ok_or_else(|| tonic::Status::data_loss("the answer has no resource"))
 }

@@ -2,7 +2,9 @@
 
 use crate::types::hash::fnv1a;
 use crate::types::ids::IdKind;
-use crate::types::proto::journal::v1::{ExchangeRatesPut, PolicyRulesPut, TaxonomyPut};
+use crate::types::proto::journal::v1::{
+    ExchangeRatesPut, PolicyRulesPut, TaxonomyPut, VolumeTierPut,
+};
 use crate::types::proto::v1;
 use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::{ClickToken, PrefillCode, ViewToken};
@@ -16,7 +18,7 @@ pub struct Scope {
     pub any: bool,
 }
 
-/// The six kinds of things in the catalog.
+/// The seven kinds of things in the catalog.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum ResourceKind {
     /// Who pays.
@@ -31,6 +33,8 @@ pub enum ResourceKind {
     AdSet,
     /// What they see.
     Ad,
+    /// Where else a chat can start.
+    Source,
 }
 
 impl ResourceKind {
@@ -43,6 +47,7 @@ impl ResourceKind {
             Self::Campaign => IdKind::Campaign,
             Self::AdSet => IdKind::AdSet,
             Self::Ad => IdKind::Ad,
+            Self::Source => IdKind::Source,
         }
     }
 }
@@ -208,8 +213,24 @@ pub enum Incoming {
         /// What is known of the message.
         receipt: Receipt,
     },
+    /// A person goes on under another name.
+    Moved {
+        /// The conversation that the new name would make.
+        chat: Chat,
+        /// The conversation of the earlier name.
+        from: u64,
+    },
     /// A sale or lead.
     Converted(Box<Conversion>),
+    /// Somebody followed a printed code or web button.
+    SourceTapped {
+        /// Which one.
+        source: u64,
+        /// The person's country, two letters as a big-endian number; 0: unknown.
+        country: u16,
+        /// When; `None`: now.
+        at: Option<Moment>,
+    },
 }
 
 /// A conversation as the caller names it, hashed at the door.
@@ -412,6 +433,10 @@ pub enum ListChange {
     ExchangeRates(ExchangeRatesPut),
     /// Replaces all rules for invalid traffic.
     TrafficRules(v1::TrafficRules),
+    /// Replaces all rate cards that were loaded.
+    RateCards(Vec<v1::RateCard>),
+    /// Notes the volume step that a business has reached, as its channel says.
+    VolumeTier(VolumeTierPut),
 }
 
 /// Money or promo credit that an operator puts into an account or takes out, checked for its form.
@@ -475,7 +500,26 @@ pub struct Invalidation {
     pub dry_run: bool,
 }
 
-/// One of the catalog's six kinds of things.
+/// A write of where an account's conversions are sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PushChange {
+    /// Whose things the caller may change.
+    pub scope: Scope,
+    /// The caller's id of the write.
+    pub request_id: String,
+    /// First 16 bytes of BLAKE3 over method and body.
+    pub body_hash: [u8; 16],
+    /// Whose conversions.
+    pub account: u64,
+    /// Where to; empty: nowhere.
+    pub url: String,
+    /// Whether a new key signs from now on.
+    pub rotate_key: bool,
+    /// Not empty: conversions of test clicks are sent with it.
+    pub test_event_code: String,
+}
+
+/// One of the catalog's seven kinds of things.
 #[allow(clippy::large_enum_variant, reason = "writes are rare; a box each would only be noise")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resource {
@@ -491,6 +535,8 @@ pub enum Resource {
     AdSet(v1::AdSet),
     /// What they see.
     Ad(v1::Ad),
+    /// Where else a chat can start.
+    Source(v1::EntrySource),
 }
 
 impl Resource {
@@ -503,6 +549,7 @@ impl Resource {
             Self::Campaign(row) => row.id,
             Self::AdSet(row) => row.id,
             Self::Ad(row) => row.id,
+            Self::Source(row) => row.id,
         }
     }
 }

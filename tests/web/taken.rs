@@ -148,6 +148,47 @@ fn a_user_id_names_the_person_and_the_number_finds_them_still() {
 }
 
 #[test]
+fn who_was_known_by_the_number_goes_on_under_the_user_id_and_a_new_number() {
+    let stage = Stage::new();
+    let shop = stage.shop(TENANT, whatsapp(NUMBER, ACCOUNT));
+    assert_eq!(stage.post(PATH, &said("wamid.1", r#""type":"text""#)).status, 200);
+    let named = about(&format!(
+        r#""contacts":[{{"wa_id":"{PHONE}","user_id":"{USER_ID}"}}],"messages":[{{
+        "from":"{PHONE}","id":"wamid.2","timestamp":"{NOW_S}","type":"text"}}]"#
+    ));
+    assert_eq!(stage.post(PATH, &named).status, 200);
+    let moved =
+        r#""type":"system","system":{"wa_id":"5215550002222","type":"user_changed_number"}"#;
+    assert_eq!(stage.post(PATH, &said("wamid.3", moved)).status, 200);
+    let later = said("wamid.4", r#""type":"text""#).replace(PHONE, "5215550002222");
+    assert_eq!(stage.post(PATH, &later).status, 200);
+    for name in [PHONE, USER_ID, "5215550002222"] {
+        let chat = stage.conversation(shop, name).unwrap();
+        assert_eq!(chat.inbound_messages, 3, "{name}");
+    }
+    stage.stop();
+}
+
+#[test]
+fn a_volume_tier_is_noted_once() {
+    let stage = Stage::new();
+    stage.shop(TENANT, whatsapp(NUMBER, ACCOUNT));
+    let tier = crate::bodies::change(
+        "account_update",
+        r#"{"event":"VOLUME_BASED_PRICING_TIER_UPDATE","volume_tier_info":{
+        "pricing_category":"UTILITY","tier":"25000001:50000000","effective_month":"2026-11",
+        "region":"India"}}"#,
+    );
+    let before = stage.node.front().durable();
+    assert_eq!(stage.post(PATH, &tier).status, 200);
+    let after = stage.node.front().durable();
+    assert!(after > before);
+    assert_eq!(stage.post(PATH, &tier).status, 200);
+    assert_eq!(stage.node.front().durable(), after);
+    stage.stop();
+}
+
+#[test]
 fn an_app_speaks_only_for_its_own_tenant_and_the_oldest_endpoint_counts() {
     let stage = Stage::new();
     let first = stage.shop(TENANT, whatsapp(NUMBER, ACCOUNT));

@@ -6,7 +6,7 @@ use crate::decide::board::Rates;
 use crate::decide::mutate::{Spent, mutate, touched};
 use crate::decide::purse::LineId;
 use crate::decide::record::{Event, Known, record};
-use crate::decide::{Decided, auction, chats};
+use crate::decide::{Decided, auction, chats, sources};
 use crate::node::live::Live;
 use crate::node::pacer::Ceilings;
 use crate::node::writer::{Reply, Work, Writer};
@@ -40,6 +40,8 @@ impl Writer {
             Work::MutateLists(mutation, reply) => self.write_lists(&mutation, reply, now),
             Work::Fund(request, reply) => self.fund(&request, reply, now),
             Work::Credit(credit, reply) => self.credit(*credit, reply, now),
+            Work::SetPush(change, reply) => self.set_push(&change, reply, now),
+            Work::Pushed(fact, reply) => self.pushed(fact, reply, now),
             Work::Settle(reply) => self.answer(reply, Ok(now)),
             Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased, now),
             Work::Refresh(ads) => self.refresh(ads),
@@ -60,20 +62,23 @@ impl Writer {
                 (shard_of(token.viewer), decided, Some(token))
             }
             Incoming::Opened { chat, opening } => {
-                let cell = live.cell(chat.id);
-                let known = cell.facts.chats.get(&chat.id);
-                let decided = chats::opened(catalog, known, &chat, &opening, now);
+                let decided = self.opened(catalog, chat, opening, now);
                 (shard_of(chat.id), decided, None)
             }
             Incoming::Message { chat, receipt } => {
-                let cell = live.cell(chat.id);
-                let known = cell.facts.chats.get(&chat.id);
-                let decided = chats::message(catalog, known, &chat, &receipt, now);
+                let decided = self.message(catalog, chat, &receipt, now);
                 (shard_of(chat.id), decided, None)
+            }
+            Incoming::Moved { chat, from } => {
+                (shard_of(chat.id), self.moved(catalog, &chat, from, now), None)
             }
             Incoming::Converted(conversion) => {
                 let (shard, decided) = conversion_of(live, catalog, &conversion, now);
                 (shard, decided, None)
+            }
+            Incoming::SourceTapped { source, country, at } => {
+                let decided = sources::tapped(catalog, source, country, at, now);
+                (shard_of(source), decided, None)
             }
         };
         let facts = match decided {
@@ -117,7 +122,8 @@ impl Writer {
         let written = {
             let live = Arc::clone(&self.live);
             let catalog = live.catalog();
-            mutate(&catalog, mutation, &|line| spent(&live, &catalog, line, now), now)
+            let code = self.code_for(&catalog, mutation);
+            mutate(&catalog, mutation, &|line| spent(&live, &catalog, line, now), code, now)
         };
         let written = match written {
             Ok(written) => written,
@@ -134,6 +140,7 @@ impl Writer {
             self.pacer.show_all(&self.live, &moved);
             if let Resource::AdSet(row) = &written.answer {
                 self.schedules.note(&self.live, row);
+                self.openings.note(row);
             }
             self.show(&written.answer);
         }
@@ -153,7 +160,7 @@ impl Writer {
                     let by_budget = |ad: &u64| serves(*ad) && bids_by_budget(&catalog, *ad);
                     below.filter(|ad| changed(ad) || by_budget(ad)).collect()
                 }
-                Resource::Endpoint(_) => Vec::new(),
+                Resource::Endpoint(_) | Resource::Source(_) => Vec::new(),
                 Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => below.collect(),
             }
         };
@@ -173,7 +180,10 @@ impl Writer {
                 Resource::AdSet(row) => {
                     (LineKind::AdSet, catalog.parent_of(IdKind::Campaign, row.campaign_id))
                 }
-                Resource::Business(_) | Resource::Endpoint(_) | Resource::Ad(_) => return,
+                Resource::Business(_)
+                | Resource::Endpoint(_)
+                | Resource::Ad(_)
+                | Resource::Source(_) => return,
             };
             account.map(|account| LineId { kind, id: written.id(), account })
         };

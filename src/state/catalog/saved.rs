@@ -1,17 +1,20 @@
 //! The catalog in checkpoints: a head, then pages of rows as they are kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Answered, Catalog, Kin, Packed, Row, Table};
+use super::{Answered, Catalog, Kin, Packed, Row, StoredPush, Table};
 use crate::state::Map;
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
+use crate::state::tariffs::Tariffs;
 use crate::state::traffic_rules::TrafficRules;
 use crate::types::ids::IdKind;
-use crate::types::proto::v1::{Account, Ad, AdSet, Business, Campaign, ChannelEndpoint};
+use crate::types::proto::v1::{
+    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EntrySource,
+};
 
 /// Bits of a page's index beside its kind.
 const PAGE_BITS: u32 = 24;
@@ -26,6 +29,8 @@ pub struct Head {
     rules: Rules,
     exchange: Exchange,
     traffic: TrafficRules,
+    tariffs: Tariffs,
+    pushes: BTreeMap<u64, StoredPush>,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -41,6 +46,7 @@ pub struct Saved {
     campaigns: Table<Campaign>,
     ad_sets: Table<AdSet>,
     ads: Table<Ad>,
+    sources: Table<EntrySource>,
 }
 
 /// The bytes of one row.
@@ -72,6 +78,7 @@ impl Saved {
             .chain(pages(&self.campaigns))
             .chain(pages(&self.ad_sets))
             .chain(pages(&self.ads))
+            .chain(pages(&self.sources))
     }
 }
 
@@ -85,6 +92,8 @@ impl Catalog {
             rules: self.rules.clone(),
             exchange: self.exchange.clone(),
             traffic: self.traffic.clone(),
+            tariffs: self.tariffs.clone(),
+            pushes: self.pushes.clone(),
             answers: self.answers.clone(),
             answers_by_age: self.answers_by_age.clone(),
         };
@@ -96,6 +105,7 @@ impl Catalog {
             campaigns: self.campaigns.clone(),
             ad_sets: self.ad_sets.clone(),
             ads: self.ads.clone(),
+            sources: self.sources.clone(),
         }
     }
 
@@ -108,6 +118,7 @@ impl Catalog {
             rules: head.rules,
             exchange: head.exchange,
             traffic: head.traffic,
+            tariffs: head.tariffs,
             answers: head.answers,
             answers_by_age: head.answers_by_age,
             ..Self::default()
@@ -130,6 +141,7 @@ impl Catalog {
                 4 => load(&mut self.campaigns, bytes, |row| kin.put_campaign(row))?,
                 5 => load(&mut self.ad_sets, bytes, |row| kin.put_ad_set(row))?,
                 6 => load(&mut self.ads, bytes, |row| kin.put_ad(row))?,
+                7 => load(&mut self.sources, bytes, |row| kin.put_source(row))?,
                 _ => return None,
             }
         }
@@ -145,4 +157,4 @@ fn load<T: Row>(table: &mut Table<T>, bytes: &[u8], relate: impl FnOnce(&T)) -> 
 }
 
 // The numbers that the pages' indexes carry.
-const _: () = assert!(IdKind::Account as usize == 1 && IdKind::Ad as usize == 6);
+const _: () = assert!(IdKind::Account as usize == 1 && IdKind::Source as usize == 7);
