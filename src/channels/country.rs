@@ -1,5 +1,7 @@
 //! The country of a phone number (ITU-T E.164 country codes, North America by area code).
 
+use std::sync::LazyLock;
+
 use crate::types::iso::country_code;
 
 /// Country codes with the country they stand for, ascending as texts; the longest that fits counts. Where
@@ -44,11 +46,17 @@ pub fn country_of_user_id(user_id: &str) -> u16 {
     country.and_then(country_code).unwrap_or_default()
 }
 
+/// The codes by themselves, ascending.
+static LISTED: LazyLock<Vec<(&'static str, &'static str)>> = LazyLock::new(|| {
+    let entries = CODES.split_ascii_whitespace();
+    let mut listed: Vec<_> = entries.map(|entry| entry.split_at(entry.len() - 2)).collect();
+    listed.sort_unstable();
+    listed
+});
+
 fn listed(code: &str) -> Option<&'static str> {
-    CODES.split_ascii_whitespace().find_map(|entry| {
-        let (known, country) = entry.split_at(entry.len() - 2);
-        (known == code).then_some(country)
-    })
+    let at = LISTED.binary_search_by_key(&code, |(known, _)| known).ok()?;
+    LISTED.get(at).map(|(_, country)| *country)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! known already. Each answer may be a moment old; the writer judges again.
 
 use crate::node::front::Front;
-use crate::state::catalog::Naming;
+use crate::state::catalog::{Naming, SourceRef};
 use crate::types::proto::v1::Channel;
 use crate::types::token::PrefillCode;
 
@@ -46,17 +46,20 @@ impl Front {
         self.0.catalog().family(ad).is_some_and(|family| family.endpoint == endpoint)
     }
 
-    /// Tells whether a conversation was opened.
+    /// Tells whether a conversation was opened, under this name or an earlier one.
     pub fn knows_chat(&self, id: u64) -> bool {
+        let id = self.0.conversation_named(id);
         self.0.cell(id).facts.chats.contains_key(&id)
     }
 
-    /// Tells whether a code stands for a click or an entry source at this endpoint.
-    pub fn knows_code(&self, code: PrefillCode, endpoint: u64) -> bool {
+    /// Returns the printed code or web button at this endpoint that a code stands for.
+    pub fn source_of(&self, code: PrefillCode, endpoint: u64) -> Option<SourceRef> {
         let source = self.0.catalog().source_of_code(code.number());
-        if source.is_some_and(|source| source.endpoint == endpoint) {
-            return true;
-        }
+        source.filter(|source| source.endpoint == endpoint)
+    }
+
+    /// Tells whether a code stands for a click at this endpoint.
+    pub fn knows_code(&self, code: PrefillCode, endpoint: u64) -> bool {
         let shard = self.0.shard(code.shard().index());
         shard.codes.get(&code.number()).is_some_and(|entry| entry.endpoint == endpoint)
     }

@@ -154,6 +154,9 @@ pub const LEAD_MINUTES_DEFAULT: u32 = 60;
 /// Characters of a channel's message id.
 pub const MESSAGE_ID_CHARS_MAX: usize = 128;
 
+/// Characters of a channel's own number of an endpoint or business.
+pub const CHANNEL_ID_CHARS_MAX: usize = 64;
+
 /// Characters of a conversion's event id.
 pub const EVENT_ID_CHARS_MAX: usize = 128;
 

@@ -7,10 +7,10 @@ use crate::channels::inbound::{
 use crate::channels::{Channel, FoundClick, country_of_number, country_of_user_id};
 use crate::node::{Counter, Front};
 use crate::tokens::{Sealer, contact_number, conversation_id, message_number};
+use crate::types::proto::journal::v1::VolumeTierPut;
 use crate::types::proto::v1::{Channel as WireChannel, Direction, EntryPoint, MessageCategory};
 use crate::types::request::{Chat, Claim, Incoming, Opening, Receipt};
 use crate::types::time::{MINUTE_MS, Moment};
-use crate::types::token::PrefillCode;
 
 /// Characters of the channel's id of a click.
 const CLICK_ID_CHARS_MAX: usize = 512;
@@ -46,6 +46,15 @@ impl Became {
     }
 }
 
+/// What a webhook is to the node.
+#[derive(Debug, Default)]
+pub(super) struct Turned {
+    /// In the webhook's order.
+    pub(super) events: Vec<Incoming>,
+    /// Steps of rate cards that businesses have come to.
+    pub(super) tiers: Vec<VolumeTierPut>,
+}
+
 /// What turning needs.
 pub(super) struct Turn<'a> {
     /// What is known already.
@@ -67,13 +76,14 @@ struct Names {
 }
 
 impl Turn<'_> {
-    /// Appends the events that a thing is to the node.
-    pub(super) fn turn(&self, told: &Inbound<'_>, events: &mut Vec<Incoming>) -> Became {
+    /// Appends what a thing is to the node.
+    pub(super) fn turn(&self, told: &Inbound<'_>, turned: &mut Turned) -> Became {
+        let events = &mut turned.events;
         let turned = match told {
             Inbound::Message(message) => self.message(message, events),
             Inbound::Status(status) => self.status(status, events),
             Inbound::Moved(moved) => self.moved(moved, events),
-            Inbound::Tier(tier) => self.tier(tier),
+            Inbound::Tier(tier) => self.tier(tier).map(|tier| turned.tiers.push(tier)),
             Inbound::Ignored => return Became::Ignored,
             Inbound::Unknown => return Became::Unknown,
         };
@@ -91,7 +101,7 @@ impl Turn<'_> {
                 let behind = at < issued && issued.0 - at.0 <= CLOCKS_APART_MS_MAX;
                 chat.at = Some(if behind { issued } else { at });
             }
-            let opening = opening(told, claim);
+            let opening = self.opening(told, claim, counter.endpoint);
             events.push(Incoming::Opened { chat, opening });
         }
         if !told.id.is_empty() && told.wrote {
@@ -136,15 +146,21 @@ impl Turn<'_> {
         let to = self.names(counter, &told.to);
         let from = self.known_of(&from).unwrap_or(from.own);
         let chat = self.chat_of(counter, to.own, &told.to, told.at_ms);
-        go_on(chat, from, events);
+        events.push(Incoming::Moved { chat, from });
         Some(())
     }
 
-    fn tier(&self, told: &Tier<'_>) -> Option<()> {
+    fn tier(&self, told: &Tier<'_>) -> Option<VolumeTierPut> {
         let channel = wire(told.channel);
         let business = self.front.business_named(self.tenant, channel, &told.business)?;
-        note_tier(business, told);
-        Some(())
+        Some(VolumeTierPut {
+            business,
+            category: told.category.into(),
+            market: told.market.to_string(),
+            month: told.month,
+            from: told.from,
+            to: told.to,
+        })
     }
 
     /// Returns the conversation with a person, and whether it was opened. Who was known by the number alone
@@ -161,7 +177,8 @@ impl Turn<'_> {
         if let (Some(known), Some(by_phone)) = (known, names.by_phone)
             && known == by_phone
         {
-            go_on(self.chat_of(counter, names.own, person, at_ms), by_phone, events);
+            let chat = self.chat_of(counter, names.own, person, at_ms);
+            events.push(Incoming::Moved { chat, from: by_phone });
         }
         let id = known.unwrap_or(names.own);
         (self.chat_of(counter, id, person, at_ms), known.is_some())
@@ -207,8 +224,9 @@ impl Turn<'_> {
         message_number(&self.sealer.ring().contact, endpoint, message)
     }
 
-    /// Returns what says best where a person came from: a sealed click, a code that is known, an ad of ours
-    /// that the channel names, any code. A word that merely looks like a code opens no known conversation.
+    /// Returns what says best where a person came from: a sealed click, a code of a click that is known, an ad
+    /// of ours that the channel names, a printed code, any code. A word that merely looks like a code opens no
+    /// known conversation.
     fn claim(&self, told: &Message<'_>, endpoint: u64, is_known: bool) -> Option<Claim> {
         let source = told.referral.as_ref().map_or("", |referral| &referral.source);
         let mut code = told.code;
@@ -221,35 +239,38 @@ impl Turn<'_> {
             Some(FoundClick::Code(found)) => code = Some(found),
             None => {}
         }
-        let code_is_known = |code: &PrefillCode| self.front.knows_code(*code, endpoint);
-        let known = code.filter(code_is_known).map(Claim::Code);
-        let ad = told.referral.as_ref().and_then(|referral| self.ad(referral, endpoint));
-        known.or(ad).or(code.filter(|_| !is_known).map(Claim::Code))
+        let of_click = code.filter(|code| self.front.knows_code(*code, endpoint));
+        let ad = || told.referral.as_ref().and_then(|referral| self.ad(referral, endpoint));
+        let printed = || code.and_then(|code| self.front.source_of(code, endpoint));
+        let any = || code.filter(|_| !is_known).map(Claim::Code);
+        let claim = of_click.map(Claim::Code).or_else(ad);
+        claim.or_else(|| printed().map(|source| Claim::Source(source.id))).or_else(any)
+    }
+
+    fn opening(&self, told: &Message<'_>, claim: Option<Claim>, endpoint: u64) -> Opening {
+        let none = Referral::default();
+        let referral = told.referral.as_ref().unwrap_or(&none);
+        let entry_point = match &claim {
+            Some(Claim::Source(_)) => {
+                let source = told.code.and_then(|code| self.front.source_of(code, endpoint));
+                source.map_or(EntryPoint::QrCode, |source| source.entry_point)
+            }
+            Some(Claim::Click(_) | Claim::Code(_) | Claim::Ad(_)) => EntryPoint::Ad,
+            None if referral.is_ad => EntryPoint::Ad,
+            None => EntryPoint::Organic,
+        };
+        Opening {
+            wrote: told.wrote,
+            free_entry: referral.free_entry,
+            channel_click_id: short(&referral.click_id, CLICK_ID_CHARS_MAX),
+            channel_ad_id: short(&referral.ad_id, AD_ID_CHARS_MAX),
+            ..Opening::by_message(entry_point, claim)
+        }
     }
 
     fn ad(&self, referral: &Referral<'_>, endpoint: u64) -> Option<Claim> {
         let ad = referral.ad_id.parse().ok()?;
         self.front.advertises(ad, endpoint).then_some(Claim::Ad(ad))
-    }
-}
-
-/// Says that a conversation goes on under another name. The one call site of `Incoming::Moved`.
-fn go_on(_chat: Chat, _from: u64, _events: &mut Vec<Incoming>) {}
-
-/// Says by which step of the rate card a business's messages cost. The one call site of volume tiers.
-fn note_tier(_business: u64, _told: &Tier<'_>) {}
-
-fn opening(told: &Message<'_>, claim: Option<Claim>) -> Opening {
-    let none = Referral::default();
-    let referral = told.referral.as_ref().unwrap_or(&none);
-    let entry_point =
-        if referral.is_ad || claim.is_some() { EntryPoint::Ad } else { EntryPoint::Organic };
-    Opening {
-        wrote: told.wrote,
-        free_entry: referral.free_entry,
-        channel_click_id: short(&referral.click_id, CLICK_ID_CHARS_MAX),
-        channel_ad_id: short(&referral.ad_id, AD_ID_CHARS_MAX),
-        ..Opening::by_message(entry_point, claim)
     }
 }
 

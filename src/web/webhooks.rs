@@ -4,21 +4,23 @@
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming as Body;
+use prost::Message;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::channels::inbound::{
     Form, Inbound, Malformed, parse_messenger, parse_twilio, parse_whatsapp,
 };
+use crate::types::proto::journal::v1::VolumeTierPut;
 use crate::types::refusal::Reason;
-use crate::types::request::{Incoming, Verdict};
+use crate::types::request::{Incoming, ListChange, ListMutation, Verdict};
 use crate::web::answer::{self, Answer};
 use crate::web::apps::{App, AppKind};
 use crate::web::body::BadBody;
 use crate::web::limits::{ANSWER_DEADLINE, CHALLENGE_CHARS_MAX, EVENTS_MAX};
 use crate::web::routes::Web;
 use crate::web::signature::{is_of_meta, is_of_twilio, is_same};
-use crate::web::turn::Turn;
+use crate::web::turn::{Turn, Turned};
 
 /// The header of Meta's signature.
 const META_SIGNATURE: &str = "x-hub-signature-256";
@@ -122,7 +124,10 @@ impl Web {
     async fn take(&self, kind: AppKind, name: &str, head: &Parts, body: Body) -> Result<(), Ended> {
         let body = self.memory.read(body).await.map_err(Ended::BadBody)?;
         let app = self.apps.get(kind, name).ok_or(Ended::NoApp)?;
-        let mut events = self.events(app, head, body)?;
+        let Turned { mut events, tiers } = self.events(app, head, body)?;
+        for tier in tiers {
+            self.note(tier).await?;
+        }
         while !events.is_empty() {
             let rest = events.split_off(events.len().min(EVENTS_MAX));
             self.record(kind, events).await?;
@@ -132,12 +137,7 @@ impl Web {
     }
 
     /// Returns what a signed body tells. The body is zeroed on return, whatever it held.
-    fn events(
-        &self,
-        app: &App,
-        head: &Parts,
-        body: Zeroizing<Vec<u8>>,
-    ) -> Result<Vec<Incoming>, Ended> {
+    fn events(&self, app: &App, head: &Parts, body: Zeroizing<Vec<u8>>) -> Result<Turned, Ended> {
         let parse: fn(&[u8]) -> Result<Vec<Inbound<'_>>, Malformed> = match app.kind {
             AppKind::Whatsapp => parse_whatsapp,
             AppKind::Messenger => parse_messenger,
@@ -150,7 +150,7 @@ impl Web {
         Ok(self.turned(app, &told))
     }
 
-    fn form(&self, app: &App, head: &Parts, body: &[u8]) -> Result<Vec<Incoming>, Ended> {
+    fn form(&self, app: &App, head: &Parts, body: &[u8]) -> Result<Turned, Ended> {
         // What is signed are the decoded fields, so they come first.
         let form = Form::decode(body).ok_or(Ended::Malformed)?;
         let path = head.uri.path_and_query().map_or("", |path| path.as_str());
@@ -164,19 +164,39 @@ impl Web {
         Ok(self.turned(app, &[parse_twilio(&form)]))
     }
 
-    fn turned(&self, app: &App, told: &[Inbound<'_>]) -> Vec<Incoming> {
+    fn turned(&self, app: &App, told: &[Inbound<'_>]) -> Turned {
         let sealer = self.node.opener();
         let (front, tenant, now) = (self.node.front(), app.tenant, self.node.now());
         let turn = Turn { front, sealer: &sealer, tenant, now };
-        let mut events = Vec::with_capacity(2 * told.len());
+        let mut turned = Turned::default();
         for told in told {
-            let became = turn.turn(told, &mut events);
+            let became = turn.turn(told, &mut turned);
             metrics::counter!(
                 "munadi_webhook_told_total", "app" => app.kind.name(), "became" => became.name()
             )
             .increment(1);
         }
-        events
+        turned
+    }
+
+    /// Waits until the step of a rate card is durable. One that is known already changes nothing.
+    async fn note(&self, tier: VolumeTierPut) -> Result<(), Ended> {
+        let hash = blake3::hash(&tier.encode_to_vec());
+        let mut body_hash = [0; 16];
+        body_hash.copy_from_slice(&hash.as_bytes()[..16]);
+        let mutation = ListMutation {
+            tenant: 0,
+            request_id: hash.to_hex().to_string(),
+            body_hash,
+            change: ListChange::VolumeTier(tier),
+        };
+        match timeout(ANSWER_DEADLINE, self.node.mutate_lists(mutation)).await {
+            Ok(Err(refusal)) if refusal.reason == Reason::Busy => Err(Ended::Busy),
+            Ok(Err(refusal)) if refusal.reason == Reason::Unavailable => Err(Ended::Unavailable),
+            Err(_) => Err(Ended::Unavailable),
+            // What else is refused would be refused again.
+            Ok(_) => Ok(()),
+        }
     }
 
     /// Waits until events are durable. What the node refuses would be refused again: it is counted, and the
@@ -208,4 +228,29 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     values.next().is_none().then_some(first.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_better_later_asks_to_be_sent_again() {
+        for (ended, status, again) in [
+            (Ended::Taken, 200, false),
+            (Ended::NoApp, 404, false),
+            (Ended::Unsigned, 401, false),
+            (Ended::Malformed, 400, false),
+            (Ended::BadBody(BadBody::TooLarge), 413, false),
+            (Ended::BadBody(BadBody::TooSlow), 408, false),
+            (Ended::BadBody(BadBody::Broken), 400, false),
+            (Ended::BadBody(BadBody::Busy), 503, true),
+            (Ended::Busy, 503, true),
+            (Ended::Unavailable, 503, true),
+        ] {
+            let answer = ended.answer();
+            assert_eq!(answer.status(), status, "{ended:?}");
+            assert_eq!(answer.headers().contains_key("retry-after"), again, "{ended:?}");
+        }
+    }
 }

@@ -178,3 +178,79 @@ fn of_event<'a>(
         line,
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_event_becomes_what_it_is() {
+        let message = |event: &str| match one("page", event) {
+            Inbound::Message(message) => message,
+            other => panic!("{other:?}"),
+        };
+        let said = message(r#""message":{"mid":"m1","text":"hi [7ZK4M0Q9XA]"}"#);
+        assert_eq!((&*said.id, said.wrote, said.at_ms), ("m1", true, Some(1_700_000_000_123)));
+        assert_eq!((said.person.name(), &*said.line.account), ("psid", "page-1"));
+        assert_eq!(said.code, Some("7ZK4M0Q9XA".parse().unwrap()));
+        let came =
+            message(r#""referral":{"ref":"r","ad_id":7,"source":"ADS","type":"OPEN_THREAD"}"#);
+        let referral = came.referral.unwrap();
+        assert_eq!((&*referral.ad_id, &*referral.source), ("7", "r"));
+        assert!(!came.wrote && referral.is_ad && !referral.free_entry);
+        let started = message(
+            r#""postback":{"mid":"m2","title":"T","payload":"P",
+            "referral":{"ref":"r","source":"SHORTLINK"}}"#,
+        );
+        assert!(started.wrote && !started.referral.unwrap().is_ad);
+        let echo = r#""message":{"mid":"m3","is_echo":true,"text":"T"}"#;
+        let Inbound::Status(status) = one("page", echo) else { panic!("a status") };
+        assert_eq!((status.person.name(), status.status), ("page-1", MessageStatus::Sent));
+    }
+
+    #[test]
+    fn deliveries_and_reads_name_their_messages_or_none() {
+        let body = body("page", r#""delivery":{"mids":["m1","m2"],"watermark":5}"#);
+        let told = parse_messenger(body.as_bytes()).unwrap();
+        let ids: Vec<_> = told
+            .iter()
+            .map(|told| match told {
+                Inbound::Status(status) => (&*status.id, status.status),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(ids, [("m1", MessageStatus::Delivered), ("m2", MessageStatus::Delivered)]);
+        assert_eq!(one("page", r#""read":{"watermark":5}"#), Inbound::Ignored);
+        let Inbound::Status(read) = one("instagram", r#""read":{"mid":"m1"}"#) else {
+            panic!("a status")
+        };
+        assert_eq!(
+            (read.line.channel, read.status),
+            (Channel::InstagramDirect, MessageStatus::Read)
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_unknown() {
+        for event in [r#""optin":{}"#, r#""message":7"#, r#""referral":[]"#] {
+            assert_eq!(one("page", event), Inbound::Unknown, "{event}");
+        }
+        assert_eq!(one("user", r#""message":{"mid":"m"}"#), Inbound::Unknown);
+        assert!(parse_messenger(b"{\"object\":").is_err());
+    }
+
+    fn one(object: &str, event: &str) -> Inbound<'static> {
+        let body = body(object, event).leak();
+        let mut told = parse_messenger(body.as_bytes()).unwrap();
+        assert_eq!(told.len(), 1);
+        told.remove(0)
+    }
+
+    fn body(object: &str, event: &str) -> String {
+        format!(
+            r#"{{"object":"{object}","entry":[{{"id":"page-1","time":1,"messaging":[{{
+            "sender":{{"id":"psid"}},"recipient":{{"id":"page-1"}},"timestamp":1700000000123,
+            {event}}}]}}]}}"#
+        )
+    }
+}

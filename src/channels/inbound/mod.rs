@@ -9,8 +9,6 @@ mod field;
 mod form;
 mod messenger;
 mod referral;
-#[cfg(test)]
-mod samples;
 mod twilio;
 mod whatsapp;
 

@@ -96,3 +96,51 @@ fn word<'a>(form: &'a Form, name: &str) -> Option<Cow<'a, str>> {
     let word = form.get(name);
     (!word.is_empty() && word.len() <= ID_BYTES_MAX).then_some(Cow::Borrowed(word))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_came_in_and_a_callback_are_told_apart() {
+        let came = form(
+            "MessageSid=SM1&SmsStatus=received&From=whatsapp%3A%2B5215550001111&WaId=5215550001111\
+             &To=whatsapp%3A%2B5215512345678&Body=hi+%5B7ZK4M0Q9XA%5D&ProfileName=N\
+             &ReferralSourceType=ad&ReferralSourceId=7&ReferralCtwaClid=c&ReferralSourceUrl=u",
+        );
+        let Inbound::Message(message) = parse_twilio(&came) else { panic!("a message") };
+        assert_eq!(
+            (message.person.name(), &*message.line.address),
+            ("5215550001111", "5215512345678")
+        );
+        assert_eq!((&*message.id, message.at_ms), ("SM1", None));
+        assert_eq!(message.code, Some("7ZK4M0Q9XA".parse().unwrap()));
+        let referral = message.referral.unwrap();
+        assert!(referral.is_ad && referral.free_entry);
+        let step = form(
+            "MessageSid=SM2&MessageStatus=undelivered&To=whatsapp%3A%2B5215550001111\
+             &From=whatsapp%3A%2B5215512345678",
+        );
+        let Inbound::Status(status) = parse_twilio(&step) else { panic!("a status") };
+        assert_eq!((status.person.name(), status.status), ("5215550001111", MessageStatus::Failed));
+    }
+
+    #[test]
+    fn an_sms_and_what_has_no_id_are_unknown() {
+        for body in [
+            "MessageSid=SM1&From=%2B5215550001111&To=%2B5215512345678",
+            "From=whatsapp%3A%2B5215550001111&To=whatsapp%3A%2B5215512345678",
+            "MessageSid=SM1&From=whatsapp%3A&To=whatsapp%3A%2B5215512345678",
+            "MessageSid=SM1&MessageStatus=lost&To=whatsapp%3A%2B1&From=whatsapp%3A%2B2",
+            "",
+        ] {
+            assert_eq!(parse_twilio(&form(body)), Inbound::Unknown, "{body}");
+        }
+        let queued = "MessageSid=SM1&MessageStatus=queued";
+        assert_eq!(parse_twilio(&form(queued)), Inbound::Ignored);
+    }
+
+    fn form(body: &str) -> Form {
+        Form::decode(body.as_bytes()).unwrap()
+    }
+}

@@ -447,3 +447,120 @@ pub(super) fn digits(number: Cow<'_, str>) -> Cow<'_, str> {
     }
     Cow::Owned(number.chars().filter(char::is_ascii_digit).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_tells_who_wrote_when_and_where_from_but_not_what() {
+        let body = messages(
+            r#"{"referral":{"source_url":"https://fb.me/1","source_id":"77","source_type":"ad",
+            "headline":"H","body":"B","ctwa_clid":"clid"},"from":"5215550001111","id":"wamid.1",
+            "timestamp":"1700000000","type":"text","text":{"body":"Hola [7ZK4M0Q9XA]"}}"#,
+        );
+        let told = parse_whatsapp(body.as_bytes()).unwrap();
+        let [Inbound::Message(message)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((&*message.line.account, &*message.line.address), ("112233", "5215512345678"));
+        assert_eq!((&*message.person.phone, &*message.person.user_id), ("5215550001111", "MX.1"));
+        assert_eq!((&*message.id, message.at_ms), ("wamid.1", Some(1_700_000_000_000)));
+        assert_eq!(message.code, Some("7ZK4M0Q9XA".parse().unwrap()));
+        let referral = message.referral.as_ref().unwrap();
+        assert!(message.wrote && referral.is_ad && referral.free_entry);
+        assert_eq!((&*referral.ad_id, &*referral.click_id), ("77", "clid"));
+    }
+
+    #[test]
+    fn a_status_tells_how_far_a_message_came_and_what_the_channel_says_of_its_price() {
+        let step = |rest: &str| {
+            let step = format!(
+                r#"{{"id":"wamid.1","timestamp":1700000000,"recipient_id":"5215550001111",{rest}}}"#
+            );
+            let body = value(&format!(r#""statuses":[{step}]"#));
+            let told = parse_whatsapp(body.as_bytes()).unwrap();
+            match told.into_iter().next() {
+                Some(Inbound::Status(status)) => (status.status, status.category, status.pricing),
+                other => panic!("{other:?}"),
+            }
+        };
+        let new = r#""status":"delivered","pricing":{"billable":true,"pricing_model":"PMP",
+            "type":"regular","category":"marketing"}"#;
+        let pricing = ChannelPricing {
+            billable: true,
+            model: PricingModel::Message.into(),
+            reason: PriceReason::Regular.into(),
+            category: MessageCategory::Marketing.into(),
+        };
+        let marketing = MessageCategory::Marketing;
+        assert_eq!(step(new), (MessageStatus::Delivered, marketing, Some(pricing)));
+        let old = r#""status":"sent","conversation":{"origin":{"type":"utility"}}"#;
+        assert_eq!(step(old), (MessageStatus::Sent, MessageCategory::Utility, None));
+        let played = step(r#""status":"played""#);
+        assert_eq!(played, (MessageStatus::Read, MessageCategory::Unspecified, None));
+    }
+
+    #[test]
+    fn a_new_number_and_a_volume_tier_are_told() {
+        let body = messages(
+            r#"{"from":"5215550001111","id":"wamid.1","timestamp":"1700000000","type":"system",
+            "system":{"body":"B","wa_id":"5215550002222","type":"user_changed_number"}}"#,
+        );
+        let told = parse_whatsapp(body.as_bytes()).unwrap();
+        let [Inbound::Moved(moved)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((moved.from.name(), moved.to.name()), ("MX.1", "5215550002222"));
+        let tier = r#"{"object":"whatsapp_business_account","entry":[{"id":"waba","changes":[{
+            "field":"account_update","value":{"event":"VOLUME_BASED_PRICING_TIER_UPDATE",
+            "volume_tier_info":{"pricing_category":"UTILITY","tier":"25000001:50000000",
+            "effective_month":"2025-11","region":"India"}}}]}]}"#;
+        let told = parse_whatsapp(tier.as_bytes()).unwrap();
+        let [Inbound::Tier(tier)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((&*tier.business, &*tier.market, tier.month), ("waba", "India", 55 * 12 + 10));
+        assert_eq!((tier.from, tier.to), (25_000_001, 50_000_000));
+    }
+
+    #[test]
+    fn what_is_json_but_not_as_expected_is_unknown_and_what_is_none_is_malformed() {
+        let said = r#"{"from":"1","id":"w","timestamp":"1700000000","type":"text"}"#;
+        for body in [
+            "{}".to_owned(),
+            "[]".to_owned(),
+            "7".to_owned(),
+            r#"{"object":"page","entry":[]}"#.to_owned(),
+            r#"{"object":"whatsapp_business_account","entry":[1,{"changes":{}}]}"#.to_owned(),
+            value(r#""messages":{"from":"1"}"#),
+            value(r#""messages":[{"from":[],"id":"w","timestamp":"1700000000"}]"#),
+            value(r#""messages":[{"from":"1","id":"w","timestamp":"1700000000000"}]"#),
+            value(r#""messages":[{"from":"1","id":"w","timestamp":"noon"}]"#),
+        ] {
+            assert_eq!(parse_whatsapp(body.as_bytes()), Ok(vec![Inbound::Unknown]), "{body}");
+        }
+        for body in [
+            String::new(),
+            "{".to_owned(),
+            "{}}".to_owned(),
+            format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
+            messages(&said.replace("\"id\"", "\"from\":\"2\",\"id\"")),
+            messages(&said.replace("\"1700000000\"", "99999999999999999999999")),
+            messages(&said.replace("\"1700000000\"", "1e999")),
+            messages(&said.replace("1700000000", "99999999999999999999999")),
+            messages(&said.replace("\"w\"", "\"\\ud800\"")),
+        ] {
+            assert!(parse_whatsapp(body.as_bytes()).is_err(), "{body:.200}");
+        }
+        assert!(parse_whatsapp(b"{\"object\":\"\xff\"}").is_err());
+    }
+
+    fn messages(said: &str) -> String {
+        let contacts = r#"{"profile":{"name":"N"},"wa_id":"5215550001111","user_id":"MX.1"}"#;
+        value(&format!(r#""contacts":[{contacts}],"messages":[{said}]"#))
+    }
+
+    fn value(rest: &str) -> String {
+        let metadata =
+            r#"{"display_phone_number":"+52 1 55 1234-5678","phone_number_id":"112233"}"#;
+        format!(
+            r#"{{"object":"whatsapp_business_account","entry":[{{"id":"waba","changes":[{{
+            "field":"messages","value":{{"metadata":{metadata},{rest}}}}}]}}]}}"#
+        )
+    }
+}

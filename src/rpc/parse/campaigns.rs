@@ -3,7 +3,9 @@
 //! What only the catalog can tell (whose a parent is, in which currency it pays) is for `decide`.
 
 use crate::channels::{Channel, ICE_BREAKER_CHARS_MAX, ICE_BREAKERS_MAX, validate_address};
-use crate::rpc::limits::{CATEGORY_CHARS_MAX, NAME_CHARS_MAX, PREFILLED_TEXT_CHARS_MAX};
+use crate::rpc::limits::{
+    CATEGORY_CHARS_MAX, CHANNEL_ID_CHARS_MAX, NAME_CHARS_MAX, PREFILLED_TEXT_CHARS_MAX,
+};
 use crate::rpc::parse::creatives::creative;
 use crate::rpc::parse::field::{
     Path, at_most, currency, id, optional_text, optional_variant, positive_money, required, text,
@@ -26,8 +28,11 @@ const BUSINESS: Shape = Shape {
     fixed: &["account_id"],
 };
 
-const ENDPOINT: Shape =
-    Shape { name: "channel_endpoint", mutable: &[], fixed: &["business_id", "channel", "address"] };
+const ENDPOINT: Shape = Shape {
+    name: "channel_endpoint",
+    mutable: &[],
+    fixed: &["business_id", "channel", "address", "channel_account_id", "channel_business_id"],
+};
 
 const CAMPAIGN: Shape = Shape {
     name: "campaign",
@@ -97,7 +102,22 @@ pub(in crate::rpc) fn endpoint(
     required((!row.address.is_empty()).then_some(()), address)?;
     validate_address(channel, &row.address)
         .map_err(|error| address.refuse(Reason::FieldInvalid, error.to_string()))?;
+    channel_id(&row.channel_account_id, path.field("channel_account_id"))?;
+    channel_id(&row.channel_business_id, path.field("channel_business_id"))?;
     Ok(fields.change(Resource::Endpoint(row)))
+}
+
+/// Checks a channel's own number of an endpoint or business. Empty: it is not told.
+fn channel_id(value: &str, path: Path) -> Result<(), Refusal> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if value.len() <= CHANNEL_ID_CHARS_MAX && value.bytes().all(allowed) {
+        return Ok(());
+    }
+    let message = format!(
+        "must be 1 to {CHANNEL_ID_CHARS_MAX} letters, digits, hyphens or underscores, as the \
+         channel shows it; or leave it out"
+    );
+    Err(path.refuse(Reason::FieldInvalid, message))
 }
 
 /// Returns a checked write of a campaign.
@@ -246,6 +266,28 @@ mod tests {
         assert_eq!(parse(0, 5, "5215512345678"), Err("channel_endpoint.channel".into()));
         assert_eq!(parse(8, 5, "5215512345678"), Err("channel_endpoint.channel".into()));
         assert_eq!(parse(1, 0, "5215512345678"), Err("channel_endpoint.business_id".into()));
+    }
+
+    #[test]
+    fn a_channels_own_numbers_of_an_endpoint_are_short_words() {
+        let parse = |account: &str, business: &str| {
+            let row = v1::ChannelEndpoint {
+                business_id: 5,
+                channel: 1,
+                address: "5215512345678".into(),
+                channel_account_id: account.into(),
+                channel_business_id: business.into(),
+                ..Default::default()
+            };
+            let parsed = endpoint(Some(row), Verb::Create);
+            parsed.map(|_| ()).map_err(|refusal| refusal.field.into_owned())
+        };
+        assert_eq!(parse("106540352242922", "waba_1-a"), Ok(()));
+        assert_eq!(parse(&"1".repeat(64), ""), Ok(()));
+        for bad in ["1 2", "ñ", "1/2", &"1".repeat(65)] {
+            assert_eq!(parse(bad, ""), Err("channel_endpoint.channel_account_id".into()));
+            assert_eq!(parse("", bad), Err("channel_endpoint.channel_business_id".into()));
+        }
     }
 
     #[test]

@@ -79,3 +79,50 @@ impl Names {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ids::{IdKind, mint};
+
+    /// Some endpoints with few names, so that many share one.
+    fn rows() -> Vec<ChannelEndpoint> {
+        let mut dice = 1u64;
+        let mut name = |empty: u64| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let roll = (dice >> 33) % 40;
+            if roll < empty { String::new() } else { format!("n{roll}") }
+        };
+        let row = |number| ChannelEndpoint {
+            id: mint(IdKind::Endpoint, number),
+            channel: 1 + (number % 3) as i32,
+            address: name(0),
+            channel_account_id: name(10),
+            channel_business_id: name(20),
+            ..ChannelEndpoint::default()
+        };
+        (1..=2_000).map(row).collect()
+    }
+
+    #[test]
+    fn endpoints_are_found_by_each_name_as_a_walk_over_all_finds_them() {
+        let rows = rows();
+        let mut names = Names::default();
+        rows.iter().for_each(|row| names.put(row));
+        let before = names.clone();
+        rows.iter().for_each(|row| names.put(row));
+        assert_eq!(names, before, "an endpoint is taken once");
+        for naming in Naming::ALL {
+            for channel in 1..=4 {
+                for name in (0..41).map(|name| format!("n{name}")) {
+                    let theirs =
+                        |row: &&ChannelEndpoint| row.channel == channel && naming.of(row) == name;
+                    let walked = rows.iter().filter(theirs).map(|row| number_of(row.id) as u32);
+                    let walked: Vec<_> = walked.collect();
+                    let found: Vec<_> = names.of(naming, channel, &name).collect();
+                    assert_eq!(found, walked, "{naming:?} {channel} {name}");
+                }
+            }
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Bodies that tests share.

@@ -1,0 +1,12 @@
+//! The HTTP door: what webhooks become, what is refused, and that no text of a person is kept anywhere.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on should stop there")]
+
+mod bodies;
+mod content;
+mod fuzz;
+mod http;
+mod published;
+mod refused;
+mod stage;
+mod taken;
+mod watching;
