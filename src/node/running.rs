@@ -423,6 +423,7 @@ mod tests {
     use crate::journal::memory::{MemoryDisk, MemoryLog};
     use crate::node::clock::MovedClock;
     use crate::types::proto::v1::Account;
+    use crate::types::refusal::Reason;
     use crate::types::request::Change;
 
     fn engine(disk: &MemoryDisk) -> (Front, Writer, Opened) {

@@ -3,9 +3,12 @@
 use std::str::FromStr;
 
 use crate::rpc::limits::{
-    CONTACT_CHARS_MAX, CONVERSION_NAME_CHARS_MAX, EVENT_ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX,
+    CHANNEL_AD_ID_CHARS_MAX, CHANNEL_CLICK_ID_CHARS_MAX, CONTACT_CHARS_MAX,
+    CONVERSION_NAME_CHARS_MAX, EVENT_ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX,
 };
-use crate::rpc::parse::field::{Path, country, id, moment, money, required, text, token, variant};
+use crate::rpc::parse::field::{
+    Path, country, id, moment, money, optional_text, required, text, token, variant,
+};
 use crate::tokens::{Sealer, contact_number, conversation_id, message_number};
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
@@ -113,9 +116,17 @@ impl Desk<'_> {
             }
             Some(v1::opened::Proof::AdId(ad)) => Some(Claim::Ad(id(*ad, path.field("ad_id"))?)),
         };
+        for (name, told, chars_max) in [
+            ("channel_click_id", &wire.channel_click_id, CHANNEL_CLICK_ID_CHARS_MAX),
+            ("channel_ad_id", &wire.channel_ad_id, CHANNEL_AD_ID_CHARS_MAX),
+        ] {
+            optional_text(told, chars_max, path.field(name))?;
+        }
         let opening = Opening {
             wrote: wire.wrote,
             free_entry: wire.free_entry_point,
+            channel_click_id: wire.channel_click_id.clone(),
+            channel_ad_id: wire.channel_ad_id.clone(),
             ..Opening::by_message(entry_point, proof)
         };
         Ok(Incoming::Opened { chat, opening })
