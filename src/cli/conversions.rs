@@ -18,20 +18,21 @@ use crate::types::proto::v1::{ConversionPayload, ConversionSkip, PullConversionP
 /// line, to standard error.
 #[derive(Debug, clap::Args)]
 pub struct ConversionsArgs {
+    /// Which node, and who asks.
     #[command(flatten)]
-    caller: KeyArgs,
+    pub caller: KeyArgs,
     /// Only this account.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
-    account: u64,
+    pub account: u64,
     /// Where the last call ended, as it said. Without it: from the beginning.
     #[arg(long, default_value = "", hide_default_value = true)]
-    cursor: String,
+    pub cursor: String,
     /// Print conversions of test clicks too, with this code.
     #[arg(long, default_value = "", hide_default_value = true)]
-    test_event_code: String,
+    pub test_event_code: String,
     /// Print what does not go out too: its ids and the reason.
     #[arg(long)]
-    skipped: bool,
+    pub skipped: bool,
 }
 
 /// A conversion that does not go out.

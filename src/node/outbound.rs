@@ -1,5 +1,7 @@
 //! Conversions on their way out: pages of payloads, the list of what was given up, and where they are sent.
 
+use std::ops::Bound::{Excluded, Unbounded};
+
 use crate::node::front::{Front, PULL_ROWS_MAX, sees};
 use crate::node::live::{Live, locked};
 use crate::node::running::Node;
@@ -195,7 +197,10 @@ impl Front {
         self.push(scope, account)?;
         let dead: Vec<_> = {
             let desks = self.0.desks(account);
-            let dead = desks.pushes.get(&account).map(|push| push.dead.range(after + 1..));
+            let dead = desks
+                .pushes
+                .get(&account)
+                .map(|push| push.dead.range((Excluded(after), Unbounded)));
             dead.into_iter().flatten().take(limit + 1).map(|(_, dead)| dead.0).collect()
         };
         let more = dead.len() > limit;

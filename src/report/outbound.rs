@@ -63,9 +63,11 @@ pub struct Source<'a> {
 pub type Place = (usize, u64);
 
 impl Source<'_> {
-    /// Returns the click that the conversion came from: the channel's where it told one.
+    /// Returns the click that the conversion came from: the channel's where it told one. A test click is always
+    /// ours: whoever tries the way again and again has one channel click at most to do it with.
     pub fn click_key(&self) -> Option<(ClickKey, Moment)> {
-        if let Some((id, at)) = self.channel_click {
+        let is_test = self.row.invalid() == InvalidReason::Sandbox;
+        if let Some((id, at)) = self.channel_click.filter(|_| !is_test) {
             return Some((ClickKey::Channel(id.to_owned()), at));
         }
         let touch = self.row.touch_time.as_ref().filter(|_| self.click != 0)?;
@@ -347,7 +349,9 @@ mod tests {
         assert_eq!(skip(source(&bot, Channel::Whatsapp)), ConversionSkip::InvalidClick);
         let test = invalid(InvalidReason::Sandbox);
         assert_eq!(skip(source(&test, Channel::Whatsapp)), ConversionSkip::Sandbox);
-        assert!(source(&test, Channel::Whatsapp).event(false, true).is_ok());
+        let tested = source(&test, Channel::Whatsapp);
+        assert!(tested.event(false, true).is_ok());
+        assert_eq!(tested.click_key(), Some((ClickKey::Ours(77), Moment(NOON))));
     }
 
     #[test]

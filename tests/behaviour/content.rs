@@ -6,10 +6,11 @@ use munadi::types::proto::DESCRIPTORS;
 use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
 
 /// Services that hear of conversations.
-const SERVICES: [&str; 3] = ["ConversationService", "EventService", "AttributionService"];
+const SERVICES: [&str; 4] =
+    ["ConversationService", "EventService", "AttributionService", "ConversionService"];
 
 /// What is journaled of conversations.
-const FACTS: [&str; 7] = [
+const FACTS: [&str; 9] = [
     "ConversationOpened",
     "MessageRecorded",
     "Converted",
@@ -17,10 +18,12 @@ const FACTS: [&str; 7] = [
     "OutcomeDeclined",
     "ClickMatched",
     "ConversionCredited",
+    "ConversionPushPut",
+    "ReferralNoted",
 ];
 
 /// Every text or bytes that these messages may carry, and why none of them is a message's text.
-const ALLOWED: [(&str, &str); 25] = [
+const ALLOWED: [(&str, &str); 51] = [
     ("v1.AdEvent.network", "an address; only a keyed hash of its network is kept"),
     ("v1.AdEvent.user_agent", "looked at for invalid traffic at the door, and not kept"),
     ("v1.AdEvent.view_token", "sealed by the engine; anything else does not open"),
@@ -43,6 +46,38 @@ const ALLOWED: [(&str, &str); 25] = [
     ("v1.RecordConversationEventsRequest.request_id", "64 characters at most, not kept"),
     ("v1.RecordConversionsRequest.request_id", "64 characters at most, not kept"),
     ("v1.RecordEventsRequest.request_id", "64 characters at most, not kept"),
+    ("v1.ConversionDeadLetter.event_id", "the caller's id of a sale, 128 characters at most"),
+    ("v1.ConversionPayload.event_id", "the caller's id of a sale, 128 characters at most"),
+    ("v1.ConversionPayload.payload", "written by the engine from a closed struct without texts"),
+    (
+        "v1.ConversionPayload.test_event_code",
+        "letters, digits, hyphens and underscores, 64 at most",
+    ),
+    ("v1.ConversionPush.test_event_code", "letters, digits, hyphens and underscores, 64 at most"),
+    ("v1.ConversionPush.url", "an https URL of the advertiser's, checked as one"),
+    ("v1.CreateTestClickResponse.chat_link", "written by the engine from the ad"),
+    ("v1.CreateTestClickResponse.click_token", "sealed by the engine"),
+    ("v1.CreateTestClickResponse.prefill_code", "ten characters, made by the engine"),
+    ("v1.CreateTestClickResponse.view_token", "sealed by the engine"),
+    ("v1.ListDeadLettersRequest.page_token", "sealed by the engine; anything else does not open"),
+    ("v1.ListDeadLettersResponse.next_page_token", "sealed by the engine"),
+    (
+        "v1.PullConversionPayloadsRequest.cursor",
+        "sealed by the engine; anything else does not open",
+    ),
+    ("v1.PullConversionPayloadsRequest.test_event_code", "letters, digits, hyphens, underscores"),
+    ("v1.PullConversionPayloadsResponse.cursor", "sealed by the engine"),
+    ("v1.SetConversionPushRequest.request_id", "64 characters at most, of the caller's own"),
+    ("v1.SetConversionPushRequest.test_event_code", "letters, digits, hyphens and underscores"),
+    ("v1.SetConversionPushRequest.url", "an https URL of the advertiser's, checked as one"),
+    ("v1.SetConversionPushResponse.signing_secret", "derived by the engine"),
+    ("v1.Opened.channel_click_id", "the channel's id of a click, 512 characters at most"),
+    ("v1.Opened.channel_ad_id", "the channel's id of an ad, 64 characters at most"),
+    ("v1.ContactChanged.previous_contact", "a pseudonym; only a keyed hash of it is kept"),
+    ("journal.v1.ConversionPushPut.url", "an https URL of the advertiser's, checked as one"),
+    ("journal.v1.ConversionPushPut.test_event_code", "letters, digits, hyphens and underscores"),
+    ("journal.v1.ReferralNoted.channel_click_id", "the channel's id of a click, 512 at most"),
+    ("journal.v1.ReferralNoted.channel_ad_id", "the channel's id of an ad, 64 at most"),
     ("journal.v1.Converted.*", "event_id and name of a sale, as above"),
     ("journal.v1.ConversionCredited.*", "event_id and name of a sale, as above"),
     ("journal.v1.OutcomeDeclined.*", "event_id and name of a sale, as above"),

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use munadi::cli::report::KeyArgs;
 use munadi::guard::{Key, Keys, Role, secret_blake3};
 use munadi::journal::file::Options;
-use munadi::node::clock::SystemClock;
+use munadi::node::clock::{Clock, MovedClock, SystemClock};
 use munadi::node::{Node, NodeOptions};
 use munadi::rpc::{Patience, Running, ServerConfig, serve};
 use munadi::types::proto::v1;
@@ -16,6 +17,7 @@ use munadi::types::proto::v1::admin_service_client::AdminServiceClient;
 use munadi::types::proto::v1::attribution_service_client::AttributionServiceClient;
 use munadi::types::proto::v1::campaign_service_client::CampaignServiceClient;
 use munadi::types::proto::v1::conversation_service_client::ConversationServiceClient;
+use munadi::types::proto::v1::conversion_service_client::ConversionServiceClient;
 use munadi::types::proto::v1::event_service_client::EventServiceClient;
 use munadi::types::proto::v1::explain_service_client::ExplainServiceClient;
 use munadi::types::proto::v1::report_service_client::ReportServiceClient;
@@ -85,6 +87,23 @@ impl Desk {
     }
 
     fn open(approve_ads: bool) -> Self {
+        Self::by_clock(approve_ads, Arc::new(SystemClock::default()), |_, _| {})
+    }
+
+    /// Starts a node whose clock is moved by hand, and does this with it before its doors open.
+    pub(crate) fn moved(
+        approve_ads: bool,
+        clock: &Arc<MovedClock>,
+        before: impl FnOnce(&mut Node, Arc<dyn Clock>),
+    ) -> Self {
+        Self::by_clock(approve_ads, Arc::<MovedClock>::clone(clock), before)
+    }
+
+    fn by_clock(
+        approve_ads: bool,
+        clock: Arc<dyn Clock>,
+        before: impl FnOnce(&mut Node, Arc<dyn Clock>),
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let journal = Options { segment_bytes: SEGMENT_BYTES, ..Options::default() };
         let feeds = vec![1, 2];
@@ -93,11 +112,13 @@ impl Desk {
             seed: Some(7),
             journal,
             approve_ads,
+            push_insecure: true,
             public_url: PUBLIC_URL.into(),
             ..NodeOptions::default()
         };
-        let clock = Arc::new(SystemClock::default());
-        let node = Arc::new(Node::start(folder.path(), clock, &options).expect("a node"));
+        let mut node = Node::start(folder.path(), Arc::clone(&clock), &options).expect("a node");
+        before(&mut node, clock);
+        let node = Arc::new(node);
         let keys = KEYS.map(|(id, role, tenant)| Key {
             id: id.into(),
             role,
@@ -129,6 +150,12 @@ impl Desk {
         InterceptedService::new(channel, Bearer::new(key))
     }
 
+    /// Returns how a command of the command line asks by a key.
+    pub(crate) fn caller(&self, key: &str) -> KeyArgs {
+        let key = Some(format!("mk_{key}_{SECRET}"));
+        KeyArgs { addr: format!("http://{}", self.server.addr()), key_file: None, key }
+    }
+
     pub(crate) fn campaigns(&self, key: &str) -> CampaignServiceClient<Way> {
         CampaignServiceClient::new(self.way(key))
     }
@@ -147,6 +174,10 @@ impl Desk {
 
     pub(crate) fn conversations(&self, key: &str) -> ConversationServiceClient<Way> {
         ConversationServiceClient::new(self.way(key))
+    }
+
+    pub(crate) fn conversions(&self, key: &str) -> ConversionServiceClient<Way> {
+        ConversionServiceClient::new(self.way(key))
     }
 
     pub(crate) fn explain(&self, key: &str) -> ExplainServiceClient<Way> {
@@ -229,6 +260,7 @@ pub(crate) async fn open_shop(desk: &Desk, key: &str) -> Result<Shop, Status> {
         business_id: business,
         channel: v1::Channel::Whatsapp.into(),
         address: "5215512345678".into(),
+        channel_business_id: "1029384756".into(),
         ..Default::default()
     };
     let (id, channel_endpoint) = (request_id("endpoint"), Some(endpoint));

@@ -132,6 +132,12 @@ impl Desk<'_> {
             }
             Some(v1::opened::Proof::AdId(ad)) => Some(Claim::Ad(id(*ad, path.field("ad_id"))?)),
         };
+        for (name, told, chars_max) in [
+            ("channel_click_id", &wire.channel_click_id, CHANNEL_CLICK_ID_CHARS_MAX),
+            ("channel_ad_id", &wire.channel_ad_id, CHANNEL_AD_ID_CHARS_MAX),
+        ] {
+            optional_text(told, chars_max, path.field(name))?;
+        }
         let opening = Opening {
             wrote: wire.wrote,
             free_entry: wire.free_entry_point,

@@ -289,7 +289,8 @@ impl Stage {
             id,
             at: None,
             country: 0,
-            independent: false,
+            // As the platform tells of them.
+            independent: true,
         }
     }
 

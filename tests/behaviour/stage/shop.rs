@@ -9,6 +9,9 @@ use munadi::types::request::{Change, Mutation, Resource};
 
 use crate::stage::{Stage, TENANT};
 
+/// The channel's number of every shop's business account.
+pub(crate) const CHANNEL_BUSINESS: &str = "1029384756";
+
 /// What an advertiser offers. The default: 1 MXN an impression, without limits worth the name.
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
@@ -208,6 +211,7 @@ impl Stage {
             business_id: business,
             channel: offer.channel.into(),
             address: address.into(),
+            channel_business_id: CHANNEL_BUSINESS.into(),
             ..ChannelEndpoint::default()
         };
         let endpoint = self.create(tenant, Resource::Endpoint(endpoint));
