@@ -112,6 +112,11 @@ pub(super) enum BadConfig {
     /// An app can't work.
     #[error("web.apps: {0}")]
     App(#[from] BadApp),
+    /// No header has this name.
+    #[error(
+        "web.country_header: is no name of a header: name one such as CF-IPCountry, or leave it out"
+    )]
+    CountryHeader,
     /// No link can begin with it.
     #[error("web.public_url: {0}")]
     PublicUrl(#[from] BadUrl),

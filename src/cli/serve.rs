@@ -70,7 +70,9 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     let feeds = checked.policies.keys().copied().collect();
     let (approve_ads, push_insecure) = (config.approve_ads, config.push_insecure);
-    let options = NodeOptions { feeds, approve_ads, push_insecure, ..NodeOptions::default() };
+    let public_url = checked.web.as_ref().map(|web| web.public_url.clone()).unwrap_or_default();
+    let options =
+        NodeOptions { feeds, approve_ads, push_insecure, public_url, ..NodeOptions::default() };
     let clock = Arc::new(SystemClock::default());
     let mut node = Node::start(&config.data_dir, Arc::<SystemClock>::clone(&clock), &options)?;
     node.push_behind(Arc::new(HttpCourier::new(clock, push_insecure)))?;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use http::HeaderName;
 use serde::Deserialize;
 
 use crate::cli::config::BadConfig;
@@ -17,6 +18,8 @@ pub(super) struct WebLines {
     pub(super) listen: SocketAddr,
     #[serde(default)]
     public_url: String,
+    #[serde(default)]
+    country_header: String,
     #[serde(default)]
     apps: Vec<AppLines>,
 }
@@ -45,6 +48,8 @@ pub(super) struct Web {
     pub(super) listen: SocketAddr,
     /// The address at which the world reaches it. Empty: not told.
     pub(super) public_url: String,
+    /// The header that tells a person's country.
+    pub(super) country_header: Option<HeaderName>,
     /// Whose webhooks it takes.
     pub(super) apps: Arc<Apps>,
 }
@@ -56,6 +61,7 @@ impl Web {
             listen: self.listen,
             cores,
             public_url: self.public_url.clone(),
+            country_header: self.country_header.clone(),
             apps: Arc::clone(&self.apps),
             patience: Patience::default(),
         }
@@ -74,7 +80,12 @@ impl WebLines {
             app_secret: app.app_secret.clone(),
         });
         let apps = Arc::new(Apps::new(apps, &self.public_url)?);
-        Ok(Web { listen: self.listen, public_url: self.public_url.clone(), apps })
+        let country_header = match self.country_header.as_str() {
+            "" => None,
+            name => Some(HeaderName::try_from(name).map_err(|_| BadConfig::CountryHeader)?),
+        };
+        let public_url = self.public_url.clone();
+        Ok(Web { listen: self.listen, public_url, country_header, apps })
     }
 }
 

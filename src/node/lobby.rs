@@ -51,8 +51,12 @@ impl Front {
         self.0.cell(id).facts.chats.contains_key(&id)
     }
 
-    /// Tells whether a code stands for a click at this endpoint.
+    /// Tells whether a code stands for a click or an entry source at this endpoint.
     pub fn knows_code(&self, code: PrefillCode, endpoint: u64) -> bool {
+        let source = self.0.catalog().source_of_code(code.number());
+        if source.is_some_and(|source| source.endpoint == endpoint) {
+            return true;
+        }
         let shard = self.0.shard(code.shard().index());
         shard.codes.get(&code.number()).is_some_and(|entry| entry.endpoint == endpoint)
     }

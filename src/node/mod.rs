@@ -22,6 +22,7 @@ mod outbound;
 mod pacer;
 mod panel;
 mod pending;
+mod prices;
 pub mod push;
 mod queue;
 mod rates;

@@ -7,6 +7,7 @@ mod answer;
 mod apps;
 mod body;
 pub mod limits;
+mod redirect;
 mod routes;
 mod server;
 mod signature;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, StatusCode};
+use http::{HeaderName, Method, Request, StatusCode};
 use hyper::body::Incoming;
 
 use crate::node::Node;
 use crate::web::answer::{self, Answer};
 use crate::web::apps::{AppKind, Apps};
 use crate::web::body::Memory;
+use crate::web::redirect;
 use crate::web::server::WebConfig;
 
 /// What handlers work with.
@@ -19,6 +20,8 @@ pub(in crate::web) struct Web {
     pub(in crate::web) apps: Arc<Apps>,
     /// The address at which the world reaches the door.
     pub(in crate::web) public_url: String,
+    /// Names the header in which something before the door tells a person's country.
+    pub(in crate::web) country_header: Option<HeaderName>,
     /// What bodies are read into.
     pub(in crate::web) memory: Memory,
 }
@@ -57,6 +60,7 @@ impl Web {
             node: Arc::clone(node),
             apps: Arc::clone(&config.apps),
             public_url: config.public_url.clone(),
+            country_header: config.country_header.clone(),
             memory: Memory::new(),
         }
     }
@@ -76,8 +80,8 @@ impl Web {
                 }
                 _ => answer::wrong_method("GET, POST"),
             },
-            // The mount point of `GET /c/{token}`: `redirect::answer(self, token, &head).await`.
-            Route::Chat(_) | Route::Nowhere => answer::refused(StatusCode::NOT_FOUND, "NOT_FOUND"),
+            Route::Chat(token) => redirect::answer(self, token, &head),
+            Route::Nowhere => answer::refused(StatusCode::NOT_FOUND, "NOT_FOUND"),
         }
     }
 

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::{HeaderName, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -38,6 +38,9 @@ pub struct WebConfig {
     pub cores: NonZeroUsize,
     /// The address at which the world reaches the door, without a slash at its end. Empty: not told.
     pub public_url: String,
+    /// Names the header in which something before the door tells the country of who follows a link. `None`:
+    /// it is not known.
+    pub country_header: Option<HeaderName>,
     /// Whose webhooks are taken.
     pub apps: Arc<Apps>,
     /// How long connections may take.
