@@ -148,6 +148,7 @@ fn web_config(app_secret: &str) -> Result<WebConfig, Failure> {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         cores: NonZeroUsize::MIN,
         public_url: String::new(),
+        country_header: None,
         apps: Arc::new(apps),
         patience: web::Patience::default(),
     })
