@@ -29,8 +29,8 @@ const FEED: u32 = 1;
 pub(super) const FLOOR_CPM_MICROS: i64 = MICROS_PER_UNIT;
 
 /// Rounds of the writer until nothing follows from an event any more: an opening is credited in one,
-/// settled in the next.
-const ROUNDS: usize = 3;
+/// settled in the next, and a second one of the same conversation waits for that.
+const ROUNDS: usize = 4;
 
 /// A node with its server, and a clock that somebody else moves.
 pub(super) struct Stage {
@@ -148,9 +148,9 @@ fn web_config(app_secret: &str) -> Result<WebConfig, Failure> {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         cores: NonZeroUsize::MIN,
         public_url: String::new(),
+        country_header: None,
         apps: Arc::new(apps),
         patience: web::Patience::default(),
-        country_header: None,
     })
 }
 

@@ -205,12 +205,6 @@ pub const USER_AGENT_PART_CHARS_MIN: usize = 3;
 /// Characters of one such part, at most.
 pub const USER_AGENT_PART_CHARS_MAX: usize = 100;
 
-/// Characters of a channel's own id of a click.
-pub const CHANNEL_CLICK_ID_CHARS_MAX: usize = 512;
-
-/// Characters of a channel's own id of an ad.
-pub const CHANNEL_AD_ID_CHARS_MAX: usize = 64;
-
 /// Characters of a URL that conversions are pushed to: what servers and proxies are sure to take.
 pub const PUSH_URL_CHARS_MAX: usize = 2_000;
 

@@ -10,8 +10,8 @@ use crate::state::totals::Totals;
 use crate::state::{Applied, Map, Stamp, chunk_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    Charge, ClickMatched, ConversionCredited, MessageRecorded, OutboxSettled, Reason, ServedRow,
-    Showing, Watched,
+    Charge, ClickMatched, ConversionCredited, MessagePriced, MessageRecorded, OutboxSettled,
+    Reason, ServedMinute, ServedRow, Showing, Tapped, Watched,
 };
 use crate::types::proto::v1::{EventKind, Money};
 use crate::types::time::Moment;
@@ -159,6 +159,12 @@ impl AdTally {
         self.passed = self.passed.split_off(&first);
     }
 
+    fn tap(&mut self, fact: &Tapped) {
+        let tally = self.hour(fact.event_ms);
+        *tally.tapped(fact.invalid) += 1;
+        tally.tap_people += u64::from(fact.new_person);
+    }
+
     fn open(&mut self, fact: &ClickMatched) {
         if fact.implied_tap {
             let tally = self.hour(fact.touch_ms);
@@ -203,10 +209,8 @@ impl TallyChunk {
         }
         match kind {
             Kind::ImpressionSeen(fact) => {
-                let ad = self.of(&fact.showing);
-                *ad.hour(fact.event_ms).seen(fact.invalid) += 1;
-                ad.totals.add(&Totals::of(kind));
-                ad.charge(&fact.charge, stamp.at);
+                *self.of(&fact.showing).hour(fact.event_ms).seen(fact.invalid) += 1;
+                self.learn(&fact.showing, kind, &fact.charge, stamp.at);
             }
             Kind::Watched(fact) if is_viewable(fact) => {
                 let ad = self.of(&fact.showing);
@@ -214,12 +218,8 @@ impl TallyChunk {
                 ad.totals.add(&Totals::of(kind));
             }
             Kind::Tapped(fact) => {
-                let ad = self.of(&fact.showing);
-                let tally = ad.hour(fact.event_ms);
-                *tally.tapped(fact.invalid) += 1;
-                tally.tap_people += u64::from(fact.new_person);
-                ad.totals.add(&Totals::of(kind));
-                ad.charge(&fact.charge, stamp.at);
+                self.of(&fact.showing).tap(fact);
+                self.learn(&fact.showing, kind, &fact.charge, stamp.at);
             }
             Kind::FeedbackGiven(fact) if fact.invalid == 0 => {
                 let ad = self.of(&fact.showing);
@@ -227,10 +227,8 @@ impl TallyChunk {
                 ad.hides += u64::from(fact.event_kind != EventKind::Undo as u32);
             }
             Kind::ClickMatched(fact) => {
-                let ad = self.of(&fact.showing);
-                ad.open(fact);
-                ad.totals.add(&Totals::of(kind));
-                ad.charge(&fact.charge, stamp.at);
+                self.of(&fact.showing).open(fact);
+                self.learn(&fact.showing, kind, &fact.charge, stamp.at);
             }
             Kind::EventCredited(fact) => {
                 self.of(&fact.showing).hour(stamp.at.0).credited += fact.amount;
@@ -242,15 +240,8 @@ impl TallyChunk {
             }
             Kind::MessageRecorded(fact) => self.hear(chunk, fact),
             Kind::OutboxSettled(fact) => self.settle(chunk, fact),
-            Kind::MessagePriced(fact) => {
-                if let Some(ad) = self.here(chunk, fact.ad) {
-                    ad.hour(fact.event_ms).funnel().price(fact);
-                }
-            }
-            Kind::ServedMinute(fact) => {
-                let here = fact.rows.iter().filter(|row| chunk_of(row.ad) == chunk);
-                here.for_each(|row| self.serve(row, fact.minute));
-            }
+            Kind::MessagePriced(fact) => self.price(chunk, fact),
+            Kind::ServedMinute(fact) => self.pass_minute(chunk, fact),
             Kind::AccountPut(_)
             | Kind::BusinessPut(_)
             | Kind::EndpointPut(_)
@@ -279,6 +270,19 @@ impl TallyChunk {
             | Kind::ReferralNoted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
+    }
+
+    /// Adds what an event teaches of its ad, and what it cost.
+    fn learn(
+        &mut self,
+        showing: &Option<Showing>,
+        kind: &Kind,
+        charge: &Option<Charge>,
+        at: Moment,
+    ) {
+        let ad = self.of(showing);
+        ad.totals.add(&Totals::of(kind));
+        ad.charge(charge, at);
     }
 
     fn of(&mut self, showing: &Option<Showing>) -> &mut AdTally {
@@ -317,6 +321,17 @@ impl TallyChunk {
         }
     }
 
+    fn price(&mut self, chunk: usize, fact: &MessagePriced) {
+        if let Some(ad) = self.here(chunk, fact.ad) {
+            ad.hour(fact.event_ms).funnel().price(fact);
+        }
+    }
+
+    fn pass_minute(&mut self, chunk: usize, fact: &ServedMinute) {
+        let here = fact.rows.iter().filter(|row| chunk_of(row.ad) == chunk);
+        here.for_each(|row| self.serve(row, fact.minute));
+    }
+
     fn serve(&mut self, row: &ServedRow, minute: u32) {
         let ad = self.ads.entry(row.ad).or_default();
         if row.served > 0 {
@@ -335,7 +350,7 @@ fn is_viewable(fact: &Watched) -> bool {
 mod tests {
     use super::*;
     use crate::types::ids::{Seq, Shard};
-    use crate::types::proto::journal::v1::{ClickMatched, EventCredited, ImpressionSeen, Tapped};
+    use crate::types::proto::journal::v1::{EventCredited, ImpressionSeen};
     use crate::types::proto::v1::InvalidReason;
     use crate::types::time::HOUR_MS;
 
@@ -363,7 +378,6 @@ mod tests {
     #[test]
     fn invalid_events_are_neither_counted_nor_learned_from() {
         use crate::types::ids::{Seq, Shard};
-        use crate::types::proto::journal::v1::{ImpressionSeen, Tapped};
         use crate::types::proto::v1::InvalidReason;
         let showing = Some(Showing { ad: 1, ..Showing::default() });
         let mut chunk = TallyChunk::default();

@@ -19,7 +19,7 @@ use crate::town::founding::{AdHome, Founded, found};
 use crate::town::habits::Habits;
 use crate::town::hooks::Hooks;
 use crate::town::lines::Line;
-use crate::town::platform::{messenger, whatsapp};
+use crate::town::platform::{Post, messenger, whatsapp};
 use crate::town::talk::{Saying, Windows};
 use crate::town::tally::Tally;
 use crate::town::wire::reason_name;
@@ -189,15 +189,16 @@ impl Town {
         batch: &[(Saying, Option<v1::ChannelPricing>)],
     ) -> Result<(), TownError> {
         let Some(hooks) = &self.hooks else { return Ok(()) };
-        let of = |channel: v1::Channel| {
-            let theirs = batch.iter().filter(move |(saying, _)| saying.thread.channel() == channel);
-            theirs.filter_map(|(saying, pricing)| {
-                let line = self.founded.endpoints.get(&saying.thread.endpoint)?;
-                Some((saying, line, *pricing))
-            })
+        let endpoints = &self.founded.endpoints;
+        let of = |channel: v1::Channel| -> Vec<Post<'_>> {
+            let theirs = batch.iter().filter(|(saying, _)| saying.thread.channel() == channel);
+            let with_line = theirs.filter_map(|(saying, pricing)| {
+                Some((saying, endpoints.get(&saying.thread.endpoint)?, *pricing))
+            });
+            with_line.collect()
         };
-        let of_whatsapp: Vec<_> = of(v1::Channel::Whatsapp).collect();
-        let of_messenger: Vec<_> = of(v1::Channel::Messenger).collect();
+        let of_whatsapp = of(v1::Channel::Whatsapp);
+        let of_messenger = of(v1::Channel::Messenger);
         if !of_whatsapp.is_empty() {
             hooks.post("whatsapp", &whatsapp(&of_whatsapp)).await?;
         }

@@ -233,7 +233,7 @@ fn a_click_token_forwards_and_counts_where_taps_are_not_what_is_paid_for() {
         let opened = stage.open_chat(&shop, "ana", Some(Claim::Click(click)));
         assert!(matches!(opened, Verdict::Recorded { .. }), "{opened:?}");
         let chat = stage.chat(&shop, "ana");
-        let known = stage.front.conversation(ALL, chat.id).unwrap();
+        let known = stage.front.conversation(ALL, chat.id, stage.now).unwrap();
         assert_eq!(known.latest_touch.unwrap().ad_id, shop.ad);
     }
 }

@@ -41,6 +41,20 @@ fn one_seed_gives_one_day_and_its_invoices_stand_the_audit() {
     }
     assert!(one["audit"]["invoices"].as_u64().unwrap() > 0);
     assert!(one["empty_slots_by_reason"].as_object().unwrap().len() > 1);
+    let channels = one["channels"].as_array().unwrap();
+    assert!(channels.len() > 4, "{channels:#?}");
+    let sum = |of: &str, step: &str| -> u64 {
+        channels.iter().map(|channel| channel[of][step].as_u64().unwrap()).sum()
+    };
+    for (step, counted) in
+        [("taps", "taps"), ("opened", "conversations"), ("replied", "first_replies")]
+    {
+        assert_eq!(sum("events", step), one[counted].as_u64().unwrap(), "{step}");
+        let people = sum("people", step);
+        assert!((1..=sum("events", step)).contains(&people), "{people} people {step}");
+    }
+    let matched: u64 = one["matches"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    assert_eq!(matched, sum("events", "opened"));
 }
 
 const CAMPAIGNS: &str = r#"

@@ -85,6 +85,7 @@ impl Stage {
         let wall = Arc::<MovedClock>::clone(&clock);
         let node = Arc::new(Node::start(folder.path(), wall, &options).unwrap());
         let config = WebConfig {
+            country_header: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             cores: NonZeroUsize::MIN,
             public_url: PUBLIC_URL.into(),
