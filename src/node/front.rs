@@ -11,8 +11,7 @@ use crate::node::serve::Answer;
 use crate::report::pull::{Pulled, ShardPage, closed_before, merge};
 use crate::report::query::{Query, Report, add_feeds, complete_up_to};
 use crate::state::catalog::Catalog;
-use crate::state::chats::{Chat, StoredTouch};
-use crate::state::credit::{confidence_of, timestamp};
+use crate::state::credit::timestamp;
 use crate::state::desks::DeskChunk;
 use crate::state::exchange::Table;
 use crate::state::lists::Search;
@@ -23,8 +22,8 @@ use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Campaign, Conversation, ExchangeRate, PolicyRule, QueryReportResponse,
-    RateCard, Taxonomy, TaxonomyEntry, Touch, TrafficRules,
+    Account, Ad, AdSet, Campaign, ExchangeRate, PolicyRule, QueryReportResponse, RateCard,
+    Taxonomy, TaxonomyEntry, TrafficRules,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
@@ -204,19 +203,6 @@ impl Front {
         (pulled, end)
     }
 
-    /// Returns a conversation of one of the caller's businesses.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub fn conversation(&self, scope: Scope, id: u64) -> Result<Conversation, Refusal> {
-        let chat = self.0.cell(id).facts.chats.get(&id).cloned();
-        let catalog = self.0.catalog();
-        let chat = chat.filter(|chat| sees(&catalog, scope, Some(chat.account)));
-        let message = "no such conversation";
-        let chat = chat.ok_or_else(|| Refusal::new(Reason::NotFound, "conversation", message))?;
-        Ok(conversation(id, &chat))
-    }
-
     /// Writes a checkpoint; it counts once the journal is durable up to the returned batch.
     ///
     /// # Errors
@@ -274,35 +260,6 @@ impl Front {
     /// Returns the last durable batch.
     pub fn durable(&self) -> BatchNo {
         self.0.progress.durable()
-    }
-}
-
-fn conversation(id: u64, chat: &Chat) -> Conversation {
-    let time = |ms: i64| (ms > 0).then(|| timestamp(ms));
-    let touch = |touch: &StoredTouch| Touch {
-        campaign_id: touch.0.campaign,
-        ad_set_id: touch.0.ad_set,
-        ad_id: touch.0.ad,
-        click_id: touch.0.view,
-        match_kind: touch.0.match_kind,
-        time: Some(timestamp(touch.0.event_ms)),
-        match_confidence: confidence_of(touch.0.match_kind()).into(),
-    };
-    Conversation {
-        id,
-        business_id: chat.business,
-        endpoint_id: chat.endpoint,
-        open_time: time(chat.opened_ms),
-        first_touch: chat.first_touch.as_ref().map(touch),
-        latest_touch: chat.latest_touch.as_ref().map(touch),
-        first_message_time: time(chat.first_message_ms),
-        first_reply_time: time(chat.first_reply_ms),
-        source_id: chat.source,
-        inbound_messages: chat.inbound,
-        outbound_messages: chat.outbound,
-        service_window_end: chat.windows.service_end().map(|end| timestamp(end.0)),
-        entry_point: chat.entry_point,
-        ..Conversation::default()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::decide::onlooker::Promise;
 use crate::decide::purse::{LineId, Terms};
 use crate::decide::rates::Predictor;
 use crate::node::checkpoint::Progress;
+use crate::node::coach::Coach;
 use crate::node::counts::Counts;
 use crate::node::pacer::Landscapes;
 use crate::node::walker::Watch;
@@ -102,6 +103,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) watch: Watch,
     /// What auctions would cost those that are paced.
     pub(in crate::node) landscapes: Landscapes,
+    /// Which free windows are watched.
+    pub(in crate::node) coach: Coach,
     /// How far the writer is.
     pub(in crate::node) progress: Progress,
 }
@@ -140,6 +143,7 @@ impl Live {
             sealer: ArcSwap::from_pointee(sealer),
             watch: Watch::default(),
             landscapes: Landscapes::default(),
+            coach: Coach::default(),
             progress: Progress::default(),
         }
     }

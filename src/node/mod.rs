@@ -5,6 +5,8 @@ mod asked;
 mod billing;
 mod checkpoint;
 pub mod clock;
+mod coach;
+mod conversations;
 mod counts;
 pub mod dice;
 mod estimate;
@@ -31,6 +33,10 @@ pub mod writer;
 
 pub use asked::ASKED_MAX;
 pub use billing::{CREDITS_PER_STEP, TransfersAsked};
+pub use coach::{
+    NOTICES_AT_ONCE_MAX, NOTICES_WAITING_MAX, WATCHED_WINDOWS_MAX, WATCHES_MAX, Watch,
+};
+pub use conversations::ListedChats;
 pub use estimate::daily_budget_of;
 pub use files::Files;
 pub use forecaster::{

@@ -29,7 +29,7 @@ use crate::report::query::Query;
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
 use crate::types::ids::{JournalId, SeqVector};
-use crate::types::proto::v1::{Conversation, QueryReportResponse, Taxonomy, TaxonomyEntry};
+use crate::types::proto::v1::{QueryReportResponse, Taxonomy, TaxonomyEntry};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{
     AdRequest, Incoming, ListMutation, Mutation, Policy, Resource, ResourceKind, Scope, Verdict,
@@ -312,15 +312,6 @@ impl Node {
     pub async fn pull(&self, scope: Scope, cursor: SeqVector) -> Result<(Pulled, Moment), Refusal> {
         let now = self.settled().await?;
         Ok(self.front.pull(scope, &cursor, now))
-    }
-
-    /// Returns a conversation; see [`Front::conversation`].
-    ///
-    /// # Errors
-    /// `NotFound`, or as [`Node::settled`].
-    pub async fn conversation(&self, scope: Scope, id: u64) -> Result<Conversation, Refusal> {
-        self.settled().await?;
-        self.front.conversation(scope, id)
     }
 
     /// Finishes what was taken, seals the journal and stops.

@@ -31,6 +31,19 @@ fn an_ad_goes_from_campaign_to_tray_to_chat_to_report() {
 
         let conversation = converse(&desk, &shop, prefill_code(&ad.chat_link)).await?;
         assert_eq!((conversation.business_id, conversation.inbound_messages), (shop.business, 1));
+        let mut client = desk.conversations(PLATFORM);
+        let list =
+            v1::ListConversationsRequest { business_id: shop.business, ..Default::default() };
+        let listed = client.list_conversations(list).await?.into_inner();
+        let ids: Vec<_> = listed.conversations.iter().map(|listed| listed.id).collect();
+        assert_eq!((ids, listed.next_page_token), (vec![conversation.id], String::new()));
+        let watch = v1::WatchWindowsRequest { business_id: shop.business, lead_minutes: 30 };
+        let mut watch = client.watch_windows(watch).await?.into_inner();
+        let notices = watch.message().await?.expect("what is open").notices;
+        assert_eq!(notices.len(), 1);
+        assert_eq!(notices[0].conversation_id, conversation.id);
+        assert_eq!(notices[0].change(), v1::WindowChange::Open);
+        drop(watch);
         let report = v1::QueryReportRequest { account_id: shop.account, ..Default::default() };
         let report = desk.reports(TACOS).query_report(report).await?.into_inner();
         let counts = report.rows.iter().map(|row| (row.impressions, row.taps, row.spend_micros));

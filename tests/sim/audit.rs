@@ -8,13 +8,16 @@ use munadi::types::proto::journal::v1::{
     ClickMatched, ConversionCredited, Decision, OutboxSettled, OutcomeDeclined, Proof,
     ServedMinute, Showing,
 };
-use munadi::types::proto::v1::{DeclineReason, Direction, EventKind, InvalidReason, Outcome};
+use munadi::types::proto::v1::{
+    DeclineReason, Direction, EventKind, InvalidReason, MatchKind, Outcome,
+};
 use munadi::types::token::ViewToken;
 use prost::Message;
 
 use crate::books::Books;
 use crate::catalog::Rows;
 use crate::coverage::Coverage;
+use crate::matches::Matches;
 
 /// What was found wrong, in a sentence.
 pub(crate) type Finding = Result<(), String>;
@@ -30,7 +33,7 @@ pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Finding {
 pub(crate) enum Key {
     /// View and event kind.
     Ad(u64, EventKind),
-    /// Conversation, click and code.
+    /// Conversation, click, and code, ad or source.
     Opened(u64, u64, u64),
     /// Conversation and message.
     Message(u64, u64),
@@ -101,6 +104,7 @@ pub(crate) struct Ledger {
     pub(crate) requests: u64,
     pub(crate) served: u64,
     pub(crate) coverage: Coverage,
+    matches: Matches,
     next: BTreeMap<u8, u64>,
     latest: BTreeMap<u8, i64>,
     batch: u64,
@@ -122,6 +126,7 @@ impl Ledger {
         ensure(block.batch.0 >= self.batch, || format!("batch {} goes back", block.batch))?;
         if self.begins_batch(block) {
             self.books.check_batch()?;
+            self.matches.check_batch(&mut self.coverage)?;
         }
         self.batch = block.batch.0;
         let mut seq = block.first.0;
@@ -145,6 +150,7 @@ impl Ledger {
 
     fn fact(&mut self, kind: &Kind, at: i64) -> Finding {
         self.coverage.note("fact", name_of(kind));
+        self.matches.note(kind, self.batch)?;
         match kind {
             Kind::Granted(fact) => self.books.grant(fact, at, &self.rows, &mut self.coverage),
             Kind::ServedMinute(fact) => self.minute(fact),
@@ -156,7 +162,13 @@ impl Ledger {
             Kind::ConversionCredited(fact) => self.credited(fact),
             Kind::ConversationOpened(fact) => {
                 let proof = fact.proof.unwrap_or_default();
-                self.find(Key::Opened(fact.conversation, proof.view, proof.code), 0);
+                let claim = match proof.match_kind() {
+                    // The tap was looked up: nobody named it.
+                    MatchKind::OnlyTap => (0, 0),
+                    MatchKind::ChannelRef => (0, proof.ad),
+                    _ => (proof.view, proof.code + fact.source),
+                };
+                self.find(Key::Opened(fact.conversation, claim.0, claim.1), 0);
                 self.outcomes.entry(fact.outcome).or_insert(OutcomeBook {
                     proof: fact.proof,
                     opening: true,
@@ -408,7 +420,8 @@ impl Ledger {
     }
 
     /// Checks that every outcome with a proof has come to its end.
-    pub(crate) fn check_quiet(&self) -> Finding {
+    pub(crate) fn check_quiet(&mut self) -> Finding {
+        self.matches.check_batch(&mut self.coverage)?;
         for (id, book) in &self.outcomes {
             let ended = book.settled || book.proof.is_none() && book.declined;
             ensure(ended, || format!("outcome {id} never came to an end: {book:?}"))?;

@@ -42,16 +42,27 @@ impl World {
             endpoint,
             id,
             at: at_ms.map(Moment),
-            country: 0,
+            country: u16::from_be_bytes(self.ledger.handed[&view].token.country),
             independent: false,
         };
         let (view_claim, code) = match proof {
             Some(Claim::Click(token)) => (token.view, 0),
             Some(Claim::Code(code)) => (0, code.number()),
-            Some(Claim::Ad(_) | Claim::Source(_)) | None => (0, 0),
+            Some(Claim::Ad(id) | Claim::Source(id)) => (0, id),
+            None => (0, 0),
         };
-        let entry_point = if proof.is_some() { EntryPoint::Ad } else { EntryPoint::Organic };
-        let item = Incoming::Opened { chat, opening: Opening::by_message(entry_point, proof) };
+        let entry_point = match proof {
+            Some(Claim::Source(_)) => EntryPoint::QrCode,
+            Some(_) => EntryPoint::Ad,
+            None => EntryPoint::Organic,
+        };
+        let mut opening = Opening::by_message(entry_point, proof);
+        if matches!(proof, Some(Claim::Ad(_) | Claim::Source(_))) {
+            // One click of each, whenever it is told.
+            opening.channel_click_id = "ctwa".to_owned();
+            opening.free_entry = true;
+        }
+        let item = Incoming::Opened { chat, opening };
         self.send(Sent::Items(vec![(Key::Opened(id, view_claim, code), item)]));
         self.town.chats.push(chat);
         self.plan_talk(Chat { at: None, tenant: 0, ..chat }, proof);
@@ -70,7 +81,9 @@ impl World {
         let found = find_click(channel, link);
         Ok(match (self.luck.below(40), found) {
             (0, _) => PrefillCode::from_number(self.luck.below(1 << 50)).map(Claim::Code),
-            (1, _) => None,
+            (1 | 4 | 5, _) => None,
+            (6..9, _) => Some(Claim::Ad(self.ledger.handed[&view].token.ad)),
+            (9, _) => Some(Claim::Source(77)),
             (2, _) => {
                 // Another ad's link, altered.
                 let refused = self.front().sealer().open_click_text(&"A".repeat(64), now_s);

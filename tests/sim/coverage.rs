@@ -57,7 +57,7 @@ const EXPECTED: &[(&str, &str)] = &[
         "AccountPut, BusinessPut, EndpointPut, CampaignPut, AdSetPut, AdPut, RequestAnswered, \
          Granted, ServedMinute, ImpressionSeen, Watched, Tapped, FeedbackGiven, ClickMatched, \
          ConversionCredited, ConversationOpened, MessageRecorded, Converted, OutboxSettled, \
-         OutcomeDeclined",
+         OutcomeDeclined, ReferralNoted",
     ),
     // Numbers of `decide::skip::Skip` that are counted where an auction is held.
     ("skip", "500"),
@@ -73,6 +73,11 @@ const EXPECTED: &[(&str, &str)] = &[
          TOKEN_MALFORMED, TOKEN_FOREIGN, VIEW_MISSING, EVENT_FROM_FUTURE, EVENT_BEFORE_TOKEN, \
          EVENT_TOO_OLD, ENDPOINT_FOREIGN, CONVERSATION_UNKNOWN, VIEWER_FULL, ID_REUSED, BUSY, \
          UNAVAILABLE",
+    ),
+    (
+        "match",
+        "MATCH_KIND_CLICK_TOKEN, MATCH_KIND_PREFILL_CODE, MATCH_KIND_CHANNEL_REF, \
+         MATCH_KIND_SOURCE_CODE, MATCH_KIND_ONLY_TAP, no tap of the ad",
     ),
     ("declined", "OutOfLookbackWindow, Duplicated, NoTouch, AttributeToOtherSource"),
     (

@@ -22,6 +22,7 @@ mod kin;
 mod ledger;
 mod luck;
 mod market;
+mod matches;
 mod money;
 mod pen;
 mod properties;

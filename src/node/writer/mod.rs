@@ -190,6 +190,7 @@ impl Writer {
         let outgrown = self.live.take_outgrown();
         self.refresh(outgrown);
         self.complete();
+        self.live.coach.advance(now, self.head, self.durable);
     }
 
     /// Tells whether another batch may be started now.
@@ -280,6 +281,7 @@ impl Writer {
                 // The next decision of this batch must see it.
                 self.live.apply(Stamp { shard, seq: first.plus(number), at: now }, kind);
                 self.taps.note(kind, now);
+                self.live.coach.note(&self.live, kind, now, self.head);
             }
         }
         self.live.progress.note_applied(shard, Seq(first.plus(count.into()).0 - 1));
@@ -379,6 +381,7 @@ impl Writer {
     fn stop(&mut self) {
         self.stopped = true;
         self.live.progress.note_stopped();
+        self.live.coach.close();
         self.tell();
     }
 

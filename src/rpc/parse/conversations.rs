@@ -2,15 +2,22 @@
 
 use std::str::FromStr;
 
+use crate::node::ListedChats;
 use crate::rpc::limits::{
-    CONTACT_CHARS_MAX, CONVERSION_NAME_CHARS_MAX, EVENT_ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX,
+    CHANNEL_AD_ID_CHARS_MAX, CHANNEL_CLICK_ID_CHARS_MAX, CONTACT_CHARS_MAX,
+    CONVERSION_NAME_CHARS_MAX, EVENT_ID_CHARS_MAX, LEAD_MINUTES_DEFAULT, LEAD_MINUTES_MAX,
+    MESSAGE_ID_CHARS_MAX,
 };
-use crate::rpc::parse::field::{Path, country, id, moment, money, required, text, token, variant};
+use crate::rpc::parse::field::{
+    Path, country, id, moment, money, optional_text, optional_variant, required, text, token,
+    variant,
+};
+use crate::rpc::parse::places::{List, page_size};
 use crate::tokens::{Sealer, contact_number, conversation_id, message_number};
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Chat, Claim, Conversion, Incoming, Opening, Origin, Receipt};
-use crate::types::time::Moment;
+use crate::types::request::{Chat, Claim, Conversion, Incoming, Opening, Origin, Receipt, Scope};
+use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::PrefillCode;
 
 /// What the parsers need beside the wire.
@@ -43,12 +50,18 @@ impl Desk<'_> {
             independent: self.tenant == 0,
         };
         match required(wire.event, Path::root("event"))? {
-            v1::conversation_event::Event::Opened(opened) => self.opened(chat, &opened),
+            v1::conversation_event::Event::Opened(opened) => self.opened(chat, opened),
             v1::conversation_event::Event::Message(receipt) => self.message(chat, &receipt),
-            v1::conversation_event::Event::ContactChanged(_) => {
-                Err(Path::root("contact_changed").refuse(Reason::NotFound, "not yet"))
-            }
+            v1::conversation_event::Event::ContactChanged(changed) => self.moved(chat, changed),
         }
+    }
+
+    fn moved(&self, chat: Chat, wire: v1::ContactChanged) -> Result<Incoming, Refusal> {
+        let path = Path::root("contact_changed");
+        text(&wire.previous_contact, CONTACT_CHARS_MAX, path.field("previous_contact"))?;
+        let Chat { business, endpoint, .. } = chat;
+        let contact = contact_number(&self.sealer.ring().contact, endpoint, &wire.previous_contact);
+        Ok(Incoming::Moved { chat, from: conversation_id(business, endpoint, contact) })
     }
 
     /// Returns endpoint and id of a conversation of a business.
@@ -97,8 +110,14 @@ impl Desk<'_> {
         })))
     }
 
-    fn opened(&self, chat: Chat, wire: &v1::Opened) -> Result<Incoming, Refusal> {
+    fn opened(&self, chat: Chat, wire: v1::Opened) -> Result<Incoming, Refusal> {
         let path = Path::root("opened");
+        for (told, max, field) in [
+            (&wire.channel_click_id, CHANNEL_CLICK_ID_CHARS_MAX, "channel_click_id"),
+            (&wire.channel_ad_id, CHANNEL_AD_ID_CHARS_MAX, "channel_ad_id"),
+        ] {
+            optional_text(told, max, path.field(field))?;
+        }
         let entry_point = variant(wire.entry_point, path.field("entry_point"))?;
         let proof = match &wire.proof {
             None => None,
@@ -116,6 +135,8 @@ impl Desk<'_> {
         let opening = Opening {
             wrote: wire.wrote,
             free_entry: wire.free_entry_point,
+            channel_click_id: wire.channel_click_id,
+            channel_ad_id: wire.channel_ad_id,
             ..Opening::by_message(entry_point, proof)
         };
         Ok(Incoming::Opened { chat, opening })
@@ -127,8 +148,18 @@ impl Desk<'_> {
         let message = message_number(&self.sealer.ring().contact, chat.endpoint, &wire.message_id);
         let direction = variant(wire.direction, path.field("direction"))?;
         let category = variant(wire.category, path.field("category"))?;
+        let status = match optional_variant(wire.status, path.field("status"))? {
+            v1::MessageStatus::Unspecified => v1::MessageStatus::Delivered,
+            told => told,
+        };
+        if let Some(pricing) = &wire.pricing {
+            let path = path.field("pricing");
+            variant::<v1::PricingModel>(pricing.model, path.field("model"))?;
+            variant::<v1::PriceReason>(pricing.reason, path.field("reason"))?;
+            variant::<v1::MessageCategory>(pricing.category, path.field("category"))?;
+        }
         let receipt = Receipt {
-            status: wire.status(),
+            status,
             template: wire.template,
             pricing: wire.pricing,
             ..Receipt::delivered(message, direction, category)
@@ -141,6 +172,35 @@ impl Desk<'_> {
         let opened = self.sealer.open_click_text(text, self.now.seconds());
         opened.map_err(|refusal| token(refusal, path))
     }
+}
+
+/// Returns the list that a page of conversations belongs to, and which conversations.
+pub(in crate::rpc) fn listed(
+    wire: &v1::ListConversationsRequest,
+    scope: Scope,
+    sealer: &Sealer,
+) -> Result<(List, ListedChats), Refusal> {
+    let business = id(wire.business_id, Path::root("business_id"))?;
+    let open = optional_variant(wire.open_window, Path::root("open_window"))?;
+    let limit = page_size(wire.page_size)?;
+    let question = [scope.tenant.into(), scope.any.into(), business, wire.open_window as u64];
+    let list = List::new("ListConversations", &question);
+    let after = list.open(&wire.page_token, sealer)?;
+    Ok((list, ListedChats { business, open, after, limit }))
+}
+
+/// Returns the business whose windows are watched, and how long before their end, milliseconds.
+pub(in crate::rpc) fn watched(wire: &v1::WatchWindowsRequest) -> Result<(u64, i64), Refusal> {
+    let business = id(wire.business_id, Path::root("business_id"))?;
+    let minutes = match wire.lead_minutes {
+        0 => LEAD_MINUTES_DEFAULT,
+        minutes => minutes,
+    };
+    if minutes > LEAD_MINUTES_MAX {
+        let message = format!("is {minutes}: send at most {LEAD_MINUTES_MAX}");
+        return Err(Path::root("lead_minutes").refuse(Reason::TooLarge, message));
+    }
+    Ok((business, i64::from(minutes) * MINUTE_MS))
 }
 
 #[cfg(test)]
@@ -220,6 +280,86 @@ mod tests {
         assert_eq!(parse(&"x".repeat(129), 1, 4), Err("message.message_id".into()));
         assert_eq!(parse("wamid.1", 0, 4), Err("message.direction".into()));
         assert_eq!(parse("wamid.1", 1, 5), Err("message.category".into()));
+    }
+
+    #[test]
+    fn what_a_channel_says_of_its_ad_and_price_is_refused_by_its_path() {
+        let check = |field: &str, spoil: fn(&mut v1::Opened)| {
+            let mut wire = v1::Opened { entry_point: 1, ..v1::Opened::default() };
+            spoil(&mut wire);
+            let opened = Some(v1::conversation_event::Event::Opened(wire));
+            let refusal = event(v1::ConversationEvent { event: opened, ..whole() }).unwrap_err();
+            assert_eq!(refusal.field, field);
+        };
+        check("opened.channel_click_id", |opened| opened.channel_click_id = "x".repeat(513));
+        check("opened.channel_ad_id", |opened| opened.channel_ad_id = "x".repeat(65));
+        check("opened.ad_id", |opened| opened.proof = Some(v1::opened::Proof::AdId(0)));
+        let check = |field: &str, status, pricing| {
+            let receipt = v1::MessageReceipt {
+                message_id: "wamid.1".into(),
+                direction: 2,
+                category: 4,
+                status,
+                pricing,
+                ..Default::default()
+            };
+            let message = Some(v1::conversation_event::Event::Message(receipt));
+            let refusal = event(v1::ConversationEvent { event: message, ..whole() }).unwrap_err();
+            assert_eq!(refusal.field, field);
+        };
+        let told = v1::ChannelPricing { model: 2, reason: 1, category: 4, ..Default::default() };
+        check("message.status", 9, None);
+        check("message.pricing.model", 0, Some(v1::ChannelPricing { model: 0, ..told }));
+        check("message.pricing.reason", 0, Some(v1::ChannelPricing { reason: 99, ..told }));
+        check("message.pricing.category", 0, Some(v1::ChannelPricing { category: 0, ..told }));
+    }
+
+    #[test]
+    fn a_person_goes_on_at_the_same_endpoint_under_another_name() {
+        let changed = |previous_contact: &str| {
+            let changed = v1::ContactChanged { previous_contact: previous_contact.into() };
+            let changed = v1::conversation_event::Event::ContactChanged(changed);
+            event(v1::ConversationEvent { event: Some(changed), ..whole() })
+        };
+        let Incoming::Moved { chat, from } = changed("b").unwrap() else { panic!("a move") };
+        let key = v1::ConversationKey { endpoint_id: chat.endpoint, contact: "b".into() };
+        let named = desk(&sealer(), |desk| desk.conversation(BUSINESS, Some(&key))).unwrap();
+        assert_eq!(named, (chat.endpoint, from));
+        assert_ne!(chat.id, from);
+        for bad in [String::new(), "x".repeat(257)] {
+            let refusal = changed(&bad).unwrap_err();
+            assert_eq!(refusal.field, "contact_changed.previous_contact");
+        }
+    }
+
+    #[test]
+    fn a_list_and_a_watch_are_of_one_business() {
+        let scope = Scope { tenant: 4, any: false };
+        let list = |spoil: fn(&mut v1::ListConversationsRequest)| {
+            let mut wire =
+                v1::ListConversationsRequest { business_id: BUSINESS, ..Default::default() };
+            spoil(&mut wire);
+            listed(&wire, scope, &sealer()).map(|(_, chats)| chats).map_err(|refusal| refusal.field)
+        };
+        let all = ListedChats {
+            business: BUSINESS,
+            open: v1::FreeWindow::Unspecified,
+            after: 0,
+            limit: 100,
+        };
+        assert_eq!(list(|_| {}), Ok(all));
+        assert_eq!(list(|wire| wire.business_id = 0), Err("business_id".into()));
+        assert_eq!(list(|wire| wire.open_window = 3), Err("open_window".into()));
+        assert_eq!(list(|wire| wire.page_size = 1_001), Err("page_size".into()));
+        assert_eq!(list(|wire| wire.page_token = "made up".into()), Err("page_token".into()));
+        let watch = |business_id, lead_minutes| {
+            let wire = v1::WatchWindowsRequest { business_id, lead_minutes };
+            watched(&wire).map_err(|refusal| refusal.field)
+        };
+        assert_eq!(watch(BUSINESS, 0), Ok((BUSINESS, 3_600_000)));
+        assert_eq!(watch(BUSINESS, 1_440), Ok((BUSINESS, 86_400_000)));
+        assert_eq!(watch(BUSINESS, 1_441), Err("lead_minutes".into()));
+        assert_eq!(watch(0, 1), Err("business_id".into()));
     }
 
     #[test]

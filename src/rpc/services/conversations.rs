@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
 
 use crate::guard::Caller;
-use crate::node::Node;
-use crate::rpc::parse::conversations::Desk;
+use crate::node::{Node, Watch};
+use crate::rpc::parse::conversations::{Desk, listed, watched};
 use crate::rpc::parse::events::batch;
 use crate::rpc::services::batch::Batch;
-use crate::rpc::services::{Answer, caller};
+use crate::rpc::services::{Answer, Answers, caller};
 use crate::tokens::Sealer;
 use crate::types::proto::v1;
 use crate::types::proto::v1::conversation_service_server::ConversationService;
@@ -64,6 +66,47 @@ impl ConversationService for Conversations {
         let conversation = self.node.conversation(caller.scope(), id).await?;
         let conversation = Some(self.node.front().with_prices(conversation, self.node.now()));
         Ok(Response::new(v1::GetConversationResponse { conversation }))
+    }
+
+    async fn list_conversations(
+        &self,
+        request: Request<v1::ListConversationsRequest>,
+    ) -> Answer<v1::ListConversationsResponse> {
+        let scope = caller(&request)?.scope();
+        let sealer = self.node.opener();
+        let (list, chats) = listed(&request.into_inner(), scope, &sealer)?;
+        let (conversations, next) = self.node.list_conversations(scope, &chats).await?;
+        let next_page_token = next.map_or(String::new(), |after| list.seal(after, &sealer));
+        Ok(Response::new(v1::ListConversationsResponse { conversations, next_page_token }))
+    }
+
+    type WatchWindowsStream = Answers<v1::WatchWindowsResponse>;
+
+    async fn watch_windows(
+        &self,
+        request: Request<v1::WatchWindowsRequest>,
+    ) -> Answer<Self::WatchWindowsStream> {
+        let scope = caller(&request)?.scope();
+        let (business, lead_ms) = watched(&request.into_inner())?;
+        let watch = self.node.watch_windows(scope, business, lead_ms)?;
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(hand_on(watch, sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// Hands a watch's notices to its caller, one answer at a time, until one of them leaves.
+async fn hand_on(mut watch: Watch, sender: mpsc::Sender<Result<v1::WatchWindowsResponse, Status>>) {
+    loop {
+        let notices = tokio::select! {
+            notices = watch.next() => notices,
+            () = sender.closed() => return,
+        };
+        let ended = notices.is_err();
+        let answer = notices.map(|notices| v1::WatchWindowsResponse { notices });
+        if sender.send(answer.map_err(Status::from)).await.is_err() || ended {
+            return;
+        }
     }
 }
 

@@ -337,7 +337,7 @@ impl Stage {
 /// Looking.
 impl Stage {
     pub(crate) fn conversation(&self, shop: &Shop, contact: &str) -> Conversation {
-        self.front.conversation(ALL, self.chat(shop, contact).id).unwrap()
+        self.front.conversation(ALL, self.chat(shop, contact).id, self.now).unwrap()
     }
 
     /// Returns a report over all hours.
