@@ -207,7 +207,7 @@ fn summary(cards: &[RateCard]) -> String {
     let price = |card: &RateCard| card.price.as_ref().map(|price| price.currency.clone());
     let currencies: BTreeSet<_> = cards.iter().filter_map(price).collect();
     let currencies = currencies.into_iter().collect::<Vec<_>>().join(", ");
-    let days = || cards.iter().map(|card| day_of(card));
+    let days = || cards.iter().map(day_of);
     let span = days().min().zip(days().max());
     let span = span.map_or_else(String::new, |(first, last)| format!(", from {first} to {last}"));
     format!("{} cards can be loaded: {} markets, {currencies}{span}", cards.len(), markets.len())

@@ -65,7 +65,7 @@ impl Node {
     }
 }
 
-fn next_message(next: Next) -> NextMessage {
+fn next_message(next: Next<'_>) -> NextMessage {
     let money = |(micros, currency): (i64, &str)| Money { micros, currency: currency.to_owned() };
     NextMessage {
         category: next.category.into(),

@@ -113,7 +113,7 @@ impl Bucket {
                 self.chats.entry(fact.conversation).or_default().hear(fact, stamp.at);
             }
             Kind::MessagePriced(fact) => {
-                self.chats.entry(fact.conversation).or_default().price(fact);
+                self.chats.entry(fact.conversation).or_default().price(fact, stamp.at);
             }
             Kind::Converted(fact) => {
                 let known = KnownConversion { content: content_of(fact), at_ms: stamp.at.0 };

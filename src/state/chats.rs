@@ -240,7 +240,8 @@ impl Chat {
         self.touched.qualified |= fact.qualified_ad != 0;
     }
 
-    pub(in crate::state) fn price(&mut self, fact: &MessagePriced) {
+    pub(in crate::state) fn price(&mut self, fact: &MessagePriced, at: Moment) {
+        self.touched_ms = at.0;
         let heard = self.messages.iter_mut().rev().find(|heard| heard.message == fact.message);
         if let Some(heard) = heard {
             heard.priced = true;

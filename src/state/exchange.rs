@@ -88,8 +88,8 @@ impl Exchange {
         if currency_index(&self.put.settlement_currency) == Some(currency) {
             return Some(RATE_ONE);
         }
-        let due = self.dated.range((currency, i64::MIN)..=(currency, now.0));
-        due.last().map(|(_, rate)| *rate)
+        let mut due = self.dated.range((currency, i64::MIN)..=(currency, now.0));
+        due.next_back().map(|(_, rate)| *rate)
     }
 
     /// Returns what holds at a moment: of each currency the latest rate that is valid by then.

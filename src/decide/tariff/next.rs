@@ -38,14 +38,14 @@ pub struct Standing<'a> {
 
 /// What the next message of one category costs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Next {
+pub struct Next<'a> {
     /// Which one.
     pub category: MessageCategory,
     /// Whether it may be sent: free text only inside the customer-service window. Of other channels than
     /// WhatsApp no such rule is known.
     pub allowed: bool,
-    /// Micros and currency; `None`: no card covers it.
-    pub cost: Option<(i64, &'static str)>,
+    /// Micros and currency, of a free message without a card the account's; `None`: no card covers it.
+    pub cost: Option<(i64, &'a str)>,
     /// Why it costs that.
     pub reason: PriceReason,
     /// When cost, reason or leave to send it change, if nobody writes before; `None`: never, as far as is known.
@@ -54,25 +54,38 @@ pub struct Next {
 
 /// Returns what a message of each category costs now, and until when. International authentication is told only
 /// where a card has it.
-pub fn next_messages(tariffs: &Tariffs, standing: &Standing<'_>, now: Moment) -> Vec<Next> {
+pub fn next_messages<'a>(
+    tariffs: &'a Tariffs,
+    standing: &Standing<'a>,
+    now: Moment,
+) -> Vec<Next<'a>> {
     let moments = moments(tariffs, standing, now);
+    let quoted = |category, at| quote(tariffs, standing, category, at, now);
+    let next = |category| {
+        let (allowed, priced) = quoted(category, now);
+        let changes = |at: &Moment| !is_alike(&(allowed, priced), &quoted(category, *at));
+        let currency = if priced.currency.is_empty() { standing.currency } else { priced.currency };
+        let cost = Some((priced.amount, currency));
+        Next {
+            category,
+            allowed,
+            cost: cost.filter(|_| priced.reason != PriceReason::Unpriced),
+            reason: priced.reason,
+            until: moments.iter().copied().find(changes),
+        }
+    };
     let told = |category: &MessageCategory| {
         *category != MessageCategory::AuthenticationInternational
-            || !quote(tariffs, standing, *category, now, now).1.market.is_empty()
-    };
-    let next = |category| {
-        let here = quote(tariffs, standing, category, now, now);
-        let changes = |at: &&Moment| quote(tariffs, standing, category, **at, now) != here;
-        let (allowed, priced) = here;
-        let reason = priced.reason;
-        let charged = (priced.amount, priced.currency);
-        let cost = match reason {
-            PriceReason::Unpriced => None,
-            _ => Some(charged),
-        };
-        Next { category, allowed, cost, reason, until: moments.iter().find(changes).copied() }
+            || !quoted(*category, now).1.market.is_empty()
     };
     CATEGORIES.into_iter().filter(told).map(next).collect()
+}
+
+/// Tells whether two quotes say the same: another card at the same price is no change.
+fn is_alike(one: &(bool, Priced<'_>), other: &(bool, Priced<'_>)) -> bool {
+    let told = |(allowed, priced): &(bool, Priced<'_>)| (*allowed, priced.reason, priced.amount);
+    let free = one.1.amount == 0;
+    told(one) == told(other) && (free || one.1.currency == other.1.currency)
 }
 
 /// Returns every moment to come at which a price may change, ascending.

@@ -12,10 +12,10 @@ use crate::types::proto::v1::{
 use crate::types::time::{DAY_MS, HOUR_MS, Moment};
 
 /// Months of one run.
-const CASES: u64 = 3_000;
+const CASES: u64 = 2_000;
 
-/// Names the one case to run.
-const ONE_CASE: &str = "TARIFF_CASE";
+/// The one case to run, where its name is given when the tests are built.
+const ONE_CASE: Option<&str> = option_env!("TARIFF_CASE");
 
 struct Luck(u64);
 
@@ -182,8 +182,8 @@ impl History {
         if era == 0 || era == 4 && category == MessageCategory::Service {
             tried.push(MessageCategory::Utility);
         }
-        let tried = tried.into_iter().flat_map(|category| cards.map(|cards| (category, cards)));
-        tried.into_iter().find_map(|(category, cards)| {
+        let mut tried = tried.into_iter().flat_map(|category| cards.map(|cards| (category, cards)));
+        tried.find_map(|(category, cards)| {
             let fits = |card: &&RateCard| {
                 card.category() == category
                     && card.countries.iter().any(|one| one == country)
@@ -281,14 +281,13 @@ fn foresee(
             (reason, amount, next.category != MessageCategory::Service || in_window)
         };
         let told = (next.reason, next.cost.map_or(0, |(micros, _)| micros), next.allowed);
-        let replay = format!("replay: {ONE_CASE}={case} cargo test --lib tariff::twin");
+        let replay = format!("replay: TARIFF_CASE={case} cargo test --lib tariff::twin");
         assert_eq!(told, at(now), "case {case}, {now} {:?}\n{replay}", next.category);
         let until = next.until.map_or(now + 40 * DAY_MS, |until| until.0);
         for ms in [until - 1, now + luck.below((until - now) as u64) as i64] {
             assert_eq!(told, at(ms), "case {case}, {now} {ms} {:?}\n{replay}", next.category);
         }
-        // Where an own card takes the place of one built in, a change may be of the market alone.
-        if next.until.is_some() && cards[0].is_empty() {
+        if next.until.is_some() {
             assert_ne!(told, at(until), "case {case}, {now} {until} {:?}\n{replay}", next.category);
         }
     }
@@ -346,7 +345,7 @@ fn run(case: u64) -> Vec<PriceReason> {
                 let fact = desk.send(Moment(now), category, word.as_ref());
                 let got = (fact.reason(), fact.category(), fact.amount, fact.free_month);
                 let told = format!("case {case}, {now} {category:?} {word:?}");
-                let replay = format!("replay: {ONE_CASE}={case} cargo test --lib tariff::twin");
+                let replay = format!("replay: TARIFF_CASE={case} cargo test --lib tariff::twin");
                 assert_eq!(got, expected, "{told}\n{replay}");
                 assert!(fact.amount >= 0);
                 reasons.push(fact.reason());
@@ -362,7 +361,7 @@ fn run(case: u64) -> Vec<PriceReason> {
 
 #[test]
 fn random_months_cost_what_their_naive_twin_says() {
-    let one = std::env::var(ONE_CASE).ok().and_then(|text| text.parse().ok());
+    let one = ONE_CASE.and_then(|text| text.parse().ok());
     let cases = one.map_or(0..CASES, |case| case..case + 1);
     let all: Vec<_> = cases.map(run).collect();
     if one.is_some() {
