@@ -1,30 +1,36 @@
-//! Chat links: written with what a click needs to be known again, and read back.
+//! Chat links: written with what a click needs to be known again, and what of it comes back.
 
 use std::borrow::Cow;
 
 use crate::channels::address::split_agent;
-use crate::channels::percent::{decode, push_encoded};
+use crate::channels::cut::cut;
+use crate::channels::percent::push_encoded;
 use crate::channels::{Channel, find_code, returns_token};
 use crate::types::token::PrefillCode;
 
-/// The longest prefilled text, its code included, in characters: WhatsApp's limit for QR codes.
+/// The longest prefilled text, its code included, in characters: WhatsApp's limit for QR codes (FACTS,
+/// "Chat links"), kept on every channel.
 pub const PREFILL_CHARS_MAX: usize = 140;
 
 /// The longest text an advertiser may prefill: what a space, two brackets and the code leave.
 pub const PREFILL_TEXT_CHARS_MAX: usize = PREFILL_CHARS_MAX - 13;
 
+/// Characters of what a channel hands back by itself: Telegram takes no more (FACTS, "Chat links").
+const TOKEN_CHARS: usize = 64;
+
 /// The domain of RCS agents, its @ already encoded.
-const RCS_DOMAIN: &str = "%40rbm.goog";
+pub(super) const RCS_DOMAIN: &str = "%40rbm.goog";
 
 /// Characters that Apple allows in no value, not even encoded.
-const APPLE_FORBIDDEN: &str = "&#[](){}/";
+pub(super) const APPLE_FORBIDDEN: &str = "&#[](){}/";
 
 /// What a chat link carries. The channel decides which of them it can.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkParts<'a> {
-    /// The sealed click token, 64 characters.
+    /// The sealed click token, 64 characters. Empty: there is no click, and the code stands in its place.
     pub token: &'a str,
-    /// The prefill code, 10 characters.
+    /// The prefill code of the click or of the source, 10 characters. Empty, and no text: the link only
+    /// opens the chat, and prefills nothing.
     pub code: &'a str,
     /// The advertiser's text for the user's first message. Of a text longer than
     /// [`PREFILL_TEXT_CHARS_MAX`] the end is left out, never the code.
@@ -36,45 +42,40 @@ pub struct LinkParts<'a> {
 pub enum FoundClick<'a> {
     /// The click token, to be opened.
     Token(&'a str),
-    /// The prefill code, to be looked up.
+    /// The prefill code of a click or source, to be looked up.
     Code(PrefillCode),
 }
 
 /// Returns the link that opens a chat with `address`, which `validate_address` has accepted.
 pub fn chat_link(channel: Channel, address: &str, parts: &LinkParts) -> String {
     let value = if returns_token(channel) {
-        Cow::Borrowed(parts.token)
+        Cow::Borrowed(if parts.token.is_empty() { parts.code } else { parts.token })
     } else {
         Cow::Owned(prefill(channel, parts))
     };
     let mut link = String::from(head(channel));
+    let mut name = parameter_name(channel);
     match channel {
-        Channel::Whatsapp => push_with(&mut link, address, "?text="),
-        Channel::Messenger | Channel::InstagramDirect => push_with(&mut link, address, "?ref="),
-        Channel::AppleMessages => {
-            // Its colons belong to the path and stay as they are.
-            link.push_str(address);
-            link.push_str("?body=");
+        // Its colons belong to the path and stay as they are.
+        Channel::AppleMessages => link.push_str(address),
+        Channel::Rcs => {
+            if push_agent(&mut link, address) {
+                name = "&body=";
+            }
         }
-        Channel::Rcs => push_agent(&mut link, address),
-        Channel::Telegram => push_with(&mut link, address, "?start="),
-        Channel::Line => push_with(&mut link, address, "/?"),
+        Channel::Line => {
+            push_encoded(&mut link, address);
+            link.push('/');
+        }
+        Channel::Whatsapp | Channel::Messenger | Channel::InstagramDirect | Channel::Telegram => {
+            push_encoded(&mut link, address)
+        }
     }
-    push_encoded(&mut link, &value);
+    if !value.is_empty() {
+        link.push_str(name);
+        push_encoded(&mut link, &value);
+    }
     link
-}
-
-/// Returns the text that opening the link puts into the user's message box, or `None` for a link of
-/// another channel or one that prefills nothing.
-pub fn prefilled_text(channel: Channel, link: &str) -> Option<String> {
-    let query = link.strip_prefix(head(channel))?.split_once('?')?.1;
-    let value = match channel {
-        Channel::Whatsapp => parameter(query, "text"),
-        Channel::AppleMessages | Channel::Rcs => parameter(query, "body"),
-        Channel::Line => Some(query),
-        Channel::Messenger | Channel::InstagramDirect | Channel::Telegram => None,
-    };
-    value.map(decode)
 }
 
 /// Returns what of a click comes back through a channel: from the chat link that was opened, from the
@@ -82,24 +83,26 @@ pub fn prefilled_text(channel: Channel, link: &str) -> Option<String> {
 /// calls `find_code` instead, which copies none of it.
 pub fn find_click(channel: Channel, link_or_text: &str) -> Option<FoundClick<'_>> {
     if !returns_token(channel) {
-        let code = match prefilled_text(channel, link_or_text) {
+        let code = match super::prefilled_text(channel, link_or_text) {
             Some(text) => find_code(&text),
             None => find_code(link_or_text),
         };
         return code.map(FoundClick::Code);
     }
-    let token = match link_or_text.strip_prefix(head(channel)) {
-        Some(rest) => {
-            let name = if channel == Channel::Telegram { "start" } else { "ref" };
-            parameter(rest.split_once('?')?.1, name)?
-        }
+    let value = match link_or_text.strip_prefix(head(channel)) {
+        Some(rest) => returned(channel, rest.split_once('?')?.1)?,
         // Telegram reports the referral as the bot's first command.
         None => link_or_text.strip_prefix("/start ").unwrap_or(link_or_text),
     };
-    is_token(token).then_some(FoundClick::Token(token))
+    if is_token(value) {
+        return Some(FoundClick::Token(value));
+    }
+    // A source's code, where there was no click.
+    value.parse().ok().map(FoundClick::Code)
 }
 
-fn head(channel: Channel) -> &'static str {
+/// Returns what every link of a channel begins with: nothing that an address adds can change the host.
+pub(super) const fn head(channel: Channel) -> &'static str {
     match channel {
         Channel::Whatsapp => "https://wa.me/",
         Channel::Messenger => "https://m.me/",
@@ -111,41 +114,57 @@ fn head(channel: Channel) -> &'static str {
     }
 }
 
-fn push_with(link: &mut String, address: &str, tail: &str) {
-    push_encoded(link, address);
-    link.push_str(tail);
+const fn parameter_name(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Whatsapp => "?text=",
+        Channel::Messenger | Channel::InstagramDirect => "?ref=",
+        Channel::AppleMessages | Channel::Rcs => "?body=",
+        Channel::Telegram => "?start=",
+        Channel::Line => "?",
+    }
 }
 
-/// Appends an RCS address: with a number, phones without RCS send an SMS to it instead.
-fn push_agent(link: &mut String, address: &str) {
+/// Returns what a query says that the channel hands back by itself.
+pub(super) fn returned(channel: Channel, query: &str) -> Option<&str> {
+    parameter(query, if channel == Channel::Telegram { "start" } else { "ref" })
+}
+
+/// Appends an RCS address, and tells whether it began the query: with a number, phones without RCS send an
+/// SMS to it instead.
+fn push_agent(link: &mut String, address: &str) -> bool {
     let (number, agent) = split_agent(address);
     if let Some(number) = number {
         link.push('+');
-        push_with(link, number, "?service_id=");
+        push_encoded(link, number);
+        link.push_str("?service_id=");
     }
-    push_with(link, agent, RCS_DOMAIN);
-    link.push_str(if number.is_some() { "&body=" } else { "?body=" });
+    push_encoded(link, agent);
+    link.push_str(RCS_DOMAIN);
+    number.is_some()
+}
+
+/// Returns the advertiser's text as the channel takes it.
+pub(super) fn fitted(channel: Channel, text: &str) -> Cow<'_, str> {
+    if channel != Channel::AppleMessages {
+        return Cow::Borrowed(cut(text.trim(), PREFILL_TEXT_CHARS_MAX));
+    }
+    let allowed = text.replace(|c| APPLE_FORBIDDEN.contains(c), " ");
+    let words: Vec<_> = allowed.split_whitespace().collect();
+    Cow::Owned(cut(&words.join(" "), PREFILL_TEXT_CHARS_MAX).to_owned())
 }
 
 /// Returns the advertiser's text with the code behind it.
 fn prefill(channel: Channel, parts: &LinkParts) -> String {
-    let text = parts.text.trim();
-    if channel == Channel::AppleMessages {
-        let allowed = text.replace(|c| APPLE_FORBIDDEN.contains(c), " ");
-        let words: Vec<_> = allowed.split_whitespace().collect();
-        return format!("{} {}", cut(&words.join(" ")), parts.code).trim_start().to_owned();
+    let text = fitted(channel, parts.text);
+    if parts.code.is_empty() {
+        return text.into_owned();
     }
-    let text = cut(text);
     let space = if text.is_empty() { "" } else { " " };
-    [text, space, "[", parts.code, "]"].concat()
+    let (open, close) = if channel == Channel::AppleMessages { ("", "") } else { ("[", "]") };
+    [&text, space, open, parts.code, close].concat()
 }
 
-fn cut(text: &str) -> &str {
-    let end = text.char_indices().nth(PREFILL_TEXT_CHARS_MAX).map_or(text.len(), |(end, _)| end);
-    text[..end].trim_end()
-}
-
-fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query
         .split('&')
         .filter_map(|pair| pair.split_once('='))
@@ -153,15 +172,15 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Tells whether a text can be a click token: its length is the room that Telegram gives.
-fn is_token(text: &str) -> bool {
-    text.len() == 64
+pub(super) fn is_token(text: &str) -> bool {
+    text.len() == TOKEN_CHARS
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels::validate_address;
+    use crate::channels::{prefilled_text, validate_address};
 
     const TOKEN: &str = "AV5aRfT4BsLvmN-pQ_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ";
     const CODE: &str = "7ZK4M0Q9XA";
@@ -212,6 +231,9 @@ mod tests {
             assert_eq!(find_click(channel, &link), Some(click), "{link}");
             let sent = prefilled_text(channel, &link);
             assert_eq!(sent.is_none(), returns_token(channel));
+            let source = chat_link(channel, address, &LinkParts { token: "", ..PARTS });
+            let code = Some(FoundClick::Code(CODE.parse().unwrap()));
+            assert_eq!(find_click(channel, &source), code, "{source}");
             if let Some(sent) = sent {
                 assert_eq!(find_click(channel, &sent), Some(click), "{sent}");
             }

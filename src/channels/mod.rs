@@ -5,14 +5,28 @@
 
 mod address;
 mod code;
+mod country;
+mod cut;
+pub mod inbound;
 mod link;
 mod percent;
+mod qr;
+mod read;
+mod snippet;
+mod traits;
 
 pub use address::{AddressError, validate_address};
 pub use code::find_code;
+pub use country::{country_of_number, country_of_user_id};
 pub use link::{
     FoundClick, LinkParts, PREFILL_CHARS_MAX, PREFILL_TEXT_CHARS_MAX, chat_link, find_click,
-    prefilled_text,
+};
+pub use qr::{QR_LINK_BYTES_MAX, QR_PIXELS_PER_MODULE_MAX, QR_QUIET_MODULES, Qr};
+pub use read::{Parts, is_chat_link, parse_link, prefilled_text};
+pub use snippet::web_button;
+pub use traits::{
+    ICE_BREAKER_CHARS_MAX, ICE_BREAKERS_MAX, IceBreakerError, TRAITS, Traits, check_ice_breakers,
+    hides_ice_breakers, table, traits,
 };
 
 /// A chat app that an ad's button can open. Numbers are those of the interface's `Channel`: add, never

@@ -42,7 +42,8 @@ fn hex(digit: u8) -> char {
     char::from(b"0123456789ABCDEF"[usize::from(digit)])
 }
 
-fn nibble(digit: u8) -> Option<u8> {
+/// Returns the value of a hexadecimal digit.
+pub(crate) fn nibble(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|value| value as u8)
 }
 

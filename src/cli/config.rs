@@ -10,11 +10,13 @@ use config::{ConfigBuilder, Environment, File, FileFormat, Map};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::cli::web::{Web, WebLines};
 use crate::guard::{BadKey, Key, Keys, Role};
 use crate::rpc::limits::{NAME_CHARS_MAX, POSTS_MAX, SLOTS_MAX};
 use crate::types::money::AMOUNT_MICROS_MAX;
 use crate::types::request::{ATTENTION_ONE, Policy, SHOW_BY_S_MAX};
 use crate::types::time::{DAY_MS, SECOND_MS};
+use crate::web::{BadApp, BadUrl};
 
 /// How each environment variable begins.
 const PREFIX: &str = "MUNADI_";
@@ -44,6 +46,7 @@ pub(super) struct Config {
     keys: Vec<KeyLines>,
     #[serde(default)]
     feeds: Vec<FeedLines>,
+    web: Option<WebLines>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,6 +82,8 @@ struct FeedLines {
 pub(super) struct Checked {
     pub(super) keys: Keys,
     pub(super) policies: BTreeMap<u32, Policy>,
+    /// `None`: there is no HTTP door.
+    pub(super) web: Option<Web>,
 }
 
 /// Why a configuration can't be served, by the key at fault.
@@ -89,10 +94,10 @@ pub(super) enum BadConfig {
     Unreadable(#[from] config::ConfigError),
     /// A key would go over the network in clear.
     #[error(
-        "listen: {0} is not this machine alone, and keys would be sent in clear: \
+        "{0}: {1} is not this machine alone, and what is secret would be sent in clear: \
          put TLS before it and say so by --insecure, or listen on 127.0.0.1"
     )]
-    Exposed(SocketAddr),
+    Exposed(&'static str, SocketAddr),
     /// Nobody could call.
     #[error("keys: there are none, so nobody could call: make one with `munadi keys new`")]
     NoKeys,
@@ -102,6 +107,17 @@ pub(super) enum BadConfig {
     /// A feed's key names no feed.
     #[error("keys: {0:?} is of feed {1}, which is not under [[feeds]]: add it, or change tenant")]
     FeedUnknown(String, u32),
+    /// An app can't work.
+    #[error("web.apps: {0}")]
+    App(#[from] BadApp),
+    /// No header has this name.
+    #[error(
+        "web.country_header: is no name of a header: name one such as CF-IPCountry, or leave it out"
+    )]
+    CountryHeader,
+    /// No link can begin with it.
+    #[error("web.public_url: {0}")]
+    PublicUrl(#[from] BadUrl),
     /// A feed's line is out of its bounds.
     #[error("feeds: feed {id}: {key} must be {bounds}")]
     Feed { id: u32, key: &'static str, bounds: String },
@@ -131,9 +147,7 @@ impl Config {
 
     /// Checks what the types don't say.
     pub(super) fn check(&self) -> Result<Checked, BadConfig> {
-        if !self.listen.ip().is_loopback() && !self.insecure {
-            return Err(BadConfig::Exposed(self.listen));
-        }
+        self.not_exposed("listen", self.listen)?;
         let mut policies = BTreeMap::new();
         for feed in &self.feeds {
             if policies.insert(feed.id, feed.policy()?).is_some() {
@@ -154,7 +168,18 @@ impl Config {
             tenant: key.tenant,
             secret_blake3: key.secret_blake3.clone(),
         }))?;
-        Ok(Checked { keys, policies })
+        let web = self.web.as_ref().map(|web| {
+            self.not_exposed("web.listen", web.listen)?;
+            web.checked()
+        });
+        Ok(Checked { keys, policies, web: web.transpose()? })
+    }
+
+    fn not_exposed(&self, key: &'static str, listen: SocketAddr) -> Result<(), BadConfig> {
+        if listen.ip().is_loopback() || self.insecure {
+            return Ok(());
+        }
+        Err(BadConfig::Exposed(key, listen))
     }
 }
 
@@ -296,7 +321,8 @@ mod tests {
         for name in "listen insecure data_dir cores log approve_ads id role tenant secret_blake3 \
                      name first_position min_gap most_per_tray most_per_session most_per_day \
                      advertiser_distance_s category_distance_s attention_keep floor_cpm_micros \
-                     interruption_cpm_micros hide_cost_micros show_by_s"
+                     interruption_cpm_micros hide_cost_micros show_by_s public_url kind \
+                     verify_token app_secret"
             .split_whitespace()
         {
             assert!(shown.contains(&name), "{name} is not shown");
@@ -333,7 +359,7 @@ mod tests {
     fn only_loopback_is_served_in_clear_unless_it_is_asked_for() {
         let exposed = EXAMPLE.replace("127.0.0.1:7700", "0.0.0.0:7700");
         let error = read(&exposed, &[], &[]).unwrap().check().unwrap_err();
-        assert!(matches!(error, BadConfig::Exposed(_)), "{error}");
+        assert!(matches!(error, BadConfig::Exposed("listen", _)), "{error}");
         let asked = read(&exposed, &[], &[("insecure", Some("true".into()))]).unwrap();
         assert!(asked.check().is_ok());
     }

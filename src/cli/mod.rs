@@ -10,6 +10,7 @@ mod replay;
 pub mod report;
 mod serve;
 mod stage;
+mod web;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -31,7 +32,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a node: serve gRPC until SIGINT or SIGTERM, then drain.
+    /// Run a node: serve gRPC and HTTP until SIGINT or SIGTERM, then drain.
     Serve(serve::ServeArguments),
     /// Make API keys.
     Keys(keys::KeysArguments),

@@ -11,9 +11,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::config::{CONFIG_VARIABLE, Config};
 use crate::cli::{Failure, tell};
+use crate::listen::Running;
 use crate::node::clock::SystemClock;
 use crate::node::{Node, NodeOptions};
 use crate::rpc::{Patience, ServerConfig, serve};
+use crate::web::WebConfig;
 
 /// The file that is read when none is named, if it is there.
 const USUAL_FILE: &str = "munadi.toml";
@@ -53,9 +55,11 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))?;
     if arguments.check_config {
         let (keys, feeds) = (checked.keys.count(), checked.policies.len());
+        let web = checked.web.as_ref().map(|web| format!(", apps {}", web.apps.count()));
+        let web = web.unwrap_or_default();
         tell(
             std::io::stdout(),
-            format_args!("the configuration is good: keys {keys}, feeds {feeds}"),
+            format_args!("the configuration is good: keys {keys}, feeds {feeds}{web}"),
         );
         return Ok(());
     }
@@ -64,22 +68,30 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     // Before the node opens, so that a stop in the meantime is not lost.
     let signals = Signals::catch()?;
     let feeds = checked.policies.keys().copied().collect();
-    let options = NodeOptions { feeds, approve_ads: config.approve_ads, ..NodeOptions::default() };
+    let public_url = checked.web.as_ref().map(|web| web.public_url.clone()).unwrap_or_default();
+    let approve_ads = config.approve_ads;
+    let options = NodeOptions { feeds, approve_ads, public_url, ..NodeOptions::default() };
     let clock = Arc::new(SystemClock::default());
     let node = Arc::new(Node::start(&config.data_dir, clock, &options)?);
     tracing::info!(opened = ?node.opened(), data_dir = %config.data_dir.display(), "node started");
+    let cores = config.cores.unwrap_or_else(all_cores);
     let server = ServerConfig {
         listen: config.listen,
-        cores: config.cores.unwrap_or_else(all_cores),
+        cores,
         keys: Arc::new(checked.keys),
         patience: Patience::default(),
     };
     let server = serve(&node, &Arc::new(checked.policies), server)
         .map_err(|error| format!("listen: {}: {error}", config.listen))?;
-    tracing::info!(address = %server.addr(), "serving");
+    let web = checked.web.map(|web| open_web(&node, &web.config(cores))).transpose()?;
+    tracing::info!(address = %server.addr(), web = ?web.as_ref().map(Running::addr), "serving");
 
     tracing::info!(signal = signals.wait(), "draining");
-    server.stop();
+    // Both at once: each takes as long as its slowest call.
+    std::thread::scope(|scope| {
+        scope.spawn(|| web.map(Running::stop));
+        server.stop();
+    });
     // Every door is closed, so this is the last handle of the node.
     match Arc::try_unwrap(node) {
         Ok(node) => node.stop()?,
@@ -87,6 +99,11 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn open_web(node: &Arc<Node>, config: &WebConfig) -> Result<Running, Failure> {
+    let listen = config.listen;
+    Ok(crate::web::serve(node, config).map_err(|error| format!("web.listen: {listen}: {error}"))?)
 }
 
 fn read(arguments: &ServeArguments) -> Result<Config, Failure> {

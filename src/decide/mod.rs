@@ -24,6 +24,7 @@ pub mod record;
 pub mod select;
 pub mod skip;
 pub mod slots;
+pub mod sources;
 pub mod target;
 pub mod traffic;
 

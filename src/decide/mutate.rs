@@ -15,20 +15,24 @@ pub use lists::{LIST_ENTRIES_MAX, WrittenLists, mutate_lists};
 pub use story::{SAFE_BOTTOM_PERCENT, SAFE_TOP_PERCENT, STORY_PIXELS_MIN};
 pub use touched::touched;
 
+use crate::channels::{Channel, check_ice_breakers};
 use crate::decide::purse::LineId;
 use crate::state::catalog::{Answered, Catalog};
 use crate::state::{CHUNKS_MAX, PER_CHUNK};
 use crate::types::ids::{IdKind, number_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, EndpointPut, RequestAnswered,
+    AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, EndpointPut, EntrySourcePut,
+    RequestAnswered,
 };
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Budget, Business, Campaign, ChannelEndpoint, ConfiguredStatus, Money,
+    Account, Ad, AdSet, Budget, Business, Campaign, ChannelEndpoint, ConfiguredStatus, EntrySource,
+    Money,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Change, Mutation, Resource};
 use crate::types::time::{Moment, SECOND_MS};
+use crate::types::token::PrefillCode;
 
 /// Most things of one kind: what the chunks of purses, tallies and the board hold.
 pub const THINGS_MAX: u64 = CHUNKS_MAX as u64 * PER_CHUNK - 1;
@@ -43,6 +47,7 @@ pub struct Written {
 }
 
 /// Judges one write. `spent` tells what was charged on a budget line: no budget is lowered below it.
+/// `code` is what a new entry source is named by.
 ///
 /// # Errors
 /// With the field at fault; nothing is changed then.
@@ -50,6 +55,7 @@ pub fn mutate(
     catalog: &Catalog,
     mutation: &Mutation,
     spent: &dyn Fn(LineId) -> Spent,
+    code: PrefillCode,
     now: Moment,
 ) -> Result<Written, Refusal> {
     if let Some(known) = catalog.answered(mutation.tenant, &mutation.request_id) {
@@ -57,7 +63,7 @@ pub fn mutate(
             .and_then(|answer| remembered(&mutation.change, answer))
             .map(|answer| Written { facts: Vec::new(), answer });
     }
-    let desk = Desk { catalog, mutation, spent, now };
+    let desk = Desk { catalog, mutation, spent, code, now };
     let answer = match &mutation.change {
         Change::Create(resource) => desk.create(resource.clone())?,
         Change::Update(resource, mask) => desk.update(resource, mask)?,
@@ -80,6 +86,7 @@ struct Desk<'a> {
     catalog: &'a Catalog,
     mutation: &'a Mutation,
     spent: &'a dyn Fn(LineId) -> Spent,
+    code: PrefillCode,
     now: Moment,
 }
 
@@ -116,6 +123,12 @@ impl Desk<'_> {
                 self.await_review(&mut row);
                 Resource::Ad(Ad { id: self.catalog.ads.next_id(), create_time: time, ..row })
             }
+            Resource::Source(row) => Resource::Source(EntrySource {
+                id: self.catalog.sources.next_id(),
+                code: self.code.to_string(),
+                create_time: time,
+                ..row
+            }),
         };
         let stamped = merge::stamp(created, 1, self.now);
         if number_of(stamped.id()) > THINGS_MAX {
@@ -173,6 +186,7 @@ impl Desk<'_> {
             Resource::Campaign(_) => catalog.campaigns.get(id).map(Resource::Campaign),
             Resource::AdSet(_) => catalog.ad_sets.get(id).map(Resource::AdSet),
             Resource::Ad(_) => catalog.ads.get(id).map(Resource::Ad),
+            Resource::Source(_) => catalog.sources.get(id).map(Resource::Source),
         };
         found.ok_or_else(|| not_found(field))
     }
@@ -191,6 +205,11 @@ impl Desk<'_> {
             Resource::Campaign(row) => self.judge_campaign(row, mask),
             Resource::AdSet(row) => self.judge_ad_set(row, mask),
             Resource::Ad(row) => self.judge_ad(row),
+            Resource::Source(row) => {
+                let field = "entry_source.endpoint_id";
+                let account = self.account_of(IdKind::Endpoint, row.endpoint_id, field)?;
+                self.own(account, field).map(drop)
+            }
         }
     }
 
@@ -236,7 +255,20 @@ impl Desk<'_> {
                 "the endpoint belongs to another account's business; name one of this account";
             return Err(Refusal::new(Reason::EndpointForeign, field, message));
         }
+        self.judge_ice_breakers(row, endpoint)?;
         self.of_one_business(row, endpoint)
+    }
+
+    fn judge_ice_breakers(&self, row: &Ad, endpoint: u64) -> Result<(), Refusal> {
+        let chat = row.destination.as_ref().filter(|chat| !chat.ice_breakers.is_empty());
+        let endpoint = chat.and_then(|_| self.catalog.endpoints.get(endpoint));
+        let channel = endpoint.and_then(|endpoint| Channel::from_number(endpoint.channel as u8));
+        let Some((chat, channel)) = chat.zip(channel) else { return Ok(()) };
+        let has_text = !chat.prefilled_text.is_empty();
+        check_ice_breakers(channel, has_text, chat.ice_breakers.len()).map_err(|error| {
+            let field = "ad.destination.ice_breakers";
+            Refusal::new(Reason::FieldInvalid, field, error.to_string())
+        })
     }
 
     /// Refuses an ad of another business than the ad set's first: ads of one ad set are kept apart from
@@ -288,6 +320,9 @@ impl Desk<'_> {
             }
             Resource::AdSet(row) => Kind::AdSetPut(Box::new(AdSetPut { ad_set: Some(row) })),
             Resource::Ad(row) => Kind::AdPut(Box::new(AdPut { ad: Some(row) })),
+            Resource::Source(row) => {
+                Kind::EntrySourcePut(Box::new(EntrySourcePut { source: Some(row) }))
+            }
         }
     }
 }
@@ -300,6 +335,7 @@ const fn kind_of(resource: &Resource) -> IdKind {
         Resource::Campaign(_) => IdKind::Campaign,
         Resource::AdSet(_) => IdKind::AdSet,
         Resource::Ad(_) => IdKind::Ad,
+        Resource::Source(_) => IdKind::Source,
     }
 }
 
@@ -339,6 +375,7 @@ fn encoded(resource: &Resource) -> Vec<u8> {
         Resource::Campaign(row) => row.encode_to_vec(),
         Resource::AdSet(row) => row.encode_to_vec(),
         Resource::Ad(row) => row.encode_to_vec(),
+        Resource::Source(row) => row.encode_to_vec(),
     }
 }
 
@@ -356,6 +393,7 @@ fn remembered(change: &Change, answer: &[u8]) -> Result<Resource, Refusal> {
         Resource::Campaign(_) => Campaign::decode(answer).map(Resource::Campaign),
         Resource::AdSet(_) => AdSet::decode(answer).map(Resource::AdSet),
         Resource::Ad(_) => Ad::decode(answer).map(Resource::Ad),
+        Resource::Source(_) => EntrySource::decode(answer).map(Resource::Source),
     };
     decoded.map_err(|_| other_method())
 }

@@ -84,6 +84,8 @@ impl Front {
         let catalog = self.0.catalog();
         let theirs = sees(&catalog, scope, catalog.account_of(kind.id_kind(), id));
         let found = find(&catalog, kind, id).filter(|_| theirs);
+        drop(catalog);
+        let found = found.map(|found| self.counted(found));
         found.ok_or_else(|| Refusal::new(Reason::NotFound, "id", "no such id"))
     }
 
@@ -98,7 +100,7 @@ impl Front {
         limit: usize,
     ) -> (Vec<Resource>, Option<u64>) {
         let catalog = self.0.catalog();
-        let mut page = Vec::new();
+        let (mut page, mut next) = (Vec::new(), None);
         let ids = kind.id_kind();
         for id in all(&catalog, kind, after) {
             let of_parent = parent == 0 || catalog.parent_of(ids, id) == Some(parent);
@@ -106,12 +108,13 @@ impl Front {
                 continue;
             }
             if page.len() == limit {
-                let last = page.last().map_or(0, |last: &Resource| number_of(last.id()));
-                return (page, Some(last));
+                next = page.last().map(|last: &Resource| number_of(last.id()));
+                break;
             }
             page.extend(find(&catalog, kind, id));
         }
-        (page, None)
+        drop(catalog);
+        (page.into_iter().map(|found| self.counted(found)).collect(), next)
     }
 
     /// Returns the rules for policy categories that are in force.
@@ -282,6 +285,7 @@ fn find(catalog: &Catalog, kind: ResourceKind, id: u64) -> Option<Resource> {
             let effective_status = catalog.ad_status(id).into();
             Resource::Ad(Ad { effective_status, ..catalog.ads.get(id)? })
         }
+        ResourceKind::Source => Resource::Source(catalog.sources.get(id)?),
     })
 }
 
@@ -294,5 +298,6 @@ fn all(catalog: &Catalog, kind: ResourceKind, after: u64) -> Box<dyn Iterator<It
         ResourceKind::Campaign => Box::new(catalog.campaigns.ids_after(after)),
         ResourceKind::AdSet => Box::new(catalog.ad_sets.ids_after(after)),
         ResourceKind::Ad => Box::new(catalog.ads.ids_after(after)),
+        ResourceKind::Source => Box::new(catalog.sources.ids_after(after)),
     }
 }

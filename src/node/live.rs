@@ -1,7 +1,9 @@
 //! The parts of the state behind one lock each, and what serving reads beside them.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 use arc_swap::ArcSwap;
 
@@ -107,6 +109,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) coach: Coach,
     /// How far the writer is.
     pub(in crate::node) progress: Progress,
+    /// Where the HTTP door is reached from outside; empty: nowhere.
+    pub(in crate::node) public_url: OnceLock<String>,
 }
 
 fn many<T: Default>(count: usize) -> Box<[Mutex<T>]> {
@@ -145,6 +149,7 @@ impl Live {
             landscapes: Landscapes::default(),
             coach: Coach::default(),
             progress: Progress::default(),
+            public_url: OnceLock::new(),
         }
     }
 

@@ -16,7 +16,9 @@ mod forecaster;
 mod front;
 mod helper;
 mod indexer;
+mod links;
 mod live;
+mod lobby;
 mod pacer;
 mod panel;
 mod queue;
@@ -42,6 +44,8 @@ pub use forecaster::{
     COMPARED_LEAST, COMPARED_MAX, FORECASTS_MAX, Question, VISITS_PER_MINUTE, Wanted,
 };
 pub use front::{Front, PULL_ROWS_MAX};
+pub use links::{Followed, Follower};
+pub use lobby::Counter;
 pub use panel::{PANEL_MAX, PANEL_MEMORY_MS};
 pub use queue::QUEUE_MAX;
 pub use recover::{OpenError, Opened, fold, open};

@@ -56,6 +56,8 @@ pub struct NodeOptions {
     /// Whether sampled requests and viewers are noted, for `ExplainService`. Without, it knows only what
     /// auctions count, and pacing has no bid landscapes.
     pub watch: bool,
+    /// Where the HTTP door is reached from outside, without a slash at its end. Empty: nowhere.
+    pub public_url: String,
 }
 
 impl Default for NodeOptions {
@@ -67,6 +69,7 @@ impl Default for NodeOptions {
             journal: Options::default(),
             approve_ads: false,
             watch: true,
+            public_url: String::new(),
         }
     }
 }
@@ -148,6 +151,7 @@ impl Node {
         let mut node = Self::run(front, writer, opened, journal, clock, Some(helper))?;
         node.approve_ads = options.approve_ads;
         node.books = books;
+        node.front.use_public_url(&options.public_url);
         match (options.watch, options.seed) {
             // A seeded run is the same every time: a thread would walk when it finds time.
             (true, Some(_)) => node.front.watch_here(),
@@ -207,6 +211,11 @@ impl Node {
     /// Returns the wall time.
     pub fn now(&self) -> Moment {
         self.clock.now()
+    }
+
+    /// Returns where the HTTP door is reached from outside; empty: nowhere.
+    pub fn public_url(&self) -> &str {
+        self.front.public_url()
     }
 
     /// Returns what opens tokens and cursors now.

@@ -3,16 +3,17 @@
 use prost::Message;
 use prost::bytes::Bytes;
 
-use crate::channels::{Channel, LinkParts, chat_link, returns_token};
+use crate::channels::Channel;
 use crate::decide::index::{Extra, Index, Source};
 use crate::decide::parameters::parameter_names;
 use crate::decide::select::Placed;
+use crate::node::links::{Chat, click_of, redirect_link};
 use crate::state::credit::timestamp;
-use crate::tokens::{Sealer, prefill_code};
-use crate::types::proto::v1::{BillingEvent, Creative, EntryPoint, PlacedAd, WhyThisAd};
+use crate::tokens::Sealer;
+use crate::types::proto::v1::{Creative, PlacedAd, WhyThisAd};
 use crate::types::request::{AdRequest, Policy};
 use crate::types::time::{DAY_MS, Moment};
-use crate::types::token::{ClickToken, FrequencyToken, PackedPrice, ViewToken};
+use crate::types::token::{FrequencyToken, ViewToken};
 
 /// What serving shows of an `Ad`, by the same numbers.
 #[derive(Clone, PartialEq, Message)]
@@ -28,6 +29,8 @@ struct Shown {
 struct Prefilled {
     #[prost(string, tag = "2")]
     text: String,
+    #[prost(string, repeated, tag = "3")]
+    ice_breakers: Vec<String>,
 }
 
 /// What is told of a `Business`.
@@ -63,6 +66,7 @@ pub(in crate::node) struct Seal<'a> {
     pub(in crate::node) viewer: u64,
     pub(in crate::node) policy: &'a Policy,
     pub(in crate::node) request: &'a AdRequest,
+    pub(in crate::node) public_url: &'a str,
     pub(in crate::node) now: Moment,
 }
 
@@ -110,46 +114,31 @@ impl Seal<'_> {
         let (source, extra) = (segment.source(at), segment.extra(&placed.entry));
         let shown: Shown = source.ad.part();
         let issued_ms = Moment::from_seconds(issued).0;
+        let sealed = self.sealer.seal_view(&token);
         PlacedAd {
             ad_id: ad,
-            chat_link: self.link(placed, source, shown.destination.as_ref(), view),
+            chat_link: self.link(source, shown.destination.as_ref(), &token),
             creative: shown.creative,
-            view_token: self.sealer.seal_view(&token).to_vec().into(),
+            redirect_link: redirect_link(self.public_url, &sealed),
+            view_token: sealed.to_vec().into(),
             show_by: Some(timestamp(issued_ms + i64::from(self.policy.show_by_s) * 1_000)),
             valid_until: Some(timestamp(issued_ms + DAY_MS)),
             why_this_ad: Some(why(source, extra)),
         }
     }
 
-    fn link(
-        &self,
-        placed: &Placed,
-        source: &Source,
-        destination: Option<&Prefilled>,
-        view: u64,
-    ) -> String {
+    fn link(&self, source: &Source, destination: Option<&Prefilled>, token: &ViewToken) -> String {
         let endpoint: Reached = source.endpoint.part();
         let Some(channel) = Channel::from_number(endpoint.channel as u8) else {
             return String::new();
         };
-        let billed = placed.entry.billing() == BillingEvent::Conversations;
-        let click = ClickToken {
-            entry_point: EntryPoint::Ad as u8,
-            view,
-            ad: placed.entry.ad_id(),
-            viewer: self.viewer,
-            issued: self.now.seconds(),
-            price: PackedPrice::pack(if billed { placed.price } else { 0 }),
+        let chat = Chat {
+            channel,
+            address: &endpoint.address,
+            text: destination.map_or("", |chat| &chat.text),
+            has_ice_breakers: destination.is_some_and(|chat| !chat.ice_breakers.is_empty()),
         };
-        // A link carries one of the two, and each costs as much as the rest of it.
-        let (mut token, mut code) = (String::new(), String::new());
-        if returns_token(channel) {
-            token = self.sealer.seal_click_text(&click);
-        } else {
-            code = prefill_code(&self.sealer.ring().code, view, self.viewer).to_string();
-        }
-        let text = destination.map_or("", |chat| &chat.text);
-        chat_link(channel, &endpoint.address, &LinkParts { token: &token, code: &code, text })
+        chat.link(self.sealer, &click_of(token))
     }
 }
 
@@ -175,11 +164,16 @@ mod tests {
     fn a_part_says_what_the_whole_row_does() {
         let text = || "text".to_owned();
         let creative = Some(Creative { headline: text(), ..Creative::default() });
-        let destination = Some(ChatDestination { endpoint_id: 9, prefilled_text: text() });
+        let destination = Some(ChatDestination {
+            endpoint_id: 9,
+            prefilled_text: text(),
+            ice_breakers: vec![text()],
+        });
         let ad = Ad { name: "other".into(), creative, destination, ..Ad::default() };
         let shown: Shown = Packed::of(&ad).part();
         assert_eq!(shown.creative, ad.creative);
-        assert_eq!(shown.destination, Some(Prefilled { text: text() }));
+        let asked = Prefilled { text: text(), ice_breakers: vec![text()] };
+        assert_eq!(shown.destination, Some(asked));
         let endpoint = ChannelEndpoint { channel: 4, address: text(), ..Default::default() };
         let reached = Reached { channel: 4, address: text() };
         assert_eq!(Packed::of(&endpoint).part::<Reached>(), reached);

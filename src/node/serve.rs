@@ -76,7 +76,9 @@ impl Live {
         stripe.count(feed, request.placement);
         stripe.markets.asked(request.profile.country);
         let sealer = self.sealer.load();
-        let seal = Seal { index: &index, sealer: &sealer, feed, viewer, policy, request, now };
+        let public_url = self.public_url.get().map_or("", String::as_str);
+        let index = &index;
+        let seal = Seal { index, sealer: &sealer, feed, viewer, policy, request, public_url, now };
         let Desk { tray, views, .. } = &stripe.desk;
         let mut views = views.iter();
         let slots = tray.slots.iter().map(|(position, slot)| {

@@ -10,5 +10,6 @@ mod parse;
 mod server;
 mod services;
 
-pub use server::{Patience, Running, ServerConfig, serve, serve_routes};
+pub use crate::listen::Running;
+pub use server::{Patience, ServerConfig, serve, serve_routes};
 pub use services::Policies;

@@ -1,29 +1,34 @@
-//! What is advertised: accounts, businesses, endpoints, campaigns, ad sets and ads. A row is replaced,
-//! never edited.
+//! What is advertised: accounts, businesses, endpoints, entry sources, campaigns, ad sets and ads. A row
+//! is replaced, never edited.
 
 mod kin;
+mod names;
 mod saved;
+mod sources;
 mod table;
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::catalog::names::Names;
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
 use crate::state::traffic_rules::TrafficRules;
 use crate::state::{Map, Stamp};
-use crate::types::ids::{IdKind, Seq};
+use crate::types::ids::{IdKind, Seq, mint};
 use crate::types::proto::journal::v1::RequestAnswered;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus,
+    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus, EntrySource,
 };
 use crate::types::time::DAY_MS;
 
 pub use kin::{Family, Kin, REACH_HOURS, has_budget};
+pub use names::Naming;
 pub use saved::{Head, Saved};
+pub use sources::SourceRef;
 pub use table::{Packed, Row, Table};
 
 /// How long the answer to a write is remembered for its `request_id`.
@@ -54,7 +59,10 @@ pub struct Catalog {
     pub ad_sets: Table<AdSet>,
     /// What is seen.
     pub ads: Table<Ad>,
+    /// Where else a chat can start.
+    pub sources: Table<EntrySource>,
     kin: Kin,
+    names: Names,
     /// What targeting may name.
     pub lists: Lists,
     /// Where ads of a policy category may be shown.
@@ -100,6 +108,7 @@ impl Catalog {
             IdKind::Account => self.accounts.has(id).then_some(id),
             IdKind::Business | IdKind::Campaign => parent(kind),
             IdKind::Endpoint => self.account_of(IdKind::Business, parent(kind)?),
+            IdKind::Source => self.account_of(IdKind::Endpoint, parent(kind)?),
             IdKind::AdSet => self.account_of(IdKind::Campaign, parent(kind)?),
             IdKind::Ad => self.account_of(IdKind::AdSet, parent(kind)?),
         }
@@ -133,6 +142,38 @@ impl Catalog {
     /// Tells whether an account has a spend limit, a campaign or ad set a budget.
     pub fn is_limited(&self, kind: IdKind, id: u64) -> bool {
         self.kin.is_limited(kind, id)
+    }
+
+    /// Returns an entry source; `None`: there is no such id.
+    pub fn source(&self, id: u64) -> Option<SourceRef> {
+        self.kin.source(id)
+    }
+
+    /// Returns the entry source whose code this is, by [`crate::types::token::PrefillCode::number`].
+    pub fn source_of_code(&self, code: u64) -> Option<SourceRef> {
+        self.kin.source_of_code(code)
+    }
+
+    /// Returns the oldest endpoint that a channel means by a name, among those of a tenant; 0: of anyone's.
+    pub fn endpoint_named(
+        &self,
+        naming: Naming,
+        channel: i32,
+        name: &str,
+        tenant: u32,
+    ) -> Option<ChannelEndpoint> {
+        let ids = self
+            .names
+            .of(naming, channel, name)
+            .map(|number| mint(IdKind::Endpoint, number.into()));
+        let mut theirs = ids.filter(|id| {
+            let account = self.account_of(IdKind::Endpoint, *id);
+            tenant == 0 || account.and_then(|account| self.tenant_of(account)) == Some(tenant)
+        });
+        theirs.find_map(|id| {
+            let row = self.endpoints.get(id)?;
+            (row.channel == channel && naming.of(&row) == name).then_some(row)
+        })
     }
 
     /// Returns the remembered answer to a tenant's write.
@@ -187,6 +228,7 @@ impl Catalog {
             Kind::EndpointPut(fact) => {
                 if let Some(row) = &fact.endpoint {
                     self.kin.put_endpoint(row);
+                    self.names.put(row);
                     self.endpoints.put(row.id, Packed::of(row));
                 }
             }
@@ -206,6 +248,12 @@ impl Catalog {
                 if let Some(row) = &fact.ad {
                     self.kin.put_ad(row);
                     self.ads.put(row.id, Packed::of(row));
+                }
+            }
+            Kind::EntrySourcePut(fact) => {
+                if let Some(row) = &fact.source {
+                    self.kin.put_source(row);
+                    self.sources.put(row.id, Packed::of(row));
                 }
             }
             Kind::RequestAnswered(fact) => self.remember_answer(stamp, fact),
@@ -229,7 +277,6 @@ impl Catalog {
             | Kind::OutboxSettled(_)
             | Kind::RateCardsPut(_)
             | Kind::VolumeTierPut(_)
-            | Kind::EntrySourcePut(_)
             | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::MessagePriced(_)

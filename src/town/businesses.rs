@@ -412,6 +412,7 @@ fn ad(dice: &mut Dice, number: u64, subject: &Subject<'_>) -> v1::Ad {
         destination: Some(v1::ChatDestination {
             endpoint_id: 0,
             prefilled_text: if dice.chance(CERTAIN / 2) { "Hola!".into() } else { String::new() },
+            ..v1::ChatDestination::default()
         }),
         ..Default::default()
     }

@@ -146,6 +146,7 @@ impl Founder<'_> {
                 let endpoint = self.id(line, Kind::Endpoint, &line.endpoint)?;
                 ad.destination.get_or_insert_default().endpoint_id = endpoint;
             }
+            Resource::Source(source) => source.endpoint_id = parent,
         }
         Ok(resource)
     }
@@ -158,6 +159,7 @@ impl Founder<'_> {
             Resource::Campaign(campaign) => (campaign.id, campaign.account_id),
             Resource::AdSet(ad_set) => (ad_set.id, ad_set.campaign_id),
             Resource::Ad(ad) => (ad.id, ad.ad_set_id),
+            Resource::Source(source) => (source.id, source.endpoint_id),
         };
         let kind = Kind::of(created);
         self.ids.insert((kind, line.reference.clone()), id);
@@ -194,7 +196,7 @@ impl Founded {
             Resource::Endpoint(endpoint) => {
                 self.channels.insert(endpoint.id, endpoint.channel);
             }
-            Resource::Business(_) => {}
+            Resource::Business(_) | Resource::Source(_) => {}
         }
     }
 
@@ -262,6 +264,9 @@ async fn create(
         }
         Resource::AdSet(it) => call!(create_ad_set, CreateAdSetRequest, ad_set, AdSet, it),
         Resource::Ad(it) => call!(create_ad, CreateAdRequest, ad, Ad, it),
+        Resource::Source(it) => {
+            call!(create_entry_source, CreateEntrySourceRequest, entry_source, Source, it)
+        }
     };
     created.ok_or_else(|| tonic::Status::data_loss("the answer has no resource"))
 }

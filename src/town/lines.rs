@@ -20,7 +20,7 @@ pub struct Line {
     pub resource: Resource,
 }
 
-/// The six kinds of lines, as a campaigns file names them.
+/// The seven kinds of lines, as a campaigns file names them.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
     /// An account.
@@ -35,12 +35,21 @@ pub enum Kind {
     AdSet,
     /// An ad.
     Ad,
+    /// A printed code or web button.
+    Source,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Account, Self::Business, Self::Endpoint, Self::Campaign, Self::AdSet, Self::Ad];
+    pub const ALL: [Self; 7] = [
+        Self::Account,
+        Self::Business,
+        Self::Endpoint,
+        Self::Campaign,
+        Self::AdSet,
+        Self::Ad,
+        Self::Source,
+    ];
 
     /// Returns the kind of a resource.
     pub const fn of(resource: &Resource) -> Self {
@@ -51,6 +60,7 @@ impl Kind {
             Resource::Campaign(_) => Self::Campaign,
             Resource::AdSet(_) => Self::AdSet,
             Resource::Ad(_) => Self::Ad,
+            Resource::Source(_) => Self::Source,
         }
     }
 
@@ -63,6 +73,7 @@ impl Kind {
             Self::Campaign => "campaign",
             Self::AdSet => "ad_set",
             Self::Ad => "ad",
+            Self::Source => "entry_source",
         }
     }
 
@@ -75,6 +86,7 @@ impl Kind {
             Self::Campaign => "munadi.v1.Campaign",
             Self::AdSet => "munadi.v1.AdSet",
             Self::Ad => "munadi.v1.Ad",
+            Self::Source => "munadi.v1.EntrySource",
         }
     }
 
@@ -86,6 +98,7 @@ impl Kind {
             Self::Endpoint => Some(Self::Business),
             Self::AdSet => Some(Self::Campaign),
             Self::Ad => Some(Self::AdSet),
+            Self::Source => Some(Self::Endpoint),
         }
     }
 }

@@ -103,6 +103,7 @@ impl JsonForm {
             Resource::Campaign(it) => self.write(name, it),
             Resource::AdSet(it) => self.write(name, it),
             Resource::Ad(it) => self.write(name, it),
+            Resource::Source(it) => self.write(name, it),
         };
         let written = Written {
             kind: Kind::of(&line.resource).name().to_owned(),
@@ -168,6 +169,7 @@ impl JsonForm {
             Kind::Campaign => Resource::Campaign(self.read(name, json)?),
             Kind::AdSet => Resource::AdSet(self.read(name, json)?),
             Kind::Ad => Resource::Ad(self.read(name, json)?),
+            Kind::Source => Resource::Source(self.read(name, json)?),
         })
     }
 }

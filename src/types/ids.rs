@@ -41,6 +41,8 @@ pub enum IdKind {
     AdSet = 5,
     /// What is seen.
     Ad = 6,
+    /// Where else a chat can start: a printed code, a web button.
+    Source = 7,
 }
 
 /// One of the 65 ordered streams of the journal.

@@ -16,7 +16,7 @@ pub struct Scope {
     pub any: bool,
 }
 
-/// The six kinds of things in the catalog.
+/// The seven kinds of things in the catalog.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum ResourceKind {
     /// Who pays.
@@ -31,6 +31,8 @@ pub enum ResourceKind {
     AdSet,
     /// What they see.
     Ad,
+    /// Where else a chat can start.
+    Source,
 }
 
 impl ResourceKind {
@@ -43,6 +45,7 @@ impl ResourceKind {
             Self::Campaign => IdKind::Campaign,
             Self::AdSet => IdKind::AdSet,
             Self::Ad => IdKind::Ad,
+            Self::Source => IdKind::Source,
         }
     }
 }
@@ -217,6 +220,15 @@ pub enum Incoming {
     },
     /// A sale or lead.
     Converted(Box<Conversion>),
+    /// Somebody followed a printed code or web button.
+    SourceTapped {
+        /// Which one.
+        source: u64,
+        /// The person's country, two letters as a big-endian number; 0: unknown.
+        country: u16,
+        /// When; `None`: now.
+        at: Option<Moment>,
+    },
 }
 
 /// A conversation as the caller names it, hashed at the door.
@@ -482,7 +494,7 @@ pub struct Invalidation {
     pub dry_run: bool,
 }
 
-/// One of the catalog's six kinds of things.
+/// One of the catalog's seven kinds of things.
 #[allow(clippy::large_enum_variant, reason = "writes are rare; a box each would only be noise")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resource {
@@ -498,6 +510,8 @@ pub enum Resource {
     AdSet(v1::AdSet),
     /// What they see.
     Ad(v1::Ad),
+    /// Where else a chat can start.
+    Source(v1::EntrySource),
 }
 
 impl Resource {
@@ -510,6 +524,7 @@ impl Resource {
             Self::Campaign(row) => row.id,
             Self::AdSet(row) => row.id,
             Self::Ad(row) => row.id,
+            Self::Source(row) => row.id,
         }
     }
 }

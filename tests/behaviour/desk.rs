@@ -60,6 +60,9 @@ const SEGMENT_BYTES: u64 = 4 << 20;
 
 const SECRET: &str = "planted-secret";
 
+/// Where the node believes its HTTP door to be.
+pub(crate) const PUBLIC_URL: &str = "https://ads.example";
+
 /// A caller's way in.
 pub(crate) type Way = InterceptedService<Channel, Bearer>;
 
@@ -85,8 +88,14 @@ impl Desk {
         let folder = tempfile::tempdir().expect("a folder");
         let journal = Options { segment_bytes: SEGMENT_BYTES, ..Options::default() };
         let feeds = vec![1, 2];
-        let options =
-            NodeOptions { feeds, seed: Some(7), journal, approve_ads, ..NodeOptions::default() };
+        let options = NodeOptions {
+            feeds,
+            seed: Some(7),
+            journal,
+            approve_ads,
+            public_url: PUBLIC_URL.into(),
+            ..NodeOptions::default()
+        };
         let clock = Arc::new(SystemClock::default());
         let node = Arc::new(Node::start(folder.path(), clock, &options).expect("a node"));
         let keys = KEYS.map(|(id, role, tenant)| Key {
@@ -106,6 +115,11 @@ impl Desk {
         let policies = Arc::new(BTreeMap::from(policies));
         let server = serve(&node, &policies, config).expect("a free port");
         Self { server, node, _folder: folder }
+    }
+
+    /// Returns the node, for another door.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     /// Returns the way in of a key; an empty one has none.

@@ -96,7 +96,11 @@ fn a_changed_look_is_reviewed_again_and_a_changed_name_is_not() {
     unreviewed(&mut stage, change).unwrap();
     assert_eq!(status(&stage, shop.ad), EffectiveStatus::Active);
     let creative = Some(Creative { primary_text: "Miracle".into(), ..Creative::default() });
-    let chat = ChatDestination { endpoint_id: shop.endpoint, prefilled_text: "Cure".into() };
+    let chat = ChatDestination {
+        endpoint_id: shop.endpoint,
+        prefilled_text: "Cure".into(),
+        ..Default::default()
+    };
     for (looks, field) in [
         (Ad { creative, ..Ad::default() }, "creative"),
         (Ad { destination: Some(chat), ..Ad::default() }, "destination"),

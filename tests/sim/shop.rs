@@ -274,6 +274,7 @@ impl World {
             Resource::Campaign(row) => row.id,
             Resource::AdSet(row) => row.id,
             Resource::Ad(row) => row.id,
+            Resource::Source(row) => row.id,
         })
     }
 
@@ -483,7 +484,11 @@ fn ad_of(ad_set: u64, endpoint_id: u64) -> Ad {
         ad_set_id: ad_set,
         name: "ad".into(),
         creative: Some(Creative { headline: "Hello".into(), ..Creative::default() }),
-        destination: Some(ChatDestination { endpoint_id, prefilled_text: "Hi".into() }),
+        destination: Some(ChatDestination {
+            endpoint_id,
+            prefilled_text: "Hi".into(),
+            ..Default::default()
+        }),
         ..Ad::default()
     }
 }

@@ -26,7 +26,7 @@ const FLOORS: &[&[&str]] = &[
     &["state", "journal", "tokens", "channels"],
     &["decide", "report"],
     &["node"],
-    &["guard"],
+    &["guard", "listen"],
     &["rpc", "web"],
     &["town"],
     &["cli"],

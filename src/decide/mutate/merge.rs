@@ -97,8 +97,9 @@ pub(in crate::decide) fn stamp(resource: Resource, revision: u64, now: Moment) -
         Resource::Campaign(row) => stamped!(Campaign, row),
         Resource::AdSet(row) => stamped!(AdSet, row),
         Resource::Ad(row) => stamped!(Ad, row),
-        // An endpoint has one version.
+        // These have one version.
         Resource::Endpoint(row) => Resource::Endpoint(row),
+        Resource::Source(row) => Resource::Source(row),
     }
 }
 
@@ -110,7 +111,7 @@ pub(in crate::decide) fn etag(resource: &Resource) -> &str {
         Resource::Campaign(row) => &row.etag,
         Resource::AdSet(row) => &row.etag,
         Resource::Ad(row) => &row.etag,
-        Resource::Endpoint(_) => "",
+        Resource::Endpoint(_) | Resource::Source(_) => "",
     }
 }
 
@@ -122,7 +123,7 @@ pub(in crate::decide) fn revision_and_status(resource: &Resource) -> (u64, Confi
         Resource::Campaign(row) => row.configured_status(),
         Resource::AdSet(row) => row.configured_status(),
         Resource::Ad(row) => row.configured_status(),
-        Resource::Endpoint(_) => ConfiguredStatus::Active,
+        Resource::Endpoint(_) | Resource::Source(_) => ConfiguredStatus::Active,
     };
     (etag(resource).parse().unwrap_or_default(), status)
 }

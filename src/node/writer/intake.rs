@@ -6,7 +6,7 @@ use crate::decide::board::Rates;
 use crate::decide::mutate::{Spent, mutate, touched};
 use crate::decide::purse::LineId;
 use crate::decide::record::{Event, Known, record};
-use crate::decide::{Decided, auction, chats};
+use crate::decide::{Decided, auction, chats, sources};
 use crate::node::live::Live;
 use crate::node::pacer::Ceilings;
 use crate::node::writer::{Reply, Work, Writer};
@@ -70,9 +70,16 @@ impl Writer {
             Incoming::Moved { chat, from } => {
                 (shard_of(chat.id), self.moved(catalog, &chat, from, now), None)
             }
-            Incoming::Converted(conversion) => {
+            Incoming::Converted(mut conversion) => {
+                if let Origin::Conversation { id, .. } = &mut conversion.origin {
+                    *id = live.conversation_named(*id);
+                }
                 let (shard, decided) = conversion_of(live, catalog, &conversion, now);
                 (shard, decided, None)
+            }
+            Incoming::SourceTapped { source, country, at } => {
+                let decided = sources::tapped(catalog, source, country, at, now);
+                (shard_of(source), decided, None)
             }
         };
         let facts = match decided {
@@ -116,7 +123,8 @@ impl Writer {
         let written = {
             let live = Arc::clone(&self.live);
             let catalog = live.catalog();
-            mutate(&catalog, mutation, &|line| spent(&live, &catalog, line, now), now)
+            let code = self.code_for(&catalog, mutation);
+            mutate(&catalog, mutation, &|line| spent(&live, &catalog, line, now), code, now)
         };
         let written = match written {
             Ok(written) => written,
@@ -152,7 +160,7 @@ impl Writer {
                     let by_budget = |ad: &u64| serves(*ad) && bids_by_budget(&catalog, *ad);
                     below.filter(|ad| changed(ad) || by_budget(ad)).collect()
                 }
-                Resource::Endpoint(_) => Vec::new(),
+                Resource::Endpoint(_) | Resource::Source(_) => Vec::new(),
                 Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => below.collect(),
             }
         };
@@ -172,7 +180,10 @@ impl Writer {
                 Resource::AdSet(row) => {
                     (LineKind::AdSet, catalog.parent_of(IdKind::Campaign, row.campaign_id))
                 }
-                Resource::Business(_) | Resource::Endpoint(_) | Resource::Ad(_) => return,
+                Resource::Business(_)
+                | Resource::Endpoint(_)
+                | Resource::Ad(_)
+                | Resource::Source(_) => return,
             };
             account.map(|account| LineId { kind, id: written.id(), account })
         };

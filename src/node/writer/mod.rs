@@ -7,6 +7,7 @@ mod intake;
 mod money;
 mod outbox;
 mod rules;
+mod sources;
 mod taps;
 mod tick;
 

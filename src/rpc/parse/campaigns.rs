@@ -2,12 +2,12 @@
 //!
 //! What only the catalog can tell (whose a parent is, in which currency it pays) is for `decide`.
 
-use crate::channels::{Channel, validate_address};
+use crate::channels::{Channel, ICE_BREAKER_CHARS_MAX, ICE_BREAKERS_MAX, validate_address};
 use crate::rpc::limits::{CATEGORY_CHARS_MAX, NAME_CHARS_MAX, PREFILLED_TEXT_CHARS_MAX};
 use crate::rpc::parse::creatives::creative;
 use crate::rpc::parse::field::{
-    Path, currency, id, optional_text, optional_variant, positive_money, required, text, time_zone,
-    variant,
+    Path, at_most, currency, id, optional_text, optional_variant, positive_money, required, text,
+    time_zone, variant,
 };
 use crate::rpc::parse::mutations::{Fields, Shape, Verb};
 use crate::types::proto::v1;
@@ -143,6 +143,11 @@ pub(in crate::rpc) fn ad(wire: Option<v1::Ad>, verb: Verb) -> Result<Change, Ref
         id(chat.endpoint_id, path.field("endpoint_id"))?;
         let prefilled = path.field("prefilled_text");
         optional_text(&chat.prefilled_text, PREFILLED_TEXT_CHARS_MAX, prefilled)?;
+        let questions = path.field("ice_breakers");
+        at_most(chat.ice_breakers.len(), ICE_BREAKERS_MAX, questions)?;
+        for (index, question) in chat.ice_breakers.iter().enumerate() {
+            text(question, ICE_BREAKER_CHARS_MAX, questions.at(index))?;
+        }
     }
     row.effective_status = 0;
     // Only an operator gives it, through `ReviewAd`.
@@ -264,6 +269,16 @@ mod tests {
         check("ad.creative.headline", |row| creative_of(row).headline = "x".repeat(41));
         check("ad.destination", |row| row.destination = None);
         check("ad.destination.endpoint_id", |row| row.destination = Some(Default::default()));
+        fn ask(row: &mut v1::Ad, questions: &[&str]) {
+            let questions = questions.iter().map(|&question| question.to_owned());
+            row.destination.get_or_insert_default().ice_breakers = questions.collect();
+        }
+        check("ad.destination.ice_breakers", |row| ask(row, &["?"; 5]));
+        check("ad.destination.ice_breakers[1]", |row| ask(row, &["?", &"x".repeat(81)]));
+        check("ad.destination.ice_breakers[0]", |row| ask(row, &[""]));
+        let mut row = whole_ad();
+        ask(&mut row, &[&*"ñ".repeat(80); 4]);
+        assert!(ad(Some(row), Verb::Create).is_ok());
     }
 
     #[test]

@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(parse("", 1, 4), Err("message.message_id".into()));
         assert_eq!(parse(&"x".repeat(129), 1, 4), Err("message.message_id".into()));
         assert_eq!(parse("wamid.1", 0, 4), Err("message.direction".into()));
-        assert_eq!(parse("wamid.1", 1, 5), Err("message.category".into()));
+        assert_eq!(parse("wamid.1", 1, 7), Err("message.category".into()));
     }
 
     #[test]

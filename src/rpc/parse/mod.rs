@@ -19,4 +19,5 @@ pub(super) mod reports;
 pub(super) mod rules;
 #[cfg(test)]
 mod samples;
+pub(super) mod sources;
 mod targeting;

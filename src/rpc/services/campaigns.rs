@@ -1,4 +1,4 @@
-//! CampaignService: creates, gets, lists and updates the six kinds of things in the catalog.
+//! CampaignService: creates, gets, lists and updates the seven kinds of things in the catalog, and the kits of sources.
 
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use crate::rpc::parse::admin::search;
 use crate::rpc::parse::campaigns::{account, ad, business, campaign, endpoint};
 use crate::rpc::parse::mutations::{Verb, body_hash, mutation};
 use crate::rpc::parse::places::{List, page_size};
+use crate::rpc::parse::sources::{pixels_per_module, source};
+use crate::rpc::services::kits::entry_kit;
 use crate::rpc::services::{Answer, caller, write};
 use crate::types::proto::v1;
 use crate::types::proto::v1::campaign_service_server::CampaignService;
@@ -22,6 +24,14 @@ pub(super) struct Campaigns {
 }
 
 impl Campaigns {
+    /// Waits until what was counted of sources is durable.
+    async fn settle(&self, kind: ResourceKind) -> Result<(), Refusal> {
+        if kind == ResourceKind::Source {
+            self.node.settled().await?;
+        }
+        Ok(())
+    }
+
     fn read(&self, scope: Scope, kind: ResourceKind, id: u64) -> Result<Resource, Refusal> {
         if id == 0 {
             return Err(Refusal::new(Reason::FieldMissing, "id", "is empty: send it"));
@@ -83,6 +93,7 @@ macro_rules! campaign_service {
                 async fn $get(&self, request: Request<v1::$Get>) -> Answer<v1::$Got> {
                     let scope = caller(&request)?.scope();
                     let id = request.into_inner().id;
+                    self.settle(ResourceKind::$kind).await?;
                     let $field = row!(self.read(scope, ResourceKind::$kind, id)?, $kind);
                     Ok(Response::new(v1::$Got { $field }))
                 }
@@ -93,6 +104,7 @@ macro_rules! campaign_service {
                     let parent: fn(&v1::$List) -> u64 = $parent;
                     let list = (ResourceKind::$kind, stringify!($List));
                     let place = (wire.page_size, &*wire.page_token);
+                    self.settle(list.0).await?;
                     let (page, next_page_token) = self.page(scope, list, parent(&wire), place)?;
                     let $many = page.into_iter().filter_map(|it| row!(it, $kind)).collect();
                     Ok(Response::new(v1::$Listed { $many, next_page_token }))
@@ -108,6 +120,21 @@ macro_rules! campaign_service {
                     Ok(Response::new(v1::$Updated { $field }))
                 })?
             )*
+
+            async fn get_entry_kit(
+                &self,
+                request: Request<v1::GetEntryKitRequest>,
+            ) -> Answer<v1::GetEntryKitResponse> {
+                let scope = caller(&request)?.scope();
+                let v1::GetEntryKitRequest { id, pixels_per_module: told } = request.into_inner();
+                let pixels = pixels_per_module(told)?;
+                let source = row!(self.read(scope, ResourceKind::Source, id)?, Source);
+                let source = source.unwrap_or_default();
+                let endpoint = self.read(scope, ResourceKind::Endpoint, source.endpoint_id)?;
+                let endpoint = row!(endpoint, Endpoint).unwrap_or_default();
+                let url = self.node.public_url();
+                Ok(Response::new(entry_kit(&source, &endpoint, url, pixels)?))
+            }
 
             async fn search_targeting(
                 &self,
@@ -173,5 +200,11 @@ campaign_service! {
         get_ad GetAdRequest GetAdResponse;
         list_ads ListAdsRequest ListAdsResponse;
         update_ad UpdateAdRequest UpdateAdResponse;
+    }
+    Source {
+        entry_source source, entry_sources under |wire| wire.endpoint_id;
+        create_entry_source CreateEntrySourceRequest CreateEntrySourceResponse;
+        get_entry_source GetEntrySourceRequest GetEntrySourceResponse;
+        list_entry_sources ListEntrySourcesRequest ListEntrySourcesResponse;
     }
 }

@@ -9,6 +9,7 @@ mod campaigns;
 mod conversations;
 mod events;
 mod explain;
+mod kits;
 mod reports;
 
 use std::collections::BTreeMap;

@@ -2,11 +2,12 @@
 //!
 //! Derived from the rows by the same fold, so it is not kept on disk.
 
+use super::sources::{SourceRef, Sources};
 use crate::types::hash::category_number;
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::proto::v1::{
     Account, Ad, AdSet, BillingMode, Budget, Business, Campaign, CapEvent, ChannelEndpoint,
-    ConfiguredStatus, EffectiveStatus, FrequencyCap, OptimizationGoal, ReviewState,
+    ConfiguredStatus, EffectiveStatus, EntrySource, FrequencyCap, OptimizationGoal, ReviewState,
 };
 
 /// How long an impression makes a viewer worth less to an ad set that is for reach, hours.
@@ -198,6 +199,7 @@ pub struct Kin {
     campaigns: Vec<CampaignKin>,
     ad_sets: Vec<AdSetKin>,
     ads: Vec<AdKin>,
+    sources: Sources,
     campaigns_of: Children,
     ad_sets_of: Children,
     ads_of: Children,
@@ -292,6 +294,22 @@ impl Kin {
         }
     }
 
+    pub(super) fn put_source(&mut self, row: &EntrySource) {
+        let endpoint = number(IdKind::Endpoint, row.endpoint_id);
+        self.sources.put(number(IdKind::Source, row.id), endpoint, row);
+    }
+
+    pub(super) fn source(&self, thing: u64) -> Option<SourceRef> {
+        let endpoint = self.parent(IdKind::Source, thing)?;
+        let business = self.parent(IdKind::Endpoint, endpoint)?;
+        let entry_point = self.sources.entry_point(number(IdKind::Source, thing));
+        Some(SourceRef { id: thing, endpoint, business, entry_point })
+    }
+
+    pub(super) fn source_of_code(&self, code: u64) -> Option<SourceRef> {
+        self.source(id(IdKind::Source, self.sources.by_code(code)?))
+    }
+
     fn name(&mut self, name: &str) -> u16 {
         let known = self.names.iter().position(|known| known == name);
         known.unwrap_or_else(|| {
@@ -365,6 +383,7 @@ impl Kin {
             IdKind::Campaign => (IdKind::Account, self.campaign(number)?.account),
             IdKind::AdSet => (IdKind::Campaign, self.ad_set(number)?.campaign),
             IdKind::Ad => (IdKind::AdSet, self.ad(number)?.ad_set),
+            IdKind::Source => (IdKind::Endpoint, self.sources.endpoint(number)),
         };
         (parent != 0).then(|| id(kind, parent))
     }
@@ -396,7 +415,7 @@ impl Kin {
             IdKind::Account => self.account(number).is_some_and(|kin| kin.limited),
             IdKind::Campaign => self.campaign(number).is_some_and(|kin| kin.limited),
             IdKind::AdSet => self.ad_set(number).is_some_and(|kin| kin.limited),
-            IdKind::Business | IdKind::Endpoint | IdKind::Ad => false,
+            IdKind::Business | IdKind::Endpoint | IdKind::Ad | IdKind::Source => false,
         }
     }
 
@@ -407,7 +426,7 @@ impl Kin {
             IdKind::Campaign => self.campaign(number).map(|kin| kin.status),
             IdKind::AdSet => self.ad_set(number).map(|kin| kin.status),
             IdKind::Ad => self.ad(number).map(|kin| kin.status),
-            IdKind::Business | IdKind::Endpoint => None,
+            IdKind::Business | IdKind::Endpoint | IdKind::Source => None,
         };
         status == Some(Status::ARCHIVED)
     }

@@ -11,7 +11,9 @@ use crate::state::lists::Lists;
 use crate::state::rules::Rules;
 use crate::state::traffic_rules::TrafficRules;
 use crate::types::ids::IdKind;
-use crate::types::proto::v1::{Account, Ad, AdSet, Business, Campaign, ChannelEndpoint};
+use crate::types::proto::v1::{
+    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EntrySource,
+};
 
 /// Bits of a page's index beside its kind.
 const PAGE_BITS: u32 = 24;
@@ -41,6 +43,7 @@ pub struct Saved {
     campaigns: Table<Campaign>,
     ad_sets: Table<AdSet>,
     ads: Table<Ad>,
+    sources: Table<EntrySource>,
 }
 
 /// The bytes of one row.
@@ -72,6 +75,7 @@ impl Saved {
             .chain(pages(&self.campaigns))
             .chain(pages(&self.ad_sets))
             .chain(pages(&self.ads))
+            .chain(pages(&self.sources))
     }
 }
 
@@ -96,6 +100,7 @@ impl Catalog {
             campaigns: self.campaigns.clone(),
             ad_sets: self.ad_sets.clone(),
             ads: self.ads.clone(),
+            sources: self.sources.clone(),
         }
     }
 
@@ -118,15 +123,19 @@ impl Catalog {
     #[must_use]
     pub fn load_page(&mut self, index: usize, bytes: &[u8]) -> Option<()> {
         let rows: Vec<Option<&[u8]>> = postcard::from_bytes(bytes).ok()?;
-        let kin = &mut self.kin;
+        let (kin, names) = (&mut self.kin, &mut self.names);
         for bytes in rows.into_iter().flatten() {
             match index >> PAGE_BITS {
                 1 => load(&mut self.accounts, bytes, |row| kin.put_known_account(row))?,
                 2 => load(&mut self.businesses, bytes, |row| kin.put_business(row))?,
-                3 => load(&mut self.endpoints, bytes, |row| kin.put_endpoint(row))?,
+                3 => load(&mut self.endpoints, bytes, |row| {
+                    kin.put_endpoint(row);
+                    names.put(row);
+                })?,
                 4 => load(&mut self.campaigns, bytes, |row| kin.put_campaign(row))?,
                 5 => load(&mut self.ad_sets, bytes, |row| kin.put_ad_set(row))?,
                 6 => load(&mut self.ads, bytes, |row| kin.put_ad(row))?,
+                7 => load(&mut self.sources, bytes, |row| kin.put_source(row))?,
                 _ => return None,
             }
         }
@@ -142,4 +151,4 @@ fn load<T: Row>(table: &mut Table<T>, bytes: &[u8], relate: impl FnOnce(&T)) -> 
 }
 
 // The numbers that the pages' indexes carry.
-const _: () = assert!(IdKind::Account as usize == 1 && IdKind::Ad as usize == 6);
+const _: () = assert!(IdKind::Account as usize == 1 && IdKind::Source as usize == 7);

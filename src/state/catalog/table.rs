@@ -9,7 +9,9 @@ use prost::{DecodeError, Message};
 use triomphe::ThinArc;
 
 use crate::types::ids::{IdKind, NUMBER_MAX, mint, number_of};
-use crate::types::proto::v1::{Account, Ad, AdSet, Business, Campaign, ChannelEndpoint};
+use crate::types::proto::v1::{
+    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EntrySource,
+};
 
 /// Rows of one page. A page is shared with copies of the table until one of its rows is replaced.
 const PAGE_ROWS: usize = 1_024;
@@ -85,6 +87,7 @@ rows!(
     Business => Business { account_id: Account } [update_time],
     ChannelEndpoint => Endpoint { business_id: Business },
     Campaign => Campaign { account_id: Account } [update_time],
+    EntrySource => Source { endpoint_id: Endpoint },
     AdSet => AdSet { campaign_id: Campaign } [update_time],
 );
 

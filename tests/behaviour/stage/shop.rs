@@ -125,7 +125,11 @@ impl Offer {
             ad_set_id,
             name: "Two for one".into(),
             creative: Some(creative),
-            destination: Some(ChatDestination { endpoint_id, prefilled_text }),
+            destination: Some(ChatDestination {
+                endpoint_id,
+                prefilled_text,
+                ..Default::default()
+            }),
             ..Ad::default()
         }
     }

@@ -1,0 +1,100 @@
+//! Whether a platform has signed what came: over the bytes as they came, compared in constant time.
+
+use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use crate::channels::inbound::Form;
+
+/// How Meta's signature begins (`X-Hub-Signature-256`).
+const META_PREFIX: &[u8] = b"sha256=";
+
+/// Tells whether this is Meta's signature of a body: HMAC-SHA-256 under the app secret, in hexadecimal.
+pub(super) fn is_of_meta(secret: &str, body: &[u8], header: Option<&[u8]>) -> bool {
+    let told = header.and_then(|header| header.strip_prefix(META_PREFIX));
+    let told = told.and_then(|hex| HEXLOWER_PERMISSIVE.decode(hex).ok());
+    let Some(told) = told else { return false };
+    let mut mac = keyed::<Hmac<Sha256>>(secret);
+    mac.update(body);
+    mac.verify_slice(&told).is_ok()
+}
+
+/// Tells whether this is Twilio's signature of a form posted to an address (`X-Twilio-Signature`): HMAC-SHA-1
+/// under the auth token over the address and each field's name and value, ascending, in base64.
+pub(super) fn is_of_twilio(secret: &str, url: &str, form: &Form, header: Option<&[u8]>) -> bool {
+    let told = header.and_then(|base64| BASE64.decode(base64).ok());
+    let Some(told) = told else { return false };
+    let mut mac = keyed::<Hmac<Sha1>>(secret);
+    mac.update(url.as_bytes());
+    for (name, value) in form.sorted() {
+        mac.update(name.as_bytes());
+        mac.update(value.as_bytes());
+    }
+    mac.verify_slice(&told).is_ok()
+}
+
+/// Tells whether two tokens are the same, in a time that says nothing of where they differ.
+pub(super) fn is_same(secret: &str, told: &str) -> bool {
+    // Hashes are of one length, so the time tells none either.
+    let hash = |text: &str| *blake3::hash(text.as_bytes()).as_bytes();
+    hash(secret).ct_eq(&hash(told)).into()
+}
+
+fn keyed<M: KeyInit>(secret: &str) -> M {
+    M::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length (RFC 2104)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_of_meta_is_that_of_rfc_4231() {
+        // Test case 2.
+        let body = b"what do ya want for nothing?";
+        let good = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        let signed = |text: &str| is_of_meta("Jefe", body, Some(text.as_bytes()));
+        assert!(signed(&format!("sha256={good}")));
+        assert!(signed(&format!("sha256={}", good.to_uppercase())));
+        for bad in [
+            good.to_owned(),
+            format!("sha256={}", &good[..62]),
+            format!("sha256={good}00"),
+            format!("sha256={}", good.replace('5', "6")),
+            "sha256=".to_owned(),
+            "sha1=".to_owned(),
+            String::new(),
+        ] {
+            assert!(!signed(&bad), "{bad}");
+        }
+        assert!(!is_of_meta("Jefe", body, None));
+        let good = format!("sha256={good}");
+        assert!(!is_of_meta("Jefa", body, Some(good.as_bytes())));
+        assert!(!is_of_meta("Jefe", &body[1..], Some(good.as_bytes())));
+    }
+
+    #[test]
+    fn a_signature_of_twilio_is_that_of_its_documentation() {
+        // https://www.twilio.com/docs/usage/security: the example of validating requests.
+        let url = "https://example.com/myapp.php?foo=1&bar=2";
+        let body = b"CallSid=CA1234567890ABCDE&Caller=%2B14158675310&Digits=1234&\
+            From=%2B14158675310&To=%2B18005551212";
+        let form = Form::decode(body).unwrap();
+        let good = b"L/OH5YylLD5NRKLltdqwSvS0BnU=";
+        assert!(is_of_twilio("12345", url, &form, Some(good)));
+        assert!(!is_of_twilio("12346", url, &form, Some(good)));
+        assert!(!is_of_twilio("12345", "https://example.com/", &form, Some(good)));
+        assert!(!is_of_twilio("12345", url, &form, Some(&good[..27])));
+        assert!(!is_of_twilio("12345", url, &form, None));
+        let other = Form::decode(b"CallSid=CA1234567890ABCDE").unwrap();
+        assert!(!is_of_twilio("12345", url, &other, Some(good)));
+    }
+
+    #[test]
+    fn a_verify_token_is_the_same_or_not() {
+        assert!(is_same("made-up", "made-up"));
+        assert!(!is_same("made-up", "made-uq") && !is_same("made-up", "made-up "));
+    }
+}

@@ -1,0 +1,266 @@
+//! What a webhook tells, turned into events for the node: names become keyed pseudonyms here, and claims are
+//! opened. Nothing that a person wrote comes this far.
+
+use crate::channels::inbound::{
+    Inbound, Line, Message, Moved, Person, Referral, Status, Tier, find_in_source,
+};
+use crate::channels::{Channel, FoundClick, country_of_number, country_of_user_id};
+use crate::node::{Counter, Front};
+use crate::tokens::{Sealer, contact_number, conversation_id, message_number};
+use crate::types::proto::v1::{Channel as WireChannel, Direction, EntryPoint, MessageCategory};
+use crate::types::request::{Chat, Claim, Incoming, Opening, Receipt};
+use crate::types::time::{MINUTE_MS, Moment};
+use crate::types::token::PrefillCode;
+
+/// Characters of the channel's id of a click.
+const CLICK_ID_CHARS_MAX: usize = 512;
+
+/// Characters of the channel's id of an ad.
+const AD_ID_CHARS_MAX: usize = 64;
+
+/// How far a channel's clock may be behind ours: an opening that seems older than its own click by less
+/// happened with it.
+const CLOCKS_APART_MS_MAX: i64 = 5 * MINUTE_MS;
+
+/// What became of one thing that a webhook told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Became {
+    /// Events for the node.
+    Events,
+    /// Nothing: it is of no use here.
+    Ignored,
+    /// Nothing: it is not known here.
+    Unknown,
+    /// Nothing: no endpoint of the app's tenant has this number.
+    EndpointUnknown,
+}
+
+impl Became {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Ignored => "ignored",
+            Self::Unknown => "unknown",
+            Self::EndpointUnknown => "endpoint_unknown",
+        }
+    }
+}
+
+/// What turning needs.
+pub(super) struct Turn<'a> {
+    /// What is known already.
+    pub(super) front: &'a Front,
+    /// Opens tokens and hashes names.
+    pub(super) sealer: &'a Sealer,
+    /// Whose endpoints the app may speak for; 0: everyone's.
+    pub(super) tenant: u32,
+    /// The server's time.
+    pub(super) now: Moment,
+}
+
+/// A person's conversations, by what the person may be called.
+struct Names {
+    /// By the best name that there is.
+    own: u64,
+    /// By the phone number, where the best name is another.
+    by_phone: Option<u64>,
+}
+
+impl Turn<'_> {
+    /// Appends the events that a thing is to the node.
+    pub(super) fn turn(&self, told: &Inbound<'_>, events: &mut Vec<Incoming>) -> Became {
+        let turned = match told {
+            Inbound::Message(message) => self.message(message, events),
+            Inbound::Status(status) => self.status(status, events),
+            Inbound::Moved(moved) => self.moved(moved, events),
+            Inbound::Tier(tier) => self.tier(tier),
+            Inbound::Ignored => return Became::Ignored,
+            Inbound::Unknown => return Became::Unknown,
+        };
+        turned.map_or(Became::EndpointUnknown, |()| Became::Events)
+    }
+
+    fn message(&self, told: &Message<'_>, events: &mut Vec<Incoming>) -> Option<()> {
+        let counter = self.counter(&told.line)?;
+        let (mut chat, is_known) = self.chat(counter, &told.person, told.at_ms, events);
+        let claim = self.claim(told, counter.endpoint, is_known);
+        // A known conversation is opened again by what leads to it anew.
+        if !is_known || claim.is_some() || told.referral.is_some() {
+            if let (Some(Claim::Click(token)), Some(at)) = (&claim, chat.at) {
+                let issued = Moment::from_seconds(token.issued);
+                let behind = at < issued && issued.0 - at.0 <= CLOCKS_APART_MS_MAX;
+                chat.at = Some(if behind { issued } else { at });
+            }
+            let opening = opening(told, claim);
+            events.push(Incoming::Opened { chat, opening });
+        }
+        if !told.id.is_empty() && told.wrote {
+            let receipt = Receipt::delivered(
+                self.number(counter.endpoint, &told.id),
+                Direction::Inbound,
+                MessageCategory::Service,
+            );
+            events.push(Incoming::Message { chat, receipt });
+        }
+        Some(())
+    }
+
+    fn status(&self, told: &Status<'_>, events: &mut Vec<Incoming>) -> Option<()> {
+        let counter = self.counter(&told.line)?;
+        let (chat, _) = self.chat(counter, &told.person, told.at_ms, events);
+        let category = match told.category {
+            MessageCategory::Unspecified => MessageCategory::Service,
+            told => told,
+        };
+        let template = matches!(
+            category,
+            MessageCategory::Marketing
+                | MessageCategory::Utility
+                | MessageCategory::Authentication
+                | MessageCategory::AuthenticationInternational
+        );
+        let message = self.number(counter.endpoint, &told.id);
+        let receipt = Receipt {
+            status: told.status,
+            template,
+            pricing: told.pricing,
+            ..Receipt::delivered(message, Direction::Outbound, category)
+        };
+        events.push(Incoming::Message { chat, receipt });
+        Some(())
+    }
+
+    fn moved(&self, told: &Moved<'_>, events: &mut Vec<Incoming>) -> Option<()> {
+        let counter = self.counter(&told.line)?;
+        let from = self.names(counter, &told.from);
+        let to = self.names(counter, &told.to);
+        let from = self.known_of(&from).unwrap_or(from.own);
+        let chat = self.chat_of(counter, to.own, &told.to, told.at_ms);
+        go_on(chat, from, events);
+        Some(())
+    }
+
+    fn tier(&self, told: &Tier<'_>) -> Option<()> {
+        let channel = wire(told.channel);
+        let business = self.front.business_named(self.tenant, channel, &told.business)?;
+        note_tier(business, told);
+        Some(())
+    }
+
+    /// Returns the conversation with a person, and whether it was opened. Who was known by the number alone
+    /// goes on under the user id.
+    fn chat(
+        &self,
+        counter: Counter,
+        person: &Person<'_>,
+        at_ms: Option<i64>,
+        events: &mut Vec<Incoming>,
+    ) -> (Chat, bool) {
+        let names = self.names(counter, person);
+        let known = self.known_of(&names);
+        if let (Some(known), Some(by_phone)) = (known, names.by_phone)
+            && known == by_phone
+        {
+            go_on(self.chat_of(counter, names.own, person, at_ms), by_phone, events);
+        }
+        let id = known.unwrap_or(names.own);
+        (self.chat_of(counter, id, person, at_ms), known.is_some())
+    }
+
+    fn chat_of(&self, counter: Counter, id: u64, person: &Person<'_>, at_ms: Option<i64>) -> Chat {
+        let country = match country_of_number(&person.phone) {
+            0 => country_of_user_id(&person.user_id),
+            country => country,
+        };
+        Chat {
+            tenant: self.tenant,
+            business: counter.business,
+            endpoint: counter.endpoint,
+            id,
+            at: at_ms.map(Moment),
+            country,
+            // The channel has signed it.
+            independent: true,
+        }
+    }
+
+    fn names(&self, counter: Counter, person: &Person<'_>) -> Names {
+        let id = |name: &str| {
+            let contact = contact_number(&self.sealer.ring().contact, counter.endpoint, name);
+            conversation_id(counter.business, counter.endpoint, contact)
+        };
+        let both = !person.user_id.is_empty() && !person.phone.is_empty();
+        Names { own: id(person.name()), by_phone: both.then(|| id(&person.phone)) }
+    }
+
+    /// Returns the conversation that was opened under one of the names.
+    fn known_of(&self, names: &Names) -> Option<u64> {
+        let mut ids = [Some(names.own), names.by_phone].into_iter().flatten();
+        ids.find(|id| self.front.knows_chat(*id))
+    }
+
+    fn counter(&self, line: &Line<'_>) -> Option<Counter> {
+        self.front.counter(self.tenant, wire(line.channel), &line.account, &line.address)
+    }
+
+    fn number(&self, endpoint: u64, message: &str) -> u64 {
+        message_number(&self.sealer.ring().contact, endpoint, message)
+    }
+
+    /// Returns what says best where a person came from: a sealed click, a code that is known, an ad of ours
+    /// that the channel names, any code. A word that merely looks like a code opens no known conversation.
+    fn claim(&self, told: &Message<'_>, endpoint: u64, is_known: bool) -> Option<Claim> {
+        let source = told.referral.as_ref().map_or("", |referral| &referral.source);
+        let mut code = told.code;
+        match find_in_source(told.line.channel, source) {
+            Some(FoundClick::Token(text)) => {
+                if let Ok(token) = self.sealer.open_click_text(text, self.now.seconds()) {
+                    return Some(Claim::Click(token));
+                }
+            }
+            Some(FoundClick::Code(found)) => code = Some(found),
+            None => {}
+        }
+        let code_is_known = |code: &PrefillCode| self.front.knows_code(*code, endpoint);
+        let known = code.filter(code_is_known).map(Claim::Code);
+        let ad = told.referral.as_ref().and_then(|referral| self.ad(referral, endpoint));
+        known.or(ad).or(code.filter(|_| !is_known).map(Claim::Code))
+    }
+
+    fn ad(&self, referral: &Referral<'_>, endpoint: u64) -> Option<Claim> {
+        let ad = referral.ad_id.parse().ok()?;
+        self.front.advertises(ad, endpoint).then_some(Claim::Ad(ad))
+    }
+}
+
+/// Says that a conversation goes on under another name.
+fn go_on(chat: Chat, from: u64, events: &mut Vec<Incoming>) {
+    events.push(Incoming::Moved { chat, from });
+}
+
+/// Says by which step of the rate card a business's messages cost. The one call site of volume tiers.
+fn note_tier(_business: u64, _told: &Tier<'_>) {}
+
+fn opening(told: &Message<'_>, claim: Option<Claim>) -> Opening {
+    let none = Referral::default();
+    let referral = told.referral.as_ref().unwrap_or(&none);
+    let entry_point =
+        if referral.is_ad || claim.is_some() { EntryPoint::Ad } else { EntryPoint::Organic };
+    Opening {
+        wrote: told.wrote,
+        free_entry: referral.free_entry,
+        channel_click_id: short(&referral.click_id, CLICK_ID_CHARS_MAX),
+        channel_ad_id: short(&referral.ad_id, AD_ID_CHARS_MAX),
+        ..Opening::by_message(entry_point, claim)
+    }
+}
+
+/// Returns an id of the channel's, if it is one: visible ASCII, and not longer than an id is.
+fn short(id: &str, chars_max: usize) -> String {
+    let fits = id.len() <= chars_max && id.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { id.to_owned() } else { String::new() }
+}
+
+fn wire(channel: Channel) -> WireChannel {
+    WireChannel::try_from(i32::from(channel.number())).unwrap_or_default()
+}
