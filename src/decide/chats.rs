@@ -72,9 +72,11 @@ pub fn opened(
             Some(Claim::Code(_) | Claim::Source(_)) | None => {}
         }
         let outcome = opening_outcome(chat, opening);
-        let again = known.is_some_and(|known| match claim {
-            Some(_) => known.knows_opening(outcome),
-            None => !known.openings.is_empty(),
+        // What tells nothing of where it came from opens no known conversation again.
+        let tells = claim.is_some() || is_referred(opening);
+        let again = known.is_some_and(|known| match tells {
+            true => known.knows_opening(outcome),
+            false => !known.openings.is_empty(),
         });
         if again {
             return Ok(None);
@@ -311,20 +313,33 @@ fn opening_outcome(chat: &Chat, opening: &Opening) -> u64 {
     match &opening.claim {
         Some(Claim::Click(token)) => note([token.view, 0]),
         Some(Claim::Code(code)) => note([0, code.number()]),
-        Some(Claim::Ad(id) | Claim::Source(id)) => {
-            note([*id, u64::MAX]);
-            match (opening.channel_click_id.as_str(), chat.at) {
-                ("", at) => note([at.map_or(0, |at| at.0 as u64), 0]),
-                (click_id, _) => {
-                    hasher.update(click_id.as_bytes());
-                }
-            }
-        }
+        Some(Claim::Ad(id) | Claim::Source(id)) => note([*id, u64::MAX]),
+        None if is_referred(opening) => note([0, u64::MAX]),
         None => note([0, 0]),
+    }
+    if is_reusable(opening) {
+        match (opening.channel_click_id.as_str(), chat.at) {
+            ("", at) => hasher.update(&at.map_or(0, |at| at.0).to_be_bytes()),
+            (click_id, _) => hasher.update(click_id.as_bytes()),
+        };
     }
     let hash = from_hash(hasher.finalize().as_bytes());
     let place = u64::MAX << (u64::BITS - PLACE_BITS);
     (chat.id & place) | (hash & !place)
+}
+
+/// Tells whether the channel says that its own ad led here, though perhaps not which of ours.
+const fn is_referred(opening: &Opening) -> bool {
+    opening.free_entry || !opening.channel_click_id.is_empty() || !opening.channel_ad_id.is_empty()
+}
+
+/// Tells whether what an opening claims may come again from another click.
+const fn is_reusable(opening: &Opening) -> bool {
+    match opening.claim {
+        Some(Claim::Click(_) | Claim::Code(_)) => false,
+        Some(Claim::Ad(_) | Claim::Source(_)) => true,
+        None => is_referred(opening),
+    }
 }
 
 /// Returns what a claim says of a click or an ad; `None`: it is of a place without an ad. Of an ad without a

@@ -128,6 +128,10 @@ impl Live {
         now: Moment,
     ) -> Result<Watch, Refusal> {
         let coach = &self.coach;
+        if self.progress.is_stopped() {
+            let message = "the node stops; watch again";
+            return Err(Refusal::new(Reason::Unavailable, "", message));
+        }
         if coach.watched.fetch_add(1, SeqCst) >= WATCHES_MAX {
             coach.watched.fetch_sub(1, SeqCst);
             let message = "this node serves as many watchers as it can; watch again later";

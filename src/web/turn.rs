@@ -196,8 +196,8 @@ impl Turn<'_> {
             id,
             at: at_ms.map(Moment),
             country,
-            // The channel has signed it.
-            independent: true,
+            // An app of the payer's own proves what it tells, but not that it tells all.
+            independent: self.tenant == 0,
         }
     }
 

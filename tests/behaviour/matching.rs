@@ -4,10 +4,13 @@ use munadi::node::fold;
 use munadi::types::ids::SeqVector;
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::v1::{
-    BillingEvent, Channel, DeclineReason, Direction, EntryPoint, MatchConfidence, MatchKind,
+    BillingEvent, Channel, DeclineReason, Direction, EntryPoint, EntrySource, MatchConfidence,
+    MatchKind,
 };
 use munadi::types::refusal::Reason;
-use munadi::types::request::{Chat, Claim, Incoming, Opening, Receipt, Verdict};
+use munadi::types::request::{
+    Chat, Claim, Incoming, Opening, Receipt, Resource, ResourceKind, Verdict,
+};
 use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 use crate::stage::{Offer, Shop, Stage, charged, letters, refused};
@@ -144,6 +147,7 @@ fn a_click_of_another_ad_reopens_a_chat_and_the_first_touch_stays() {
     let first = stage.tapped("a");
     write_first(&mut stage, &shop, "contact", "MX");
     stage.wait(DAY_MS);
+    stage.settle();
     let second = stage.tapped("b");
     charged(&refer(&mut stage, &shop, "contact", "later"));
     stage.settle();
@@ -151,6 +155,25 @@ fn a_click_of_another_ad_reopens_a_chat_and_the_first_touch_stays() {
     assert_eq!(chat.first_touch.unwrap().click_id, first.token.view);
     let latest = chat.latest_touch.unwrap();
     assert_eq!((latest.click_id, latest.match_kind()), (second.token.view, MatchKind::ChannelRef));
+}
+
+#[test]
+fn a_referral_that_names_no_ad_of_ours_reopens_a_known_chat_once() {
+    let (mut stage, shop) = by_conversation(Channel::Whatsapp);
+    stage.open_chat(&shop, "contact", None);
+    stage.wait(2 * DAY_MS);
+    stage.settle();
+    let shown = stage.tapped("a");
+    let chat = Chat { country: letters("MX"), ..stage.chat(&shop, "contact") };
+    let opening = Opening::by_message(EntryPoint::Ad, None);
+    let opening = Opening { free_entry: true, channel_click_id: "ctwa".into(), ..opening };
+    let item = Incoming::Opened { chat, opening };
+    charged(&stage.record(item.clone()));
+    assert_eq!(stage.record(item), Verdict::Already);
+    stage.answer(&shop, "contact", "hello");
+    let only = Some((shown.token.view, MatchKind::OnlyTap, MatchConfidence::Low));
+    assert_eq!(touch(&stage, &shop, "contact"), only);
+    assert!(stage.conversation(&shop, "contact").free_entry_window_end.is_some());
 }
 
 #[test]
@@ -167,14 +190,23 @@ fn a_referral_names_an_ad_of_its_own_endpoint() {
 fn a_printed_code_is_kept_with_the_chat_and_earns_no_ad_anything() {
     let (mut stage, shop) = by_conversation(Channel::Whatsapp);
     stage.tapped("a");
+    let printed = EntrySource {
+        endpoint_id: shop.endpoint,
+        name: "Menu".into(),
+        entry_point: EntryPoint::QrCode.into(),
+        ..EntrySource::default()
+    };
+    let id = stage.create(shop.tenant, Resource::Source(printed));
+    let Ok(Resource::Source(row)) = stage.get(ResourceKind::Source, id) else { panic!("a source") };
     let chat = Chat { country: letters("MX"), ..stage.chat(&shop, "contact") };
-    let opening = Opening::by_message(EntryPoint::QrCode, Some(Claim::Source(77)));
+    let code = Some(Claim::Code(row.code.parse().unwrap()));
+    let opening = Opening::by_message(EntryPoint::Organic, code);
     let item = Incoming::Opened { chat, opening };
     charged(&stage.record(item.clone()));
     assert_eq!(stage.record(item), Verdict::Already);
     let mut stage = stage.restarted();
     let chat = stage.conversation(&shop, "contact");
-    assert_eq!((chat.source_id, chat.entry_point()), (77, EntryPoint::QrCode));
+    assert_eq!((chat.source_id, chat.entry_point()), (id, EntryPoint::QrCode));
     let rows = stage.credits();
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].decline_reason(), DeclineReason::AttributeToOtherSource);

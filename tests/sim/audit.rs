@@ -36,6 +36,8 @@ pub(crate) enum Key {
     Ad(u64, EventKind),
     /// Conversation, click, and code, ad or source.
     Opened(u64, u64, u64),
+    /// The conversation that another name would make.
+    Moved(u64),
     /// Conversation and message.
     Message(u64, u64),
     /// Account and event id.
@@ -204,6 +206,10 @@ impl Ledger {
                 );
                 ensure(known.is_none(), || "a conversion counted twice".into())
             }
+            Kind::ContactMoved(fact) => {
+                self.find(Key::Moved(fact.conversation), 0);
+                Ok(())
+            }
             Kind::OutboxSettled(fact) => self.settled(fact),
             Kind::OutcomeDeclined(fact) => self.declined(fact),
             Kind::RequestAnswered(fact) => {
@@ -223,7 +229,6 @@ impl Ledger {
             | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::MessagePriced(_)
-            | Kind::ContactMoved(_)
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_) => Ok(()),
             Kind::TaxonomyPut(_)

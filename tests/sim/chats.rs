@@ -65,8 +65,21 @@ impl World {
         let item = Incoming::Opened { chat, opening };
         self.send(Sent::Items(vec![(Key::Opened(id, view_claim, code), item)]));
         self.town.chats.push(chat);
-        self.plan_talk(Chat { at: None, tenant: 0, ..chat }, proof);
+        let chat = Chat { at: None, tenant: 0, ..chat };
+        let chat = if self.luck.chance(80) { self.rename(chat, contact) } else { chat };
+        self.plan_talk(chat, proof);
         Ok(())
+    }
+
+    /// Lets the person go on under another name, told before or after the opening is durable.
+    fn rename(&mut self, chat: Chat, contact: u64) -> Chat {
+        let name = format!("contact {contact}, moved");
+        let hashed = contact_number(&self.ring.contact, chat.endpoint, &name);
+        let moved = Chat { id: conversation_id(chat.business, chat.endpoint, hashed), ..chat };
+        self.town.names.insert(moved.id, chat.id);
+        let item = Incoming::Moved { chat: moved, from: chat.id };
+        self.send(Sent::Items(vec![(Key::Moved(moved.id), item)]));
+        moved
     }
 
     /// Returns what a chat platform hears of the click; an error without a text: it is refused at the door.
@@ -157,7 +170,8 @@ impl World {
         let category = MessageCategory::Service;
         let item =
             Incoming::Message { chat, receipt: Receipt::delivered(message, direction, category) };
-        self.send(Sent::Items(vec![(Key::Message(chat.id, message), item)]));
+        let id = self.town.names.get(&chat.id).copied().unwrap_or(chat.id);
+        self.send(Sent::Items(vec![(Key::Message(id, message), item)]));
     }
 
     pub(crate) fn convert(

@@ -57,7 +57,7 @@ const EXPECTED: &[(&str, &str)] = &[
         "AccountPut, BusinessPut, EndpointPut, CampaignPut, AdSetPut, AdPut, RequestAnswered, \
          Granted, ServedMinute, ImpressionSeen, Watched, Tapped, FeedbackGiven, ClickMatched, \
          ConversionCredited, ConversationOpened, MessageRecorded, Converted, OutboxSettled, \
-         OutcomeDeclined, ReferralNoted",
+         OutcomeDeclined, ReferralNoted, ContactMoved",
     ),
     // Numbers of `decide::skip::Skip` that are counted where an auction is held.
     ("skip", "500"),

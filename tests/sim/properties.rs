@@ -47,6 +47,9 @@ fn apply_in_parts(state: &mut State, luck: &mut Luck, stamp: Stamp, fact: &Kind)
     for chunk in route.tallies.iter() {
         parts.push(Box::new(move |state| state.tallies[chunk].apply(chunk, stamp, fact)));
     }
+    if let Some(chunk) = route.desk {
+        parts.push(Box::new(move |state| state.desks[chunk].apply(stamp, fact)));
+    }
     if route.feeds {
         parts.push(Box::new(move |state| state.feeds.apply(stamp, fact)));
     }
@@ -85,6 +88,7 @@ fn the_parts_of_a_fact_may_be_applied_in_any_order_and_twice() {
         let mut parts = State::default();
         parts.purses.resize_with(plain.purses.len(), PurseChunk::default);
         parts.tallies.resize_with(plain.tallies.len(), Default::default);
+        parts.desks.resize_with(plain.desks.len(), Default::default);
         folded(&blocks, |stamp, fact| apply_in_parts(&mut parts, &mut luck, stamp, fact));
         assert!(parts == plain, "the order of a fact's parts shows");
     }

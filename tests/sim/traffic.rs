@@ -89,6 +89,8 @@ pub(crate) struct Town {
     /// Views in the order they were handed out.
     pub(crate) views: Vec<u64>,
     pub(crate) chats: Vec<Chat>,
+    /// Conversations by the ids that other names would make.
+    pub(crate) names: BTreeMap<u64, u64>,
     /// By viewer and ad set: view and end of what was promised since the node started.
     promises: BTreeMap<(u64, u64), Vec<(u64, i64)>>,
     pub(crate) sales: u64,
@@ -124,6 +126,7 @@ impl Town {
             kept: BTreeMap::new(),
             views: Vec::new(),
             chats: Vec::new(),
+            names: BTreeMap::new(),
             promises: BTreeMap::new(),
             sales: 0,
             writes: 0,

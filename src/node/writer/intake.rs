@@ -72,7 +72,10 @@ impl Writer {
             Incoming::Moved { chat, from } => {
                 (shard_of(chat.id), self.moved(catalog, &chat, from, now), None)
             }
-            Incoming::Converted(conversion) => {
+            Incoming::Converted(mut conversion) => {
+                if let Origin::Conversation { id, .. } = &mut conversion.origin {
+                    *id = live.conversation_named(*id);
+                }
                 let (shard, decided) = conversion_of(live, catalog, &conversion, now);
                 (shard, decided, None)
             }

@@ -242,7 +242,8 @@ mod tests {
                 now += (dice.roll() % (20 * MINUTE_MS as u64)) as i64;
                 let tap_ms = now - (dice.roll() % (40 * MINUTE_MS as u64)) as i64;
                 let (ad, country) = (dice.roll() % 3, MX + (dice.roll() % 2) as u32);
-                let (endpoint, invalid) = (dice.roll() % 2, (dice.roll() % 4 == 0) as i32);
+                let (endpoint, invalid) =
+                    (dice.roll() % 2, i32::from(dice.roll().is_multiple_of(4)));
                 let showing = Some(Showing { view, viewer: view, ad, ..Showing::default() });
                 let event_ms = tap_ms;
                 let fact =
@@ -263,7 +264,7 @@ mod tests {
                     _ => None,
                 };
                 assert_eq!(taps.only(1, MX as u16, now).map(|tap| tap.view), only, "seed {seed}");
-                if let Some(view) = newest.filter(|_| dice.roll() % 2 == 0) {
+                if let Some(view) = newest.filter(|_| dice.roll().is_multiple_of(2)) {
                     taps.take(view);
                     all.retain(|tap| tap.showing.unwrap().view != view);
                 }
