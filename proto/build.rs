@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "munadi/v1/common.proto",
     "munadi/v1/campaign_service.proto",
     "munadi/v1/ad_service.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 11] = [
     "munadi/v1/explain_service.proto",
     "munadi/v1/event_service.proto",
     "munadi/v1/conversation_service.proto",
+    "munadi/v1/conversion_service.proto",
     "munadi/v1/report_service.proto",
     "munadi/v1/attribution_service.proto",
     "munadi/v1/billing_service.proto",

@@ -82,6 +82,15 @@ pub const fn returns_token(channel: Channel) -> bool {
     }
 }
 
+/// Tells whether the channel opens a chat before the person has written (Telegram's start, a referral of
+/// Messenger or Instagram). On the others an opening is a message.
+pub const fn opens_silently(channel: Channel) -> bool {
+    match channel {
+        Channel::Messenger | Channel::InstagramDirect | Channel::Telegram => true,
+        Channel::Whatsapp | Channel::AppleMessages | Channel::Rcs | Channel::Line => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ mod output;
 mod recount;
 #[cfg(test)]
 mod samples;
+mod steps;
 mod transfers;
 
 use std::collections::BTreeMap;

@@ -43,6 +43,8 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) approve_ads: bool,
     #[serde(default)]
+    pub(super) push_insecure: bool,
+    #[serde(default)]
     keys: Vec<KeyLines>,
     #[serde(default)]
     feeds: Vec<FeedLines>,
@@ -318,7 +320,7 @@ mod tests {
         assert_eq!(checked.policies[&1], Policy::default(), "it shows the defaults");
         assert!(!config.approve_ads, "ads wait for their review unless it is asked for");
         let shown = keys_of(EXAMPLE);
-        for name in "listen insecure data_dir cores log approve_ads id role tenant secret_blake3 \
+        for name in "listen insecure data_dir cores log approve_ads push_insecure id role tenant secret_blake3 \
                      name first_position min_gap most_per_tray most_per_session most_per_day \
                      advertiser_distance_s category_distance_s attention_keep floor_cpm_micros \
                      interruption_cpm_micros hide_cost_micros show_by_s public_url kind \

@@ -15,6 +15,9 @@ use crate::town::{ADVERTISERS, DAY_START, Day, DayReport, TownOptions, found_tow
 /// The most viewers that a town may have: their day is written down before it begins.
 const VIEWERS_MAX: u64 = 5_000_000;
 
+/// The feed's floor: five cents of the settlement currency (US dollars) for 1,000 impressions.
+const FLOOR_CPM_MICROS: i64 = 50_000;
+
 #[derive(Debug, Args)]
 pub(super) struct DemoArguments {
     /// Print one JSON object instead of the table. Its spend_micros is the plain sum over all
@@ -35,7 +38,8 @@ pub(super) struct DemoArguments {
 pub(super) fn run(args: &DemoArguments) -> Result<ExitCode, Failure> {
     let options = TownOptions { seed: args.seed, viewers: args.viewers as usize };
     let day = Day::new(options);
-    let stage = Stage::open(args.keep.as_deref(), DAY_START, args.seed, ADVERTISERS)?;
+    let keep = args.keep.as_deref();
+    let stage = Stage::open(keep, DAY_START, args.seed, ADVERTISERS, FLOOR_CPM_MICROS)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let started = stage.elapsed();
     let report = runtime.block_on(async {

@@ -1,6 +1,8 @@
 //! How the demo and the dry run show what a day came to: a table for people, one JSON object for
 //! programs.
 
+mod channels;
+
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -76,6 +78,7 @@ impl Figures {
     /// Writes the table.
     pub(super) fn write_table(&self, out: &mut impl Write) -> io::Result<()> {
         self.write_campaigns(out)?;
+        channels::write(&self.day, out)?;
         self.write_slots(out)?;
         self.write_events(out)?;
         self.write_verdict(out)

@@ -2,6 +2,8 @@
 
 pub mod audit;
 mod config;
+pub mod conversions;
+pub mod courier;
 mod demo;
 mod figures;
 pub mod fsck;
@@ -40,6 +42,7 @@ enum Command {
     Audit(audit::AuditArgs),
     Fsck(fsck::FsckArgs),
     Report(report::ReportArgs),
+    Conversions(conversions::ConversionsArgs),
     /// Let a seeded town live one day in seconds, and print what it came to.
     Demo(demo::DemoArguments),
     /// Run recorded requests against campaigns, and print what they would have come to.
@@ -57,6 +60,7 @@ pub fn run() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments).map_err(Failure::from),
         Command::Fsck(arguments) => fsck::run(&arguments).map_err(Failure::from),
         Command::Report(arguments) => report::run(&arguments).map_err(Failure::from),
+        Command::Conversions(arguments) => conversions::run(&arguments).map_err(Failure::from),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
     };

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cli::Failure;
 use crate::cli::demo::{per_second, print, progress};
 use crate::cli::figures::Figures;
-use crate::cli::stage::Stage;
+use crate::cli::stage::{FLOOR_CPM_MICROS, Stage};
 use crate::town::{Habits, JsonForm, Recording, Town, TownError};
 
 /// What the two files look like.
@@ -73,7 +73,7 @@ pub(super) fn run(args: &ReplayArguments) -> Result<ExitCode, Failure> {
     let start = recording
         .start()
         .ok_or_else(|| format!("{}: it holds no request", args.requests.display()))?;
-    let stage = Stage::open(args.keep.as_deref(), start, args.seed, 1)?;
+    let stage = Stage::open(args.keep.as_deref(), start, args.seed, 1, FLOOR_CPM_MICROS)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let started = stage.elapsed();
     let report = runtime.block_on(async {

@@ -1,29 +1,29 @@
 //! `munadi report`: asks a running node what was delivered, and prints it as a table.
 
-use std::fmt;
+mod json;
+mod table;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use prost_types::Timestamp;
-use serde::Serialize;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Endpoint;
 use tonic::transport::Error as TransportError;
 use tonic::{Request, Status};
 
-use crate::types::money::Micros;
+use crate::cli::report::json::json;
+use crate::cli::report::table::Table;
 use crate::types::proto::v1::report_service_client::ReportServiceClient;
-use crate::types::proto::v1::{Dimension, QueryReportRequest, QueryReportResponse, ReportRow};
+use crate::types::proto::v1::{Dimension, QueryReportRequest, QueryReportResponse};
 
 /// Rows that one call asks for.
 const PAGE_ROWS: u32 = 1_000;
 
-/// Ask a running node what was delivered, and what it cost.
-///
-/// The key decides whose figures these are: an advertiser's or analyst's own, an operator's all. Rows
-/// before `complete up to` change no more.
+/// Which node is asked, and who asks.
 #[derive(Debug, clap::Args)]
-pub struct ReportArgs {
+pub struct KeyArgs {
     /// Where the node listens.
     #[arg(long, default_value = "http://127.0.0.1:7700")]
     pub addr: String,
@@ -33,6 +33,17 @@ pub struct ReportArgs {
     /// The key itself; better given by the environment than on the command line, where others see it.
     #[arg(long, env = "MUNADI_KEY", hide_env_values = true, hide = true)]
     pub key: Option<String>,
+}
+
+/// Ask a running node what was delivered, and what it cost.
+///
+/// The key decides whose figures these are: an advertiser's or analyst's own, an operator's all. Rows
+/// before `complete up to` change no more.
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Which node, and who asks.
+    #[command(flatten)]
+    pub caller: KeyArgs,
     /// What a row is about, separated by commas. Without it: one row per currency.
     #[arg(long, value_delimiter = ',')]
     pub dimensions: Vec<By>,
@@ -48,7 +59,12 @@ pub struct ReportArgs {
     /// Only this campaign.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     pub campaign: u64,
-    /// Print JSON instead of a table.
+    /// Print the way from tap to sale instead: each step in events and in people, the median time to the
+    /// first answer, what the chat platform charged for messages, and what a conversation, an answered and a
+    /// qualified one cost with media and messages together.
+    #[arg(long, conflicts_with = "json")]
+    pub funnel: bool,
+    /// Print JSON instead of a table: all columns of both tables.
     #[arg(long)]
     pub json: bool,
 }
@@ -65,6 +81,8 @@ pub enum By {
     AdSet,
     /// The ad.
     Ad,
+    /// The channel of the ad's endpoint.
+    Channel,
     /// The hour, UTC.
     Hour,
     /// The day in the account's zone.
@@ -78,6 +96,7 @@ impl By {
             Self::Campaign => Dimension::Campaign,
             Self::AdSet => Dimension::AdSet,
             Self::Ad => Dimension::Ad,
+            Self::Channel => Dimension::Channel,
             Self::Hour => Dimension::Hour,
             Self::Day => Dimension::Day,
         }
@@ -116,7 +135,8 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode, ReportError> {
         serde_json::to_writer_pretty(&mut out, &json(&answer)).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        write!(out, "{}", Table::of(&answer, &args.dimensions))?;
+        let columns = if args.funnel { table::FUNNEL } else { table::DELIVERY };
+        write!(out, "{}", Table::of(&answer, &args.dimensions, columns))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -126,14 +146,11 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode, ReportError> {
 /// # Errors
 /// When the node can't be asked or refuses.
 pub async fn ask(args: &ReportArgs) -> Result<QueryReportResponse, ReportError> {
-    let bearer = format!("Bearer {}", key(args)?);
-    let bearer = bearer.parse::<tonic::metadata::AsciiMetadataValue>();
-    let bearer =
-        bearer.map_err(|_| ReportError::Key("the key has letters that no key has".into()))?;
-    let endpoint = Endpoint::from_shared(args.addr.clone());
-    let endpoint = endpoint.map_err(|_| ReportError::Address(args.addr.clone()))?;
+    let (bearer, addr) = (args.caller.bearer()?, &args.caller.addr);
+    let endpoint = Endpoint::from_shared(addr.clone());
+    let endpoint = endpoint.map_err(|_| ReportError::Address(addr.clone()))?;
     let channel = endpoint.connect().await;
-    let channel = channel.map_err(|error| ReportError::Connect(args.addr.clone(), error))?;
+    let channel = channel.map_err(|error| ReportError::Connect(addr.clone(), error))?;
     let mut client = ReportServiceClient::new(channel);
     let mut whole = QueryReportResponse::default();
     loop {
@@ -151,7 +168,18 @@ pub async fn ask(args: &ReportArgs) -> Result<QueryReportResponse, ReportError> 
     }
 }
 
-fn key(args: &ReportArgs) -> Result<String, ReportError> {
+impl KeyArgs {
+    /// Returns the key as the node wants it.
+    ///
+    /// # Errors
+    /// When the key is missing, or can't be read or sent.
+    pub fn bearer(&self) -> Result<AsciiMetadataValue, ReportError> {
+        let bearer = format!("Bearer {}", key(self)?).parse();
+        bearer.map_err(|_| ReportError::Key("the key has letters that no key has".into()))
+    }
+}
+
+fn key(args: &KeyArgs) -> Result<String, ReportError> {
     if let Some(path) = &args.key_file {
         let read = std::fs::read_to_string(path);
         let text =
@@ -178,62 +206,6 @@ fn question(args: &ReportArgs, page_token: &str) -> QueryReportRequest {
     }
 }
 
-/// One row as JSON has it. Ids are text: they do not fit a JavaScript number.
-#[derive(Serialize)]
-struct JsonRow {
-    account_id: String,
-    campaign_id: String,
-    ad_set_id: String,
-    ad_id: String,
-    period: String,
-    currency: String,
-    impressions: u64,
-    viewable: u64,
-    taps: u64,
-    conversations: u64,
-    first_replies: u64,
-    conversions: u64,
-    conversion_value_micros: i64,
-    spend_micros: i64,
-    over_delivered_micros: i64,
-    hides: u64,
-    reports: u64,
-    invalid_impressions: u64,
-    invalid_taps: u64,
-    invalid_conversations: u64,
-    credited_micros: i64,
-}
-
-fn json(answer: &QueryReportResponse) -> serde_json::Value {
-    let row = |row: &ReportRow| JsonRow {
-        account_id: id(row.account_id),
-        campaign_id: id(row.campaign_id),
-        ad_set_id: id(row.ad_set_id),
-        ad_id: id(row.ad_id),
-        period: written(row.period.as_ref()),
-        currency: row.currency.clone(),
-        impressions: row.impressions,
-        viewable: row.viewable,
-        taps: row.taps,
-        conversations: row.conversations,
-        first_replies: row.first_replies,
-        conversions: row.conversions,
-        conversion_value_micros: row.conversion_value_micros,
-        spend_micros: row.spend_micros,
-        over_delivered_micros: row.over_delivered_micros,
-        hides: row.hides,
-        reports: row.reports,
-        invalid_impressions: row.invalid_impressions,
-        invalid_taps: row.invalid_taps,
-        invalid_conversations: row.invalid_conversations,
-        credited_micros: row.credited_micros,
-    };
-    serde_json::json!({
-        "rows": answer.rows.iter().map(row).collect::<Vec<_>>(),
-        "complete_up_to": written(answer.complete_up_to.as_ref()),
-    })
-}
-
 fn id(id: u64) -> String {
     if id == 0 { String::new() } else { id.to_string() }
 }
@@ -243,91 +215,29 @@ fn written(time: Option<&Timestamp>) -> String {
     time.map_or_else(String::new, |time| time.to_string())
 }
 
-/// A report as text: a column for each dimension asked for, then the figures.
-struct Table {
-    cells: Vec<Vec<String>>,
-    /// Columns of text stand left, figures right.
-    texts: usize,
-    complete_up_to: String,
-}
-
-impl Table {
-    fn of(answer: &QueryReportResponse, dimensions: &[By]) -> Self {
-        let mut dimensions: Vec<By> = dimensions.to_vec();
-        dimensions.sort_by_key(|by| *by as u8);
-        dimensions.dedup();
-        let figures = "impressions viewable taps conversations replies conversions \
-                       invalid_impressions invalid_taps invalid_conversations \
-                       value spend unpaid credited";
-        let name = |by: &By| format!("{by:?}").to_lowercase();
-        let head = dimensions.iter().map(name).chain(["currency".to_owned()]);
-        let mut cells = vec![head.chain(figures.split(' ').map(str::to_owned)).collect::<Vec<_>>()];
-        for row in &answer.rows {
-            let about = dimensions.iter().map(|by| match by {
-                By::Account => id(row.account_id),
-                By::Campaign => id(row.campaign_id),
-                By::AdSet => id(row.ad_set_id),
-                By::Ad => id(row.ad_id),
-                By::Hour | By::Day => written(row.period.as_ref()),
-            });
-            let counts = [row.impressions, row.viewable, row.taps, row.conversations];
-            let counts = counts.into_iter().chain([row.first_replies, row.conversions]);
-            let counts = counts.chain([row.invalid_impressions, row.invalid_taps]);
-            let counts = counts.chain([row.invalid_conversations]);
-            let money = [row.conversion_value_micros, row.spend_micros];
-            let money = money.into_iter().chain([row.over_delivered_micros, row.credited_micros]);
-            let line = about.chain([row.currency.clone()]);
-            let line = line.chain(counts.map(|count| count.to_string()));
-            cells.push(line.chain(money.map(|micros| Micros(micros).to_string())).collect());
-        }
-        let complete_up_to = written(answer.complete_up_to.as_ref());
-        Self { cells, texts: dimensions.len() + 1, complete_up_to }
-    }
-}
-
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.cells.first().map_or(0, Vec::len);
-        let width = |column: usize| {
-            self.cells.iter().map(|row| row[column].len()).max().unwrap_or_default()
-        };
-        let widths: Vec<_> = (0..columns).map(width).collect();
-        for row in &self.cells {
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let gap = if column == 0 { "" } else { "  " };
-                if column < self.texts {
-                    write!(f, "{gap}{cell:<width$}")?;
-                } else {
-                    write!(f, "{gap}{cell:>width$}")?;
-                }
-            }
-            writeln!(f)?;
-        }
-        if self.cells.len() == 1 {
-            writeln!(f, "nothing was delivered in this span")?;
-        }
-        writeln!(
-            f,
-            "complete up to {}",
-            if self.complete_up_to.is_empty() { "-" } else { &self.complete_up_to }
-        )
-    }
+/// Returns an enum's name without its prefix.
+fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
+    name.strip_prefix(prefix).unwrap_or(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn caller(key_file: Option<PathBuf>, key: Option<&str>) -> KeyArgs {
+        let key = key.map(str::to_owned);
+        KeyArgs { addr: "http://127.0.0.1:1".into(), key_file, key }
+    }
+
     fn args(dimensions: Vec<By>) -> ReportArgs {
         ReportArgs {
-            addr: "http://127.0.0.1:1".into(),
-            key_file: None,
-            key: Some(" mk_a_b\n".into()),
+            caller: caller(None, Some(" mk_a_b\n")),
             dimensions,
             start: Some("2026-11-23T01:00:00.5Z".parse().unwrap()),
             end: None,
             account: 7,
             campaign: 0,
+            funnel: false,
             json: false,
         }
     }
@@ -346,39 +256,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         std::fs::write(&path, "mk_c_d\n").unwrap();
-        assert_eq!(key(&args(vec![])).unwrap(), "mk_a_b");
-        assert_eq!(key(&ReportArgs { key_file: Some(path), ..args(vec![]) }).unwrap(), "mk_c_d");
-        let error = key(&ReportArgs { key: None, ..args(vec![]) }).unwrap_err();
+        let given = Some(" mk_a_b\n");
+        assert_eq!(key(&caller(None, given)).unwrap(), "mk_a_b");
+        assert_eq!(key(&caller(Some(path), given)).unwrap(), "mk_c_d");
+        let error = key(&caller(None, None)).unwrap_err();
         assert!(error.to_string().contains("MUNADI_KEY"), "{error}");
-    }
-
-    #[test]
-    fn a_table_has_a_column_for_each_dimension_asked_for() {
-        let row = ReportRow {
-            campaign_id: 12,
-            period: Some(Timestamp { seconds: 0, nanos: 0 }),
-            currency: "MXN".into(),
-            impressions: 1_000,
-            invalid_taps: 3,
-            spend_micros: 1_500_000,
-            credited_micros: 250_000,
-            ..ReportRow::default()
-        };
-        let answer = QueryReportResponse { rows: vec![row], ..Default::default() };
-        let text = Table::of(&answer, &[By::Day, By::Campaign]).to_string();
-        let lines: Vec<_> = text.lines().collect();
-        assert!(lines[0].starts_with("campaign  day"), "{text}");
-        assert!(lines[1].starts_with("12        1970-01-01T00:00:00Z  MXN"), "{text}");
-        assert!(lines[1].ends_with("0.000000  1.500000  0.000000  0.250000"), "{text}");
-        let column = |name| lines[0].split_whitespace().position(|head| head == name).unwrap();
-        let cell = lines[1].split_whitespace().nth(column("invalid_taps"));
-        assert_eq!(cell, Some("3"), "{text}");
-    }
-
-    #[test]
-    fn an_empty_report_says_so() {
-        let text = Table::of(&QueryReportResponse::default(), &[]).to_string();
-        assert!(text.contains("nothing was delivered"), "{text}");
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::config::{CONFIG_VARIABLE, Config};
+use crate::cli::courier::HttpCourier;
 use crate::cli::{Failure, tell};
 use crate::listen::Running;
 use crate::node::clock::SystemClock;
@@ -69,10 +70,17 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     let feeds = checked.policies.keys().copied().collect();
     let public_url = checked.web.as_ref().map(|web| web.public_url.clone()).unwrap_or_default();
-    let approve_ads = config.approve_ads;
-    let options = NodeOptions { feeds, approve_ads, public_url, ..NodeOptions::default() };
+    let options = NodeOptions {
+        feeds,
+        approve_ads: config.approve_ads,
+        push_insecure: config.push_insecure,
+        public_url,
+        ..NodeOptions::default()
+    };
     let clock = Arc::new(SystemClock::default());
-    let node = Arc::new(Node::start(&config.data_dir, clock, &options)?);
+    let mut node = Node::start(&config.data_dir, Arc::<SystemClock>::clone(&clock), &options)?;
+    node.push_behind(Arc::new(HttpCourier::new(clock, config.push_insecure)))?;
+    let node = Arc::new(node);
     tracing::info!(opened = ?node.opened(), data_dir = %config.data_dir.display(), "node started");
     let cores = config.cores.unwrap_or_else(all_cores);
     let server = ServerConfig {

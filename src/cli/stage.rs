@@ -23,8 +23,9 @@ use crate::types::time::Moment;
 /// The number of the town's only feed.
 const FEED: u32 = 1;
 
-/// The feed's floor: one unit of any currency for 1,000 impressions, so that nothing is free.
-const FLOOR_CPM_MICROS: i64 = MICROS_PER_UNIT;
+/// The feed's floor where no exchange rates are loaded: one unit of any currency for 1,000 impressions, so
+/// that nothing is free.
+pub(super) const FLOOR_CPM_MICROS: i64 = MICROS_PER_UNIT;
 
 /// Rounds of the writer until nothing follows from an event any more: an opening is credited in one,
 /// settled in the next.
@@ -40,7 +41,8 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts an empty node at this moment: in `keep`, or in a folder that is removed at the end.
+    /// Starts an empty node at this moment: in `keep`, or in a folder that is removed at the end. Nothing
+    /// is served below the floor.
     ///
     /// # Errors
     /// When the folder holds something, or the node or its server can't be started.
@@ -49,6 +51,7 @@ impl Stage {
         start: Moment,
         seed: u64,
         advertisers: usize,
+        floor_cpm_micros: i64,
     ) -> Result<Self, Failure> {
         let folder = Folder::new(keep)?;
         let clock = Arc::new(MovedClock::at(start));
@@ -69,7 +72,7 @@ impl Stage {
             keys: Arc::new(known),
             patience: Patience::default(),
         };
-        let policy = Policy { floor_cpm_micros: FLOOR_CPM_MICROS, ..Policy::default() };
+        let policy = Policy { floor_cpm_micros, ..Policy::default() };
         let policies = Arc::new(BTreeMap::from([(FEED, policy)]));
         let server = serve(&node, &policies, config)?;
         Ok(Self { folder, node, server, clock, keys })

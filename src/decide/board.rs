@@ -14,7 +14,7 @@ pub use crate::decide::rates::Rates;
 use crate::state::totals::{PLACEMENTS, placement_slot};
 use crate::state::{CHUNKS_MAX, PER_CHUNK, chunk_of};
 use crate::types::ids::number_of;
-use crate::types::proto::v1::Placement;
+use crate::types::proto::v1::{AdSetIssue, Placement};
 use crate::types::request::SHOW_BY_S_MAX;
 use crate::types::time::Moment;
 
@@ -160,6 +160,8 @@ struct PaceCell {
     ceiling: AtomicU32,
     /// The multiplier that waits for rows whose bounds allow for it; 0: none does.
     wanted: AtomicU32,
+    /// An [`AdSetIssue`] for which conversations are billed by tap; 0: there is none.
+    issue: AtomicU32,
 }
 
 /// What serving reads of one ad, in one look.
@@ -329,6 +331,16 @@ impl Board {
     /// Tells whether an ad set's own schedule keeps it from being served now.
     pub fn is_closed(&self, ad_set: u64) -> bool {
         self.paces.at(ad_set).off.load(Relaxed) & CLOSED != 0
+    }
+
+    /// Stores why an ad set that pays for conversations is billed by tap; unspecified: it is not.
+    pub fn set_issue(&self, ad_set: u64, issue: AdSetIssue) {
+        self.paces.at(ad_set).issue.store(issue as u32, Relaxed);
+    }
+
+    /// Returns why an ad set that pays for conversations is billed by tap; unspecified: it is not.
+    pub fn issue(&self, ad_set: u64) -> AdSetIssue {
+        AdSetIssue::try_from(self.paces.at(ad_set).issue.load(Relaxed) as i32).unwrap_or_default()
     }
 
     /// Stores the highest multiplier that the bounds of an ad set's rows allow for: all of them are new.

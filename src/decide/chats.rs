@@ -1,5 +1,8 @@
 //! What a conversation's events and conversions change, where the conversation lives.
 
+pub mod moved;
+
+use crate::channels::{self, Channel};
 use crate::decide::Decided;
 use crate::decide::record::event_time;
 use crate::state::bucket::{KnownConversion, content_of};
@@ -8,9 +11,11 @@ use crate::state::chats::{Chat as KnownChat, MESSAGE_MEMORY_MS};
 use crate::types::ids::{IdKind, from_hash};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ConversationOpened, Converted, MessageRecorded, OutcomeDeclined, Proof,
+    ConversationOpened, Converted, MessageRecorded, OutcomeDeclined, Proof, ReferralNoted,
 };
-use crate::types::proto::v1::{DeclineReason, Direction, MatchKind, Outcome};
+use crate::types::proto::v1::{
+    DeclineReason, Direction, EntryPoint, MatchKind, MessageStatus, Outcome,
+};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Chat, Claim, Conversion, Opening, Origin, Receipt};
 use crate::types::time::{DAY_MS, Moment};
@@ -19,33 +24,66 @@ use crate::types::token::ClickToken;
 /// The oldest conversion that is counted; its id is remembered for longer.
 pub const CONVERSION_AGE_MS_MAX: i64 = 60 * DAY_MS;
 
+/// Messages of the person that a qualified conversation has at least: that which opened it, and one more.
+pub const QUALIFIED_INBOUND_MIN: u64 = 2;
+
+/// Messages of the business that a qualified conversation has at least.
+pub const QUALIFIED_OUTBOUND_MIN: u64 = 1;
+
 /// Bits of an id that say its shard and bucket.
 const PLACE_BITS: u32 = 16;
 
-/// Judges the opening of a conversation.
+/// A tap that an opening without a sealed proof is taken to come from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FoundTap {
+    /// The click's id.
+    pub view: u64,
+    /// Whose it is.
+    pub viewer: u64,
+    /// The ad tapped.
+    pub ad: u64,
+}
+
+/// Tells whether an opening that claims nothing may come from an ad: the channel doesn't say otherwise.
+pub const fn may_come_from_ad(opening: &Opening) -> bool {
+    opening.claim.is_none() && matches!(opening.entry_point, EntryPoint::Ad | EntryPoint::Organic)
+}
+
+/// Judges the opening of a conversation. `found` is the tap that an opening is taken to come from whose claim
+/// names no click.
 pub fn opened(
     catalog: &Catalog,
     known: Option<&KnownChat>,
     chat: &Chat,
     opening: &Opening,
+    found: Option<FoundTap>,
     now: Moment,
 ) -> Decided {
     let judged = || -> Result<Option<Vec<Kind>>, Refusal> {
         let account = owner(catalog, chat)?;
         let event_ms = young(event_time(chat.at, now)?, MESSAGE_MEMORY_MS, now)?;
         let claim = opening.claim.as_ref();
-        let proof = claim.and_then(proof_of);
-        if let Some(Claim::Click(token)) = claim {
-            same_endpoint(catalog, token, chat.endpoint, event_ms)?;
+        match claim {
+            Some(Claim::Click(token)) => same_endpoint(catalog, token, chat.endpoint, event_ms)?,
+            Some(Claim::Ad(ad)) => advertised(catalog, *ad, chat.endpoint, "opened.ad_id")?,
+            Some(Claim::Code(_) | Claim::Source(_)) | None => {}
         }
-        let outcome = opening_outcome(chat.id, proof.as_ref());
-        let again = known.is_some_and(|known| match proof {
+        let outcome = opening_outcome(chat, opening);
+        let again = known.is_some_and(|known| match claim {
             Some(_) => known.knows_opening(outcome),
-            None => true,
+            None => !known.openings.is_empty(),
         });
         if again {
             return Ok(None);
         }
+        let proof = match claim {
+            Some(claim) => proof_of(claim, found),
+            None => found.map(|tap| found_proof(MatchKind::OnlyTap, tap)),
+        };
+        let source = match claim {
+            Some(Claim::Source(source)) => *source,
+            _ => 0,
+        };
         let mut facts = vec![Kind::ConversationOpened(ConversationOpened {
             outcome,
             conversation: chat.id,
@@ -55,16 +93,18 @@ pub fn opened(
             event_ms,
             entry_point: opening.entry_point.into(),
             proof,
-            source: match claim {
-                Some(Claim::Source(source)) => *source,
-                _ => 0,
-            },
+            source,
             free_entry: opening.free_entry,
-            wrote: opening.wrote,
+            wrote: opening.wrote || !opens_silently(catalog, chat.endpoint),
             country: u32::from(chat.country),
             independent: chat.independent,
         })];
+        facts.extend(referral(chat, opening, event_ms));
         if proof.is_none() {
+            let match_kind = match source {
+                0 => MatchKind::Unspecified,
+                _ => MatchKind::SourceCode,
+            };
             facts.push(Kind::OutcomeDeclined(Box::new(OutcomeDeclined {
                 outcome,
                 kind: Outcome::Conversation.into(),
@@ -72,12 +112,32 @@ pub fn opened(
                 conversation: chat.id,
                 event_ms,
                 reason: DeclineReason::AttributeToOtherSource.into(),
+                match_kind: match_kind.into(),
                 ..OutcomeDeclined::default()
             })));
         }
         Ok(Some(facts))
     };
     finish(judged())
+}
+
+/// Returns what the channel says of its own ad.
+fn referral(chat: &Chat, opening: &Opening, event_ms: i64) -> Option<Kind> {
+    let told = !opening.channel_click_id.is_empty() || !opening.channel_ad_id.is_empty();
+    told.then(|| {
+        Kind::ReferralNoted(Box::new(ReferralNoted {
+            conversation: chat.id,
+            channel_click_id: opening.channel_click_id.clone(),
+            channel_ad_id: opening.channel_ad_id.clone(),
+            event_ms,
+        }))
+    })
+}
+
+fn opens_silently(catalog: &Catalog, endpoint: u64) -> bool {
+    let row = catalog.endpoints.get(endpoint);
+    let channel = row.and_then(|row| Channel::from_number(row.channel as u8));
+    channel.is_some_and(channels::opens_silently)
 }
 
 /// Judges a message's receipt.
@@ -91,27 +151,55 @@ pub fn message(
     let judged = || -> Result<Option<Vec<Kind>>, Refusal> {
         let account = owner(catalog, chat)?;
         let event_ms = young(event_time(chat.at, now)?, MESSAGE_MEMORY_MS, now)?;
-        let known = known.ok_or_else(unknown_chat)?;
-        if known.knows_message(receipt.message) {
+        let (conversation, direction) = (chat.id, receipt.direction);
+        // A business may write first, but only by a template.
+        let first = receipt.template && direction == Direction::Outbound;
+        let unheard = KnownChat::default();
+        let known = known.or(first.then_some(&unheard)).ok_or_else(unknown_chat)?;
+        let failed = receipt.status == MessageStatus::Failed;
+        if failed || known.knows_message(receipt.message) {
             return Ok(None);
         }
-        let touch = known.latest_touch.as_ref().map_or(0, |touch| touch.0.ad);
-        let first = known.awaits_reply && receipt.direction == Direction::Outbound;
         Ok(Some(vec![Kind::MessageRecorded(MessageRecorded {
-            conversation: chat.id,
+            conversation,
             account,
             business: chat.business,
             endpoint: chat.endpoint,
             message: receipt.message,
             event_ms,
-            direction: receipt.direction.into(),
+            direction: direction.into(),
             category: receipt.category.into(),
-            first_reply_ad: if first { touch } else { 0 },
             template: receipt.template,
-            ..MessageRecorded::default()
+            ..steps_of(known, direction, event_ms)
         })]))
     };
     finish(judged())
+}
+
+/// Returns which steps of its ad's conversation a message is: the person's first, the first answer, the one
+/// that makes it a qualified one.
+fn steps_of(known: &KnownChat, direction: Direction, event_ms: i64) -> MessageRecorded {
+    let none = MessageRecorded::default();
+    let touch = known.latest_touch.as_ref().filter(|touch| touch.0.invalid == 0);
+    let Some(touch) = touch.filter(|_| !known.is_opening_again(direction, event_ms)) else {
+        return none;
+    };
+    let (ad, before, mut after) = (touch.0.ad, &known.touched, known.touched);
+    after.hear(direction, event_ms);
+    let replies = before.reply_ms == 0 && after.reply_ms != 0;
+    let qualifies = !before.qualified && is_qualified(after.inbound, after.outbound);
+    MessageRecorded {
+        first_reply_ad: if replies { ad } else { 0 },
+        reply_after_s: if replies { before.waited_s(event_ms) } else { 0 },
+        wrote_ad: if before.wrote_ms == 0 && after.wrote_ms != 0 { ad } else { 0 },
+        qualified_ad: if qualifies { ad } else { 0 },
+        ..none
+    }
+}
+
+/// Tells whether both sides have written as often as a qualified conversation needs.
+pub const fn is_qualified(inbound: u64, outbound: u64) -> bool {
+    inbound >= QUALIFIED_INBOUND_MIN && outbound >= QUALIFIED_OUTBOUND_MIN
 }
 
 /// Returns the outcome of a conversion: a hash of account and event id, so the same conversion comes to
@@ -139,7 +227,7 @@ pub fn converted(
         owned(catalog, account, conversion.tenant)?;
         let event_ms = young(event_time(conversion.at, now)?, CONVERSION_AGE_MS_MAX, now)?;
         let (proof, conversation) = match conversion.origin {
-            Origin::Click(token) => (proof_of(&Claim::Click(token)), 0),
+            Origin::Click(token) => (proof_of(&Claim::Click(token), None), 0),
             Origin::Conversation { id, .. } => {
                 let chat = chat.ok_or_else(unknown_chat)?;
                 (chat.claim.as_ref().map(|claim| claim.0), id)
@@ -183,6 +271,7 @@ pub fn declined(fact: &Converted, reason: DeclineReason) -> OutcomeDeclined {
         event_id: fact.event_id.clone(),
         name: fact.name.clone(),
         value: fact.value.clone(),
+        match_kind: fact.proof.unwrap_or_default().match_kind,
         ..OutcomeDeclined::default()
     }
 }
@@ -195,19 +284,38 @@ fn finish(judged: Result<Option<Vec<Kind>>, Refusal>) -> Decided {
     }
 }
 
-/// Names an opening: the conversation's place, then a hash of what it claims.
-fn opening_outcome(conversation: u64, proof: Option<&Proof>) -> u64 {
-    let (view, code) = proof.map_or((0, 0), |proof| (proof.view, proof.code));
+/// Names an opening: the conversation's place, then a hash of what it claims. What can come again (an ad,
+/// a printed code) is told apart by the channel's click id, or by the time that was told.
+fn opening_outcome(chat: &Chat, opening: &Opening) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(b"munadi opening").update(&conversation.to_be_bytes());
-    hasher.update(&view.to_be_bytes()).update(&code.to_be_bytes());
+    hasher.update(b"munadi opening").update(&chat.id.to_be_bytes());
+    let mut note = |numbers: [u64; 2]| {
+        numbers.iter().for_each(|number| {
+            hasher.update(&number.to_be_bytes());
+        });
+    };
+    match &opening.claim {
+        Some(Claim::Click(token)) => note([token.view, 0]),
+        Some(Claim::Code(code)) => note([0, code.number()]),
+        Some(Claim::Ad(id) | Claim::Source(id)) => {
+            note([*id, u64::MAX]);
+            match (opening.channel_click_id.as_str(), chat.at) {
+                ("", at) => note([at.map_or(0, |at| at.0 as u64), 0]),
+                (click_id, _) => {
+                    hasher.update(click_id.as_bytes());
+                }
+            }
+        }
+        None => note([0, 0]),
+    }
     let hash = from_hash(hasher.finalize().as_bytes());
     let place = u64::MAX << (u64::BITS - PLACE_BITS);
-    (conversation & place) | (hash & !place)
+    (chat.id & place) | (hash & !place)
 }
 
-/// Returns what a claim says of a click or an ad; `None`: it is of a place without an ad.
-fn proof_of(claim: &Claim) -> Option<Proof> {
+/// Returns what a claim says of a click or an ad; `None`: it is of a place without an ad. Of an ad without a
+/// tap it is known that no click led here.
+fn proof_of(claim: &Claim, found: Option<FoundTap>) -> Option<Proof> {
     Some(match claim {
         Claim::Click(token) => Proof {
             match_kind: MatchKind::ClickToken.into(),
@@ -224,10 +332,17 @@ fn proof_of(claim: &Claim) -> Option<Proof> {
             ..Proof::default()
         },
         Claim::Ad(ad) => {
-            Proof { match_kind: MatchKind::ChannelRef.into(), ad: *ad, ..Proof::default() }
+            let tap = found.unwrap_or(FoundTap { view: 0, viewer: 0, ad: *ad });
+            found_proof(MatchKind::ChannelRef, tap)
         }
         Claim::Source(_) => return None,
     })
+}
+
+/// Returns the proof of a tap that was looked up. Its price is the tap's own.
+fn found_proof(kind: MatchKind, tap: FoundTap) -> Proof {
+    let FoundTap { view, viewer, ad } = tap;
+    Proof { match_kind: kind.into(), view, viewer, ad, ..Proof::default() }
 }
 
 fn same_endpoint(
@@ -241,13 +356,23 @@ fn same_endpoint(
             "the opening is older than its click token; send the time at which it happened";
         return Err(Refusal::new(Reason::EventBeforeToken, "time", message));
     }
-    match catalog.family(token.ad) {
+    advertised(catalog, token.ad, endpoint, "opened.click_token")
+}
+
+/// Refuses an ad that opens no chat with this endpoint.
+fn advertised(
+    catalog: &Catalog,
+    ad: u64,
+    endpoint: u64,
+    field: &'static str,
+) -> Result<(), Refusal> {
+    match catalog.family(ad) {
         Some(family) if family.endpoint == endpoint => Ok(()),
         Some(_) => {
-            let message = "the click token is for a chat with another endpoint";
-            Err(Refusal::new(Reason::EndpointForeign, "opened.click_token", message))
+            let message = "its ad opens a chat with another endpoint";
+            Err(Refusal::new(Reason::EndpointForeign, field, message))
         }
-        None => Err(not_found("opened.click_token", "the token's ad is not known here")),
+        None => Err(not_found(field, "its ad is not known here")),
     }
 }
 

@@ -4,7 +4,7 @@
 //! charges; then, only once that stands before it in the journal, the outcome's shard settles its
 //! outbox. Both may be repeated after a crash: what was done is seen and not done again.
 
-use crate::decide::chats::declined;
+use crate::decide::chats::{declined, is_qualified};
 use crate::decide::purse::charge;
 use crate::decide::record::{number, showing_of};
 use crate::state::bucket::Outgoing;
@@ -19,7 +19,7 @@ use crate::types::proto::journal::v1::{
     ClickMatched, ConversationOpened, ConversationTouch, ConversionCredited, Converted,
     OutboxSettled, OutcomeDeclined, Proof, Showing,
 };
-use crate::types::proto::v1::{CapEvent, DeclineReason, InvalidReason, Outcome};
+use crate::types::proto::v1::{CapEvent, DeclineReason, InvalidReason, MatchKind, Outcome};
 use crate::types::time::{DAY_MS, Moment};
 
 /// A tap earns what happens within this span: the `7d_click` window, the field's default (FACTS,
@@ -71,7 +71,9 @@ impl Outgoing {
     pub fn click(&self, by_code: impl Fn(u64) -> Option<CodeEntry>) -> Option<Click> {
         let proof = self.proof();
         if proof.code == 0 {
-            return Some(Click { view: proof.view, viewer: proof.viewer });
+            // A channel may name an ad of which no tap is known.
+            let click = Click { view: proof.view, viewer: proof.viewer };
+            return Some(click).filter(|click| click.view != 0);
         }
         let entry = by_code(proof.code)?;
         let good = match self {
@@ -156,6 +158,9 @@ fn match_opening(
         invalid_price,
         invalid_day,
         new_person: false,
+        new_tap_person: touch.is_none()
+            && invalid.is_none()
+            && !there.viewer.is_some_and(|viewer| viewer.has_tapped(family.campaign)),
     }))
 }
 
@@ -167,7 +172,7 @@ fn credit_conversion(
     there: &There<'_>,
 ) -> Result<Option<ConversionCredited>, DeclineReason> {
     let click = click.ok_or(DeclineReason::NoTouch)?;
-    let known = |viewer: &Viewer| viewer.credited.iter().any(|(id, _)| *id == fact.outcome);
+    let known = |viewer: &Viewer| viewer.credited.iter().any(|it| it.outcome == fact.outcome);
     if there.viewer.is_some_and(known) {
         return Ok(None);
     }
@@ -182,6 +187,9 @@ fn credit_conversion(
         None => implied(proof, click, there)?,
     };
     inside_window(fact.event_ms, touch_ms, showing.issued_s)?;
+    let invalid = invalid(there, click.view);
+    let campaign = showing.campaign;
+    let again = there.viewer.is_some_and(|viewer| viewer.has_converted(campaign));
     Ok(Some(ConversionCredited {
         outcome: fact.outcome,
         showing: Some(showing),
@@ -192,8 +200,8 @@ fn credit_conversion(
         event_id: fact.event_id.clone(),
         name: fact.name.clone(),
         value: fact.value.clone(),
-        invalid: number(invalid(there, click.view)),
-        new_person: false,
+        invalid: number(invalid),
+        new_person: invalid.is_none() && !again,
         endpoint: 0,
     }))
 }
@@ -209,7 +217,7 @@ fn invalid(there: &There<'_>, view: u64) -> Option<InvalidReason> {
 
 /// Returns the tap that a genuine click token implies: at the earliest, when its ad was handed out.
 fn implied(proof: Proof, click: Click, there: &There<'_>) -> Result<(Showing, i64), DeclineReason> {
-    if proof.code != 0 {
+    if proof.match_kind() != MatchKind::ClickToken {
         return Err(DeclineReason::NoTouch);
     }
     let family = there.catalog.family(proof.ad).ok_or(DeclineReason::NoTouch)?;
@@ -243,17 +251,18 @@ fn settled_opening(
         event_ms: fact.event_ms,
         invalid: number(invalid(there, view)),
     });
-    // An answer that came before the match is counted now.
-    let reply_ms = chat.map_or(0, |chat| chat.reply_ms);
-    let answered = touch.filter(|touch| reply_ms > 0 && touch.invalid == 0);
-    Kind::OutboxSettled(OutboxSettled {
-        outcome: fact.outcome,
-        conversation: fact.conversation,
-        touch,
-        first_reply_ad: answered.map_or(0, |touch| touch.ad),
-        first_reply_ms: if answered.is_some() { reply_ms } else { 0 },
+    // What was said before the match is counted now.
+    let said = touch.filter(|touch| touch.invalid == 0).zip(chat.map(|chat| chat.claimed));
+    let settled = said.map_or_else(OutboxSettled::default, |(touch, said)| OutboxSettled {
+        first_reply_ad: if said.reply_ms > 0 { touch.ad } else { 0 },
+        first_reply_ms: said.reply_ms,
+        reply_after_s: if said.reply_ms > 0 { said.waited_s(said.reply_ms) } else { 0 },
+        wrote_ad: if said.wrote_ms > 0 { touch.ad } else { 0 },
+        qualified_ad: if is_qualified(said.inbound, said.outbound) { touch.ad } else { 0 },
         ..OutboxSettled::default()
-    })
+    });
+    let (outcome, conversation) = (fact.outcome, fact.conversation);
+    Kind::OutboxSettled(OutboxSettled { outcome, conversation, touch, ..settled })
 }
 
 fn unsettled(outcome: u64, conversation: u64) -> OutboxSettled {
@@ -278,6 +287,7 @@ fn declined_opening(
         reason: reason.into(),
         invalid: number(touch.map(|_| InvalidReason::Replay)),
         ad: touch.map_or(0, |touch| touch.ad),
+        match_kind: fact.proof.unwrap_or_default().match_kind,
         ..OutcomeDeclined::default()
     }
 }

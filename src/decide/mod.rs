@@ -15,6 +15,8 @@ pub mod groups;
 pub mod index;
 pub mod mutate;
 pub mod onlooker;
+pub mod openings;
+pub mod outbound;
 pub mod pacing;
 pub mod parameters;
 pub mod plain;
@@ -26,6 +28,7 @@ pub mod skip;
 pub mod slots;
 pub mod sources;
 pub mod target;
+pub mod tariff;
 pub mod traffic;
 
 use crate::types::proto::journal::v1::fact::Kind;

@@ -187,7 +187,8 @@ fn tap(known: &Known<'_>, event: &Event<'_>, view: Option<&View>, event_ms: i64)
         invalid_price,
         invalid_day,
         placement: u32::from(token.placement),
-        new_person: false,
+        new_person: invalid.is_none()
+            && !known.viewer.is_some_and(|viewer| viewer.has_tapped(known.family.campaign)),
         country: u32::from(u16::from_be_bytes(token.country)),
     })
 }

@@ -15,7 +15,7 @@ use crate::decide::target::Told;
 use crate::state::catalog::REACH_HOURS;
 use crate::state::rules::Blocks;
 use crate::types::hash::mix;
-use crate::types::proto::v1::NoAdReason;
+use crate::types::proto::v1::{BillingEvent, NoAdReason};
 use crate::types::request::{ATTENTION_ONE, AdRequest, Policy};
 use crate::types::time::Moment;
 
@@ -124,6 +124,8 @@ pub struct Placed {
     pub at: (u16, u32),
     /// Price of one billed event, micros.
     pub price: i64,
+    /// That event: its own, or taps while an issue stands against paying for conversations.
+    pub billing: BillingEvent,
     /// The rates that it was valued with.
     pub rates: Rates,
     /// What to hold until it is seen, micros.
@@ -233,9 +235,11 @@ impl Selector {
         let entry = *asked.index.segment(country, lane.into()).entry(at);
         // Rounded down on both ways: never above what the ad is worth to its account.
         let pay_cpm = asked.index.exchange().back(entry.currency, win.pay_cpm);
-        let price = entry.aim().price(entry.bid, member.rates, pay_cpm);
-        let hold = hold_of(entry.billing(), price, member.rates);
-        Placed { entry, at: member.at, price, rates: member.rates, hold }
+        let aim = entry.aim().served(asked.board.issue(entry.ad_set.into()));
+        let price = aim.price(entry.bid, member.rates, pay_cpm);
+        let (rates, billing) = (member.rates, aim.billing);
+        let hold = hold_of(billing, price, rates);
+        Placed { entry, at: member.at, price, billing, rates, hold }
     }
 
     /// Counts the losers of the auction. `room`: a place was left, so nobody outbid them.

@@ -12,7 +12,7 @@ use crate::report::pull::{Pulled, ShardPage, closed_before, merge};
 use crate::report::query::{Query, Report, add_feeds, complete_up_to};
 use crate::state::catalog::Catalog;
 use crate::state::chats::{Chat, StoredTouch};
-use crate::state::credit::timestamp;
+use crate::state::credit::{confidence_of, timestamp};
 use crate::state::desks::DeskChunk;
 use crate::state::exchange::Table;
 use crate::state::lists::Search;
@@ -23,8 +23,8 @@ use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Campaign, Conversation, ExchangeRate, PolicyRule, QueryReportResponse,
-    Taxonomy, TaxonomyEntry, Touch, TrafficRules,
+    Account, Ad, AdSet, AdSetIssue, Campaign, Conversation, ExchangeRate, PolicyRule,
+    QueryReportResponse, RateCard, Taxonomy, TaxonomyEntry, Touch, TrafficRules,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
@@ -84,7 +84,7 @@ impl Front {
     pub fn get(&self, scope: Scope, kind: ResourceKind, id: u64) -> Result<Resource, Refusal> {
         let catalog = self.0.catalog();
         let theirs = sees(&catalog, scope, catalog.account_of(kind.id_kind(), id));
-        let found = find(&catalog, kind, id).filter(|_| theirs);
+        let found = self.find(&catalog, kind, id).filter(|_| theirs);
         drop(catalog);
         let found = found.map(|found| self.counted(found));
         found.ok_or_else(|| Refusal::new(Reason::NotFound, "id", "no such id"))
@@ -112,10 +112,19 @@ impl Front {
                 next = page.last().map(|last: &Resource| number_of(last.id()));
                 break;
             }
-            page.extend(find(&catalog, kind, id));
+            page.extend(self.find(&catalog, kind, id));
         }
         drop(catalog);
         (page.into_iter().map(|found| self.counted(found)).collect(), next)
+    }
+
+    fn find(&self, catalog: &Catalog, kind: ResourceKind, id: u64) -> Option<Resource> {
+        let mut found = find(catalog, kind, id)?;
+        if let Resource::AdSet(row) = &mut found {
+            let issue = self.0.board.issue(id);
+            row.issues = if issue == AdSetIssue::Unspecified { vec![] } else { vec![issue.into()] };
+        }
+        Some(found)
     }
 
     /// Returns the rules for policy categories that are in force.
@@ -128,6 +137,12 @@ impl Front {
         let catalog = self.0.catalog();
         let exchange = &catalog.exchange;
         (exchange.settlement_currency().to_owned(), exchange.all().to_vec())
+    }
+
+    /// Returns the rate cards that an operator loaded, and those built in that none of them replaces.
+    pub fn rate_cards(&self) -> (Vec<RateCard>, Vec<RateCard>) {
+        let catalog = self.0.catalog();
+        (catalog.tariffs.own().to_vec(), catalog.tariffs.built_in())
     }
 
     /// Returns the operator's rules for invalid traffic.
@@ -193,8 +208,8 @@ impl Front {
             let catalog = self.0.catalog();
             let part = self.0.shard(shard);
             let from = part.credits.partition_point(|credit| credit.seq <= cursor.0[shard].0);
-            ShardPage::of(part.credits.range(from..), end, PULL_ROWS_MAX, |account| {
-                sees(&catalog, scope, Some(account))
+            ShardPage::of(part.credits.range(from..), end, PULL_ROWS_MAX, |row| {
+                sees(&catalog, scope, Some(row.account_id))
             })
         });
         let pulled = merge(shards.collect(), cursor, PULL_ROWS_MAX);
@@ -283,7 +298,7 @@ fn conversation(id: u64, chat: &Chat) -> Conversation {
         click_id: touch.0.view,
         match_kind: touch.0.match_kind,
         time: Some(timestamp(touch.0.event_ms)),
-        ..Touch::default()
+        match_confidence: confidence_of(touch.0.match_kind()).into(),
     };
     Conversation {
         id,
@@ -292,10 +307,12 @@ fn conversation(id: u64, chat: &Chat) -> Conversation {
         open_time: time(chat.opened_ms),
         first_touch: chat.first_touch.as_ref().map(touch),
         latest_touch: chat.latest_touch.as_ref().map(touch),
+        first_message_time: time(chat.first_message_ms),
         first_reply_time: time(chat.first_reply_ms),
+        source_id: chat.source,
         inbound_messages: chat.inbound,
         outbound_messages: chat.outbound,
-        service_window_end: chat.service_window_end().map(|end| timestamp(end.0)),
+        service_window_end: chat.windows.service_end().map(|end| timestamp(end.0)),
         entry_point: chat.entry_point,
         ..Conversation::default()
     }

@@ -1,5 +1,6 @@
 //! The parts of the state behind one lock each, and what serving reads beside them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{
     Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -16,6 +17,7 @@ use crate::node::checkpoint::Progress;
 use crate::node::counts::Counts;
 use crate::node::pacer::Landscapes;
 use crate::node::walker::Watch;
+use crate::report::outbound::Reported;
 use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
 use crate::state::credit::ShardPart;
@@ -102,6 +104,10 @@ pub(in crate::node) struct Live {
     pub(in crate::node) sealer: ArcSwap<Sealer>,
     /// What is learned of serving beside it.
     pub(in crate::node) watch: Watch,
+    /// Which conversions repeat an earlier one of their click and name.
+    pub(in crate::node) reported: Mutex<Reported>,
+    /// Given-up conversions that wait to be sent once more, by account. Not journaled: a crash forgets it.
+    pub(in crate::node) resends: Mutex<BTreeMap<u64, BTreeSet<u64>>>,
     /// What auctions would cost those that are paced.
     pub(in crate::node) landscapes: Landscapes,
     /// How far the writer is.
@@ -143,6 +149,8 @@ impl Live {
             counts,
             sealer: ArcSwap::from_pointee(sealer),
             watch: Watch::default(),
+            reported: Mutex::default(),
+            resends: Mutex::default(),
             landscapes: Landscapes::default(),
             progress: Progress::default(),
             public_url: OnceLock::new(),

@@ -1,16 +1,11 @@
 //! A running node: the writer's thread, checkpoints, key rotation, and the calls that doors make.
 
-use std::future::Future;
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
-
-use tokio::sync::oneshot;
 
 use crate::journal::file::{FileLog, Options};
 use crate::journal::{LogError, ShardLog};
@@ -20,7 +15,9 @@ use crate::node::dice::{SeededDice, fill_from_system};
 use crate::node::files::Files;
 use crate::node::front::Front;
 use crate::node::helper::Helper;
-use crate::node::queue::{Queue, Turned};
+use crate::node::pending::{Pending, submit};
+use crate::node::push::PushThread;
+use crate::node::queue::Queue;
 use crate::node::recover::{OpenError, Opened, open};
 use crate::node::serve::Answer;
 use crate::node::writer::{Reply, Work, Writer};
@@ -30,7 +27,7 @@ use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
 use crate::types::ids::{JournalId, SeqVector};
 use crate::types::proto::v1::{Conversation, QueryReportResponse, Taxonomy, TaxonomyEntry};
-use crate::types::refusal::{Reason, Refusal};
+use crate::types::refusal::Refusal;
 use crate::types::request::{
     AdRequest, Incoming, ListMutation, Mutation, Policy, Resource, ResourceKind, Scope, Verdict,
 };
@@ -58,6 +55,8 @@ pub struct NodeOptions {
     pub watch: bool,
     /// Where the HTTP door is reached from outside, without a slash at its end. Empty: nowhere.
     pub public_url: String,
+    /// Whether conversions may be pushed to this machine and private networks, there in clear too.
+    pub push_insecure: bool,
 }
 
 impl Default for NodeOptions {
@@ -70,6 +69,7 @@ impl Default for NodeOptions {
             approve_ads: false,
             watch: true,
             public_url: String::new(),
+            push_insecure: false,
         }
     }
 }
@@ -91,18 +91,6 @@ impl From<LogError> for StartError {
     }
 }
 
-/// An answer that comes once it is durable.
-pub struct Pending<T>(oneshot::Receiver<Result<T, Refusal>>);
-
-impl<T> Future for Pending<T> {
-    type Output = Result<T, Refusal>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = ready!(Pin::new(&mut self.0).poll(context));
-        Poll::Ready(answer.unwrap_or_else(|_| Err(unavailable())))
-    }
-}
-
 /// A running node. Dropping it stops it; [`Node::stop`] says how that went.
 pub struct Node {
     front: Front,
@@ -112,7 +100,9 @@ pub struct Node {
     opened: Opened,
     journal: JournalId,
     approve_ads: bool,
+    pub(in crate::node) push_insecure: bool,
     stopping: Arc<AtomicBool>,
+    pub(in crate::node) push: Option<PushThread>,
     writer: Option<JoinHandle<Result<(), LogError>>>,
     helper: Option<JoinHandle<()>>,
 }
@@ -150,6 +140,7 @@ impl Node {
         };
         let mut node = Self::run(front, writer, opened, journal, clock, Some(helper))?;
         node.approve_ads = options.approve_ads;
+        node.push_insecure = options.push_insecure;
         node.books = books;
         node.front.use_public_url(&options.public_url);
         match (options.watch, options.seed) {
@@ -192,7 +183,9 @@ impl Node {
             opened,
             journal,
             approve_ads: false,
+            push_insecure: false,
             stopping,
+            push: None,
             writer: Some(writer),
             helper,
         })
@@ -341,6 +334,9 @@ impl Node {
     }
 
     fn halt(&mut self) -> Result<(), LogError> {
+        if let Some(push) = self.push.take() {
+            push.stop();
+        }
         self.stopping.store(true, Ordering::Release);
         if let Some(helper) = self.helper.take() {
             helper.thread().unpark();
@@ -356,20 +352,7 @@ impl Node {
         &self,
         work: impl FnOnce(Reply<T>) -> Work,
     ) -> Result<Pending<T>, Refusal> {
-        let (sender, receiver) = oneshot::channel();
-        let reply: Reply<T> = Box::new(move |answer| {
-            // The caller may have gone; what it sent counts all the same.
-            let _ = sender.send(answer);
-        });
-        match self.queue.push(work(reply)) {
-            Ok(()) => Ok(Pending(receiver)),
-            Err(Turned::Full) => {
-                metrics::counter!("munadi_busy_total").increment(1);
-                let message = "too much waits for the journal; send it again in a second";
-                Err(Refusal::new(Reason::Busy, "", message))
-            }
-            Err(Turned::Closed) => Err(unavailable()),
-        }
+        submit(&self.queue, work)
     }
 }
 
@@ -378,11 +361,6 @@ impl Drop for Node {
         // `stop` reports the error; a drop can't.
         let _ = self.halt();
     }
-}
-
-pub(in crate::node) fn unavailable() -> Refusal {
-    let message = "the node is stopping or can't write its journal; send it to another or later";
-    Refusal::new(Reason::Unavailable, "", message)
 }
 
 fn drive(mut writer: Writer, queue: &Queue, clock: &dyn Clock) -> Result<(), LogError> {
@@ -454,6 +432,7 @@ mod tests {
     use crate::journal::memory::{MemoryDisk, MemoryLog};
     use crate::node::clock::MovedClock;
     use crate::types::proto::v1::Account;
+    use crate::types::refusal::Reason;
     use crate::types::request::Change;
 
     fn engine(disk: &MemoryDisk) -> (Front, Writer, Opened) {

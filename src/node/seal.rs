@@ -97,7 +97,7 @@ impl Seal<'_> {
             issued,
             show_by: self.policy.show_by_s,
             price_micros: placed.price,
-            billing: placed.entry.billing() as u8,
+            billing: placed.billing as u8,
             p_tap: placed.rates.tap,
             p_chat: placed.rates.chat,
             position: position as u8,

@@ -31,7 +31,7 @@ impl ShardPage {
         credits: impl Iterator<Item = &'a Credit>,
         end: Moment,
         limit: usize,
-        sees: impl Fn(u64) -> bool,
+        sees: impl Fn(&AttributionRow) -> bool,
     ) -> Self {
         let mut page = Self::default();
         for credit in credits.take_while(|credit| credit.at_ms < end.0) {
@@ -39,7 +39,7 @@ impl ShardPage {
                 break;
             }
             page.last = credit.seq;
-            if sees(credit.row.account_id) {
+            if sees(&credit.row) {
                 page.credits.push(credit.clone());
             }
         }
@@ -54,24 +54,35 @@ pub fn closed_before(now: Moment) -> Moment {
 
 /// Merges the shards' parts, by shard, into one page of at most `limit` rows.
 pub fn merge(shards: Vec<ShardPage>, cursor: &SeqVector, limit: usize) -> Pulled {
+    let (credits, cursor, more) = merge_credits(shards, cursor, limit);
+    Pulled { rows: credits.into_iter().map(|(_, credit)| credit.row).collect(), cursor, more }
+}
+
+/// Merges the shards' parts, by shard, into at most `limit` credits with their shards; says where they end,
+/// and whether there are more.
+pub fn merge_credits(
+    shards: Vec<ShardPage>,
+    cursor: &SeqVector,
+    limit: usize,
+) -> (Vec<(usize, Credit)>, SeqVector, bool) {
     let lasts: Vec<_> = shards.iter().map(|page| page.last).collect();
     let mut all: Vec<_> = (0..SHARDS)
         .zip(shards)
         .flat_map(|(shard, page)| page.credits.into_iter().map(move |credit| (shard, credit)))
         .collect();
     all.sort_by_key(|(shard, credit)| (Moment(credit.at_ms).minute(), *shard, credit.seq));
-    let mut pulled = Pulled { rows: Vec::new(), cursor: cursor.clone(), more: all.len() > limit };
-    for (shard, credit) in all.into_iter().take(limit) {
-        pulled.cursor.0[shard] = Seq(credit.seq);
-        pulled.rows.push(credit.row);
+    let (mut at, more) = (cursor.clone(), all.len() > limit);
+    all.truncate(limit);
+    for (shard, credit) in &all {
+        at.0[*shard] = Seq(credit.seq);
     }
-    if !pulled.more {
+    if !more {
         // What the caller may not see need not be looked at again.
-        for (place, last) in pulled.cursor.0.iter_mut().zip(lasts) {
+        for (place, last) in at.0.iter_mut().zip(lasts) {
             *place = Seq(place.0.max(last));
         }
     }
-    pulled
+    (all, at, more)
 }
 
 #[cfg(test)]
@@ -80,7 +91,7 @@ mod tests {
 
     fn credit(seq: u64, minute: i64) -> Credit {
         let row = AttributionRow { outcome_id: seq, ..AttributionRow::default() };
-        Credit { seq, at_ms: minute * MINUTE_MS + 7, row }
+        Credit { seq, at_ms: minute * MINUTE_MS + 7, click: 0, row }
     }
 
     fn shards() -> Vec<Vec<Credit>> {

@@ -1,11 +1,12 @@
-//! Delivery reports: hourly tallies summed over any of account, campaign, ad set, ad, hour and day.
+//! Delivery reports: hourly tallies summed over any of account, campaign, ad set, ad, channel, hour, day.
 
 use std::collections::BTreeMap;
 
+use crate::report::columns::Sums;
 use crate::state::catalog::{Catalog, Family};
 use crate::state::credit::timestamp;
 use crate::state::feeds::Feeds;
-use crate::state::tallies::{AdTally, Tally};
+use crate::state::tallies::AdTally;
 use crate::state::viewers::VIEW_MEMORY_MS;
 use crate::types::day::day_of;
 use crate::types::proto::v1::{Dimension, EmptySlots, QueryReportResponse, ReportRow};
@@ -31,13 +32,14 @@ pub struct Query {
     pub limit: usize,
 }
 
-/// Account, campaign, ad set, ad, start of the period, currency: what tells rows apart, in their order.
-type Key = (u64, u64, u64, u64, i64, String);
+/// Account, campaign, ad set, ad, channel, start of the period, currency: what tells rows apart, in their
+/// order.
+type Key = (u64, u64, u64, u64, i32, i64, String);
 
 /// A report while it is being summed.
 #[derive(Debug, Default)]
 pub struct Report {
-    rows: BTreeMap<Key, ReportRow>,
+    rows: BTreeMap<Key, Sums>,
 }
 
 impl Report {
@@ -62,10 +64,15 @@ impl Report {
         else {
             return;
         };
+        let channel = if query.dimensions.contains(&Dimension::Channel) {
+            catalog.endpoints.get(family.endpoint).map_or(0, |endpoint| endpoint.channel)
+        } else {
+            0
+        };
         for (hour, tally) in tally.hours.range(query.start_hour..query.end_hour) {
-            let key = key_of(query, &family, (zone, currency), *hour);
-            let row = self.rows.entry(key.clone()).or_insert_with(|| row_of(&key));
-            sum(row, tally);
+            let key = key_of(query, &family, channel, (zone, currency), *hour);
+            let sums = self.rows.entry(key.clone()).or_insert_with(|| Sums::of(row_of(&key)));
+            sums.add(tally);
         }
     }
 
@@ -73,7 +80,8 @@ impl Report {
     pub fn page(self, query: &Query) -> (Vec<ReportRow>, Option<u64>) {
         let total = self.rows.len() as u64;
         let skip = usize::try_from(query.skip).unwrap_or(usize::MAX);
-        let rows: Vec<_> = self.rows.into_values().skip(skip).take(query.limit).collect();
+        let rows = self.rows.into_values().skip(skip).take(query.limit);
+        let rows: Vec<_> = rows.map(Sums::finish).collect();
         let next = query.skip + rows.len() as u64;
         (rows, (next < total).then_some(next))
     }
@@ -102,7 +110,13 @@ pub fn complete_up_to(now: Moment) -> Moment {
     Moment(ended - ended.rem_euclid(HOUR_MS))
 }
 
-fn key_of(query: &Query, family: &Family, (zone, currency): (&str, &str), hour: u32) -> Key {
+fn key_of(
+    query: &Query,
+    family: &Family,
+    channel: i32,
+    (zone, currency): (&str, &str),
+    hour: u32,
+) -> Key {
     let asks = |dimension| query.dimensions.contains(&dimension);
     let of = |dimension, id: u64| if asks(dimension) { id } else { 0 };
     let start = Moment(i64::from(hour) * HOUR_MS);
@@ -118,59 +132,21 @@ fn key_of(query: &Query, family: &Family, (zone, currency): (&str, &str), hour: 
         of(Dimension::Campaign, family.campaign),
         of(Dimension::AdSet, family.ad_set),
         of(Dimension::Ad, family.ad),
+        channel,
         period,
         currency.to_owned(),
     )
 }
 
-fn row_of((account, campaign, ad_set, ad, period, currency): &Key) -> ReportRow {
+fn row_of((account, campaign, ad_set, ad, channel, period, currency): &Key) -> ReportRow {
     ReportRow {
         account_id: *account,
         campaign_id: *campaign,
         ad_set_id: *ad_set,
         ad_id: *ad,
+        channel: *channel,
         period: (*period != i64::MIN).then(|| timestamp(*period)),
         currency: currency.clone(),
         ..ReportRow::default()
-    }
-}
-
-fn sum(row: &mut ReportRow, tally: &Tally) {
-    row.impressions += tally.impressions;
-    row.viewable += tally.viewable;
-    row.taps += tally.taps;
-    row.conversations += tally.conversations;
-    row.first_replies += tally.first_replies;
-    row.conversions += tally.conversions;
-    row.conversion_value_micros += tally.values.get(&row.currency).copied().unwrap_or_default();
-    row.spend_micros += tally.spend;
-    row.over_delivered_micros += tally.over_delivered;
-    row.hides += tally.hides;
-    row.reports += tally.reports;
-    row.invalid_impressions += tally.invalid_impressions;
-    row.invalid_taps += tally.invalid_taps;
-    row.invalid_conversations += tally.invalid_conversations;
-    row.credited_micros += tally.credited;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn invalid_events_and_credits_have_columns_of_their_own() {
-        let tally = Tally {
-            impressions: 100,
-            invalid_impressions: 1,
-            invalid_taps: 2,
-            invalid_conversations: 3,
-            credited: 4,
-            ..Tally::default()
-        };
-        let mut row = ReportRow::default();
-        (0..2).for_each(|_| sum(&mut row, &tally));
-        assert_eq!(row.impressions, 200);
-        let invalid = (row.invalid_impressions, row.invalid_taps, row.invalid_conversations);
-        assert_eq!((invalid, row.credited_micros), ((2, 4, 6), 8));
     }
 }

@@ -84,6 +84,7 @@ pub const fn code(reason: Reason) -> Code {
         Reason::NotFound | Reason::ConversationUnknown => Code::NotFound,
         Reason::RequestIdReused
         | Reason::IdReused
+        | Reason::ContactTaken
         | Reason::TransferIdReused
         | Reason::ClickReplayed => Code::AlreadyExists,
         Reason::EtagMismatch => Code::Aborted,

@@ -178,6 +178,9 @@ pub const POLICY_RULES_MAX: usize = 2_000;
 /// Exchange rates: a year of months for every currency there is.
 pub const EXCHANGE_RATES_MAX: usize = 2_000;
 
+/// Rate cards: five categories of sixty markets in three currencies, with steps and some years of dates.
+pub const RATE_CARDS_MAX: usize = 20_000;
+
 /// Parts of user agents in the rules for invalid traffic.
 pub const USER_AGENTS_MAX: usize = 1_000;
 
@@ -186,6 +189,15 @@ pub const USER_AGENT_PART_CHARS_MIN: usize = 3;
 
 /// Characters of one such part, at most.
 pub const USER_AGENT_PART_CHARS_MAX: usize = 100;
+
+/// Characters of a URL that conversions are pushed to: what servers and proxies are sure to take.
+pub const PUSH_URL_CHARS_MAX: usize = 2_000;
+
+/// Characters of a test event code.
+pub const TEST_CODE_CHARS_MAX: usize = 64;
+
+/// Given-up conversions that one call names.
+pub const DEAD_LETTERS_CALL_MAX: usize = 1_000;
 
 /// Networks in the rules for invalid traffic: the public lists of data centres are shorter.
 pub const NETWORKS_LISTED_MAX: usize = 100_000;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::chats::Chat;
+use crate::state::chats::{CHAT_MEMORY_MS, Chat};
 use crate::state::viewers::Viewer;
 use crate::state::{Map, Stamp};
 use crate::types::hash::fnv1a;
@@ -26,6 +26,15 @@ pub enum Outgoing {
     Converted(#[serde(with = "crate::state::wire::message")] Converted),
 }
 
+/// A person's other name.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Alias {
+    /// The conversation that goes on under it. Never an alias itself.
+    pub same_as: u64,
+    /// The journal's time at which it was last told.
+    pub at_ms: i64,
+}
+
 /// A conversion that was counted.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct KnownConversion {
@@ -44,6 +53,8 @@ pub struct Bucket {
     pub viewers: Map<u64, Viewer>,
     /// By conversation id.
     pub chats: Map<u64, Chat>,
+    /// Names under which conversations go on, by the conversation that the name would make.
+    pub aliases: Map<u64, Alias>,
     /// By outcome.
     pub conversions: Map<u64, KnownConversion>,
     /// What waits for its viewer's shard, by outcome.
@@ -81,13 +92,21 @@ impl Bucket {
                 self.with(&fact.showing, |viewer, showing| viewer.open(fact, showing, stamp.at));
             }
             Kind::ConversionCredited(fact) => {
-                let credited = (fact.outcome, stamp.at.0);
-                self.with(&fact.showing, |viewer, _| viewer.credited.push(credited));
+                self.with(&fact.showing, |viewer, showing| viewer.convert(fact, showing, stamp.at));
             }
             Kind::ConversationOpened(fact) => {
                 self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
                 if fact.proof.is_some() {
                     self.outbox.insert(fact.outcome, Outgoing::Opened(*fact));
+                }
+            }
+            Kind::ContactMoved(fact) => {
+                let alias = Alias { same_as: fact.same_as, at_ms: stamp.at.0 };
+                self.aliases.insert(fact.conversation, alias);
+            }
+            Kind::ReferralNoted(fact) => {
+                if let Some(chat) = self.chats.get_mut(&fact.conversation) {
+                    chat.refer(fact);
                 }
             }
             Kind::MessageRecorded(fact) => {
@@ -127,9 +146,7 @@ impl Bucket {
             | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::MessagePriced(_)
-            | Kind::ContactMoved(_)
             | Kind::SourceTapped(_)
-            | Kind::ReferralNoted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }
@@ -151,6 +168,8 @@ impl Bucket {
         self.swept_hour = at.hour();
         self.viewers.retain(|_, viewer| viewer.sweep(at));
         self.chats.retain(|_, chat| !chat.is_over(at));
+        let aliases_from = at.plus_ms(-CHAT_MEMORY_MS).0;
+        self.aliases.retain(|_, alias| alias.at_ms >= aliases_from);
         let from = at.plus_ms(-CONVERSION_MEMORY_MS).0;
         self.conversions.retain(|_, known| known.at_ms >= from);
     }

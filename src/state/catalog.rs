@@ -7,7 +7,7 @@ mod saved;
 mod sources;
 mod table;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +15,12 @@ use crate::state::catalog::names::Names;
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
+use crate::state::tariffs::Tariffs;
 use crate::state::traffic_rules::TrafficRules;
 use crate::state::{Map, Stamp};
 use crate::types::ids::{IdKind, Seq, mint};
-use crate::types::proto::journal::v1::RequestAnswered;
 use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{ConversionPushPut, RequestAnswered};
 use crate::types::proto::v1::{
     Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus, EntrySource,
 };
@@ -42,6 +43,10 @@ pub struct Answered {
     /// The encoded resource.
     pub answer: Vec<u8>,
 }
+
+/// A [`ConversionPushPut`] inside a checkpoint.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct StoredPush(#[serde(with = "crate::state::wire::message")] pub ConversionPushPut);
 
 /// The whole catalog.
 #[derive(Debug, Default, PartialEq)]
@@ -71,6 +76,10 @@ pub struct Catalog {
     pub exchange: Exchange,
     /// What the operator knows to be invalid traffic.
     pub traffic: TrafficRules,
+    /// What channels charge for messages.
+    pub tariffs: Tariffs,
+    /// Where conversions are sent, by account.
+    pub pushes: BTreeMap<u64, StoredPush>,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -261,6 +270,11 @@ impl Catalog {
             Kind::PolicyRulesPut(fact) => self.rules = Rules::of((**fact).clone()),
             Kind::ExchangeRatesPut(fact) => self.exchange = Exchange::of((**fact).clone()),
             Kind::TrafficRulesPut(fact) => self.traffic.put(fact),
+            Kind::RateCardsPut(fact) => self.tariffs.put(fact),
+            Kind::VolumeTierPut(fact) => self.tariffs.step(fact),
+            Kind::ConversionPushPut(fact) => {
+                self.pushes.insert(fact.account, StoredPush(ConversionPushPut::clone(fact)));
+            }
             Kind::Funded(_)
             | Kind::EventCredited(_)
             | Kind::Granted(_)
@@ -275,9 +289,6 @@ impl Catalog {
             | Kind::MessageRecorded(_)
             | Kind::Converted(_)
             | Kind::OutboxSettled(_)
-            | Kind::RateCardsPut(_)
-            | Kind::VolumeTierPut(_)
-            | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::MessagePriced(_)
             | Kind::ContactMoved(_)

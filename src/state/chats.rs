@@ -2,15 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::windows::Windows;
 use crate::types::proto::journal::v1::{
-    ConversationOpened, ConversationTouch, MessageRecorded, OutboxSettled, Proof,
+    ConversationOpened, ConversationTouch, MessageRecorded, OutboxSettled, Proof, ReferralNoted,
 };
 use crate::types::proto::v1::Direction;
-use crate::types::time::{DAY_MS, HOUR_MS, Moment};
-
-/// The customer-service window: free answers for this long after the person's last message (FACTS,
-/// "Conversation windows").
-pub const SERVICE_WINDOW_MS: i64 = 24 * HOUR_MS;
+use crate::types::time::{DAY_MS, Moment, SECOND_MS};
 
 /// Receipts of messages are told apart for this long; older ones are refused.
 pub const MESSAGE_MEMORY_MS: i64 = 3 * DAY_MS;
@@ -21,6 +18,9 @@ pub const CHAT_MEMORY_MS: i64 = 95 * DAY_MS;
 /// Openings of one conversation that are told apart, the newest.
 const OPENINGS_MAX: usize = 64;
 
+/// The channel's click ids of one conversation that are kept, the newest.
+const CHANNEL_CLICKS_MAX: usize = 8;
+
 /// What is known of one conversation. Never a word of it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Chat {
@@ -30,10 +30,14 @@ pub struct Chat {
     pub business: u64,
     /// Where.
     pub endpoint: u64,
-    /// The first opening, milliseconds.
+    /// The person's country, two letters as a big-endian number, as last told; 0: unknown.
+    pub country: u16,
+    /// The first opening, milliseconds; 0: the business wrote first, and none has come yet.
     pub opened_ms: i64,
     /// How it was first opened.
     pub entry_point: i32,
+    /// The printed code or web button of the first opening that named one; 0: none.
+    pub source: u64,
     /// Names of the openings counted, oldest first.
     pub openings: Vec<u64>,
     /// What the latest opening claims; a conversion inherits it.
@@ -42,22 +46,81 @@ pub struct Chat {
     pub first_touch: Option<StoredTouch>,
     /// The latest ad that led here, once proven.
     pub latest_touch: Option<StoredTouch>,
-    /// The first answer after the latest opening, milliseconds; 0: none yet.
-    pub reply_ms: i64,
-    /// Whether the latest touch still waits for its first answer.
-    pub awaits_reply: bool,
-    /// The first answer of all, milliseconds; 0: none yet.
+    /// What was said since the latest opening that claims an ad.
+    pub claimed: Talk,
+    /// What was said since the opening of the latest touch.
+    pub touched: Talk,
+    /// The person's first message, milliseconds; 0: none yet.
+    pub first_message_ms: i64,
+    /// The business's first message, milliseconds; 0: none yet.
     pub first_reply_ms: i64,
-    /// The person's last message, milliseconds; 0: none.
-    pub inbound_ms: i64,
+    /// Messages of the person. An opening by message is one, whether or not its receipt comes too.
+    pub inbound: u64,
+    /// Messages of the business.
+    pub outbound: u64,
+    /// When the opening by message happened whose receipt has not come; 0: there is none.
+    unconfirmed_ms: i64,
+    /// In which messages are free.
+    pub windows: Windows,
+    /// The receipts that are told apart, oldest first.
+    pub messages: Vec<Heard>,
+    /// The channel's own ids of the clicks that led here, by the moments of their referrals.
+    pub channel_clicks: Vec<(i64, String)>,
+    /// The journal's time of the last event.
+    pub touched_ms: i64,
+}
+
+/// A message that was heard of.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Heard {
+    /// Hash of its id.
+    pub message: u64,
+    /// The journal's time of its receipt.
+    pub at_ms: i64,
+    /// When it was sent, milliseconds.
+    pub event_ms: i64,
+    /// Whether the business sent it.
+    pub outbound: bool,
+    /// Whether its price stands in the journal.
+    pub priced: bool,
+}
+
+/// What both sides have said since an opening.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Talk {
+    /// The opening, milliseconds.
+    pub opened_ms: i64,
+    /// The person's first message, in the journal's order; 0: none yet.
+    pub wrote_ms: i64,
+    /// The business's first message, in the journal's order; 0: none yet.
+    pub reply_ms: i64,
     /// Messages of the person.
     pub inbound: u64,
     /// Messages of the business.
     pub outbound: u64,
-    /// Hashes of message ids with the journal's time of their receipt.
-    pub messages: Vec<(u64, i64)>,
-    /// The journal's time of the last event.
-    pub touched_ms: i64,
+    /// Whether it was counted as a qualified conversation.
+    pub qualified: bool,
+}
+
+impl Talk {
+    /// Adds a message.
+    pub fn hear(&mut self, direction: Direction, event_ms: i64) {
+        let (first_ms, count) = match direction {
+            Direction::Inbound => (&mut self.wrote_ms, &mut self.inbound),
+            Direction::Outbound => (&mut self.reply_ms, &mut self.outbound),
+            Direction::Unspecified => return,
+        };
+        if *first_ms == 0 {
+            *first_ms = event_ms;
+        }
+        *count += 1;
+    }
+
+    /// Returns for how many seconds the person had waited for an answer at this time.
+    pub fn waited_s(&self, reply_ms: i64) -> u32 {
+        let since_ms = if self.wrote_ms == 0 { self.opened_ms } else { self.wrote_ms };
+        u32::try_from((reply_ms - since_ms).max(0) / SECOND_MS).unwrap_or(u32::MAX)
+    }
 }
 
 /// A [`Proof`] inside a checkpoint.
@@ -74,17 +137,28 @@ impl Chat {
         self.openings.contains(&outcome)
     }
 
-    /// Tells whether a receipt of this message has been counted.
-    pub fn knows_message(&self, message: u64) -> bool {
-        self.messages.iter().any(|(known, _)| *known == message)
+    /// Returns what is known of a message; `None`: nothing was counted of it.
+    pub fn heard(&self, message: u64) -> Option<&Heard> {
+        self.messages.iter().rev().find(|heard| heard.message == message)
     }
 
-    /// Returns the end of the customer-service window; `None`: the person never wrote.
-    pub fn service_window_end(&self) -> Option<Moment> {
-        (self.inbound_ms > 0).then(|| Moment(self.inbound_ms + SERVICE_WINDOW_MS))
+    /// Tells whether a receipt of this message has been counted.
+    pub fn knows_message(&self, message: u64) -> bool {
+        self.heard(message).is_some()
+    }
+
+    /// Tells whether the price of this message stands in the journal.
+    pub fn is_priced(&self, message: u64) -> bool {
+        self.heard(message).is_some_and(|heard| heard.priced)
+    }
+
+    /// Tells whether a message is the one that opened the conversation, and was counted with the opening.
+    pub fn is_opening_again(&self, direction: Direction, event_ms: i64) -> bool {
+        direction == Direction::Inbound && self.unconfirmed_ms == event_ms
     }
 
     pub(in crate::state) fn open(&mut self, fact: &ConversationOpened, at: Moment) {
+        self.touched_ms = at.0;
         if self.openings.is_empty() {
             self.account = fact.account;
             self.business = fact.business;
@@ -96,41 +170,98 @@ impl Chat {
             self.openings.remove(0);
         }
         self.openings.push(fact.outcome);
+        if fact.country != 0 {
+            self.country = fact.country as u16;
+        }
+        if self.source == 0 {
+            self.source = fact.source;
+        }
         if let Some(proof) = &fact.proof {
             self.claim = Some(StoredProof(*proof));
-            self.reply_ms = 0;
+            self.claimed = Talk { opened_ms: fact.event_ms, ..Talk::default() };
         }
-        // An opening is the person's first message.
-        self.inbound_ms = self.inbound_ms.max(fact.event_ms);
-        self.touched_ms = at.0;
+        if fact.free_entry {
+            self.windows.refer(fact.event_ms);
+        }
+        if fact.wrote {
+            self.open_by_message(fact);
+        }
+    }
+
+    /// Counts the message that an opening is, unless its receipt came before.
+    fn open_by_message(&mut self, fact: &ConversationOpened) {
+        let event_ms = fact.event_ms;
+        if fact.proof.is_some() {
+            self.claimed.hear(Direction::Inbound, event_ms);
+        }
+        let heard = self.messages.iter().any(|heard| !heard.outbound && heard.event_ms == event_ms);
+        if !heard {
+            self.unconfirmed_ms = event_ms;
+            self.count(Direction::Inbound, event_ms);
+        }
     }
 
     pub(in crate::state) fn hear(&mut self, fact: &MessageRecorded, at: Moment) {
         self.touched_ms = at.0;
-        self.messages.retain(|(_, heard_ms)| *heard_ms >= at.plus_ms(-2 * MESSAGE_MEMORY_MS).0);
-        self.messages.push((fact.message, at.0));
-        if fact.direction() == Direction::Inbound {
-            self.inbound += 1;
-            self.inbound_ms = self.inbound_ms.max(fact.event_ms);
+        if self.account == 0 {
+            // The business wrote first.
+            self.account = fact.account;
+            self.business = fact.business;
+            self.endpoint = fact.endpoint;
+        }
+        let (direction, event_ms) = (fact.direction(), fact.event_ms);
+        let outbound = direction == Direction::Outbound;
+        self.messages.retain(|heard| heard.at_ms >= at.plus_ms(-2 * MESSAGE_MEMORY_MS).0);
+        let (message, at_ms, priced) = (fact.message, at.0, false);
+        self.messages.push(Heard { message, at_ms, event_ms, outbound, priced });
+        if self.is_opening_again(direction, event_ms) {
+            self.unconfirmed_ms = 0;
             return;
         }
-        self.outbound += 1;
-        self.awaits_reply = false;
-        for reply_ms in [&mut self.first_reply_ms, &mut self.reply_ms] {
-            if *reply_ms == 0 {
-                *reply_ms = fact.event_ms;
-            }
+        self.count(direction, event_ms);
+        self.claimed.hear(direction, event_ms);
+        self.touched.hear(direction, event_ms);
+        self.touched.qualified |= fact.qualified_ad != 0;
+    }
+
+    fn count(&mut self, direction: Direction, event_ms: i64) {
+        self.windows.hear(direction, event_ms);
+        let (first_ms, count) = match direction {
+            Direction::Inbound => (&mut self.first_message_ms, &mut self.inbound),
+            Direction::Outbound => (&mut self.first_reply_ms, &mut self.outbound),
+            Direction::Unspecified => return,
+        };
+        if *first_ms == 0 || event_ms < *first_ms {
+            *first_ms = event_ms;
         }
+        *count += 1;
     }
 
     pub(in crate::state) fn settle(&mut self, fact: &OutboxSettled) {
         let Some(touch) = &fact.touch else { return };
-        let (touch, valid) = (StoredTouch(*touch), touch.invalid == 0);
+        let touch = StoredTouch(*touch);
         if self.first_touch.is_none() {
             self.first_touch = Some(touch.clone());
         }
         self.latest_touch = Some(touch);
-        self.awaits_reply = fact.first_reply_ad == 0 && valid;
+        self.touched = Talk { qualified: fact.qualified_ad != 0, ..self.claimed };
+    }
+
+    /// Returns the channel's id of the last click before a moment, and when its referral came.
+    pub fn channel_click(&self, before: Moment) -> Option<(&str, Moment)> {
+        let clicks = self.channel_clicks.iter().filter(|(at_ms, _)| *at_ms <= before.0);
+        clicks.max_by_key(|(at_ms, _)| *at_ms).map(|(at_ms, id)| (&**id, Moment(*at_ms)))
+    }
+
+    pub(in crate::state) fn refer(&mut self, fact: &ReferralNoted) {
+        let id = &fact.channel_click_id;
+        if id.is_empty() || self.channel_clicks.iter().any(|(_, known)| known == id) {
+            return;
+        }
+        if self.channel_clicks.len() == CHANNEL_CLICKS_MAX {
+            self.channel_clicks.remove(0);
+        }
+        self.channel_clicks.push((fact.event_ms, id.clone()));
     }
 
     pub(in crate::state) fn is_over(&self, at: Moment) -> bool {

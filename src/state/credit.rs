@@ -11,7 +11,7 @@ use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     ClickMatched, ConversionCredited, OutcomeDeclined, Showing,
 };
-use crate::types::proto::v1::{AttributionRow, Outcome};
+use crate::types::proto::v1::{AttributionRow, MatchConfidence, MatchKind, Outcome};
 use crate::types::time::{DAY_MS, MINUTE_MS, Moment};
 
 /// Rows are kept in memory for this long, as the journal is (DESIGN section 11).
@@ -24,6 +24,8 @@ pub struct Credit {
     pub seq: u64,
     /// The journal's time, milliseconds.
     pub at_ms: i64,
+    /// The click that a conversion is credited to; 0: none.
+    pub click: u64,
     /// What is sent.
     #[serde(with = "crate::state::wire::message")]
     pub row: AttributionRow,
@@ -73,9 +75,12 @@ impl ShardPart {
                 self.codes.insert(fact.code, entry);
                 self.by_age.push_back((stamp.at.0, fact.code));
             }
-            Kind::ClickMatched(fact) => self.credit(stamp, row_of_match(fact)),
-            Kind::ConversionCredited(fact) => self.credit(stamp, row_of_conversion(fact)),
-            Kind::OutcomeDeclined(fact) => self.credit(stamp, row_of_decline(fact)),
+            Kind::ClickMatched(fact) => self.credit(stamp, 0, row_of_match(fact)),
+            Kind::ConversionCredited(fact) => {
+                let click = fact.showing.as_ref().map_or(0, |showing| showing.view);
+                self.credit(stamp, click, row_of_conversion(fact));
+            }
+            Kind::OutcomeDeclined(fact) => self.credit(stamp, 0, row_of_decline(fact)),
             Kind::AccountPut(_)
             | Kind::BusinessPut(_)
             | Kind::EndpointPut(_)
@@ -110,10 +115,16 @@ impl ShardPart {
         }
     }
 
-    fn credit(&mut self, stamp: Stamp, mut row: AttributionRow) {
+    fn credit(&mut self, stamp: Stamp, click: u64, mut row: AttributionRow) {
         row.revision = 1;
         row.journal_minute = Some(timestamp(stamp.at.0 - stamp.at.0.rem_euclid(MINUTE_MS)));
-        self.credits.push_back(Credit { seq: stamp.seq.0, at_ms: stamp.at.0, row });
+        self.credits.push_back(Credit { seq: stamp.seq.0, at_ms: stamp.at.0, click, row });
+    }
+
+    /// Returns the credit that stands at a number.
+    pub fn credit_at(&self, seq: u64) -> Option<&Credit> {
+        let at = self.credits.partition_point(|credit| credit.seq < seq);
+        self.credits.get(at).filter(|credit| credit.seq == seq)
     }
 
     fn forget(&mut self, at: Moment) {
@@ -123,6 +134,17 @@ impl ShardPart {
         }
         let credits_from = at.plus_ms(-CREDIT_MEMORY_MS).0;
         while self.credits.pop_front_if(|credit| credit.at_ms < credits_from).is_some() {}
+    }
+}
+
+/// Returns how sure a match of this kind is (DESIGN section 9).
+pub const fn confidence_of(kind: MatchKind) -> MatchConfidence {
+    match kind {
+        MatchKind::Unspecified => MatchConfidence::Unspecified,
+        MatchKind::ClickToken => MatchConfidence::Certain,
+        MatchKind::PrefillCode | MatchKind::SourceCode => MatchConfidence::High,
+        MatchKind::ChannelRef => MatchConfidence::Medium,
+        MatchKind::OnlyTap => MatchConfidence::Low,
     }
 }
 
@@ -151,6 +173,7 @@ fn row_of_match(fact: &ClickMatched) -> AttributionRow {
         event_time: Some(timestamp(fact.event_ms)),
         touch_time: Some(timestamp(fact.touch_ms)),
         match_kind: fact.match_kind,
+        match_confidence: confidence_of(fact.match_kind()).into(),
         charged_micros: fact.charge.as_ref().map_or(0, |charge| charge.amount),
         invalid: fact.invalid,
         ..AttributionRow::default()
@@ -169,6 +192,7 @@ fn row_of_conversion(fact: &ConversionCredited) -> AttributionRow {
         event_time: Some(timestamp(fact.event_ms)),
         touch_time: Some(timestamp(fact.touch_ms)),
         match_kind: fact.match_kind,
+        match_confidence: confidence_of(fact.match_kind()).into(),
         invalid: fact.invalid,
         ..AttributionRow::default()
     };
@@ -185,6 +209,8 @@ fn row_of_decline(fact: &OutcomeDeclined) -> AttributionRow {
         name: fact.name.clone(),
         value: fact.value.clone(),
         event_time: Some(timestamp(fact.event_ms)),
+        match_kind: fact.match_kind,
+        match_confidence: confidence_of(fact.match_kind()).into(),
         decline_reason: fact.reason,
         invalid: fact.invalid,
         ..AttributionRow::default()

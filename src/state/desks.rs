@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::state::{Applied, Map, Stamp};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{ConversionsPushed, DeadLetter};
-use crate::types::time::Moment;
+use crate::types::time::{DAY_MS, Moment};
 
 /// Conversions of one account that were given up and are still listed: the newest.
 pub const DEAD_LETTERS_MAX: usize = 10_000;
+
+/// Days for which it is known what was told of an endpoint: a week, and today.
+pub const TOLD_DAYS: u32 = 8;
 
 /// One endpoint of a business.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -20,6 +23,49 @@ pub struct Desk {
     pub free: (u32, u64),
     /// Its printed codes and web buttons, by source.
     pub sources: BTreeMap<u64, SourceTally>,
+    /// What was told of it since the beginning.
+    pub told: Told,
+    /// The same by days since the epoch (UTC, by the journal's time): the last [`TOLD_DAYS`] that have any.
+    pub days: BTreeMap<u32, Told>,
+}
+
+/// How often what was told of an endpoint: what its conversations may be billed by.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Told {
+    /// Valid taps on its ads, those that a click token implied too.
+    pub taps: u64,
+    /// Valid openings that were matched to one of them.
+    pub matched: u64,
+    /// Openings told by the advertiser's own credential alone.
+    pub own: u64,
+    /// Openings told by another, or proven by the channel's signature.
+    pub independent: u64,
+}
+
+impl Told {
+    /// Adds counts.
+    pub const fn add(&mut self, more: &Self) {
+        self.taps += more.taps;
+        self.matched += more.matched;
+        self.own += more.own;
+        self.independent += more.independent;
+    }
+}
+
+impl Desk {
+    fn tell(&mut self, day: u32, more: &Told) {
+        self.told.add(more);
+        self.days.entry(day).or_default().add(more);
+        let last = self.days.keys().next_back().copied().unwrap_or_default();
+        self.days = self.days.split_off(&(last + 1).saturating_sub(TOLD_DAYS));
+    }
+
+    /// Returns what was told from this day on.
+    pub fn told_since(&self, day: u32) -> Told {
+        let mut all = Told::default();
+        self.days.range(day..).for_each(|(_, told)| all.add(told));
+        all
+    }
 }
 
 /// What came of one printed code or web button.
@@ -84,8 +130,20 @@ impl DeskChunk {
                 *taps.entry(Moment(fact.event_ms).hour()).or_default() += 1;
             }
             Kind::ConversationOpened(fact) => {
-                let opened = &mut self.source(fact.endpoint, fact.source).opened;
-                *opened.entry(Moment(fact.event_ms).hour()).or_default() += 1;
+                if fact.source != 0 {
+                    let opened = &mut self.source(fact.endpoint, fact.source).opened;
+                    *opened.entry(Moment(fact.event_ms).hour()).or_default() += 1;
+                }
+                let (own, independent) = (!fact.independent, fact.independent);
+                let (own, independent) = (own.into(), independent.into());
+                self.tell(fact.endpoint, stamp, Told { own, independent, ..Told::default() });
+            }
+            Kind::Tapped(fact) if fact.invalid == 0 => {
+                self.tell(fact.endpoint, stamp, Told { taps: 1, ..Told::default() });
+            }
+            Kind::ClickMatched(fact) if fact.invalid == 0 => {
+                let taps = fact.implied_tap.into();
+                self.tell(fact.endpoint, stamp, Told { taps, matched: 1, ..Told::default() });
             }
             Kind::ConversionsPushed(fact) => {
                 self.pushes.entry(fact.account).or_default().advance(fact);
@@ -122,6 +180,11 @@ impl DeskChunk {
             | Kind::ContactMoved(_)
             | Kind::ReferralNoted(_) => {}
         }
+    }
+
+    fn tell(&mut self, endpoint: u64, stamp: Stamp, more: Told) {
+        let day = (stamp.at.0.div_euclid(DAY_MS)).max(0) as u32;
+        self.desks.entry(endpoint).or_default().tell(day, &more);
     }
 
     fn source(&mut self, endpoint: u64, source: u64) -> &mut SourceTally {

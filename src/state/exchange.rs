@@ -82,6 +82,16 @@ impl Exchange {
         &self.put.rates
     }
 
+    /// Returns what one unit of a currency is worth at a moment, micros of the settlement currency, 1 to
+    /// [`RATE_MICROS_MAX`]; `None`: no rate of it is known.
+    pub fn rate_at(&self, currency: u8, now: Moment) -> Option<i64> {
+        if currency_index(&self.put.settlement_currency) == Some(currency) {
+            return Some(RATE_ONE);
+        }
+        let due = self.dated.range((currency, i64::MIN)..=(currency, now.0));
+        due.last().map(|(_, rate)| *rate)
+    }
+
     /// Returns what holds at a moment: of each currency the latest rate that is valid by then.
     pub fn table_at(&self, now: Moment) -> Table {
         if !self.is_loaded() {
@@ -148,6 +158,8 @@ mod tests {
         let at = |ms| {
             let table = exchange().table_at(Moment(ms));
             let rates = ["MXN", "BRL", "USD", "EUR"].map(|currency| table.rate(index(currency)));
+            let one = |currency| exchange().rate_at(index(currency), Moment(ms)).unwrap_or(0);
+            assert_eq!(["MXN", "BRL", "USD", "EUR"].map(one), rates, "{ms}");
             (rates, table.until().map(|until| until.0))
         };
         assert_eq!(at(9_999), ([0, 0, RATE_ONE, 0], Some(10_000)));

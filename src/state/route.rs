@@ -130,16 +130,18 @@ pub fn route(fact: &Kind) -> Route {
         Kind::FeedbackGiven(fact) => of_showing(&fact.showing, false, false),
         Kind::Tapped(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
-            of_showing(&fact.showing, charged, true)
+            let desk = desk_of(fact.endpoint);
+            Route { desk, ..of_showing(&fact.showing, charged, true) }
         }
         Kind::ClickMatched(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
-            of_showing(&fact.showing, charged, true)
+            let desk = desk_of(fact.endpoint);
+            Route { desk, ..of_showing(&fact.showing, charged, true) }
         }
         Kind::ConversionCredited(fact) => of_showing(&fact.showing, false, true),
         Kind::ConversationOpened(fact) => Route {
             bucket: Some(bucket_of(fact.conversation)),
-            desk: (fact.source != 0).then(|| chunk_of(fact.endpoint)),
+            desk: desk_of(fact.endpoint),
             ..NOWHERE
         },
         Kind::ContactMoved(fact) => Route { bucket: Some(bucket_of(fact.conversation)), ..NOWHERE },
@@ -167,6 +169,11 @@ pub fn route(fact: &Kind) -> Route {
         },
         Kind::OutcomeDeclined(fact) => Route { shard: true, tallies: tally(fact.ad), ..NOWHERE },
     }
+}
+
+/// Returns the chunk of an endpoint's desk; `None`: no endpoint is told.
+fn desk_of(endpoint: u64) -> Option<usize> {
+    (endpoint != 0).then(|| chunk_of(endpoint))
 }
 
 /// Returns the chunks of these ads; 0 is none.

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::funnel::Funnel;
 use crate::state::totals::Totals;
 use crate::state::{Applied, Map, Stamp, chunk_of};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{Charge, ClickMatched, Reason, ServedRow, Showing, Watched};
+use crate::types::proto::journal::v1::{
+    Charge, ClickMatched, ConversionCredited, MessageRecorded, OutboxSettled, Reason, ServedRow,
+    Showing, Watched,
+};
 use crate::types::proto::v1::{EventKind, Money};
 use crate::types::time::Moment;
 
@@ -29,6 +33,8 @@ pub struct Tally {
     pub viewable: u64,
     /// Taps.
     pub taps: u64,
+    /// Viewers who tapped for the first time in the campaign, as far as is remembered of them.
+    pub tap_people: u64,
     /// Openings matched to the ad.
     pub conversations: u64,
     /// First answers to those.
@@ -53,14 +59,44 @@ pub struct Tally {
     pub invalid_conversations: u64,
     /// Charged and given back afterwards, micros.
     pub credited: i64,
+    /// What came of it in chats; `None`: nothing.
+    pub chats: Option<Box<Funnel>>,
 }
 
 impl Tally {
-    fn convert(&mut self, value: &Option<Money>) {
+    fn convert(&mut self, fact: &ConversionCredited) {
         self.conversions += 1;
-        if let Some(Money { micros, currency }) = value {
+        if let Some(Money { micros, currency }) = &fact.value {
             *self.values.entry(currency.clone()).or_default() += micros;
         }
+        if fact.new_person {
+            self.funnel().converted_people += 1;
+        }
+    }
+
+    fn funnel(&mut self) -> &mut Funnel {
+        self.chats.get_or_insert_default()
+    }
+
+    /// Counts the first answer to a conversation.
+    fn answer(&mut self, new_person: bool, after_s: u32) {
+        self.first_replies += 1;
+        let funnel = self.funnel();
+        funnel.replied_people += u64::from(new_person);
+        funnel.waits.add(after_s);
+    }
+
+    /// Counts the first message of the person in a conversation.
+    fn write(&mut self, new_person: bool) {
+        let funnel = self.funnel();
+        funnel.wrote += 1;
+        funnel.wrote_people += u64::from(new_person);
+    }
+
+    fn qualify(&mut self, new_person: bool) {
+        let funnel = self.funnel();
+        funnel.qualified += 1;
+        funnel.qualified_people += u64::from(new_person);
     }
 
     /// Returns the count that an impression belongs to: an `InvalidReason` other than 0 keeps it apart.
@@ -125,9 +161,15 @@ impl AdTally {
 
     fn open(&mut self, fact: &ClickMatched) {
         if fact.implied_tap {
-            *self.hour(fact.touch_ms).tapped(fact.invalid) += 1;
+            let tally = self.hour(fact.touch_ms);
+            *tally.tapped(fact.invalid) += 1;
+            tally.tap_people += u64::from(fact.new_tap_person);
         }
-        *self.hour(fact.event_ms).opened(fact.invalid) += 1;
+        let tally = self.hour(fact.event_ms);
+        *tally.opened(fact.invalid) += 1;
+        if fact.invalid == 0 {
+            tally.funnel().open(fact);
+        }
     }
 
     fn charge(&mut self, charge: &Option<Charge>, at: Moment) {
@@ -173,7 +215,9 @@ impl TallyChunk {
             }
             Kind::Tapped(fact) => {
                 let ad = self.of(&fact.showing);
-                *ad.hour(fact.event_ms).tapped(fact.invalid) += 1;
+                let tally = ad.hour(fact.event_ms);
+                *tally.tapped(fact.invalid) += 1;
+                tally.tap_people += u64::from(fact.new_person);
                 ad.totals.add(&Totals::of(kind));
                 ad.charge(&fact.charge, stamp.at);
             }
@@ -194,10 +238,15 @@ impl TallyChunk {
             Kind::ConversionCredited(fact) if fact.invalid == 0 => {
                 let ad = self.of(&fact.showing);
                 ad.totals.add(&Totals::of(kind));
-                ad.hour(fact.event_ms).convert(&fact.value);
+                ad.hour(fact.event_ms).convert(fact);
             }
-            Kind::MessageRecorded(fact) => self.answer(fact.first_reply_ad, fact.event_ms),
-            Kind::OutboxSettled(fact) => self.answer(fact.first_reply_ad, fact.first_reply_ms),
+            Kind::MessageRecorded(fact) => self.hear(chunk, fact),
+            Kind::OutboxSettled(fact) => self.settle(chunk, fact),
+            Kind::MessagePriced(fact) => {
+                if let Some(ad) = self.here(chunk, fact.ad) {
+                    ad.hour(fact.event_ms).funnel().price(fact);
+                }
+            }
             Kind::ServedMinute(fact) => {
                 let here = fact.rows.iter().filter(|row| chunk_of(row.ad) == chunk);
                 here.for_each(|row| self.serve(row, fact.minute));
@@ -225,7 +274,6 @@ impl TallyChunk {
             | Kind::EntrySourcePut(_)
             | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
-            | Kind::MessagePriced(_)
             | Kind::ContactMoved(_)
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
@@ -237,8 +285,36 @@ impl TallyChunk {
         self.ads.entry(showing.as_ref().map_or(0, |showing| showing.ad)).or_default()
     }
 
-    fn answer(&mut self, ad: u64, ms: i64) {
-        self.ads.entry(ad).or_default().hour(ms).first_replies += 1;
+    /// Returns an ad of this chunk. A message may name ads of several.
+    fn here(&mut self, chunk: usize, ad: u64) -> Option<&mut AdTally> {
+        (ad != 0 && chunk_of(ad) == chunk).then(|| self.ads.entry(ad).or_default())
+    }
+
+    fn hear(&mut self, chunk: usize, fact: &MessageRecorded) {
+        let ms = fact.event_ms;
+        if let Some(ad) = self.here(chunk, fact.first_reply_ad) {
+            ad.hour(ms).answer(fact.new_reply_person, fact.reply_after_s);
+        }
+        if let Some(ad) = self.here(chunk, fact.wrote_ad) {
+            ad.hour(ms).write(fact.new_wrote_person);
+        }
+        if let Some(ad) = self.here(chunk, fact.qualified_ad) {
+            ad.hour(ms).qualify(fact.new_qualified_person);
+        }
+    }
+
+    /// Counts what came before the match: the answer when it came, the rest when the chat was opened.
+    fn settle(&mut self, chunk: usize, fact: &OutboxSettled) {
+        let ms = fact.touch.as_ref().map_or(fact.first_reply_ms, |touch| touch.event_ms);
+        if let Some(ad) = self.here(chunk, fact.first_reply_ad) {
+            ad.hour(fact.first_reply_ms).answer(fact.new_reply_person, fact.reply_after_s);
+        }
+        if let Some(ad) = self.here(chunk, fact.wrote_ad) {
+            ad.hour(ms).write(fact.new_wrote_person);
+        }
+        if let Some(ad) = self.here(chunk, fact.qualified_ad) {
+            ad.hour(ms).qualify(fact.new_qualified_person);
+        }
     }
 
     fn serve(&mut self, row: &ServedRow, minute: u32) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::types::proto::journal::v1::{
-    ClickMatched, FeedbackGiven, ImpressionSeen, Showing, Tapped,
+    ClickMatched, ConversionCredited, FeedbackGiven, ImpressionSeen, Showing, Tapped,
 };
 use crate::types::proto::v1::{CapEvent, EventKind, InvalidReason};
 use crate::types::request::SHOW_BY_S_MAX;
@@ -106,6 +106,8 @@ pub struct Touch {
     pub implied: bool,
     /// An [`InvalidReason`]; 0: valid.
     pub invalid: u8,
+    /// The viewer's country, two letters as a big-endian number; 0: unknown.
+    pub country: u16,
     /// When it was tapped, milliseconds.
     pub tap_ms: i64,
     /// Price of the conversation that may follow, micros; 0 when that is not what is billed.
@@ -189,8 +191,19 @@ pub struct Viewer {
     pub caps: Vec<CapCount>,
     /// What is hidden.
     pub hidden: Vec<Hidden>,
-    /// Conversions credited to the viewer's taps, with their journal time: each is credited once.
-    pub credited: Vec<(u64, i64)>,
+    /// Conversions credited to the viewer's taps: each is credited once.
+    pub credited: Vec<Credited>,
+}
+
+/// A conversion that was credited to one of the viewer's taps.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Credited {
+    /// Its outcome.
+    pub outcome: u64,
+    /// The campaign; 0: its click was invalid.
+    pub campaign: u64,
+    /// The journal's time of the credit.
+    pub at_ms: i64,
 }
 
 impl Viewer {
@@ -202,6 +215,17 @@ impl Viewer {
     /// Returns the tap with this click id.
     pub fn touch(&self, view: u64) -> Option<&Touch> {
         self.touches.iter().rev().find(|known| known.view == view)
+    }
+
+    /// Tells whether a valid tap on an ad of this campaign is remembered.
+    pub fn has_tapped(&self, campaign: u64) -> bool {
+        let theirs = |touch: &Touch| touch.campaign == campaign && touch.invalid == 0;
+        self.touches.iter().any(theirs)
+    }
+
+    /// Tells whether a valid conversion in this campaign is remembered.
+    pub fn has_converted(&self, campaign: u64) -> bool {
+        self.credited.iter().any(|credited| credited.campaign == campaign)
     }
 
     /// Returns the events of one kind on a capped ad set within an interval.
@@ -264,6 +288,7 @@ impl Viewer {
         self.touches.push(Touch {
             endpoint: fact.endpoint,
             invalid: fact.invalid as u8,
+            country: fact.country as u16,
             tap_ms: fact.event_ms,
             conversation_price: fact.conversation_price,
             ..touch_of(showing)
@@ -298,6 +323,16 @@ impl Viewer {
         self.mark(showing.view, kind);
     }
 
+    pub(in crate::state) fn convert(
+        &mut self,
+        fact: &ConversionCredited,
+        showing: &Showing,
+        at: Moment,
+    ) {
+        let campaign = if fact.invalid == 0 { showing.campaign } else { 0 };
+        self.credited.push(Credited { outcome: fact.outcome, campaign, at_ms: at.0 });
+    }
+
     pub(in crate::state) fn open(&mut self, fact: &ClickMatched, showing: &Showing, at: Moment) {
         self.count_cap(showing.ad_set, CapEvent::Conversations, fact.cap_hours, at);
         if fact.implied_tap {
@@ -322,7 +357,7 @@ impl Viewer {
         self.views.retain(|view| Moment::from_seconds(view.issued_s).0 >= views_from);
         let touches_from = at.plus_ms(-TOUCH_MEMORY_MS).0;
         self.touches.retain(|touch| touch.tap_ms >= touches_from);
-        self.credited.retain(|(_, credited_ms)| *credited_ms >= touches_from);
+        self.credited.retain(|credited| credited.at_ms >= touches_from);
         self.caps.retain(|cap| !cap.is_over(at));
         let rest = self.caps.len() + self.hidden.len() + self.credited.len();
         self.views.len() + self.touches.len() + rest > 0
@@ -368,6 +403,22 @@ mod tests {
         viewer.see(&ImpressionSeen::default(), &showing, Moment(0));
         assert!(viewer.sweep(Moment(VIEW_MEMORY_MS)));
         assert!(!viewer.sweep(Moment(VIEW_MEMORY_MS + 1)));
+    }
+
+    #[test]
+    fn a_campaign_is_remembered_by_valid_taps_and_conversions_for_as_long_as_they_are() {
+        let showing = |campaign| Showing { view: campaign, campaign, ..Showing::default() };
+        let mut viewer = Viewer::default();
+        for (campaign, invalid) in [(1, 0), (2, 1)] {
+            let tapped = Tapped { invalid, ..Tapped::default() };
+            viewer.tap(&tapped, &showing(campaign), Moment(0));
+            let credited = ConversionCredited { invalid, ..ConversionCredited::default() };
+            viewer.convert(&credited, &showing(campaign), Moment(0));
+        }
+        assert_eq!([1, 2, 3].map(|campaign| viewer.has_tapped(campaign)), [true, false, false]);
+        assert_eq!([1, 2, 3].map(|campaign| viewer.has_converted(campaign)), [true, false, false]);
+        viewer.sweep(Moment(TOUCH_MEMORY_MS + 1));
+        assert!(!viewer.has_tapped(1) && !viewer.has_converted(1));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod hash;
 mod keyring;
 mod layout;
+mod push;
 mod refusal;
 #[cfg(test)]
 mod samples;
@@ -20,6 +21,7 @@ pub use keyring::{
     CLICK_TOKEN_LIFE_S, FREQUENCY_TOKEN_LIFE_S, KEY_ROTATION_S, KEY_SLACK_S, KeyRing, RingFull,
     SHOW_BY_DEFAULT_S, SealKey, Secret, TOKEN_LIFE_MAX_S, VIEW_TOKEN_GRACE_S, VIEW_TOKEN_LIFE_S,
 };
+pub use push::{push_secret, push_signature};
 pub use refusal::{Kind, TokenRefusal};
 pub use seal::{
     CLICK_TOKEN_BYTES, CLICK_TOKEN_CHARS, FREQUENCY_TOKEN_BYTES, PLACE_BYTES_MAX, SealedClick,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::town::founding::AdHome;
+use crate::town::talk::Saying;
 use crate::types::proto::v1;
 use crate::types::time::Moment;
 
@@ -17,7 +18,7 @@ pub(crate) enum Deed {
         home: AdHome,
     },
     /// A conversation opens, or a message goes over it.
-    Chat(v1::ConversationEvent),
+    Chat(Saying),
     /// Somebody buys, or leaves a lead.
     Sale(v1::Conversion),
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::town::error::TownError;
+use crate::town::funnel::{ChannelRow, by_channel, by_match};
 use crate::town::life::Town;
 use crate::town::lines::Kind;
 use crate::town::wire::{moment, timestamp};
@@ -65,6 +66,10 @@ pub struct DayReport {
     pub differences: Vec<String>,
     /// Each campaign, in the order of the reports.
     pub campaigns: Vec<CampaignRow>,
+    /// The way from a tap to a sale, by channel.
+    pub channels: Vec<ChannelRow>,
+    /// Conversations that an ad led to, by what proved it.
+    pub matches: BTreeMap<String, u64>,
 }
 
 /// What one campaign came to.
@@ -106,7 +111,8 @@ impl Town {
     pub async fn close(&mut self) -> Result<DayReport, TownError> {
         self.jump_to(self.now().plus_ms(CLOSING_MS)).await;
         let (attributions, declined) = self.pull_attributions().await?;
-        let (rows, served) = self.query_campaigns().await?;
+        let (rows, served) = self.query(Dimension::Campaign).await?;
+        let (channels, _) = self.query(Dimension::Channel).await?;
         let mut report = DayReport {
             requests: self.tally.requests,
             ads_served: self.tally.ads_served,
@@ -117,6 +123,8 @@ impl Town {
             events_refused: self.tally.refused.clone(),
             attributions,
             declined,
+            channels: by_channel(&channels),
+            matches: by_match(&channels),
             ..DayReport::default()
         };
         rows.iter().for_each(|row| report.add(row, self.campaign_row(row)));
@@ -158,11 +166,15 @@ impl Town {
         self.tally.charge(&home, at, row.charged_micros);
     }
 
-    async fn query_campaigns(&mut self) -> Result<(Vec<v1::ReportRow>, Served), TownError> {
+    /// Asks for the whole day, a row for each campaign or channel.
+    async fn query(
+        &mut self,
+        dimension: Dimension,
+    ) -> Result<(Vec<v1::ReportRow>, Served), TownError> {
         const CALL: &str = "QueryReport";
         let mut rows = Vec::new();
         let mut request = v1::QueryReportRequest {
-            dimensions: vec![Dimension::Campaign.into()],
+            dimensions: vec![dimension.into()],
             // The span is cut to whole hours; the running one belongs to the day too.
             end_time: Some(timestamp(self.now().plus_ms(HOUR_MS))),
             page_size: PAGE,

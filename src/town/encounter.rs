@@ -7,11 +7,12 @@ use prost::bytes::Bytes;
 
 use crate::town::agenda::{Agenda, Deed};
 use crate::town::chat_link::proof_in;
-use crate::town::chats::{Chat, Shopper};
+use crate::town::chats::{Chat, Shopper, Way};
 use crate::town::dice::{CERTAIN, Dice};
-use crate::town::founding::AdHome;
+use crate::town::founding::{AdHome, Shop};
 use crate::town::habits::Habits;
 use crate::town::wire::{moment, timestamp};
+use crate::types::proto::v1::opened::Proof;
 use crate::types::proto::v1::{self, EventKind};
 use crate::types::time::{MINUTE_MS, Moment, SECOND_MS};
 
@@ -97,16 +98,29 @@ impl Encounter<'_> {
         if !dice.chance(habits.opened) {
             return;
         }
-        let proof = proof_in(self.home.channel, &self.ad.chat_link);
+        let (entry_point, proof) = (v1::EntryPoint::Ad, self.proof(habits, dice));
+        let way = Way { entry_point, proof };
         let opens = at.plus_ms(dice.between(3 * SECOND_MS..=40 * SECOND_MS));
-        let (business, endpoint) = (self.home.business, self.home.endpoint);
-        let chat = Chat::new(&self.shopper, business, endpoint, dice);
-        chat.plan(habits, opens, v1::EntryPoint::Ad, proof.clone(), dice, agenda);
+        let AdHome { business, endpoint, channel, .. } = self.home;
+        let shop = Shop { business, endpoint, channel, ..Shop::default() };
+        Chat::new(&self.shopper, &shop, dice).plan(habits, opens, &way, dice, agenda);
         if dice.chance(habits.shared) {
-            let friend = Chat::new(&self.shopper, business, endpoint, dice).of_a_friend();
+            let friend = Chat::new(&self.shopper, &shop, dice).of_a_friend();
             let opens = opens.plus_ms(dice.skewed(20 * MINUTE_MS));
-            friend.plan(habits, opens, v1::EntryPoint::Ad, proof, dice, agenda);
+            friend.plan(habits, opens, &way, dice, agenda);
         }
+    }
+
+    /// Returns what comes back of the tap. Whoever writes the first message may delete its code: then it is
+    /// up to the channel's own referral, which only WhatsApp has of those channels.
+    fn proof(&self, habits: &Habits, dice: &mut Dice) -> Option<Proof> {
+        let proof = proof_in(self.home.channel, &self.ad.chat_link);
+        let by_code = matches!(proof, Some(Proof::PrefillCode(_)));
+        if !by_code || !dice.chance(habits.deleted) {
+            return proof;
+        }
+        let referred = self.home.channel == i32::from(v1::Channel::Whatsapp);
+        referred.then_some(Proof::AdId(self.ad.ad_id))
     }
 
     fn report(&self, kind: EventKind, at: Moment, agenda: &mut Agenda) {
@@ -132,6 +146,7 @@ impl Encounter<'_> {
 mod tests {
     use super::*;
     use crate::town::dice::Concern;
+    use crate::town::talk::What;
 
     const LINK: &str = "https://m.me/page?ref=\
         AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -192,10 +207,7 @@ mod tests {
         assert_eq!(count(&deeds, EventKind::Impression), 100);
         assert_eq!(count(&deeds, EventKind::Viewable), 100);
         assert_eq!(count(&deeds, EventKind::HideAd), 0);
-        let opened = |deed: &&Deed| {
-            matches!(deed, Deed::Chat(event)
-            if matches!(event.event, Some(v1::conversation_event::Event::Opened(_))))
-        };
+        let opened = |deed: &&Deed| matches!(deed, Deed::Chat(saying) if matches!(saying.what, What::Opens { .. }));
         assert_eq!(deeds.iter().filter(opened).count(), count(&deeds, EventKind::Tap));
     }
 }

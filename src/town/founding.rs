@@ -38,11 +38,13 @@ pub(crate) struct Purse {
     pub(crate) time_zone: String,
 }
 
-/// Where anyone may write to a business without an ad.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// Where anyone may write to a business.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Shop {
     pub(crate) business: u64,
     pub(crate) endpoint: u64,
+    /// A [`v1::Channel`].
+    pub(crate) channel: i32,
     /// What its account counts in.
     pub(crate) currency: String,
 }
@@ -213,7 +215,7 @@ impl Founded {
         for country in self.countries.get(&ad.ad_set_id).into_iter().flatten() {
             let shops = self.shops.entry(country.clone()).or_default();
             if !shops.iter().any(|shop| shop.endpoint == endpoint) {
-                shops.push(Shop { business, endpoint, currency: currency.clone() });
+                shops.push(Shop { business, endpoint, channel, currency: currency.clone() });
             }
         }
     }

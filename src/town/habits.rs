@@ -26,10 +26,24 @@ pub struct Habits {
     pub forged: u32,
     /// A tap leads to a message.
     pub opened: u32,
+    /// Somebody who writes deletes the code from the first message.
+    pub deleted: u32,
+    /// A chat that a link alone has opened stays silent.
+    pub silent: u32,
     /// Somebody else opens a chat with the same link, from a shared screenshot.
     pub shared: u32,
     /// A viewer writes to a business without any ad, in one tray.
     pub organic: u32,
+    /// A business sends a template to a viewer on its own, in one tray.
+    pub mailed: u32,
+    /// A message of a business doesn't come through.
+    pub lost: u32,
+    /// One that came through is read.
+    pub read: u32,
+    /// Somebody in a chat changes the number.
+    pub moved: u32,
+    /// A sale is followed by templates.
+    pub informed: u32,
     /// An answered person leaves a lead.
     pub lead: u32,
     /// An answered person buys.
@@ -51,8 +65,15 @@ impl Habits {
             ghostly: CERTAIN / 100,
             forged: 300,
             opened: CERTAIN / 3 * 2,
+            deleted: CERTAIN / 8,
+            silent: CERTAIN / 6,
             shared: CERTAIN / 100,
-            organic: 1_000,
+            organic: 2_000,
+            mailed: 1_500,
+            lost: CERTAIN / 200,
+            read: CERTAIN / 100 * 70,
+            moved: CERTAIN / 100,
+            informed: CERTAIN / 5 * 4,
             lead: CERTAIN / 4,
             bought: CERTAIN / 8,
         }
@@ -73,8 +94,15 @@ impl Habits {
             ghostly: 0,
             forged: 0,
             opened,
+            deleted: 0,
+            silent: 0,
             shared: 0,
             organic: 0,
+            mailed: 0,
+            lost: 0,
+            read: 0,
+            moved: 0,
+            informed: 0,
             lead: CERTAIN / 4,
             bought: CERTAIN / 8,
         }

@@ -10,7 +10,7 @@ use tonic::{Code, Response, Status};
 
 use crate::node::clock::MovedClock;
 use crate::town::agenda::{Agenda, Deed};
-use crate::town::chats::{Chat, Shopper};
+use crate::town::chats::{Chat, Shopper, Way};
 use crate::town::dice::{CERTAIN, Concern, Dice};
 use crate::town::doors::Doors;
 use crate::town::encounter::Encounter;
@@ -18,6 +18,7 @@ use crate::town::error::TownError;
 use crate::town::founding::{AdHome, Founded, found};
 use crate::town::habits::Habits;
 use crate::town::lines::Line;
+use crate::town::talk::Windows;
 use crate::town::tally::Tally;
 use crate::town::wire::reason_name;
 use crate::types::proto::v1::{self, slot::Filling};
@@ -58,6 +59,7 @@ pub struct Town {
     seed: u64,
     habits: Habits,
     agenda: Agenda,
+    windows: Windows,
     now: Moment,
     pub(crate) founded: Founded,
     pub(crate) tally: Tally,
@@ -78,8 +80,8 @@ impl Town {
     ) -> Result<Self, TownError> {
         let founded = found(&mut doors, &format!("town-{seed}"), lines).await?;
         let tally = Tally::new(&founded);
-        let (agenda, now) = (Agenda::default(), Moment(0));
-        Ok(Self { doors, clock, wake, seed, habits, agenda, now, founded, tally })
+        let (agenda, windows, now) = (Agenda::default(), Windows::default(), Moment(0));
+        Ok(Self { doors, clock, wake, seed, habits, agenda, windows, now, founded, tally })
     }
 
     /// Returns the doors, for the questions at the day's end.
@@ -106,7 +108,7 @@ impl Town {
         for deed in self.agenda.take_due(now) {
             match deed {
                 Deed::Ad { event, home } => seen.push((event, home)),
-                Deed::Chat(event) => chats.push(event),
+                Deed::Chat(saying) => chats.push(saying.event(self.windows.note(&saying))),
                 Deed::Sale(sale) => sales.push(sale),
             }
         }
@@ -285,6 +287,7 @@ impl Town {
             }
         }
         self.write_without_ad(look, now);
+        self.mail(look, now);
     }
 
     fn encounter(&mut self, look: &Look, number: u64, ad: &v1::PlacedAd, now: Moment) {
@@ -322,9 +325,34 @@ impl Town {
         let entry_point = entries[dice.weighted(&[50, 20, 20, 10])];
         let (seed, name, country) = (self.seed, &*look.name, &*look.country);
         let shopper = Shopper { seed, name, country, currency: &shop.currency };
-        let chat = Chat::new(&shopper, shop.business, shop.endpoint, &mut dice);
+        let chat = Chat::new(&shopper, shop, &mut dice);
         let opens = now.plus_ms(dice.between(1..=i64::from(CERTAIN / 10)));
-        chat.plan(&self.habits, opens, entry_point, None, &mut dice, &mut self.agenda);
+        let way = Way { entry_point, proof: None };
+        chat.plan(&self.habits, opens, &way, &mut dice, &mut self.agenda);
+    }
+
+    /// Now and then a business sends a template to somebody who never wrote to it.
+    fn mail(&mut self, look: &Look, now: Moment) {
+        let place = [look.place[0], look.place[1], u64::MAX - 1];
+        let mut dice = Dice::new(self.seed, Concern::Behaviour, &place);
+        if !dice.chance(self.habits.mailed) {
+            return;
+        }
+        let Some(shops) = self.founded.shops.get(&look.country) else {
+            return;
+        };
+        // Only where templates are known.
+        let whatsapp = i32::from(v1::Channel::Whatsapp);
+        let shops: Vec<_> = shops.iter().filter(|shop| shop.channel == whatsapp).collect();
+        if shops.is_empty() {
+            return;
+        }
+        let shop = *dice.pick(&shops);
+        let (seed, name, country) = (self.seed, &*look.name, &*look.country);
+        let shopper = Shopper { seed, name, country, currency: &shop.currency };
+        let chat = Chat::new(&shopper, shop, &mut dice);
+        let sent = now.plus_ms(dice.between(1..=i64::from(CERTAIN / 10)));
+        chat.plan_mail(&self.habits, sent, &mut dice, &mut self.agenda);
     }
 }
 

@@ -1,10 +1,16 @@
-//! What targeting may name in the demo's town: the operator loads it before the first business opens.
+//! What the operator of the demo's town loads before the first business opens: what targeting may name, and
+//! what currencies are worth to each other.
 
 use crate::town::doors::Doors;
 use crate::town::error::TownError;
 use crate::town::people::OTHER_INTERESTS;
 use crate::town::places::{CATEGORIES, PLACES, PLAN_KEY, SEGMENTS, city};
-use crate::types::proto::v1::{Taxonomy, TaxonomyEntry, UpdateTaxonomyRequest};
+use crate::types::proto::v1::{
+    ExchangeRate, SetExchangeRatesRequest, Taxonomy, TaxonomyEntry, UpdateTaxonomyRequest,
+};
+
+/// What one unit of a currency is worth in the feed's, which is US dollars: millionths, rounded.
+const RATES: [(&str, i64); 3] = [("MXN", 54_000), ("INR", 11_700), ("BRL", 180_000)];
 
 /// Loads every list of the town.
 ///
@@ -19,7 +25,19 @@ pub(crate) async fn load_lists(doors: &mut Doors, seed: u64) -> Result<(), TownE
             |status| TownError::Refused { call: "UpdateTaxonomy", status: Box::new(status) };
         doors.admin.update_taxonomy(request).await.map_err(failed)?;
     }
-    Ok(())
+    let rate = |(currency, rate_micros): (&str, i64)| ExchangeRate {
+        currency: currency.to_owned(),
+        rate_micros,
+        // Before the town's day: it holds from the beginning.
+        valid_from: Some(prost_types::Timestamp::default()),
+    };
+    let request = SetExchangeRatesRequest {
+        request_id: format!("town-{seed}-rates"),
+        settlement_currency: "USD".to_owned(),
+        rates: RATES.map(rate).into(),
+    };
+    let answer = doors.admin.set_exchange_rates(request).await;
+    answer.map(drop).map_err(TownError::refused("SetExchangeRates"))
 }
 
 fn lists() -> [(Taxonomy, Vec<TaxonomyEntry>); 4] {

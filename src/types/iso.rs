@@ -100,6 +100,12 @@ pub fn currency_index(text: &str) -> Option<u8> {
     CURRENCIES.binary_search(&code).ok().map(|at| at as u8)
 }
 
+/// Returns the currency at a place among those of ISO 4217 in use; see [`currency_index`].
+pub fn currency_at(index: u8) -> Option<&'static str> {
+    // The table is ASCII.
+    CURRENCIES.get(usize::from(index)).and_then(|code| std::str::from_utf8(code).ok())
+}
+
 /// Tells whether the text is a currency of ISO 4217 that is in use, in upper case.
 pub fn is_currency(text: &str) -> bool {
     listed(&CURRENCIES, text).is_some()
@@ -163,6 +169,7 @@ mod tests {
         assert_eq!(currency_index("AED"), Some(0));
         assert_eq!(currency_index("ZWG"), Some(CURRENCIES_COUNT as u8 - 1));
         assert_eq!(currency_index("mxn"), None);
+        assert_eq!((currency_at(0), currency_at(CURRENCIES_COUNT as u8)), (Some("AED"), None));
         for wrong in ["mxn", "XAU", "XXX", "BGN", "", "MX", "PESO"] {
             assert!(!is_currency(wrong), "{wrong}");
         }

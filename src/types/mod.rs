@@ -10,6 +10,7 @@ pub mod ids;
 pub mod iso;
 pub mod money;
 pub mod proto;
+pub mod public;
 pub mod refusal;
 pub mod request;
 pub mod time;

@@ -57,6 +57,8 @@ pub enum Reason {
     TransferIdReused,
     /// More was to be paid out than is unused.
     BalanceTooLow,
+    /// The new name of a person has a conversation of its own.
+    ContactTaken,
     /// The node's queue is full.
     Busy,
     /// The node is stopping, or its journal can't be written.
@@ -93,6 +95,7 @@ impl Reason {
             Self::IdReused => "ID_REUSED",
             Self::TransferIdReused => "TRANSFER_ID_REUSED",
             Self::BalanceTooLow => "BALANCE_TOO_LOW",
+            Self::ContactTaken => "CONTACT_TAKEN",
             Self::Busy => "BUSY",
             Self::Unavailable => "UNAVAILABLE",
         }

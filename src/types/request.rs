@@ -2,7 +2,9 @@
 
 use crate::types::hash::fnv1a;
 use crate::types::ids::IdKind;
-use crate::types::proto::journal::v1::{ExchangeRatesPut, PolicyRulesPut, TaxonomyPut};
+use crate::types::proto::journal::v1::{
+    ExchangeRatesPut, PolicyRulesPut, TaxonomyPut, VolumeTierPut,
+};
 use crate::types::proto::v1;
 use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::{ClickToken, PrefillCode, ViewToken};
@@ -210,6 +212,13 @@ pub enum Incoming {
         chat: Chat,
         /// What is known of the message.
         receipt: Receipt,
+    },
+    /// A person goes on under another name.
+    Moved {
+        /// The conversation that the new name would make.
+        chat: Chat,
+        /// The conversation of the earlier name.
+        from: u64,
     },
     /// A sale or lead.
     Converted(Box<Conversion>),
@@ -424,6 +433,10 @@ pub enum ListChange {
     ExchangeRates(ExchangeRatesPut),
     /// Replaces all rules for invalid traffic.
     TrafficRules(v1::TrafficRules),
+    /// Replaces all rate cards that were loaded.
+    RateCards(Vec<v1::RateCard>),
+    /// Notes the volume step that a business has reached, as its channel says.
+    VolumeTier(VolumeTierPut),
 }
 
 /// Money or promo credit that an operator puts into an account or takes out, checked for its form.
@@ -485,6 +498,25 @@ pub struct Invalidation {
     pub reason: String,
     /// Count, but change nothing.
     pub dry_run: bool,
+}
+
+/// A write of where an account's conversions are sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PushChange {
+    /// Whose things the caller may change.
+    pub scope: Scope,
+    /// The caller's id of the write.
+    pub request_id: String,
+    /// First 16 bytes of BLAKE3 over method and body.
+    pub body_hash: [u8; 16],
+    /// Whose conversions.
+    pub account: u64,
+    /// Where to; empty: nowhere.
+    pub url: String,
+    /// Whether a new key signs from now on.
+    pub rotate_key: bool,
+    /// Not empty: conversions of test clicks are sent with it.
+    pub test_event_code: String,
 }
 
 /// One of the catalog's seven kinds of things.

@@ -47,6 +47,32 @@ impl Moment {
     pub const fn from_seconds(seconds: u32) -> Self {
         Self(seconds as i64 * SECOND_MS)
     }
+
+    /// Returns the first moment of a day of UTC: `month` 1 to 12, `day` 1 to 31.
+    pub const fn of_date(year: i32, month: i32, day: i32) -> Self {
+        // Years begin in March, so that a leap day is the last of its year; eras have 400 years.
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+        let of_year = (153 * month + 2) / 5 + day - 1;
+        let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+        Self(days as i64 * DAY_MS)
+    }
+
+    /// Returns the first moment of a month of UTC, counted from 1970-01.
+    pub const fn of_month(month: u32) -> Self {
+        Self::of_date(1970 + (month / 12) as i32, (month % 12) as i32 + 1, 1)
+    }
+
+    /// Returns the month of UTC that the moment is in, counted from 1970-01; before it 0.
+    pub const fn month(self) -> u32 {
+        let days = self.0.div_euclid(DAY_MS) + 719_468;
+        let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year + year / 4 - year / 100);
+        // Counted from March: the year's last two months are the next year's first.
+        let months = (era * 400 + year) * 12 + (5 * of_year + 2) / 153 + 2 - 1_970 * 12;
+        if months < 0 { 0 } else { months as u32 }
+    }
 }
 
 impl From<&prost_types::Timestamp> for Moment {
@@ -66,6 +92,22 @@ mod tests {
         let moment = Moment(3 * HOUR_MS - 1);
         assert_eq!((moment.hour(), moment.minute(), moment.seconds()), (2, 179, 10_799));
         assert_eq!(moment.plus_ms(1).hour(), 3);
+    }
+
+    #[test]
+    fn days_and_months_of_utc_are_those_of_the_calendar() {
+        use jiff::{Timestamp, tz::TimeZone};
+        for day in 0..50_000_i64 {
+            let moment = Moment(day * DAY_MS + DAY_MS - 1);
+            let civil =
+                Timestamp::from_millisecond(moment.0).unwrap().to_zoned_datetime(TimeZone::UTC);
+            let (year, month) = (i32::from(civil.year()), i32::from(civil.month()));
+            let date = Moment::of_date(year, month, i32::from(civil.day()));
+            assert_eq!(date, Moment(day * DAY_MS), "{civil}");
+            assert_eq!(moment.month(), ((year - 1970) * 12 + month - 1) as u32, "{civil}");
+            assert_eq!(Moment::of_month(moment.month()), Moment::of_date(year, month, 1));
+        }
+        assert_eq!((Moment(-1).month(), Moment(i64::MIN).month()), (0, 0));
     }
 
     #[test]

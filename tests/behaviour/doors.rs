@@ -30,7 +30,7 @@ fn an_ad_goes_from_campaign_to_tray_to_chat_to_report() {
         assert_eq!(charged, [FLOOR_CPM_MICROS / 1_000, 0, 0], "impressions are what is paid for");
 
         let conversation = converse(&desk, &shop, prefill_code(&ad.chat_link)).await?;
-        assert_eq!((conversation.business_id, conversation.inbound_messages), (shop.business, 0));
+        assert_eq!((conversation.business_id, conversation.inbound_messages), (shop.business, 1));
         let report = v1::QueryReportRequest { account_id: shop.account, ..Default::default() };
         let report = desk.reports(TACOS).query_report(report).await?.into_inner();
         let counts = report.rows.iter().map(|row| (row.impressions, row.taps, row.spend_micros));

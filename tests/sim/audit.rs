@@ -15,6 +15,7 @@ use prost::Message;
 use crate::books::Books;
 use crate::catalog::Rows;
 use crate::coverage::Coverage;
+use crate::steps::Steps;
 
 /// What was found wrong, in a sentence.
 pub(crate) type Finding = Result<(), String>;
@@ -91,6 +92,7 @@ pub(crate) struct Ledger {
     pub(crate) codes: BTreeMap<u64, (u64, u64)>,
     outcomes: BTreeMap<u64, OutcomeBook>,
     pub(crate) tallies: BTreeMap<(u64, i64), Counts>,
+    pub(crate) steps: Steps,
     /// Reported taps by viewer, and views by viewer and ad: when they happened.
     pub(crate) taps: BTreeMap<u64, Vec<i64>>,
     pub(crate) sights: BTreeMap<(u64, u64), Vec<i64>>,
@@ -145,6 +147,7 @@ impl Ledger {
 
     fn fact(&mut self, kind: &Kind, at: i64) -> Finding {
         self.coverage.note("fact", name_of(kind));
+        self.steps.note(kind, at)?;
         match kind {
             Kind::Granted(fact) => self.books.grant(fact, at, &self.rows, &mut self.coverage),
             Kind::ServedMinute(fact) => self.minute(fact),

@@ -29,9 +29,11 @@ mod quarter;
 mod rates;
 mod sent;
 mod shop;
+mod steps;
 mod told;
 mod traffic;
 mod twin;
+mod windows;
 mod world;
 
 use coverage::Coverage;

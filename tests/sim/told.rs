@@ -54,7 +54,10 @@ impl World {
                 row.reports as i64,
             ];
             reported.insert((row.ad_id, hour), counts);
+            self.ledger.steps.check((row.ad_id, hour), row)?;
         }
+        let untold = self.ledger.steps.hours.keys().find(|key| !reported.contains_key(key));
+        ensure(untold.is_none(), || format!("the report leaves out {untold:?}"))?;
         let some = |counts: &&Counts| counts.iter().any(|count| *count != 0);
         for (key, counts) in &self.ledger.tallies {
             let told = reported.get(key).copied().unwrap_or_default();

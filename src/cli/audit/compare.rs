@@ -7,6 +7,7 @@ use jiff::{ToSpan, civil};
 
 use crate::cli::audit::ledger::DayBook;
 use crate::cli::audit::recount::{Counts, CreditRow, Recount};
+use crate::cli::audit::steps::Steps;
 use crate::report::invoices::{Asked, invoices as node_invoices};
 use crate::state::State;
 use crate::state::ledger::{LEDGER_ACCOUNTS, Sums};
@@ -23,6 +24,7 @@ const CREDIT_MEMORY_MS: i64 = 95 * DAY_MS;
 pub(super) fn compare(recount: &Recount, state: &State) -> Vec<String> {
     let mut found = Vec::new();
     ads(recount, state, &mut found);
+    steps(recount, state, &mut found);
     invoices(recount, state, &mut found);
     ledgers(recount, state, &mut found);
     // They are made of days, whose differences were named already.
@@ -51,6 +53,23 @@ fn counts_of(tally: &Tally) -> Counts {
         values: tally.values.clone(),
         spend: tally.spend,
         over_delivered: tally.over_delivered,
+        // Compared by itself: the node keeps waits in bins.
+        steps: Steps::default(),
+    }
+}
+
+/// Compares what came of taps in chats, ad by ad and hour by hour.
+fn steps(recount: &Recount, state: &State, found: &mut Vec<String>) {
+    let all = state.tallies.iter().flat_map(|chunk| &chunk.ads);
+    let node: BTreeMap<(u64, i64), &Tally> = all
+        .flat_map(|(ad, tally)| tally.hours.iter().map(|(hour, it)| ((*ad, i64::from(*hour)), it)))
+        .collect();
+    let (none, nothing) = (Tally::default(), Counts::default());
+    for key in keys(&recount.ads, &node) {
+        let counted = recount.ads.get(&key).unwrap_or(&nothing);
+        let tally = node.get(&key).copied().unwrap_or(&none);
+        let difference = counted.steps.difference(tally);
+        found.extend(difference.map(|what| format!("ad {}, hour {}, chats: {what}", key.0, key.1)));
     }
 }
 
@@ -72,12 +91,8 @@ fn ads(recount: &Recount, state: &State, found: &mut Vec<String>) {
         let key = (ad, hour);
         let (ours, theirs) = (recount.ads.get(&key), node.get(&key));
         let what = format!("ad {ad}, hour {hour}");
-        differ(
-            found,
-            &what,
-            ours.cloned().unwrap_or_default(),
-            theirs.cloned().unwrap_or_default(),
-        );
+        let ours = Counts { steps: Steps::default(), ..ours.cloned().unwrap_or_default() };
+        differ(found, &what, ours, theirs.cloned().unwrap_or_default());
     }
     for ad in keys(&counted, &totals) {
         let (ours, theirs) = (counted.get(&ad), totals.get(&ad));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use crate::cli::audit::ledger::Postings;
+use crate::cli::audit::steps::Steps;
 use crate::journal::Block;
 use crate::types::ids::{SHARDS_ALL, Shard};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -32,6 +33,7 @@ pub(super) struct Counts {
     pub(super) values: BTreeMap<String, i64>,
     pub(super) spend: i64,
     pub(super) over_delivered: i64,
+    pub(super) steps: Steps,
 }
 
 /// What one budget has cost, and what it allows at this point of the journal.
@@ -173,6 +175,9 @@ impl Recount {
         let lines = &self.lines;
         let spent = |account| lines.get(&(ACCOUNT, account)).map_or(0, |book| book.life);
         self.postings.take(fact, spent);
+        for (ad, ms, step) in Steps::of(fact) {
+            self.ad(ad, ms).steps.add(&step);
+        }
         match fact {
             Kind::AccountPut(_) | Kind::CampaignPut(_) | Kind::AdSetPut(_) => self.budget(fact),
             Kind::Granted(fact) => self.granted(fact),

@@ -1,7 +1,7 @@
 //! What an ad is worth and what one of its events costs: bids, rates and prices of 1,000 impressions.
 
 use crate::decide::board::Rates;
-use crate::types::proto::v1::{AdSet, BillingEvent, OptimizationGoal};
+use crate::types::proto::v1::{AdSet, AdSetIssue, BillingEvent, OptimizationGoal};
 use crate::types::token::PackedPrice;
 
 /// Rates are in parts of this.
@@ -34,6 +34,18 @@ impl Aim {
             BillingEvent::Conversations => OptimizationGoal::Conversations,
         };
         Self { billing, goal }
+    }
+
+    /// Returns what is charged while an issue stands against paying for conversations: the tap before each. The
+    /// bid stays for what it was, so a tap costs at most the bid times the chance of what follows.
+    pub const fn served(self, issue: AdSetIssue) -> Self {
+        match (self.billing, issue) {
+            (BillingEvent::Conversations, AdSetIssue::OpeningsSelfReported)
+            | (BillingEvent::Conversations, AdSetIssue::OpeningsUnderReported) => {
+                Self { billing: BillingEvent::LinkClicks, ..self }
+            }
+            _ => self,
+        }
     }
 
     /// Tells whether bids are for 1,000 goal events, and not for one.

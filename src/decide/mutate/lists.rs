@@ -3,9 +3,12 @@
 use prost::Message;
 
 use crate::state::catalog::Catalog;
+use crate::types::ids::IdKind;
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{RequestAnswered, TaxonomyPut, TrafficRulesPut};
-use crate::types::proto::v1::TrafficRules;
+use crate::types::proto::journal::v1::{
+    RateCardsPut, RequestAnswered, TaxonomyPut, TrafficRulesPut,
+};
+use crate::types::proto::v1::{RateCard, TrafficRules};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{ListChange, ListMutation};
 
@@ -53,6 +56,17 @@ pub fn mutate_lists(catalog: &Catalog, mutation: &ListMutation) -> Result<Writte
         ListChange::ExchangeRates(put) => {
             (vec![vec![Kind::ExchangeRatesPut(Box::new(put.clone()))]], put.rates.len() as u32)
         }
+        ListChange::RateCards(cards) => (card_slices(cards), cards.len() as u32),
+        ListChange::VolumeTier(put) => {
+            if catalog.account_of(IdKind::Business, put.business).is_none() {
+                return Err(Refusal::new(Reason::NotFound, "business_id", "no such business"));
+            }
+            // Told again, or late: nothing to journal, not even an answer.
+            if catalog.tariffs.knows_tier(put) {
+                return Ok(WrittenLists { decisions: Vec::new(), answer: 0 });
+            }
+            (vec![vec![Kind::VolumeTierPut(Box::new(put.clone()))]], 1)
+        }
     };
     let answered = Kind::RequestAnswered(RequestAnswered {
         tenant: mutation.tenant,
@@ -89,6 +103,24 @@ fn traffic_slices(rules: &TrafficRules) -> Vec<Vec<Kind>> {
     let fact = |(at, rules)| TrafficRulesPut { rules: Some(rules), added: at > 0 };
     let facts = slices.into_iter().enumerate().map(fact);
     facts.map(|fact| vec![Kind::TrafficRulesPut(Box::new(fact))]).collect()
+}
+
+/// Cuts many rate cards. A crash between two slices leaves fewer in force, until the same request is sent again.
+fn card_slices(cards: &[RateCard]) -> Vec<Vec<Kind>> {
+    let (mut slices, mut slice, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for card in cards {
+        // A byte of key and one to three of length stand before each.
+        bytes += card.encoded_len() + 4;
+        if bytes > SLICE_BYTES_MAX {
+            slices.push(std::mem::take(&mut slice));
+            bytes = card.encoded_len() + 4;
+        }
+        slice.push(card.clone());
+    }
+    slices.push(slice);
+    let fact = |(at, cards)| RateCardsPut { cards, added: at > 0 };
+    let facts = slices.into_iter().enumerate().map(fact);
+    facts.map(|fact| vec![Kind::RateCardsPut(Box::new(fact))]).collect()
 }
 
 /// Cuts a long list. What is removed comes first: an entry that is also put stays.

@@ -40,6 +40,8 @@ impl Writer {
             Work::MutateLists(mutation, reply) => self.write_lists(&mutation, reply, now),
             Work::Fund(request, reply) => self.fund(&request, reply, now),
             Work::Credit(credit, reply) => self.credit(*credit, reply, now),
+            Work::SetPush(change, reply) => self.set_push(&change, reply, now),
+            Work::Pushed(fact, reply) => self.pushed(fact, reply, now),
             Work::Settle(reply) => self.answer(reply, Ok(now)),
             Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased, now),
             Work::Refresh(ads) => self.refresh(ads),
@@ -60,16 +62,15 @@ impl Writer {
                 (shard_of(token.viewer), decided, Some(token))
             }
             Incoming::Opened { chat, opening } => {
-                let cell = live.cell(chat.id);
-                let known = cell.facts.chats.get(&chat.id);
-                let decided = chats::opened(catalog, known, &chat, &opening, now);
+                let decided = self.opened(catalog, chat, opening, now);
                 (shard_of(chat.id), decided, None)
             }
             Incoming::Message { chat, receipt } => {
-                let cell = live.cell(chat.id);
-                let known = cell.facts.chats.get(&chat.id);
-                let decided = chats::message(catalog, known, &chat, &receipt, now);
+                let decided = self.message(catalog, chat, &receipt, now);
                 (shard_of(chat.id), decided, None)
+            }
+            Incoming::Moved { chat, from } => {
+                (shard_of(chat.id), self.moved(catalog, &chat, from, now), None)
             }
             Incoming::Converted(conversion) => {
                 let (shard, decided) = conversion_of(live, catalog, &conversion, now);
@@ -139,6 +140,7 @@ impl Writer {
             self.pacer.show_all(&self.live, &moved);
             if let Resource::AdSet(row) = &written.answer {
                 self.schedules.note(&self.live, row);
+                self.openings.note(row);
             }
             self.show(&written.answer);
         }

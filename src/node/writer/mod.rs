@@ -2,11 +2,14 @@
 //!
 //! A plain struct with [`Writer::step`]: a thread drives it in a node, the simulation by hand.
 
+mod desk;
 mod intake;
 mod money;
 mod outbox;
+mod push;
 mod rules;
 mod sources;
+mod taps;
 mod tick;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -23,16 +26,20 @@ use crate::journal::{
 use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
+use crate::node::openings::Openings;
 use crate::node::pacer::Pacer;
 use crate::node::schedules::Schedules;
 use crate::node::traffic::NetworkTaps;
+use crate::node::writer::taps::RecentTaps;
 use crate::state::ledger::Seal;
 use crate::state::{Stamp, invalid_of};
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
-use crate::types::proto::journal::v1::{Decision, Fact, fact::Kind};
-use crate::types::proto::v1::FundAccountResponse;
+use crate::types::proto::journal::v1::{ConversionsPushed, Decision, Fact, fact::Kind};
+use crate::types::proto::v1::{FundAccountResponse, SetConversionPushResponse};
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{FundRequest, Incoming, ListMutation, Mutation, Resource, Verdict};
+use crate::types::request::{
+    FundRequest, Incoming, ListMutation, Mutation, PushChange, Resource, Verdict,
+};
 use crate::types::time::Moment;
 
 /// Batches that may wait for the disk at once. More would only lengthen the wait.
@@ -55,6 +62,10 @@ pub enum Work {
     Fund(Box<FundRequest>, Reply<FundAccountResponse>),
     /// Charges to be given back.
     Credit(Box<Credit>, Reply<()>),
+    /// A write of where an account's conversions are sent.
+    SetPush(Box<PushChange>, Reply<SetConversionPushResponse>),
+    /// What became of conversions on their way out.
+    Pushed(Box<ConversionsPushed>, Reply<()>),
     /// Segments of the index that were merged behind.
     Rebased(Box<Rebased>),
     /// Ads whose rows must be built anew.
@@ -108,9 +119,11 @@ pub struct Writer {
     /// When other exchange rates come into force than those last shown; `None`: at no time.
     exchange_due: Option<Moment>,
     networks: NetworkTaps,
+    taps: RecentTaps,
     indexer: Indexer,
     pacer: Pacer,
     schedules: Schedules,
+    openings: Openings,
     dice: SeededDice,
     stopped: bool,
 }
@@ -137,7 +150,9 @@ impl Writer {
         let indexer = Indexer::of(&live);
         let pacer = Pacer::resume(&live, resume.latest);
         let schedules = Schedules::of(&live.catalog());
+        let openings = Openings::of(&live.catalog());
         let exchange_due = live.exchange.load().until();
+        let taps = RecentTaps::of(&live, resume.latest);
         let mut writer = Self {
             live,
             log,
@@ -157,13 +172,16 @@ impl Writer {
             sealed: Seal::default(),
             exchange_due,
             networks: NetworkTaps::default(),
+            taps,
             indexer,
             pacer,
             schedules,
+            openings,
             dice,
             stopped: false,
         };
         writer.list_due();
+        writer.take_claimed();
         Ok(writer)
     }
 
@@ -179,6 +197,7 @@ impl Writer {
             self.take(work, now);
         }
         self.schedules.look(&self.live, now);
+        self.openings.look(&self.live, now);
         self.grant_written(now);
         self.cut();
         let outgrown = self.live.take_outgrown();
@@ -270,6 +289,7 @@ impl Writer {
                 }
                 // The next decision of this batch must see it.
                 self.live.apply(Stamp { shard, seq: first.plus(number), at: now }, kind);
+                self.taps.note(kind, now);
             }
         }
         self.live.progress.note_applied(shard, Seq(first.plus(count.into()).0 - 1));

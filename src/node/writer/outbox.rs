@@ -18,12 +18,29 @@ impl Writer {
             match fact {
                 Kind::ConversationOpened(fact) if fact.proof.is_some() => {
                     self.outbox.push_back(fact.outcome);
+                    self.take_click(&Outgoing::Opened(*fact));
                 }
                 Kind::Converted(fact) if fact.proof.is_some() => {
                     self.outbox.push_back(fact.outcome);
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Takes the taps that openings on their way have claimed: another opening must not find them.
+    pub(super) fn take_claimed(&mut self) {
+        for outcome in self.outbox.clone() {
+            let outgoing = self.live.cell(outcome).facts.outbox.get(&outcome).cloned();
+            if let Some(outgoing @ Outgoing::Opened(_)) = outgoing {
+                self.take_click(&outgoing);
+            }
+        }
+    }
+
+    fn take_click(&mut self, opened: &Outgoing) {
+        if let Some(click) = click_of(&self.live, opened) {
+            self.taps.take(click.view);
         }
     }
 

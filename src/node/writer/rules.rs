@@ -19,7 +19,8 @@ impl Writer {
                 self.journal(Shard::CATALOG, decision, now);
             }
             match mutation.change {
-                ListChange::Taxonomy(_) => {}
+                // Pricing asks the catalog itself.
+                ListChange::Taxonomy(_) | ListChange::RateCards(_) | ListChange::VolumeTier(_) => {}
                 ListChange::PolicyRules(_) => self.show_blocks(),
                 ListChange::ExchangeRates(_) => self.show_exchange(now),
                 ListChange::TrafficRules(_) => self.show_traffic(),

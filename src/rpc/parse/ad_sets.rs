@@ -63,6 +63,7 @@ pub(in crate::rpc) fn ad_set(wire: Option<v1::AdSet>, verb: Verb) -> Result<Chan
         schedule_hours(&row.schedule_hours, path.field("schedule_hours"))?;
     }
     row.effective_status = 0;
+    row.issues.clear();
     Ok(fields.change(Resource::AdSet(row)))
 }
 

@@ -9,12 +9,14 @@ mod audience;
 pub(super) mod billing;
 pub(super) mod campaigns;
 pub(super) mod conversations;
+pub(super) mod conversions;
 mod creatives;
 pub(super) mod events;
 pub(super) mod explain;
 mod field;
 pub(super) mod mutations;
 pub(super) mod places;
+pub(super) mod rates;
 pub(super) mod reports;
 pub(super) mod rules;
 #[cfg(test)]

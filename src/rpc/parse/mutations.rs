@@ -27,7 +27,7 @@ pub(super) struct Shape {
 }
 
 /// Given by the engine in every kind of resource.
-const GIVEN: [&str; 5] = ["id", "effective_status", "create_time", "update_time", "etag"];
+const GIVEN: [&str; 6] = ["id", "effective_status", "create_time", "update_time", "etag", "issues"];
 
 /// The fields that a write takes.
 pub(super) struct Fields {

@@ -11,7 +11,7 @@ use crate::types::request::Scope;
 use crate::types::time::Moment;
 
 /// Dimensions of one report: each once.
-const DIMENSIONS_MAX: usize = 6;
+const DIMENSIONS_MAX: usize = 7;
 
 /// Returns the list that a report's pages belong to, and its question.
 pub(in crate::rpc) fn query(
@@ -90,8 +90,8 @@ mod tests {
         check("start_time.seconds", |wire| wire.start_time = second(-1));
         check("end_time", |wire| (wire.start_time, wire.end_time) = (second(3_600), second(7_199)));
         check("dimensions[0]", |wire| wire.dimensions = vec![0]);
-        check("dimensions[1]", |wire| wire.dimensions = vec![1, 7]);
-        check("dimensions", |wire| wire.dimensions = vec![1; 7]);
+        check("dimensions[1]", |wire| wire.dimensions = vec![1, 8]);
+        check("dimensions", |wire| wire.dimensions = vec![1; 8]);
         check("dimensions", |wire| wire.dimensions = vec![5, 6]);
         check("page_size", |wire| wire.page_size = 10_001);
         check("page_token", |wire| wire.page_token = "x".into());

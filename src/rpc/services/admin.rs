@@ -5,13 +5,16 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
+use crate::decide::tariff::RULES;
 use crate::node::Node;
 use crate::rpc::errors::deadline;
 use crate::rpc::limits::INGEST_DEADLINE;
 use crate::rpc::parse::admin::{policy_rules, review, taxonomy};
 use crate::rpc::parse::mutations::{body_hash, list_mutation, mutation};
+use crate::rpc::parse::rates::rate_cards;
 use crate::rpc::parse::rules::{exchange_rates, traffic_rules};
 use crate::rpc::services::{Answer, caller, write};
+use crate::state::credit::timestamp;
 use crate::types::proto::v1;
 use crate::types::proto::v1::admin_service_server::AdminService;
 use crate::types::refusal::Refusal;
@@ -114,6 +117,40 @@ impl AdminService for Admin {
         caller(&request)?;
         let rules = Some(self.node.front().traffic_rules());
         Ok(Response::new(v1::GetTrafficRulesResponse { rules }))
+    }
+
+    async fn set_rate_cards(
+        &self,
+        request: Request<v1::SetRateCardsRequest>,
+    ) -> Answer<v1::SetRateCardsResponse> {
+        let scope = caller(&request)?.scope();
+        let wire = request.into_inner();
+        let hash = body_hash("SetRateCardsRequest", &wire);
+        let cards = list_mutation(scope, wire.request_id, hash, rate_cards(wire.cards)?);
+        let cards = self.write_lists(cards).await?;
+        Ok(Response::new(v1::SetRateCardsResponse { cards }))
+    }
+
+    async fn list_rate_cards(
+        &self,
+        request: Request<v1::ListRateCardsRequest>,
+    ) -> Answer<v1::ListRateCardsResponse> {
+        caller(&request)?;
+        let (cards, built_in) = self.node.front().rate_cards();
+        Ok(Response::new(v1::ListRateCardsResponse { cards, built_in }))
+    }
+
+    async fn list_message_rules(
+        &self,
+        request: Request<v1::ListMessageRulesRequest>,
+    ) -> Answer<v1::ListMessageRulesResponse> {
+        caller(&request)?;
+        let rules = RULES.iter().map(|rule| v1::MessageRule {
+            valid_from: Some(timestamp(rule.from.0)),
+            regime: rule.regime.name().to_owned(),
+            text: rule.text.to_owned(),
+        });
+        Ok(Response::new(v1::ListMessageRulesResponse { rules: rules.collect() }))
     }
 
     async fn list_exchange_rates(

@@ -7,6 +7,7 @@ mod batch;
 mod billing;
 mod campaigns;
 mod conversations;
+mod conversions;
 mod events;
 mod explain;
 mod kits;
@@ -35,6 +36,7 @@ use crate::types::proto::v1::attribution_service_server::AttributionServiceServe
 use crate::types::proto::v1::billing_service_server::BillingServiceServer;
 use crate::types::proto::v1::campaign_service_server::CampaignServiceServer;
 use crate::types::proto::v1::conversation_service_server::ConversationServiceServer;
+use crate::types::proto::v1::conversion_service_server::ConversionServiceServer;
 use crate::types::proto::v1::event_service_server::EventServiceServer;
 use crate::types::proto::v1::explain_service_server::ExplainServiceServer;
 use crate::types::proto::v1::report_service_server::ReportServiceServer;
@@ -86,6 +88,10 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
         )
         .add_service(
             ConversationServiceServer::new(conversations::Conversations { node: node() })
+                .max_decoding_message_size(others),
+        )
+        .add_service(
+            ConversionServiceServer::new(conversions::Conversions { node: node() })
                 .max_decoding_message_size(others),
         )
         .add_service(

@@ -1,14 +1,15 @@
 //! The catalog in checkpoints: a head, then pages of rows as they are kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Answered, Catalog, Kin, Packed, Row, Table};
+use super::{Answered, Catalog, Kin, Packed, Row, StoredPush, Table};
 use crate::state::Map;
 use crate::state::exchange::Exchange;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
+use crate::state::tariffs::Tariffs;
 use crate::state::traffic_rules::TrafficRules;
 use crate::types::ids::IdKind;
 use crate::types::proto::v1::{
@@ -28,6 +29,8 @@ pub struct Head {
     rules: Rules,
     exchange: Exchange,
     traffic: TrafficRules,
+    tariffs: Tariffs,
+    pushes: BTreeMap<u64, StoredPush>,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -89,6 +92,8 @@ impl Catalog {
             rules: self.rules.clone(),
             exchange: self.exchange.clone(),
             traffic: self.traffic.clone(),
+            tariffs: self.tariffs.clone(),
+            pushes: self.pushes.clone(),
             answers: self.answers.clone(),
             answers_by_age: self.answers_by_age.clone(),
         };
@@ -113,6 +118,7 @@ impl Catalog {
             rules: head.rules,
             exchange: head.exchange,
             traffic: head.traffic,
+            tariffs: head.tariffs,
             answers: head.answers,
             answers_by_age: head.answers_by_age,
             ..Self::default()

@@ -1,0 +1,156 @@
+//! The columns of a report's row: sums over hours, then what is made of the sums.
+
+use crate::state::funnel::Funnel;
+use crate::state::tallies::Tally;
+use crate::types::proto::v1::{
+    FunnelPeople, MatchConfidence, MatchCount, MatchKind, MessageSpend, ReportRow,
+};
+
+/// A row while its hours are being summed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sums {
+    row: ReportRow,
+    tap_people: u64,
+    chats: Funnel,
+}
+
+impl Sums {
+    /// Returns a row that says what it is about, and has counted nothing.
+    pub(super) fn of(row: ReportRow) -> Self {
+        Self { row, ..Self::default() }
+    }
+
+    /// Adds an hour of an ad.
+    pub(super) fn add(&mut self, tally: &Tally) {
+        let row = &mut self.row;
+        row.impressions += tally.impressions;
+        row.viewable += tally.viewable;
+        row.taps += tally.taps;
+        row.conversations += tally.conversations;
+        row.first_replies += tally.first_replies;
+        row.conversions += tally.conversions;
+        row.conversion_value_micros += tally.values.get(&row.currency).copied().unwrap_or_default();
+        row.spend_micros += tally.spend;
+        row.over_delivered_micros += tally.over_delivered;
+        row.hides += tally.hides;
+        row.reports += tally.reports;
+        row.invalid_impressions += tally.invalid_impressions;
+        row.invalid_taps += tally.invalid_taps;
+        row.invalid_conversations += tally.invalid_conversations;
+        row.credited_micros += tally.credited;
+        self.tap_people += tally.tap_people;
+        if let Some(chats) = &tally.chats {
+            self.chats.merge(chats);
+        }
+    }
+
+    /// Returns the row with all its columns.
+    pub(super) fn finish(self) -> ReportRow {
+        let Self { row, tap_people, chats } = self;
+        let message_cost = chats.messages.values().map(|sum| sum.cost).sum::<i64>();
+        let whole = row.spend_micros - row.credited_micros + message_cost;
+        let per = |people: u64| i64::try_from(people).ok().and_then(|it| whole.checked_div(it));
+        let spend = |(category, sum): (&i32, &crate::state::funnel::MessageSum)| MessageSpend {
+            category: *category,
+            messages: sum.messages,
+            free_messages: sum.free,
+            cost_micros: sum.cost,
+        };
+        let matched = |(kind, conversations): (&i32, &u64)| MatchCount {
+            kind: *kind,
+            confidence: confidence_of(*kind).into(),
+            conversations: *conversations,
+        };
+        ReportRow {
+            first_messages: chats.wrote,
+            qualified: chats.qualified,
+            people: Some(FunnelPeople {
+                tapped: tap_people,
+                opened: chats.opened_people,
+                wrote: chats.wrote_people,
+                replied: chats.replied_people,
+                qualified: chats.qualified_people,
+                converted: chats.converted_people,
+            }),
+            matches: chats.matches.iter().map(matched).collect(),
+            median_first_reply_s: chats.waits.median(),
+            messages: chats.messages.iter().map(spend).collect(),
+            message_cost_micros: message_cost,
+            unpriced_messages: chats.unpriced,
+            cost_per_conversation_micros: per(chats.opened_people),
+            cost_per_reply_micros: per(chats.replied_people),
+            cost_per_qualified_micros: per(chats.qualified_people),
+            ..row
+        }
+    }
+}
+
+/// Returns how sure a kind of match is, as `MatchConfidence` tells it.
+fn confidence_of(kind: i32) -> MatchConfidence {
+    match MatchKind::try_from(kind).unwrap_or_default() {
+        MatchKind::Unspecified => MatchConfidence::Unspecified,
+        MatchKind::ClickToken => MatchConfidence::Certain,
+        MatchKind::PrefillCode | MatchKind::SourceCode => MatchConfidence::High,
+        MatchKind::ChannelRef => MatchConfidence::Medium,
+        MatchKind::OnlyTap => MatchConfidence::Low,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::funnel::MessageSum;
+
+    fn sums(tallies: &[Tally]) -> ReportRow {
+        let mut sums = Sums::of(ReportRow { currency: "MXN".into(), ..ReportRow::default() });
+        tallies.iter().for_each(|tally| sums.add(tally));
+        sums.finish()
+    }
+
+    #[test]
+    fn invalid_events_and_credits_have_columns_of_their_own() {
+        let tally = Tally {
+            impressions: 100,
+            invalid_impressions: 1,
+            invalid_taps: 2,
+            invalid_conversations: 3,
+            credited: 4,
+            ..Tally::default()
+        };
+        let row = sums(&[tally.clone(), tally]);
+        assert_eq!(row.impressions, 200);
+        let invalid = (row.invalid_impressions, row.invalid_taps, row.invalid_conversations);
+        assert_eq!((invalid, row.credited_micros), ((2, 4, 6), 8));
+    }
+
+    #[test]
+    fn a_real_conversation_costs_net_spend_and_messages_by_people() {
+        let hour = |people: u64, wait: u32, cost: i64| {
+            let mut chats =
+                Funnel { opened_people: people, replied_people: 1, ..Funnel::default() };
+            chats.waits.add(wait);
+            chats.messages.insert(2, MessageSum { messages: 3, free: 1, cost });
+            let chats = Some(Box::new(chats));
+            Tally { conversations: 9, spend: 100, credited: 30, chats, ..Tally::default() }
+        };
+        let row = sums(&[hour(2, 5, 40), hour(1, 9, 21), Tally::default()]);
+        assert_eq!((row.spend_micros, row.credited_micros, row.message_cost_micros), (200, 60, 61));
+        assert_eq!(row.cost_per_conversation_micros, Some(67), "(200 - 60 + 61) / 3 people");
+        assert_eq!(row.cost_per_reply_micros, Some(100));
+        assert_eq!(row.cost_per_qualified_micros, None);
+        assert_eq!(row.median_first_reply_s, Some(5));
+        let spend = MessageSpend { category: 2, messages: 6, free_messages: 2, cost_micros: 61 };
+        assert_eq!(row.messages, [spend]);
+        assert_eq!(sums(&[Tally::default()]).cost_per_conversation_micros, None);
+    }
+
+    #[test]
+    fn every_kind_of_match_says_how_sure_it_is() {
+        let mut chats = Funnel::default();
+        (1..=5).for_each(|kind| *chats.matches.entry(kind).or_default() += kind as u64);
+        let row = sums(&[Tally { chats: Some(Box::new(chats)), ..Tally::default() }]);
+        let told: Vec<_> =
+            row.matches.iter().map(|it| (it.kind, it.confidence, it.conversations)).collect();
+        assert_eq!(told, [(1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 2, 4), (5, 4, 5)]);
+    }
+}
