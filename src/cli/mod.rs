@@ -8,6 +8,7 @@ mod demo;
 mod figures;
 pub mod fsck;
 mod keys;
+mod rates;
 mod replay;
 pub mod report;
 mod serve;
@@ -38,6 +39,8 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Make API keys.
     Keys(keys::KeysArguments),
+    /// Check rate cards of channels, and print those that are built in.
+    Rates(rates::RatesArguments),
     // These say themselves what they are for, at length.
     Audit(audit::AuditArgs),
     Fsck(fsck::FsckArgs),
@@ -57,6 +60,7 @@ pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Rates(arguments) => rates::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments).map_err(Failure::from),
         Command::Fsck(arguments) => fsck::run(&arguments).map_err(Failure::from),
         Command::Report(arguments) => report::run(&arguments).map_err(Failure::from),

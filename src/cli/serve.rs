@@ -69,17 +69,13 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     // Before the node opens, so that a stop in the meantime is not lost.
     let signals = Signals::catch()?;
     let feeds = checked.policies.keys().copied().collect();
+    let (approve_ads, push_insecure) = (config.approve_ads, config.push_insecure);
     let public_url = checked.web.as_ref().map(|web| web.public_url.clone()).unwrap_or_default();
-    let options = NodeOptions {
-        feeds,
-        approve_ads: config.approve_ads,
-        push_insecure: config.push_insecure,
-        public_url,
-        ..NodeOptions::default()
-    };
+    let options =
+        NodeOptions { feeds, approve_ads, push_insecure, public_url, ..NodeOptions::default() };
     let clock = Arc::new(SystemClock::default());
     let mut node = Node::start(&config.data_dir, Arc::<SystemClock>::clone(&clock), &options)?;
-    node.push_behind(Arc::new(HttpCourier::new(clock, config.push_insecure)))?;
+    node.push_behind(Arc::new(HttpCourier::new(clock, push_insecure)))?;
     let node = Arc::new(node);
     tracing::info!(opened = ?node.opened(), data_dir = %config.data_dir.display(), "node started");
     let cores = config.cores.unwrap_or_else(all_cores);

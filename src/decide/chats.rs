@@ -5,9 +5,11 @@ pub mod moved;
 use crate::channels::{self, Channel};
 use crate::decide::Decided;
 use crate::decide::record::event_time;
+use crate::decide::tariff::{Told, price_of};
 use crate::state::bucket::{KnownConversion, content_of};
 use crate::state::catalog::Catalog;
 use crate::state::chats::{Chat as KnownChat, MESSAGE_MEMORY_MS};
+use crate::state::desks::Desk;
 use crate::types::ids::{IdKind, from_hash};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
@@ -140,10 +142,11 @@ fn opens_silently(catalog: &Catalog, endpoint: u64) -> bool {
     channel.is_some_and(channels::opens_silently)
 }
 
-/// Judges a message's receipt.
+/// Judges a message's receipt. Its first word that it was delivered or read prices it; `desk` counts free ones.
 pub fn message(
     catalog: &Catalog,
     known: Option<&KnownChat>,
+    desk: Option<&Desk>,
     chat: &Chat,
     receipt: &Receipt,
     now: Moment,
@@ -156,11 +159,15 @@ pub fn message(
         let first = receipt.template && direction == Direction::Outbound;
         let unheard = KnownChat::default();
         let known = known.or(first.then_some(&unheard)).ok_or_else(unknown_chat)?;
-        let failed = receipt.status == MessageStatus::Failed;
-        if failed || known.knows_message(receipt.message) {
+        if receipt.status == MessageStatus::Failed {
             return Ok(None);
         }
-        Ok(Some(vec![Kind::MessageRecorded(MessageRecorded {
+        let price = price_of(catalog, &Told { known, desk, chat, account, receipt, event_ms });
+        let price = price.map(|fact| Kind::MessagePriced(Box::new(fact)));
+        if known.knows_message(receipt.message) {
+            return Ok(price.map(|price| vec![price]));
+        }
+        let recorded = Kind::MessageRecorded(MessageRecorded {
             conversation,
             account,
             business: chat.business,
@@ -171,7 +178,8 @@ pub fn message(
             category: receipt.category.into(),
             template: receipt.template,
             ..steps_of(known, direction, event_ms)
-        })]))
+        });
+        Ok(Some([recorded].into_iter().chain(price).collect()))
     };
     finish(judged())
 }

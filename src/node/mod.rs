@@ -23,6 +23,7 @@ mod pacer;
 mod panel;
 mod pending;
 pub mod push;
+mod prices;
 mod queue;
 mod rates;
 mod recover;

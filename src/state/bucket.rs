@@ -112,6 +112,9 @@ impl Bucket {
             Kind::MessageRecorded(fact) => {
                 self.chats.entry(fact.conversation).or_default().hear(fact, stamp.at);
             }
+            Kind::MessagePriced(fact) => {
+                self.chats.entry(fact.conversation).or_default().price(fact);
+            }
             Kind::Converted(fact) => {
                 let known = KnownConversion { content: content_of(fact), at_ms: stamp.at.0 };
                 self.conversions.insert(fact.outcome, known);
@@ -145,7 +148,6 @@ impl Bucket {
             | Kind::EntrySourcePut(_)
             | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
-            | Kind::MessagePriced(_)
             | Kind::SourceTapped(_)
             | Kind::OutcomeDeclined(_) => {}
         }

@@ -2,15 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::tariffs::Bill;
 use crate::state::windows::Windows;
 use crate::types::proto::journal::v1::{
-    ConversationOpened, ConversationTouch, MessageRecorded, OutboxSettled, Proof, ReferralNoted,
+    ConversationOpened, ConversationTouch, MessagePriced, MessageRecorded, OutboxSettled, Proof,
+    ReferralNoted,
 };
 use crate::types::proto::v1::Direction;
 use crate::types::time::{DAY_MS, Moment, SECOND_MS};
 
 /// Receipts of messages are told apart for this long; older ones are refused.
 pub const MESSAGE_MEMORY_MS: i64 = 3 * DAY_MS;
+
+/// Receipts of the business's messages are told apart for this long: one may be read weeks after it was
+/// delivered, and must not be counted and priced again.
+pub const RECEIPT_MEMORY_MS: i64 = 31 * DAY_MS;
 
 /// A conversation without an event for this long is forgotten.
 pub const CHAT_MEMORY_MS: i64 = 95 * DAY_MS;
@@ -66,6 +72,8 @@ pub struct Chat {
     pub messages: Vec<Heard>,
     /// The channel's own ids of the clicks that led here, by the moments of their referrals.
     pub channel_clicks: Vec<(i64, String)>,
+    /// What its messages have cost.
+    pub bill: Bill,
     /// The journal's time of the last event.
     pub touched_ms: i64,
 }
@@ -211,7 +219,11 @@ impl Chat {
         }
         let (direction, event_ms) = (fact.direction(), fact.event_ms);
         let outbound = direction == Direction::Outbound;
-        self.messages.retain(|heard| heard.at_ms >= at.plus_ms(-2 * MESSAGE_MEMORY_MS).0);
+        let (inbound_from, outbound_from) =
+            (at.plus_ms(-2 * MESSAGE_MEMORY_MS).0, at.plus_ms(-RECEIPT_MEMORY_MS).0);
+        self.messages.retain(|heard| {
+            heard.at_ms >= if heard.outbound { outbound_from } else { inbound_from }
+        });
         let (message, at_ms, priced) = (fact.message, at.0, false);
         self.messages.push(Heard { message, at_ms, event_ms, outbound, priced });
         if self.is_opening_again(direction, event_ms) {
@@ -222,6 +234,14 @@ impl Chat {
         self.claimed.hear(direction, event_ms);
         self.touched.hear(direction, event_ms);
         self.touched.qualified |= fact.qualified_ad != 0;
+    }
+
+    pub(in crate::state) fn price(&mut self, fact: &MessagePriced) {
+        let heard = self.messages.iter_mut().rev().find(|heard| heard.message == fact.message);
+        if let Some(heard) = heard {
+            heard.priced = true;
+        }
+        self.bill.add(fact);
     }
 
     fn count(&mut self, direction: Direction, event_ms: i64) {

@@ -15,12 +15,14 @@ pub const DEAD_LETTERS_MAX: usize = 10_000;
 
 /// Days for which it is known what was told of an endpoint: a week, and today.
 pub const TOLD_DAYS: u32 = 8;
+/// Months of which free messages are counted: a receipt is at most days old.
+const FREE_MONTHS_MAX: usize = 2;
 
 /// One endpoint of a business.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Desk {
-    /// The last month (since 1970-01) in which free service messages were taken, and how many of it.
-    pub free: (u32, u64),
+    /// Free service messages taken, by month since 1970-01: of the last two months.
+    free: BTreeMap<u32, u64>,
     /// Its printed codes and web buttons, by source.
     pub sources: BTreeMap<u64, SourceTally>,
     /// What was told of it since the beginning.
@@ -65,6 +67,29 @@ impl Desk {
         let mut all = Told::default();
         self.days.range(day..).for_each(|(_, told)| all.add(told));
         all
+    }
+}
+
+impl Desk {
+    /// Returns how many free service messages were taken in a month since 1970-01. Of a month that is too long
+    /// ago to be known: as many as there are.
+    pub fn free_used(&self, month: u32) -> u64 {
+        let known = self.free.get(&month).copied();
+        let forgotten = || match self.free.first_key_value() {
+            Some((first, _)) if self.free.len() == FREE_MONTHS_MAX && month < *first => u64::MAX,
+            _ => 0,
+        };
+        known.unwrap_or_else(forgotten)
+    }
+
+    fn take_free(&mut self, month: u32) {
+        if self.free_used(month) == u64::MAX {
+            return;
+        }
+        *self.free.entry(month).or_default() += 1;
+        if self.free.len() > FREE_MONTHS_MAX {
+            self.free.pop_first();
+        }
     }
 }
 
@@ -118,12 +143,7 @@ impl DeskChunk {
         }
         match fact {
             Kind::MessagePriced(fact) => {
-                let free = &mut self.desks.entry(fact.endpoint).or_default().free;
-                if free.0 < fact.free_month {
-                    *free = (fact.free_month, 0);
-                }
-                // A message of a month that has ended takes nothing from this one.
-                free.1 += u64::from(free.0 == fact.free_month);
+                self.desks.entry(fact.endpoint).or_default().take_free(fact.free_month);
             }
             Kind::SourceTapped(fact) => {
                 let taps = &mut self.source(fact.endpoint, fact.source).taps;
@@ -208,5 +228,22 @@ impl Push {
             let Some(oldest) = oldest.map(|(outcome, _)| *outcome) else { break };
             self.dead.remove(&oldest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_messages_are_counted_by_month_and_two_months_are_known() {
+        let mut desk = Desk::default();
+        for month in [680, 681, 680, 681, 681] {
+            desk.take_free(month);
+        }
+        assert_eq!([679, 680, 681, 682].map(|month| desk.free_used(month)), [u64::MAX, 2, 3, 0]);
+        desk.take_free(682);
+        desk.take_free(680);
+        assert_eq!([680, 681, 682].map(|month| desk.free_used(month)), [u64::MAX, 3, 1]);
     }
 }

@@ -99,6 +99,21 @@ impl Windows {
         self.at(now.max(Moment(self.newest_ms)))
     }
 
+    /// Returns what is open for a message that the business would send now: it may be the answer that opens a
+    /// free entry point.
+    pub fn if_sent(&self, now: Moment) -> Open {
+        let now = now.max(Moment(self.newest_ms));
+        let mut after = self.clone();
+        after.hear(Direction::Outbound, now.0);
+        after.at(now)
+    }
+
+    /// Returns the moments from which an answer opens no free entry point any more, of referrals without one.
+    pub fn answer_ends(&self) -> impl Iterator<Item = Moment> + '_ {
+        let open = self.referrals.iter().filter(|referral_ms| self.answer(**referral_ms).is_none());
+        open.map(|referral_ms| Moment(referral_ms + ANSWER_WINDOW_MS))
+    }
+
     /// Returns the end of the latest customer-service window, open or not; `None`: the person never wrote.
     pub fn service_end(&self) -> Option<Moment> {
         self.service.0.last().map(|(_, end_ms)| Moment(*end_ms))
@@ -214,6 +229,20 @@ mod tests {
         assert!(until(HOUR, 3 * DAY - 1));
         assert!(!until(HOUR, 3 * DAY));
         assert!(!until(HOUR, -1));
+    }
+
+    #[test]
+    fn an_answer_that_would_open_the_free_entry_point_is_told_before_it_is_sent() {
+        let mut windows = Windows::default();
+        windows.refer(DAY);
+        let sent = |windows: &Windows, at| windows.if_sent(Moment(at)).free_entry_until;
+        assert_eq!(sent(&windows, DAY - 1), Some(Moment(4 * DAY)), "a channel ahead of the clock");
+        assert_eq!(sent(&windows, 2 * DAY - 1), Some(Moment(5 * DAY - 1)));
+        assert_eq!(sent(&windows, 2 * DAY), None);
+        assert_eq!(windows.answer_ends().collect::<Vec<_>>(), [Moment(2 * DAY)]);
+        windows.hear(Direction::Outbound, DAY + HOUR);
+        assert_eq!(sent(&windows, DAY + 2 * HOUR), Some(Moment(4 * DAY + HOUR)));
+        assert_eq!(windows.answer_ends().count(), 0);
     }
 
     #[test]

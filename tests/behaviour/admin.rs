@@ -175,6 +175,9 @@ fn only_an_operator_reviews_and_keeps_lists_and_rules() {
                 admin.list_exchange_rates(v1::ListExchangeRatesRequest {}).await.map(drop),
                 admin.set_traffic_rules(v1::SetTrafficRulesRequest::default()).await.map(drop),
                 admin.get_traffic_rules(v1::GetTrafficRulesRequest {}).await.map(drop),
+                admin.set_rate_cards(v1::SetRateCardsRequest::default()).await.map(drop),
+                admin.list_rate_cards(v1::ListRateCardsRequest {}).await.map(drop),
+                admin.list_message_rules(v1::ListMessageRulesRequest {}).await.map(drop),
             ];
             for refused in refused {
                 assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied, "{key}");

@@ -34,5 +34,6 @@ mod reviews;
 mod serving;
 mod stage;
 mod streams;
+mod tariff;
 mod town;
 mod wire;

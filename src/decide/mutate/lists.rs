@@ -2,7 +2,9 @@
 
 use prost::Message;
 
+use crate::decide::tariff::MARKET_CHARS_MAX;
 use crate::state::catalog::Catalog;
+use crate::state::tariffs::market_key;
 use crate::types::ids::IdKind;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
@@ -58,6 +60,11 @@ pub fn mutate_lists(catalog: &Catalog, mutation: &ListMutation) -> Result<Writte
         }
         ListChange::RateCards(cards) => (card_slices(cards), cards.len() as u32),
         ListChange::VolumeTier(put) => {
+            if market_key(&put.market).is_empty() || put.market.chars().count() > MARKET_CHARS_MAX {
+                let message =
+                    format!("must have 1 to {MARKET_CHARS_MAX} characters, as cards name it");
+                return Err(Refusal::new(Reason::FieldInvalid, "market", message));
+            }
             if catalog.account_of(IdKind::Business, put.business).is_none() {
                 return Err(Refusal::new(Reason::NotFound, "business_id", "no such business"));
             }

@@ -2,9 +2,13 @@
 //! much. The channel's own word goes before the rules. A memo: nothing here is in a purse.
 
 mod check;
+#[cfg(test)]
+mod months;
 mod next;
 mod receipt;
 mod rules;
+#[cfg(test)]
+mod twin;
 
 use crate::state::tariffs::{Categories, Found, Tariffs, Wanted};
 use crate::types::proto::journal::v1::PriceMismatch;
@@ -15,7 +19,7 @@ use crate::types::time::Moment;
 
 pub use check::{Fault, FaultKind, MARKET_CHARS_MAX, SOURCE_CHARS_MAX, check};
 pub use next::{Next, Standing, next_messages};
-pub use receipt::{Delivered, priced};
+pub use receipt::{Delivered, Told, price_of, priced};
 pub use rules::{
     CONVERSATIONS_FROM, FREE_SERVICE_FROM, FREE_SERVICE_MESSAGES, MESSAGES_FROM, REPLIES_FROM,
     RULES, Regime, Rule, rule_at,
@@ -210,4 +214,151 @@ fn found<'a>(
         Regime::Conversations | Regime::Messages => false,
     };
     of(category).or_else(|| as_utility.then(|| of(MessageCategory::Utility)).flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::months::{BUSINESS, card};
+    use super::*;
+    use crate::state::Stamp;
+    use crate::state::catalog::Catalog;
+    use crate::types::ids::{Seq, Shard};
+    use crate::types::money::AMOUNT_MICROS_MAX;
+    use crate::types::proto::journal::v1::RateCardsPut;
+    use crate::types::proto::journal::v1::fact::Kind;
+    use crate::types::proto::v1::RateCard;
+    use crate::types::time::DAY_MS;
+
+    fn asked(at: Moment, category: MessageCategory) -> Asked<'static> {
+        Asked {
+            channel: Channel::Whatsapp,
+            business: BUSINESS,
+            country: 0x4D58,
+            category,
+            at,
+            service_open: true,
+            free_entry_open: false,
+            paid: Categories::default(),
+            free_used: FREE_SERVICE_MESSAGES,
+            pricing: None,
+            currency: "USD",
+        }
+    }
+
+    fn tariffs(cards: Vec<RateCard>) -> Tariffs {
+        let mut catalog = Catalog::default();
+        let stamp = Stamp { shard: Shard::CATALOG, seq: Seq(1), at: Moment(0) };
+        let put = RateCardsPut { cards, added: false };
+        catalog.apply(stamp, &Kind::RateCardsPut(Box::new(put)));
+        catalog.tariffs
+    }
+
+    fn word(billable: bool, reason: PriceReason, category: MessageCategory) -> ChannelPricing {
+        let model = PricingModel::Message.into();
+        ChannelPricing { billable, model, reason: reason.into(), category: category.into() }
+    }
+
+    #[test]
+    fn the_channels_word_goes_first_and_a_difference_is_named() {
+        use MessageCategory::{Marketing, Service, Unspecified, Utility};
+        use PriceReason as R;
+        let (august, october) = (Moment::of_date(2026, 8, 5), Moment::of_date(2026, 10, 5));
+        let none = Unspecified;
+        // Sent as, billed, why and as what by the channel; then what it is priced as.
+        for (at, sent, (billable, told, category), reason, amount, mismatch) in [
+            (
+                august,
+                Utility,
+                (false, R::FreeCustomerService, Utility),
+                R::FreeCustomerService,
+                0,
+                0,
+            ),
+            (august, Utility, (true, R::Regular, Utility), R::Regular, 8_500, 3),
+            (august, Utility, (true, R::Regular, Marketing), R::Regular, 30_500, 2),
+            (
+                august,
+                Marketing,
+                (false, R::FreeCustomerService, none),
+                R::FreeCustomerService,
+                0,
+                3,
+            ),
+            (august, Marketing, (false, R::FreeEntryPoint, none), R::FreeEntryPoint, 0, 3),
+            (august, Service, (false, R::FreeEntryPoint, none), R::FreeEntryPoint, 0, 4),
+            (august, Marketing, (true, R::Unspecified, none), R::Regular, 30_500, 0),
+            (august, Marketing, (false, R::Unspecified, none), R::NoCharge, 0, 3),
+            (august, Service, (false, R::Unspecified, none), R::FreeCustomerService, 0, 0),
+            // Sources differ on October: a channel that still calls a reply free is believed.
+            (october, Service, (false, R::FreeCustomerService, none), R::FreeCustomerService, 0, 3),
+            (october, Service, (true, R::Regular, Service), R::Regular, 8_500, 0),
+        ] {
+            let word = word(billable, told, category);
+            let built_in = tariffs(Vec::new());
+            let priced = price(&built_in, &Asked { pricing: Some(&word), ..asked(at, sent) });
+            let got = (priced.reason, priced.amount, i32::from(priced.mismatch));
+            assert_eq!(got, (reason, amount, mismatch), "{sent:?} {word:?}");
+        }
+        // An allowance that is left is taken by what the channel calls free.
+        let word = word(false, R::FreeCustomerService, Service);
+        let free = Asked { free_used: 999, pricing: Some(&word), ..asked(october, Service) };
+        let priced = price(&tariffs(Vec::new()), &free).reason;
+        assert_eq!(priced, R::FreeAllowance);
+    }
+
+    #[test]
+    fn every_message_of_a_billed_conversation_says_so_and_the_first_one_pays() {
+        let at = Moment::of_date(2024, 5, 5);
+        let category = MessageCategory::Utility;
+        let own = tariffs(vec![card("MX", category, 7, Moment(0))]);
+        let model = PricingModel::Conversation.into();
+        let word = ChannelPricing { billable: true, model, category: category.into(), reason: 0 };
+        let first = Asked { pricing: Some(&word), ..asked(at, category) };
+        assert_eq!(price(&own, &first).amount, 7);
+        let second = Asked { paid: Categories::default().with(category), ..first };
+        let priced = price(&own, &second);
+        assert_eq!((priced.reason, priced.amount), (PriceReason::ConversationOpen, 0));
+        assert_eq!(priced.mismatch, PriceMismatch::Unspecified);
+        // Two months after the end of its time the model itself is a mismatch.
+        let late = Asked { at: MESSAGES_FROM.plus_ms(60 * DAY_MS), ..second };
+        assert_eq!(price(&own, &late).mismatch, PriceMismatch::Model);
+    }
+
+    #[test]
+    fn the_dearest_card_and_the_strangest_moments_are_priced_without_overflow() {
+        let largest = |currency: &str| {
+            let mut card = card("MX", MessageCategory::Marketing, AMOUNT_MICROS_MAX, Moment(0));
+            card.price.as_mut().unwrap().currency = currency.to_owned();
+            card
+        };
+        let own = tariffs(vec![largest("USD"), largest("MXN")]);
+        for at in [i64::MIN, -1, 0, i64::MAX].map(Moment) {
+            for used in [0, u64::MAX] {
+                let asked = Asked {
+                    free_used: used,
+                    service_open: false,
+                    currency: "MXN",
+                    ..asked(at, MessageCategory::Marketing)
+                };
+                let priced = price(&own, &asked);
+                let expected = if at.0 < 0 { 0 } else { AMOUNT_MICROS_MAX };
+                assert_eq!(priced.amount, expected, "{at:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_market_that_is_not_known_is_unpriced() {
+        let at = Moment::of_date(2026, 8, 5);
+        let category = MessageCategory::Marketing;
+        let priced = |country| {
+            let built_in = tariffs(Vec::new());
+            let asked = Asked { country, ..asked(at, category) };
+            let priced = price(&built_in, &asked);
+            (priced.reason, priced.amount, priced.market.to_owned(), priced.currency)
+        };
+        assert_eq!(priced(0), (PriceReason::Unpriced, 0, String::new(), ""));
+        assert_eq!(priced(0x4742), (PriceReason::Unpriced, 0, String::new(), ""));
+        assert_eq!(priced(0x4D58), (PriceReason::Regular, 30_500, "Mexico".to_owned(), "USD"));
+    }
 }

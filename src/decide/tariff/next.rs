@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::decide::tariff::{Asked, Priced, RULES, price};
 use crate::state::tariffs::{Bill, Tariffs};
+use crate::state::windows::Windows;
 use crate::types::proto::v1::{Channel, MessageCategory, PriceReason};
 use crate::types::time::Moment;
 
@@ -25,10 +26,8 @@ pub struct Standing<'a> {
     pub business: u64,
     /// The person's country, two letters as a big-endian number; 0: unknown.
     pub country: u16,
-    /// The end of the customer-service window; `None`: it never opened.
-    pub service_end: Option<Moment>,
-    /// The end of the free entry point; `None`: it never opened.
-    pub free_entry_end: Option<Moment>,
+    /// Its windows.
+    pub windows: &'a Windows,
     /// What was charged before.
     pub bill: &'a Bill,
     /// The endpoint's free service messages taken in this month, by UTC.
@@ -78,7 +77,9 @@ pub fn next_messages(tariffs: &Tariffs, standing: &Standing<'_>, now: Moment) ->
 
 /// Returns every moment to come at which a price may change, ascending.
 fn moments(tariffs: &Tariffs, standing: &Standing<'_>, now: Moment) -> BTreeSet<Moment> {
-    let windows = standing.service_end.into_iter().chain(standing.free_entry_end);
+    let open = standing.windows.now(now);
+    let ends = open.service_until.into_iter().chain(open.free_entry_until);
+    let windows = ends.chain(standing.windows.answer_ends());
     let rules = RULES.iter().map(|rule| rule.from);
     let cards = tariffs.book().starts_after(standing.channel, now);
     // Free messages and volume steps are those of a month.
@@ -87,7 +88,7 @@ fn moments(tariffs: &Tariffs, standing: &Standing<'_>, now: Moment) -> BTreeSet<
     all.filter(|at| *at > now).collect()
 }
 
-/// Returns whether a message may be sent at a moment, and what it costs then.
+/// Returns whether a message may be sent at a moment, and what it costs then if nobody wrote since.
 fn quote<'a>(
     tariffs: &'a Tariffs,
     standing: &Standing<'_>,
@@ -95,8 +96,8 @@ fn quote<'a>(
     at: Moment,
     now: Moment,
 ) -> (bool, Priced<'a>) {
-    let open = |end: Option<Moment>| end.is_some_and(|end| at < end);
-    let service_open = open(standing.service_end);
+    let open = standing.windows.if_sent(at);
+    let service_open = open.service_until.is_some();
     let priced = price(
         tariffs,
         &Asked {
@@ -106,7 +107,7 @@ fn quote<'a>(
             category,
             at,
             service_open,
-            free_entry_open: open(standing.free_entry_end),
+            free_entry_open: open.free_entry_until.is_some(),
             paid: standing.bill.paid_at(at),
             free_used: if at.month() == now.month() { standing.free_used } else { 0 },
             pricing: None,

@@ -41,7 +41,9 @@ impl Writer {
         let decided = {
             let cell = self.live.cell(chat.id);
             let known = cell.facts.chats.get(&chat.id);
-            chats::message(catalog, known, &chat, receipt, now)
+            let desks = self.live.desks(chat.endpoint);
+            let desk = desks.desks.get(&chat.endpoint);
+            chats::message(catalog, known, desk, &chat, receipt, now)
         };
         self.renew(named.id, chat.id, decided, now)
     }

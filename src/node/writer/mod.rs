@@ -34,8 +34,10 @@ use crate::node::writer::taps::RecentTaps;
 use crate::state::ledger::Seal;
 use crate::state::{Stamp, invalid_of};
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
-use crate::types::proto::journal::v1::{ConversionsPushed, Decision, Fact, fact::Kind};
-use crate::types::proto::v1::{FundAccountResponse, SetConversionPushResponse};
+use crate::types::proto::journal::v1::{
+    ConversionsPushed, Decision, Fact, MessagePriced, PriceMismatch, fact::Kind,
+};
+use crate::types::proto::v1::{FundAccountResponse, PriceReason, SetConversionPushResponse};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{
     FundRequest, Incoming, ListMutation, Mutation, PushChange, Resource, Verdict,
@@ -287,6 +289,9 @@ impl Writer {
                     metrics::counter!("munadi_invalid_events_total", "reason" => reason)
                         .increment(1);
                 }
+                if let Kind::MessagePriced(fact) = kind {
+                    count_priced(fact);
+                }
                 // The next decision of this batch must see it.
                 self.live.apply(Stamp { shard, seq: first.plus(number), at: now }, kind);
                 self.taps.note(kind, now);
@@ -397,5 +402,18 @@ impl Writer {
     fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, Refusal>) {
         let tell = move |refusal: Option<Refusal>| reply(refusal.map_or(answer, Err));
         self.waiting.push_back(Waiting { batch: self.head, tell: Box::new(tell) });
+    }
+}
+
+/// Counts a price that no card had, and one in which a channel's word and our rules differ.
+fn count_priced(fact: &MessagePriced) {
+    if fact.reason() == PriceReason::Unpriced {
+        let market = if fact.market.is_empty() { "unknown" } else { fact.market.as_str() };
+        metrics::counter!("munadi_messages_unpriced_total", "market" => market.to_owned())
+            .increment(1);
+    }
+    if fact.mismatch() != PriceMismatch::Unspecified {
+        let kind = fact.mismatch().as_str_name();
+        metrics::counter!("munadi_message_price_mismatches_total", "kind" => kind).increment(1);
     }
 }

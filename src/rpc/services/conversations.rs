@@ -61,7 +61,8 @@ impl ConversationService for Conversations {
         let (_, id) = self
             .desk(&caller, &self.node.opener())
             .conversation(wire.business_id, wire.conversation.as_ref())?;
-        let conversation = Some(self.node.conversation(caller.scope(), id).await?);
+        let conversation = self.node.conversation(caller.scope(), id).await?;
+        let conversation = Some(self.node.front().with_prices(conversation, self.node.now()));
         Ok(Response::new(v1::GetConversationResponse { conversation }))
     }
 }
