@@ -201,7 +201,7 @@ fn staged(billing: BillingEvent) -> (Stage, Shop) {
     let offer = Offer { billing, channel: Channel::Telegram, ..Offer::default() };
     let shop = stage.shop(&offer);
     // Alone in the auction, an ad costs what the feed asks.
-    stage.policy.floor_cpm_micros = 20_000_000;
+    stage.policy.floor_cpm_micros = 100_000;
     (stage, shop)
 }
 
