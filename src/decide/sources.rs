@@ -1,4 +1,5 @@
-//! What a followed code or web button changes: it is counted, and costs nothing.
+//! Printed codes and web buttons: a tap on one is counted and costs nothing, and a conversation that brings
+//! its code is of it.
 
 use crate::decide::Decided;
 use crate::decide::record::event_time;
@@ -6,7 +7,26 @@ use crate::state::catalog::Catalog;
 use crate::types::proto::journal::v1::SourceTapped;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::refusal::{Reason, Refusal};
+use crate::types::request::{Claim, Opening};
 use crate::types::time::Moment;
+
+/// Returns an opening at an endpoint with the code of one of its sources taken for that source, whose entry
+/// point then counts. Any other code is a click's, or nobody's: whoever delivers it finds that out.
+pub fn resolved(catalog: &Catalog, endpoint: u64, opening: Opening) -> Opening {
+    let source = match opening.claim {
+        Some(Claim::Code(code)) => catalog.source_of_code(code.number()),
+        Some(Claim::Source(source)) => catalog.source(source),
+        Some(Claim::Click(_) | Claim::Ad(_)) | None => None,
+    };
+    match source.filter(|source| source.endpoint == endpoint) {
+        Some(source) => Opening {
+            claim: Some(Claim::Source(source.id)),
+            entry_point: source.entry_point,
+            ..opening
+        },
+        None => opening,
+    }
+}
 
 /// Judges a tap on an entry source. Nothing names a tap, so each one counts.
 pub fn tapped(

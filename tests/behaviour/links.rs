@@ -169,6 +169,25 @@ fn a_conversation_of_a_source_is_counted_there_and_nobody_pays() {
 }
 
 #[test]
+fn a_code_that_comes_back_is_its_sources_and_elsewhere_nobodys() {
+    let mut stage = Stage::new();
+    let (shop, row) = whatsapp(&mut stage);
+    let other = endpoint(&mut stage, shop.business, Channel::Whatsapp, "5215512345679");
+    let code = Some(Claim::Code(row.code.parse().unwrap()));
+    for (endpoint, known) in [(shop.endpoint, true), (other, false)] {
+        let chat = stage.chat(&Shop { endpoint, ..shop }, "ana");
+        let opening = Opening::by_message(EntryPoint::Ad, code);
+        let verdict = stage.record(Incoming::Opened { chat, opening });
+        assert_eq!(verdict, Verdict::Recorded { charged: 0, invalid: None });
+        let opened = stage.front.conversation(ALL, chat.id, stage.now).unwrap();
+        let entry_point = if known { EntryPoint::QrCode } else { EntryPoint::Ad };
+        assert_eq!(opened.entry_point(), entry_point);
+        assert!(opened.latest_touch.is_none(), "no ad led here");
+    }
+    assert_eq!(source(&stage, row.id).conversations, 1);
+}
+
+#[test]
 fn a_suspect_follows_a_source_uncounted() {
     let mut stage = Stage::new();
     let (_, row) = whatsapp(&mut stage);
@@ -182,7 +201,7 @@ fn staged(billing: BillingEvent) -> (Stage, Shop) {
     let offer = Offer { billing, channel: Channel::Telegram, ..Offer::default() };
     let shop = stage.shop(&offer);
     // Alone in the auction, an ad costs what the feed asks.
-    stage.policy.floor_cpm_micros = 20_000_000;
+    stage.policy.floor_cpm_micros = 100_000;
     (stage, shop)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::decide::chats::moved::{self, Names};
 use crate::decide::chats::{FoundTap, may_come_from_ad};
-use crate::decide::{Decided, chats};
+use crate::decide::{Decided, chats, sources};
 use crate::node::live::Live;
 use crate::node::writer::Writer;
 use crate::state::catalog::Catalog;
@@ -19,7 +19,7 @@ impl Writer {
         now: Moment,
     ) -> Decided {
         let chat = Chat { id: self.live.conversation_named(named.id), ..named };
-        let opening = self.resolved(catalog, &chat, opening);
+        let opening = sources::resolved(catalog, chat.endpoint, opening);
         let found = self.found(&chat, &opening, now);
         let decided = {
             let cell = self.live.cell(chat.id);
@@ -74,20 +74,6 @@ impl Writer {
                 Decided::Facts(facts)
             }
             decided => decided,
-        }
-    }
-
-    /// Returns an opening whose code, where it is a source's at this endpoint and not a click's, names the source.
-    fn resolved(&self, catalog: &Catalog, chat: &Chat, opening: Opening) -> Opening {
-        let Some(Claim::Code(code)) = opening.claim else { return opening };
-        let of_click = self.live.shard(code.shard().index()).codes.contains_key(&code.number());
-        let source = catalog.source_of_code(code.number()).filter(|_| !of_click);
-        match source.filter(|source| source.endpoint == chat.endpoint) {
-            Some(source) => {
-                let (claim, entry_point) = (Some(Claim::Source(source.id)), source.entry_point);
-                Opening { claim, entry_point, ..opening }
-            }
-            None => opening,
         }
     }
 
