@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::state::chats::{CHAT_MEMORY_MS, Chat};
+use crate::state::kinds::catalog_kinds;
 use crate::state::viewers::Viewer;
 use crate::state::{Map, Stamp};
 use crate::types::hash::fnv1a;
@@ -128,25 +129,11 @@ impl Bucket {
                     chat.settle(fact);
                 }
             }
-            Kind::AccountPut(_)
-            | Kind::BusinessPut(_)
-            | Kind::EndpointPut(_)
-            | Kind::CampaignPut(_)
-            | Kind::AdSetPut(_)
-            | Kind::AdPut(_)
-            | Kind::RequestAnswered(_)
-            | Kind::TaxonomyPut(_)
-            | Kind::PolicyRulesPut(_)
-            | Kind::ExchangeRatesPut(_)
-            | Kind::TrafficRulesPut(_)
+            catalog_kinds!()
             | Kind::Funded(_)
             | Kind::EventCredited(_)
             | Kind::Granted(_)
             | Kind::ServedMinute(_)
-            | Kind::RateCardsPut(_)
-            | Kind::VolumeTierPut(_)
-            | Kind::EntrySourcePut(_)
-            | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::SourceTapped(_)
             | Kind::OutcomeDeclined(_) => {}

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::catalog::names::Names;
 use crate::state::exchange::Exchange;
+use crate::state::kinds::other_kinds;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
 use crate::state::tariffs::Tariffs;
@@ -275,26 +276,7 @@ impl Catalog {
             Kind::ConversionPushPut(fact) => {
                 self.pushes.insert(fact.account, StoredPush(ConversionPushPut::clone(fact)));
             }
-            Kind::Funded(_)
-            | Kind::EventCredited(_)
-            | Kind::Granted(_)
-            | Kind::ServedMinute(_)
-            | Kind::ImpressionSeen(_)
-            | Kind::Watched(_)
-            | Kind::Tapped(_)
-            | Kind::FeedbackGiven(_)
-            | Kind::ClickMatched(_)
-            | Kind::ConversionCredited(_)
-            | Kind::ConversationOpened(_)
-            | Kind::MessageRecorded(_)
-            | Kind::Converted(_)
-            | Kind::OutboxSettled(_)
-            | Kind::ConversionsPushed(_)
-            | Kind::MessagePriced(_)
-            | Kind::ContactMoved(_)
-            | Kind::SourceTapped(_)
-            | Kind::ReferralNoted(_)
-            | Kind::OutcomeDeclined(_) => {}
+            other_kinds!() => {}
         }
     }
 

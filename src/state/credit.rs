@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::kinds::catalog_kinds;
 use crate::state::viewers::TOUCH_MEMORY_MS;
 use crate::state::{Map, Stamp};
 use crate::types::ids::Seq;
@@ -81,17 +82,7 @@ impl ShardPart {
                 self.credit(stamp, click, row_of_conversion(fact));
             }
             Kind::OutcomeDeclined(fact) => self.credit(stamp, 0, row_of_decline(fact)),
-            Kind::AccountPut(_)
-            | Kind::BusinessPut(_)
-            | Kind::EndpointPut(_)
-            | Kind::CampaignPut(_)
-            | Kind::AdSetPut(_)
-            | Kind::AdPut(_)
-            | Kind::RequestAnswered(_)
-            | Kind::TaxonomyPut(_)
-            | Kind::PolicyRulesPut(_)
-            | Kind::ExchangeRatesPut(_)
-            | Kind::TrafficRulesPut(_)
+            catalog_kinds!()
             | Kind::Funded(_)
             | Kind::EventCredited(_)
             | Kind::Granted(_)
@@ -102,10 +93,6 @@ impl ShardPart {
             | Kind::ConversationOpened(_)
             | Kind::MessageRecorded(_)
             | Kind::Converted(_)
-            | Kind::RateCardsPut(_)
-            | Kind::VolumeTierPut(_)
-            | Kind::EntrySourcePut(_)
-            | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::MessagePriced(_)
             | Kind::ContactMoved(_)

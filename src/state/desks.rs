@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::kinds::catalog_kinds;
 use crate::state::{Applied, Map, Stamp};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{ConversionsPushed, DeadLetter};
@@ -168,21 +169,7 @@ impl DeskChunk {
             Kind::ConversionsPushed(fact) => {
                 self.pushes.entry(fact.account).or_default().advance(fact);
             }
-            Kind::AccountPut(_)
-            | Kind::BusinessPut(_)
-            | Kind::EndpointPut(_)
-            | Kind::CampaignPut(_)
-            | Kind::AdSetPut(_)
-            | Kind::AdPut(_)
-            | Kind::RequestAnswered(_)
-            | Kind::TaxonomyPut(_)
-            | Kind::PolicyRulesPut(_)
-            | Kind::ExchangeRatesPut(_)
-            | Kind::TrafficRulesPut(_)
-            | Kind::RateCardsPut(_)
-            | Kind::VolumeTierPut(_)
-            | Kind::EntrySourcePut(_)
-            | Kind::ConversionPushPut(_)
+            catalog_kinds!()
             | Kind::Granted(_)
             | Kind::ServedMinute(_)
             | Kind::Funded(_)

@@ -13,6 +13,7 @@ pub mod desks;
 pub mod exchange;
 pub mod feeds;
 pub mod funnel;
+mod kinds;
 pub mod ledger;
 pub mod lists;
 pub mod paces;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::kinds::catalog_kinds;
 use crate::state::ledger::{Ledger, Seal, clamped, of_charge, of_credit, of_funded, of_granted};
 use crate::state::{Applied, Map, Stamp};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -333,17 +334,7 @@ impl PurseChunk {
             Kind::ClickMatched(fact) => {
                 self.charge(&fact.showing, &fact.charge, (fact.invalid_price, fact.invalid_day));
             }
-            Kind::AccountPut(_)
-            | Kind::BusinessPut(_)
-            | Kind::EndpointPut(_)
-            | Kind::CampaignPut(_)
-            | Kind::AdSetPut(_)
-            | Kind::AdPut(_)
-            | Kind::RequestAnswered(_)
-            | Kind::TaxonomyPut(_)
-            | Kind::PolicyRulesPut(_)
-            | Kind::ExchangeRatesPut(_)
-            | Kind::TrafficRulesPut(_)
+            catalog_kinds!()
             | Kind::ServedMinute(_)
             | Kind::Watched(_)
             | Kind::FeedbackGiven(_)
@@ -352,10 +343,6 @@ impl PurseChunk {
             | Kind::MessageRecorded(_)
             | Kind::Converted(_)
             | Kind::OutboxSettled(_)
-            | Kind::RateCardsPut(_)
-            | Kind::VolumeTierPut(_)
-            | Kind::EntrySourcePut(_)
-            | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::MessagePriced(_)
             | Kind::ContactMoved(_)

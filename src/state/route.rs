@@ -1,5 +1,6 @@
 //! Which parts of the state a fact touches.
 
+use crate::state::kinds::catalog_kinds;
 use crate::types::ids::{SHARDS, number_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::v1::InvalidReason;
@@ -90,21 +91,7 @@ pub fn route(fact: &Kind) -> Route {
         if ad == 0 { Chunks::None } else { Chunks::One(chunk_of(ad)) }
     };
     match fact {
-        Kind::AccountPut(_)
-        | Kind::BusinessPut(_)
-        | Kind::EndpointPut(_)
-        | Kind::CampaignPut(_)
-        | Kind::AdSetPut(_)
-        | Kind::AdPut(_)
-        | Kind::RequestAnswered(_)
-        | Kind::TaxonomyPut(_)
-        | Kind::PolicyRulesPut(_)
-        | Kind::ExchangeRatesPut(_)
-        | Kind::TrafficRulesPut(_)
-        | Kind::RateCardsPut(_)
-        | Kind::VolumeTierPut(_)
-        | Kind::EntrySourcePut(_)
-        | Kind::ConversionPushPut(_) => Route { catalog: true, ..NOWHERE },
+        catalog_kinds!() => Route { catalog: true, ..NOWHERE },
         Kind::Granted(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
         Kind::Funded(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
         Kind::ServedMinute(fact) => {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::state::funnel::Funnel;
+use crate::state::kinds::catalog_kinds;
 use crate::state::totals::Totals;
 use crate::state::{Applied, Map, Stamp, chunk_of};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -242,17 +243,7 @@ impl TallyChunk {
             Kind::OutboxSettled(fact) => self.settle(chunk, fact),
             Kind::MessagePriced(fact) => self.price(chunk, fact),
             Kind::ServedMinute(fact) => self.pass_minute(chunk, fact),
-            Kind::AccountPut(_)
-            | Kind::BusinessPut(_)
-            | Kind::EndpointPut(_)
-            | Kind::CampaignPut(_)
-            | Kind::AdSetPut(_)
-            | Kind::AdPut(_)
-            | Kind::RequestAnswered(_)
-            | Kind::TaxonomyPut(_)
-            | Kind::PolicyRulesPut(_)
-            | Kind::ExchangeRatesPut(_)
-            | Kind::TrafficRulesPut(_)
+            catalog_kinds!()
             | Kind::Funded(_)
             | Kind::Granted(_)
             | Kind::Watched(_)
@@ -260,10 +251,6 @@ impl TallyChunk {
             | Kind::ConversionCredited(_)
             | Kind::ConversationOpened(_)
             | Kind::Converted(_)
-            | Kind::RateCardsPut(_)
-            | Kind::VolumeTierPut(_)
-            | Kind::EntrySourcePut(_)
-            | Kind::ConversionPushPut(_)
             | Kind::ConversionsPushed(_)
             | Kind::ContactMoved(_)
             | Kind::SourceTapped(_)
