@@ -51,19 +51,16 @@ pub(crate) fn event(rest: &str) -> String {
 
 /// Returns WhatsApp bodies with this word at every place for a text, each by its name.
 pub(crate) fn whatsapp_with(word: &str) -> Vec<(&'static str, String)> {
-    let w = word;
-    let contact = format!(
-        r#""contacts":[{{"profile":{{"name":"{w}","username":"{w}"}},"wa_id":"{PHONE}"}}]"#
-    );
+    [plain(word), rich(word), others(word)].concat()
+}
+
+fn plain(w: &str) -> Vec<(&'static str, String)> {
     let media = |kind: &str| {
         format!(
             r#""type":"{kind}","{kind}":{{"caption":"{w}","filename":"{w}.pdf","id":"1",
             "mime_type":"image/jpeg","sha256":"x","url":"https://x/{w}"}}"#
         )
     };
-    let errors = format!(
-        r#""errors":[{{"code":1,"title":"{w}","message":"{w}","error_data":{{"details":"{w}"}}}}]"#
-    );
     vec![
         ("text", said("t1", &format!(r#""type":"text","text":{{"body":"{w} \u00e9 {w}"}}"#))),
         ("image", said("t2", &media("image"))),
@@ -98,6 +95,11 @@ pub(crate) fn whatsapp_with(word: &str) -> Vec<(&'static str, String)> {
                 ),
             ),
         ),
+    ]
+}
+
+fn rich(w: &str) -> Vec<(&'static str, String)> {
+    vec![
         (
             "order",
             said(
@@ -137,6 +139,17 @@ pub(crate) fn whatsapp_with(word: &str) -> Vec<(&'static str, String)> {
                 ),
             ),
         ),
+    ]
+}
+
+fn others(w: &str) -> Vec<(&'static str, String)> {
+    let contact = format!(
+        r#""contacts":[{{"profile":{{"name":"{w}","username":"{w}"}},"wa_id":"{PHONE}"}}]"#
+    );
+    let errors = format!(
+        r#""errors":[{{"code":1,"title":"{w}","message":"{w}","error_data":{{"details":"{w}"}}}}]"#
+    );
+    vec![
         ("unsupported", said("t14", &format!(r#""type":"unsupported",{errors}"#))),
         (
             "named",

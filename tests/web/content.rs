@@ -50,20 +50,7 @@ fn no_text_of_a_person_is_found_anywhere() {
     let answer = stage.post_form("/webhooks/twilio/tw", &fields);
     assert_eq!(answer.status, 200);
     answers += &answer.whole;
-    // What is refused is kept as little.
-    let broken = said("x", &format!(r#""text":{{"body":"{MARKER}"}},"from":"{MARKER}""#));
-    let answer = stage.post("/webhooks/whatsapp/all", &broken);
-    assert_eq!(answer.status, 400);
-    answers += &answer.whole;
-    let unsigned = crate::http::send(
-        stage.web.addr(),
-        "POST",
-        "/webhooks/whatsapp/all",
-        &[("x-hub-signature-256", &signed("another-secret-of-ours", broken.as_bytes()))],
-        broken.as_bytes(),
-    );
-    assert_eq!(unsigned.status, 401);
-    answers += &unsigned.whole;
+    answers += &refused(&stage);
     with_user_id(&stage, shop);
 
     let told = wait(ask(&stage, shop)).unwrap();
@@ -93,6 +80,22 @@ fn no_text_of_a_person_is_found_anywhere() {
         assert!(!has(bytes, MARKER), "{place} holds a person's words");
         assert!(!has(bytes, PHONE) && !has(bytes, USER_ID), "{place} holds a person's name");
     }
+}
+
+/// Posts what is refused, which is kept as little; returns the answers.
+fn refused(stage: &Stage) -> String {
+    let broken = said("x", &format!(r#""text":{{"body":"{MARKER}"}},"from":"{MARKER}""#));
+    let malformed = stage.post("/webhooks/whatsapp/all", &broken);
+    assert_eq!(malformed.status, 400);
+    let unsigned = crate::http::send(
+        stage.web.addr(),
+        "POST",
+        "/webhooks/whatsapp/all",
+        &[("x-hub-signature-256", &signed("another-secret-of-ours", broken.as_bytes()))],
+        broken.as_bytes(),
+    );
+    assert_eq!(unsigned.status, 401);
+    malformed.whole + &unsigned.whole
 }
 
 /// A person with a user id writes, too.

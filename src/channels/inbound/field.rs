@@ -18,11 +18,38 @@ pub const ID_BYTES_MAX: usize = 1_024;
 /// The largest number taken: what every JSON reader has exactly.
 const NUMBER_MAX: u64 = (1 << 53) - 1;
 
+/// Lists and objects within each other: a platform's are below ten.
+const DEPTH_MAX: usize = 64;
+
 /// Reads a whole body as one value.
 pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
+    // What is passed over is never counted by the reader itself.
+    if is_too_deep(body) {
+        return Err(Malformed { line: 1, column: 1 });
+    }
     // The message of an error could repeat what was sent.
     serde_json::from_slice(body)
         .map_err(|error| Malformed { line: error.line(), column: error.column() })
+}
+
+/// Tells whether lists and objects are nested deeper than any platform does. Of what is no JSON it says
+/// anything.
+fn is_too_deep(body: &[u8]) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return true;
+        }
+    }
+    false
 }
 
 /// Fills a visitor's methods: what they are given is passed over, and the value is the default.

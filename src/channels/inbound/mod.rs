@@ -5,6 +5,7 @@
 //! Reading is lenient: what is JSON but not as expected is unknown, never an error, since a platform whose
 //! webhooks are refused sends them again for days.
 
+mod cloud;
 mod field;
 mod form;
 mod messenger;
