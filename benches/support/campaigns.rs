@@ -128,6 +128,7 @@ fn ad(ad_set_id: u64, advertiser: u32, endpoint_id: u64, number: u32) -> Resourc
         destination: Some(v1::ChatDestination {
             endpoint_id,
             prefilled_text: "Hello! I would like to order.".to_owned(),
+            ..v1::ChatDestination::default()
         }),
         ..v1::Ad::default()
     })

@@ -106,7 +106,7 @@ mod tests {
 
     /// Executions of each property, by `FUZZ_CASES`.
     fn cases(usual: u32) -> u32 {
-        std::env::var("FUZZ_CASES").ok().and_then(|told| told.parse().ok()).unwrap_or(usual)
+        option_env!("FUZZ_CASES").and_then(|told| told.parse().ok()).unwrap_or(usual)
     }
 
     fn config() -> ProptestConfig {
@@ -189,7 +189,7 @@ mod tests {
             let is_url = |byte: u8| (0x21..0x7F).contains(&byte) && !b"\"<>\\^`{|}#[]".contains(&byte);
             prop_assert!(link.bytes().all(is_url), "{}", link);
             match prefilled_text(channel, &link) {
-                None => prop_assert_eq!(find_click(channel, &link), Some(FoundClick::Token(&*token))),
+                None => prop_assert_eq!(find_click(channel, &link), Some(FoundClick::Token(&token))),
                 Some(sent) => {
                     prop_assert!(sent.chars().count() <= PREFILL_CHARS_MAX);
                     let apple = channel == Channel::AppleMessages;

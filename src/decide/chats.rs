@@ -85,10 +85,7 @@ pub fn opened(
             Some(claim) => proof_of(claim, found),
             None => found.map(|tap| found_proof(MatchKind::OnlyTap, tap)),
         };
-        let source = match claim {
-            Some(Claim::Source(source)) => *source,
-            _ => 0,
-        };
+        let source = source_of(claim);
         let mut facts = vec![Kind::ConversationOpened(ConversationOpened {
             outcome,
             conversation: chat.id,
@@ -124,6 +121,14 @@ pub fn opened(
         Ok(Some(facts))
     };
     finish(judged())
+}
+
+/// Returns the source that a claim names; 0: none.
+const fn source_of(claim: Option<&Claim>) -> u64 {
+    match claim {
+        Some(Claim::Source(source)) => *source,
+        _ => 0,
+    }
 }
 
 /// Returns what the channel says of its own ad.

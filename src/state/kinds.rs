@@ -3,7 +3,7 @@
 /// Matches the facts of the catalog shard, which only the catalog applies.
 macro_rules! catalog_kinds {
     () => {
-        ($crate::types::proto::journal::v1::fact::Kind::AccountPut(_)
+        $crate::types::proto::journal::v1::fact::Kind::AccountPut(_)
             | $crate::types::proto::journal::v1::fact::Kind::BusinessPut(_)
             | $crate::types::proto::journal::v1::fact::Kind::EndpointPut(_)
             | $crate::types::proto::journal::v1::fact::Kind::CampaignPut(_)
@@ -17,14 +17,14 @@ macro_rules! catalog_kinds {
             | $crate::types::proto::journal::v1::fact::Kind::RateCardsPut(_)
             | $crate::types::proto::journal::v1::fact::Kind::VolumeTierPut(_)
             | $crate::types::proto::journal::v1::fact::Kind::EntrySourcePut(_)
-            | $crate::types::proto::journal::v1::fact::Kind::ConversionPushPut(_))
+            | $crate::types::proto::journal::v1::fact::Kind::ConversionPushPut(_)
     };
 }
 
 /// Matches every fact that the catalog does not apply.
 macro_rules! other_kinds {
     () => {
-        ($crate::types::proto::journal::v1::fact::Kind::Granted(_)
+        $crate::types::proto::journal::v1::fact::Kind::Granted(_)
             | $crate::types::proto::journal::v1::fact::Kind::ServedMinute(_)
             | $crate::types::proto::journal::v1::fact::Kind::Funded(_)
             | $crate::types::proto::journal::v1::fact::Kind::ConversionsPushed(_)
@@ -43,7 +43,7 @@ macro_rules! other_kinds {
             | $crate::types::proto::journal::v1::fact::Kind::MessagePriced(_)
             | $crate::types::proto::journal::v1::fact::Kind::ContactMoved(_)
             | $crate::types::proto::journal::v1::fact::Kind::SourceTapped(_)
-            | $crate::types::proto::journal::v1::fact::Kind::ReferralNoted(_))
+            | $crate::types::proto::journal::v1::fact::Kind::ReferralNoted(_)
     };
 }
 

@@ -131,10 +131,8 @@ pub fn route(fact: &Kind) -> Route {
             desk: desk_of(fact.endpoint),
             ..NOWHERE
         },
-        Kind::ContactMoved(fact) => Route { bucket: Some(bucket_of(fact.conversation)), ..NOWHERE },
-        Kind::ReferralNoted(fact) => {
-            Route { bucket: Some(bucket_of(fact.conversation)), ..NOWHERE }
-        }
+        Kind::ContactMoved(fact) => of_bucket(fact.conversation),
+        Kind::ReferralNoted(fact) => of_bucket(fact.conversation),
         Kind::MessagePriced(fact) => Route {
             bucket: Some(bucket_of(fact.conversation)),
             tallies: tally(fact.ad),
@@ -148,7 +146,7 @@ pub fn route(fact: &Kind) -> Route {
             tallies: several([fact.first_reply_ad, fact.qualified_ad, fact.wrote_ad]),
             ..NOWHERE
         },
-        Kind::Converted(fact) => Route { bucket: Some(bucket_of(fact.outcome)), ..NOWHERE },
+        Kind::Converted(fact) => of_bucket(fact.outcome),
         Kind::OutboxSettled(fact) => Route {
             bucket: Some(bucket_of(fact.outcome)),
             tallies: several([fact.first_reply_ad, fact.qualified_ad, fact.wrote_ad]),
@@ -161,6 +159,11 @@ pub fn route(fact: &Kind) -> Route {
 /// Returns the chunk of an endpoint's desk; `None`: no endpoint is told.
 fn desk_of(endpoint: u64) -> Option<usize> {
     (endpoint != 0).then(|| chunk_of(endpoint))
+}
+
+/// Returns the route of a fact that touches its bucket alone.
+const fn of_bucket(id: u64) -> Route {
+    Route { bucket: Some(bucket_of(id)), ..NOWHERE }
 }
 
 /// Returns the chunks of these ads; 0 is none.

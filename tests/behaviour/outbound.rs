@@ -391,7 +391,7 @@ fn whatever_a_receiver_answers_and_whenever_the_node_dies_nothing_is_lost() {
         let mut pusher = Pusher::new(&stage.front, seed);
         let (mut bought, mut arrived, mut deaths) = (0, Vec::new(), 0);
         for step in 0..60 {
-            if step < 30 && luck.roll() % 3 == 0 {
+            if step < 30 && luck.roll().is_multiple_of(3) {
                 let name = format!("{bought}");
                 buy(&mut stage, &shop, &[&*name]);
                 bought += 1;
@@ -410,7 +410,7 @@ fn whatever_a_receiver_answers_and_whenever_the_node_dies_nothing_is_lost() {
                 }
                 pusher.delivered(parcel.account, delivery, stage.now);
             }
-            if luck.roll() % 8 == 0 {
+            if luck.roll().is_multiple_of(8) {
                 deaths += 1;
                 stage = stage.restarted();
                 pusher = Pusher::new(&stage.front, seed ^ step);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use munadi::journal::Block;
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{
-    ClickMatched, ConversionCredited, Decision, OutboxSettled, OutcomeDeclined, Proof,
-    ServedMinute, Showing,
+    ClickMatched, ConversationOpened, ConversionCredited, Converted, Decision, OutboxSettled,
+    OutcomeDeclined, Proof, ServedMinute, Showing,
 };
 use munadi::types::proto::v1::{
     DeclineReason, Direction, EventKind, InvalidReason, MatchKind, Outcome,
@@ -16,7 +16,7 @@ use prost::Message;
 
 use crate::books::Books;
 use crate::catalog::Rows;
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, name_of};
 use crate::matches::Matches;
 use crate::steps::Steps;
 
@@ -165,25 +165,7 @@ impl Ledger {
             Kind::FeedbackGiven(fact) => self.feedback(fact),
             Kind::ClickMatched(fact) => self.matched(fact, at),
             Kind::ConversionCredited(fact) => self.credited(fact),
-            Kind::ConversationOpened(fact) => {
-                let proof = fact.proof.unwrap_or_default();
-                let claim = match proof.match_kind() {
-                    // The tap was looked up: nobody named it.
-                    MatchKind::OnlyTap => (0, 0),
-                    MatchKind::ChannelRef => (0, proof.ad),
-                    _ => (proof.view, proof.code + fact.source),
-                };
-                self.find(Key::Opened(fact.conversation, claim.0, claim.1), 0);
-                self.outcomes.entry(fact.outcome).or_insert(OutcomeBook {
-                    proof: fact.proof,
-                    opening: true,
-                    conversation: fact.conversation,
-                    endpoint: fact.endpoint,
-                    event_ms: fact.event_ms,
-                    ..OutcomeBook::default()
-                });
-                Ok(())
-            }
+            Kind::ConversationOpened(fact) => self.opened(fact),
             Kind::MessageRecorded(fact) => {
                 self.find(Key::Message(fact.conversation, fact.message), 0);
                 if fact.first_reply_ad != 0 {
@@ -193,19 +175,7 @@ impl Ledger {
                 }
                 Ok(())
             }
-            Kind::Converted(fact) => {
-                self.find(Key::Converted(fact.account, fact.event_id.clone()), 0);
-                let known = self.outcomes.insert(
-                    fact.outcome,
-                    OutcomeBook {
-                        proof: fact.proof,
-                        conversation: fact.conversation,
-                        event_ms: fact.event_ms,
-                        ..OutcomeBook::default()
-                    },
-                );
-                ensure(known.is_none(), || "a conversion counted twice".into())
-            }
+            Kind::Converted(fact) => self.converted(fact),
             Kind::ContactMoved(fact) => {
                 self.find(Key::Moved(fact.conversation), 0);
                 Ok(())
@@ -240,6 +210,40 @@ impl Ledger {
             | Kind::AdSetPut(_)
             | Kind::AdPut(_) => self.books.put(kind, &mut self.rows, &mut self.coverage),
         }
+    }
+
+    fn opened(&mut self, fact: &ConversationOpened) -> Finding {
+        let proof = fact.proof.unwrap_or_default();
+        let claim = match proof.match_kind() {
+            // The tap was looked up: nobody named it.
+            MatchKind::OnlyTap => (0, 0),
+            MatchKind::ChannelRef => (0, proof.ad),
+            _ => (proof.view, proof.code + fact.source),
+        };
+        self.find(Key::Opened(fact.conversation, claim.0, claim.1), 0);
+        self.outcomes.entry(fact.outcome).or_insert(OutcomeBook {
+            proof: fact.proof,
+            opening: true,
+            conversation: fact.conversation,
+            endpoint: fact.endpoint,
+            event_ms: fact.event_ms,
+            ..OutcomeBook::default()
+        });
+        Ok(())
+    }
+
+    fn converted(&mut self, fact: &Converted) -> Finding {
+        self.find(Key::Converted(fact.account, fact.event_id.clone()), 0);
+        let known = self.outcomes.insert(
+            fact.outcome,
+            OutcomeBook {
+                proof: fact.proof,
+                conversation: fact.conversation,
+                event_ms: fact.event_ms,
+                ..OutcomeBook::default()
+            },
+        );
+        ensure(known.is_none(), || "a conversion counted twice".into())
     }
 
     pub(crate) fn find(&mut self, key: Key, charged: i64) {
@@ -456,44 +460,4 @@ impl Ledger {
 
 pub(crate) fn known(showing: &Option<Showing>) -> Result<&Showing, String> {
     showing.as_ref().ok_or_else(|| "a fact of no showing".to_owned())
-}
-
-fn name_of(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::AccountPut(_) => "AccountPut",
-        Kind::BusinessPut(_) => "BusinessPut",
-        Kind::EndpointPut(_) => "EndpointPut",
-        Kind::CampaignPut(_) => "CampaignPut",
-        Kind::AdSetPut(_) => "AdSetPut",
-        Kind::AdPut(_) => "AdPut",
-        Kind::RequestAnswered(_) => "RequestAnswered",
-        Kind::TaxonomyPut(_) => "TaxonomyPut",
-        Kind::PolicyRulesPut(_) => "PolicyRulesPut",
-        Kind::ExchangeRatesPut(_) => "ExchangeRatesPut",
-        Kind::TrafficRulesPut(_) => "TrafficRulesPut",
-        Kind::Funded(_) => "Funded",
-        Kind::EventCredited(_) => "EventCredited",
-        Kind::Granted(_) => "Granted",
-        Kind::ServedMinute(_) => "ServedMinute",
-        Kind::ImpressionSeen(_) => "ImpressionSeen",
-        Kind::Watched(_) => "Watched",
-        Kind::Tapped(_) => "Tapped",
-        Kind::FeedbackGiven(_) => "FeedbackGiven",
-        Kind::ClickMatched(_) => "ClickMatched",
-        Kind::ConversionCredited(_) => "ConversionCredited",
-        Kind::ConversationOpened(_) => "ConversationOpened",
-        Kind::MessageRecorded(_) => "MessageRecorded",
-        Kind::Converted(_) => "Converted",
-        Kind::OutboxSettled(_) => "OutboxSettled",
-        Kind::OutcomeDeclined(_) => "OutcomeDeclined",
-        Kind::RateCardsPut(_) => "RateCardsPut",
-        Kind::VolumeTierPut(_) => "VolumeTierPut",
-        Kind::EntrySourcePut(_) => "EntrySourcePut",
-        Kind::ConversionPushPut(_) => "ConversionPushPut",
-        Kind::ConversionsPushed(_) => "ConversionsPushed",
-        Kind::MessagePriced(_) => "MessagePriced",
-        Kind::ContactMoved(_) => "ContactMoved",
-        Kind::SourceTapped(_) => "SourceTapped",
-        Kind::ReferralNoted(_) => "ReferralNoted",
-    }
 }

@@ -43,7 +43,7 @@ impl World {
             id,
             at: at_ms.map(Moment),
             country: u16::from_be_bytes(self.ledger.handed[&view].token.country),
-            independent: id % 4 != 0,
+            independent: !id.is_multiple_of(4),
         };
         let (view_claim, code) = match proof {
             Some(Claim::Click(token)) => (token.view, 0),

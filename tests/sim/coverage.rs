@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use munadi::types::proto::journal::v1::fact::Kind;
+
 /// How often each thing happened, by family and name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Coverage(BTreeMap<&'static str, BTreeMap<String, u64>>);
@@ -98,3 +100,44 @@ const EXPECTED: &[(&str, &str)] = &[
          nothing left, budget raised, budget lowered, new day",
     ),
 ];
+
+/// Returns the name of a fact.
+pub(crate) fn name_of(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::AccountPut(_) => "AccountPut",
+        Kind::BusinessPut(_) => "BusinessPut",
+        Kind::EndpointPut(_) => "EndpointPut",
+        Kind::CampaignPut(_) => "CampaignPut",
+        Kind::AdSetPut(_) => "AdSetPut",
+        Kind::AdPut(_) => "AdPut",
+        Kind::RequestAnswered(_) => "RequestAnswered",
+        Kind::TaxonomyPut(_) => "TaxonomyPut",
+        Kind::PolicyRulesPut(_) => "PolicyRulesPut",
+        Kind::ExchangeRatesPut(_) => "ExchangeRatesPut",
+        Kind::TrafficRulesPut(_) => "TrafficRulesPut",
+        Kind::Funded(_) => "Funded",
+        Kind::EventCredited(_) => "EventCredited",
+        Kind::Granted(_) => "Granted",
+        Kind::ServedMinute(_) => "ServedMinute",
+        Kind::ImpressionSeen(_) => "ImpressionSeen",
+        Kind::Watched(_) => "Watched",
+        Kind::Tapped(_) => "Tapped",
+        Kind::FeedbackGiven(_) => "FeedbackGiven",
+        Kind::ClickMatched(_) => "ClickMatched",
+        Kind::ConversionCredited(_) => "ConversionCredited",
+        Kind::ConversationOpened(_) => "ConversationOpened",
+        Kind::MessageRecorded(_) => "MessageRecorded",
+        Kind::Converted(_) => "Converted",
+        Kind::OutboxSettled(_) => "OutboxSettled",
+        Kind::OutcomeDeclined(_) => "OutcomeDeclined",
+        Kind::RateCardsPut(_) => "RateCardsPut",
+        Kind::VolumeTierPut(_) => "VolumeTierPut",
+        Kind::EntrySourcePut(_) => "EntrySourcePut",
+        Kind::ConversionPushPut(_) => "ConversionPushPut",
+        Kind::ConversionsPushed(_) => "ConversionsPushed",
+        Kind::MessagePriced(_) => "MessagePriced",
+        Kind::ContactMoved(_) => "ContactMoved",
+        Kind::SourceTapped(_) => "SourceTapped",
+        Kind::ReferralNoted(_) => "ReferralNoted",
+    }
+}

@@ -18,7 +18,11 @@ const FUNCTION_LINES_MAX: usize = 70;
 const EXCEPTIONS_MAX: usize = 6;
 
 /// Files that may break one rule, each with the reason.
-const EXCEPTIONS: &[(Rule, &str, &str)] = &[];
+const EXCEPTIONS: &[(Rule, &str, &str)] = &[(
+    Rule::PureRooms,
+    "src/channels/qr.rs",
+    "its test reads a picture back, and the decoder asks for a reader; there is only memory behind it",
+)];
 
 /// The rooms, by floor. A room imports from lower floors only.
 const FLOORS: &[&[&str]] = &[

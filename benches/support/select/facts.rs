@@ -160,6 +160,7 @@ pub(crate) fn ad(number: u64, endpoint_id: u64) -> v1::Ad {
         destination: Some(v1::ChatDestination {
             endpoint_id,
             prefilled_text: "Hello! I would like to order.".to_owned(),
+            ..v1::ChatDestination::default()
         }),
         ..Default::default()
     }

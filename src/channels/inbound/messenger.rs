@@ -102,7 +102,7 @@ pub fn parse_messenger(body: &[u8]) -> Result<Vec<Inbound<'_>>, Malformed> {
     if let Some(channel) = channel {
         for entry in payload.entry.0.into_iter().filter_map(|entry| entry.0) {
             for event in entry.messaging.0.into_iter().filter_map(|event| event.0) {
-                of_event(event, channel, &entry.id.0, &mut told);
+                of_event(event, channel, entry.id.0.clone(), &mut told);
             }
         }
     }
@@ -115,14 +115,14 @@ pub fn parse_messenger(body: &[u8]) -> Result<Vec<Inbound<'_>>, Malformed> {
 fn of_event<'a>(
     event: Event<'a>,
     channel: Channel,
-    account: &Cow<'a, str>,
+    account: Cow<'a, str>,
     told: &mut Vec<Inbound<'a>>,
 ) {
     let at_ms = event.timestamp.0.and_then(|ms| i64::try_from(ms).ok());
     let party = |party: Maybe<Party<'a>>| party.0.map(|party| party.id.0).unwrap_or_default();
     let (sender, recipient) = (party(event.sender), party(event.recipient));
     // A page that is named by its number has that for an address, too.
-    let line = Line { channel, account: account.clone(), address: account.clone() };
+    let line = Line { channel, account: account.clone(), address: account };
     let of = |user_id: &Cow<'a, str>| Person { user_id: user_id.clone(), phone: Cow::default() };
     let status = |id: Cow<'a, str>, status, person: Person<'a>| {
         if id.is_empty() || person.name().is_empty() {

@@ -69,9 +69,9 @@ fn status(form: &Form) -> Option<Inbound<'_>> {
     };
     let id = word(form, "MessageSid")?;
     let category = MessageCategory::Unspecified;
-    (!person.name().is_empty()).then(|| {
-        Inbound::Status(Status { line, person, at_ms: None, id, status, category, pricing: None })
-    })
+    let is_known = !person.name().is_empty();
+    let status = Status { line, person, at_ms: None, id, status, category, pricing: None };
+    is_known.then_some(Inbound::Status(status))
 }
 
 fn line(address: &str) -> Option<Line<'_>> {

@@ -29,7 +29,7 @@ pub fn parse_whatsapp(body: &[u8]) -> Result<Vec<Inbound<'_>>, Malformed> {
     if payload.object.0 == OBJECT {
         for entry in payload.entry.0.into_iter().filter_map(|entry| entry.0) {
             for change in entry.changes.0.into_iter().filter_map(|change| change.0) {
-                of_change(change, &entry.id.0, &mut told);
+                of_change(change, entry.id.0.clone(), &mut told);
             }
         }
     }
@@ -39,14 +39,14 @@ pub fn parse_whatsapp(body: &[u8]) -> Result<Vec<Inbound<'_>>, Malformed> {
     Ok(told)
 }
 
-fn of_change<'a>(change: Change<'a>, business: &Cow<'a, str>, told: &mut Vec<Inbound<'a>>) {
+fn of_change<'a>(change: Change<'a>, business: Cow<'a, str>, told: &mut Vec<Inbound<'a>>) {
     let Some(value) = change.value.0 else { return told.push(Inbound::Unknown) };
     match &*change.field.0 {
         "messages" | "smb_message_echoes" => of_messages(value, told),
         "user_preferences" | "account_alerts" | "phone_number_quality_update" => {
             told.push(Inbound::Ignored);
         }
-        "account_update" => told.push(of_account(value, business.clone())),
+        "account_update" => told.push(of_account(value, business)),
         _ => told.push(Inbound::Unknown),
     }
 }

@@ -170,8 +170,7 @@ impl Predictor {
         let above = self.of_category(of_category, of_group);
         let evidence = self.evidence(of_group, &Totals::NONE);
         let above = foretold(mean(&LEVEL, &above, &evidence));
-        // True rates scatter about the mean above as the strength of an ad says, and the mean is not known
-        // better than by what it was learned from.
+        // True rates scatter about the mean above, which is not known better than what it was learned from.
         let [(taps, _), (chats, _), ..] = evidence;
         let known = |scatter: f64, learned: f64| 1.0 / (1.0 / scatter + 1.0 / learned);
         Foreseen {
@@ -258,8 +257,7 @@ impl Predictor {
     }
 }
 
-/// Returns a mean as an ad takes it from the level above: what nothing was learned about stays exactly as it
-/// is.
+/// Returns a mean as the level below takes it: what nothing was learned about stays exactly as it is.
 fn foretold(mut above: [f64; 4]) -> [f64; 4] {
     for (mean, prior) in above.iter_mut().zip(priors()) {
         *mean = if mean.total_cmp(&prior).is_eq() { prior } else { coarse(*mean) };
