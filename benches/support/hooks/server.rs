@@ -65,6 +65,7 @@ fn config() -> Result<WebConfig, Failure> {
         app_secret: SECRET.into(),
     };
     Ok(WebConfig {
+        country_header: None,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         cores: std::thread::available_parallelism()?,
         public_url: String::new(),
