@@ -51,10 +51,12 @@ pub fn issue_of(ever: &Told, week: &Told, usual: Share) -> AdSetIssue {
     if heard.independent == 0 && alone && ever.taps < HISTORY_TAPS_MIN {
         return AdSetIssue::OpeningsSelfReported;
     }
-    match share_of(week) {
-        Some(share) if share * NORM_PART < usual => AdSetIssue::OpeningsUnderReported,
-        _ => AdSetIssue::Unspecified,
+    // The part of the usual share, without a division that would round it.
+    let told = week.matched * u64::from(u16::MAX) * NORM_PART;
+    if week.taps >= HISTORY_TAPS_MIN && told < usual * week.taps {
+        return AdSetIssue::OpeningsUnderReported;
     }
+    AdSetIssue::Unspecified
 }
 
 #[cfg(test)]

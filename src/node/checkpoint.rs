@@ -14,6 +14,7 @@ use crate::journal::{LogError, ShardLog};
 use crate::node::live::{Cell, Live};
 use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
+use crate::state::desks::DeskChunk;
 use crate::state::{Applied, BUCKETS, CHUNKS_MAX};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::time::Moment;
@@ -176,7 +177,8 @@ impl Live {
                 recorder.record(Part::Tallies, chunk, &copy)?;
             }
             let copy = self.desks_at(chunk).clone();
-            if !copy.is_empty() {
+            // Invalid taps are counted nowhere, but were applied.
+            if copy != DeskChunk::default() {
                 recorder.record(Part::Desks, chunk, &copy)?;
             }
         }

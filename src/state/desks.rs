@@ -132,11 +132,6 @@ impl DeskChunk {
         &self.applied
     }
 
-    /// Tells whether nothing was ever counted here.
-    pub fn is_empty(&self) -> bool {
-        self.desks.is_empty() && self.pushes.is_empty()
-    }
-
     /// Applies a fact that touches this chunk, once.
     pub fn apply(&mut self, stamp: Stamp, fact: &Kind) {
         if !self.applied.advance(stamp) {

@@ -10,9 +10,12 @@ const SERVICES: [&str; 4] =
     ["ConversationService", "EventService", "AttributionService", "ConversionService"];
 
 /// What is journaled of conversations.
-const FACTS: [&str; 9] = [
+const FACTS: [&str; 12] = [
     "ConversationOpened",
     "MessageRecorded",
+    "MessagePriced",
+    "ContactMoved",
+    "SourceTapped",
     "Converted",
     "OutboxSettled",
     "OutcomeDeclined",
@@ -23,7 +26,7 @@ const FACTS: [&str; 9] = [
 ];
 
 /// Every text or bytes that these messages may carry, and why none of them is a message's text.
-const ALLOWED: [(&str, &str); 51] = [
+const ALLOWED: [(&str, &str); 55] = [
     ("v1.AdEvent.network", "an address; only a keyed hash of its network is kept"),
     ("v1.AdEvent.user_agent", "looked at for invalid traffic at the door, and not kept"),
     ("v1.AdEvent.view_token", "sealed by the engine; anything else does not open"),
@@ -71,6 +74,10 @@ const ALLOWED: [(&str, &str); 51] = [
     ("v1.SetConversionPushRequest.test_event_code", "letters, digits, hyphens and underscores"),
     ("v1.SetConversionPushRequest.url", "an https URL of the advertiser's, checked as one"),
     ("v1.SetConversionPushResponse.signing_secret", "derived by the engine"),
+    ("v1.ListConversationsRequest.page_token", "sealed by the engine; anything else does not open"),
+    ("v1.ListConversationsResponse.next_page_token", "sealed by the engine"),
+    ("journal.v1.MessagePriced.currency", "three letters of ISO 4217, from a rate card"),
+    ("journal.v1.MessagePriced.market", "a market's name, from a rate card"),
     ("v1.Opened.channel_click_id", "the channel's id of a click, 512 characters at most"),
     ("v1.Opened.channel_ad_id", "the channel's id of an ad, 64 characters at most"),
     ("v1.ContactChanged.previous_contact", "a pseudonym; only a keyed hash of it is kept"),

@@ -382,6 +382,8 @@ fn a_business_writes_first_by_a_template_only_and_what_failed_was_not_said() {
     assert_eq!(refused(&free_text), Reason::ConversationUnknown);
     assert_eq!(send(receipt(2, true, MessageStatus::Failed)), Verdict::Already);
     charged(&send(receipt(2, true, MessageStatus::Sent)));
+    // What was only sent is priced when it is read, once.
+    charged(&send(receipt(2, true, MessageStatus::Read)));
     assert_eq!(send(receipt(2, true, MessageStatus::Read)), Verdict::Already);
     let known = stage.conversation(&shop, "contact");
     assert_eq!((known.open_time, known.outbound_messages), (None, 1));

@@ -42,7 +42,8 @@ impl Server {
                 // `serving address=127.0.0.1:40123`
                 let plain: String = without_colours(&line);
                 if let Some((_, addr)) = plain.split_once("serving address=") {
-                    let _ = sender.send(Ok(addr.trim().to_owned()));
+                    let addr = addr.split_whitespace().next().unwrap_or_default();
+                    let _ = sender.send(Ok(addr.to_owned()));
                 }
                 lines.push(plain);
             }

@@ -86,6 +86,10 @@ impl Steps {
     }
 
     fn add(&mut self, ad: u64, ms: i64, name: &str, by: i64) {
+        // An hour in which nothing counted is in no report.
+        if by == 0 {
+            return;
+        }
         let figures = &mut self.hours.entry((ad, ms.div_euclid(3_600_000))).or_default().0;
         *figures.entry(name.to_owned()).or_default() += by;
     }

@@ -162,7 +162,9 @@ fn who_was_known_by_the_number_goes_on_under_the_user_id_and_a_new_number() {
     assert_eq!(stage.post(PATH, &said("wamid.3", moved)).status, 200);
     let later = said("wamid.4", r#""type":"text""#).replace(PHONE, "5215550002222");
     assert_eq!(stage.post(PATH, &later).status, 200);
-    assert_eq!(stage.conversation(shop, PHONE).unwrap().inbound_messages, 3);
+    for name in [PHONE, USER_ID, "5215550002222"] {
+        assert_eq!(stage.conversation(shop, name).unwrap().inbound_messages, 3, "{name}");
+    }
     stage.stop();
 }
 
