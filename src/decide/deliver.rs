@@ -244,6 +244,10 @@ fn settled_opening(
     chat: Option<&Chat>,
 ) -> Kind {
     let view = click.map_or(0, |click| click.view);
+    // Found by its ad first and proven by its code afterwards, it is still one click.
+    if chat.is_some_and(|chat| chat.has_touch(view)) {
+        return Kind::OutboxSettled(unsettled(fact.outcome, fact.conversation));
+    }
     let touch = there.viewer.and_then(|viewer| viewer.touch(view));
     let touch = touch.map(|touch| ConversationTouch {
         campaign: touch.campaign,

@@ -288,6 +288,12 @@ impl Chat {
         self.touched = Talk { qualified: fact.qualified_ad != 0, ..self.claimed };
     }
 
+    /// Tells whether its first or latest touch is of this click.
+    pub fn has_touch(&self, view: u64) -> bool {
+        let touches = [&self.first_touch, &self.latest_touch];
+        touches.into_iter().flatten().any(|touch| touch.0.view == view)
+    }
+
     /// Returns the channel's id of the last click before a moment, and when its referral came.
     pub fn channel_click(&self, before: Moment) -> Option<(&str, Moment)> {
         let clicks = self.channel_clicks.iter().filter(|(at_ms, _)| *at_ms <= before.0);

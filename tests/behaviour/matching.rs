@@ -120,6 +120,23 @@ fn a_referral_takes_the_newest_tap_of_its_ad_and_two_take_two() {
 }
 
 #[test]
+fn a_click_found_by_its_ad_and_then_proven_by_its_code_is_one() {
+    let (mut stage, shop) = by_conversation(Channel::Whatsapp);
+    let shown = stage.tapped("a");
+    charged(&refer(&mut stage, &shop, "contact", "clid"));
+    stage.settle();
+    charged(&stage.answer(&shop, "contact", "yes?"));
+    let code = stage.code(&shown);
+    charged(&stage.open_chat(&shop, "contact", Some(Claim::Code(code))));
+    stage.settle();
+    charged(&stage.answer(&shop, "contact", "still there?"));
+    let row = &stage.report(&[]).rows[0];
+    assert_eq!((row.taps, row.conversations, row.first_replies), (1, 1, 1));
+    let by_ad = (shown.token.view, MatchKind::ChannelRef, MatchConfidence::Medium);
+    assert_eq!(touch(&stage, &shop, "contact"), Some(by_ad));
+}
+
+#[test]
 fn openings_in_one_batch_do_not_share_a_tap() {
     let (mut stage, shop) = by_conversation(Channel::Whatsapp);
     let shown = stage.tapped("a");

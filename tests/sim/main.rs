@@ -41,7 +41,7 @@ use coverage::Coverage;
 use world::World;
 
 /// Things that happen in one run of the push.
-const STEPS: u64 = 4_000;
+const STEPS: u64 = 6_000;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
