@@ -9,7 +9,7 @@
     reason = "a bench measures time and prints"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::support::child::{self, Child};
@@ -46,8 +46,8 @@ fn main() -> Result<(), Failure> {
             child::answer(&server.target, "noop")
         }
         Some("real") => {
-            let dir = std::env::var_os("BENCH_DIR").map_or(PathBuf::from("."), PathBuf::from);
-            let server = server::real(&dir)?;
+            let folder = option("--folder").ok_or("--folder is missing")?;
+            let server = server::real(Path::new(&folder))?;
             child::answer(&server.target, "real")
         }
         Some(other) => Err(format!("no such server: {other}").into()),
@@ -62,7 +62,11 @@ fn run() -> Result<(), Failure> {
     let rounds: usize = or("--rounds", "7", "1").parse()?;
     let seconds = Duration::from_secs_f64(or("--seconds", "5", "0.05").parse()?);
     let connections: usize = or("--connections", &CONNECTIONS.to_string(), "4").parse()?;
-    let real = Child::start(&["--server", "real"])?;
+    let dir = std::env::var_os("BENCH_DIR").map_or(PathBuf::from("."), PathBuf::from);
+    // Ours, not the server's: that is killed and cleans nothing up.
+    let folder = tempfile::tempdir_in(dir)?;
+    let path = folder.path().to_str().ok_or("the folder's name is no text")?;
+    let real = Child::start(&["--server", "real", "--folder", path])?;
     let noop = Child::start(&["--server", "noop", "--like", &real.target.to_string()])?;
     let mut servers = [noop, real];
     let names = [servers[0].line()?, servers[1].line()?];

@@ -1,7 +1,7 @@
 //! The HTTP client that pushes conversions: https to the public internet, no redirects, everything within bounds.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,7 +22,7 @@ use tower::Service;
 
 use crate::node::clock::Clock;
 use crate::node::push::{Courier, Delivery, Parcel};
-use crate::types::public::is_public;
+use crate::types::public::{is_public, may_be_asked};
 use crate::types::time::SECOND_MS;
 
 /// How long a parcel may take, from the look-up of its host to the end of the answer.
@@ -88,20 +88,12 @@ impl Courier for HttpCourier {
 /// Returns the request, if its URL may be asked for: the resolver looks at names only.
 fn request(parcel: Parcel, insecure: bool) -> Option<Request<Full<Bytes>>> {
     let uri: Uri = parcel.url.parse().ok()?;
-    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
-    let literal: Option<IpAddr> = host.parse().ok();
-    let is_https = uri.scheme_str() == Some("https");
-    let here = literal.is_some_and(|address| address.is_loopback()) || host == "localhost";
-    let allowed = match insecure {
-        true => is_https || here,
-        false => is_https && literal.is_none_or(is_public),
-    };
+    may_be_asked(uri.scheme_str(), uri.host()?, insecure).ok()?;
     let mut request = Request::builder().method(Method::POST).uri(uri);
     for (name, value) in parcel.headers {
         request = request.header(name, value);
     }
-    let request = request.body(Full::new(Bytes::from(parcel.body))).ok();
-    request.filter(|_| allowed)
+    request.body(Full::new(Bytes::from(parcel.body))).ok()
 }
 
 /// Returns what `Retry-After` asks for, in seconds or as a date of HTTP; 0: nothing.

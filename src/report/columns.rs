@@ -1,10 +1,9 @@
 //! The columns of a report's row: sums over hours, then what is made of the sums.
 
+use crate::state::credit::confidence_of;
 use crate::state::funnel::Funnel;
 use crate::state::tallies::Tally;
-use crate::types::proto::v1::{
-    FunnelPeople, MatchConfidence, MatchCount, MatchKind, MessageSpend, ReportRow,
-};
+use crate::types::proto::v1::{FunnelPeople, MatchCount, MatchKind, MessageSpend, ReportRow};
 
 /// A row while its hours are being summed.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +57,7 @@ impl Sums {
         };
         let matched = |(kind, conversations): (&i32, &u64)| MatchCount {
             kind: *kind,
-            confidence: confidence_of(*kind).into(),
+            confidence: confidence_of(MatchKind::try_from(*kind).unwrap_or_default()).into(),
             conversations: *conversations,
         };
         ReportRow {
@@ -82,17 +81,6 @@ impl Sums {
             cost_per_qualified_micros: per(chats.qualified_people),
             ..row
         }
-    }
-}
-
-/// Returns how sure a kind of match is, as `MatchConfidence` tells it.
-fn confidence_of(kind: i32) -> MatchConfidence {
-    match MatchKind::try_from(kind).unwrap_or_default() {
-        MatchKind::Unspecified => MatchConfidence::Unspecified,
-        MatchKind::ClickToken => MatchConfidence::Certain,
-        MatchKind::PrefillCode | MatchKind::SourceCode => MatchConfidence::High,
-        MatchKind::ChannelRef => MatchConfidence::Medium,
-        MatchKind::OnlyTap => MatchConfidence::Low,
     }
 }
 

@@ -139,12 +139,6 @@ pub const PREFILLED_TEXT_CHARS_MAX: usize = 100;
 /// Characters of a contact's pseudonym: a business-scoped user id fits.
 pub const CONTACT_CHARS_MAX: usize = 256;
 
-/// Characters of a channel's click id (`ctwa_clid`).
-pub const CHANNEL_CLICK_ID_CHARS_MAX: usize = 512;
-
-/// Characters of a channel's own id of an ad.
-pub const CHANNEL_AD_ID_CHARS_MAX: usize = 64;
-
 /// How long before its end a free window can be told to be leaving, minutes: as long as the shorter lasts.
 pub const LEAD_MINUTES_MAX: u32 = 24 * 60;
 

@@ -12,6 +12,32 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Why a URL is not asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unasked {
+    /// Not by https, nor by http to this machine where that is allowed.
+    Scheme,
+    /// Its host is an address that is not public.
+    Address,
+}
+
+/// Judges scheme and host of a URL given by a stranger. `insecure`: addresses that are not public are
+/// allowed, and http to this machine. A name's addresses are judged when it is resolved.
+///
+/// # Errors
+/// Why it is not asked for.
+pub fn may_be_asked(scheme: Option<&str>, host: &str, insecure: bool) -> Result<(), Unasked> {
+    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    let here = literal.is_some_and(|address| address.is_loopback()) || host == "localhost";
+    match scheme {
+        Some("https") => {}
+        Some("http") if insecure && here => {}
+        _ => return Err(Unasked::Scheme),
+    }
+    let allowed = insecure || literal.is_none_or(is_public);
+    if allowed { Ok(()) } else { Err(Unasked::Address) }
+}
+
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let special = address.is_loopback()

@@ -9,14 +9,10 @@ use crate::node::{Counter, Front};
 use crate::tokens::{Sealer, contact_number, conversation_id, message_number};
 use crate::types::proto::journal::v1::VolumeTierPut;
 use crate::types::proto::v1::{Channel as WireChannel, Direction, EntryPoint, MessageCategory};
-use crate::types::request::{Chat, Claim, Incoming, Opening, Receipt};
+use crate::types::request::{
+    CHANNEL_AD_ID_CHARS_MAX, CHANNEL_CLICK_ID_CHARS_MAX, Chat, Claim, Incoming, Opening, Receipt,
+};
 use crate::types::time::{MINUTE_MS, Moment};
-
-/// Characters of the channel's id of a click.
-const CLICK_ID_CHARS_MAX: usize = 512;
-
-/// Characters of the channel's id of an ad.
-const AD_ID_CHARS_MAX: usize = 64;
 
 /// How far a channel's clock may be behind ours: an opening that seems older than its own click by less
 /// happened with it.
@@ -262,8 +258,8 @@ impl Turn<'_> {
         Opening {
             wrote: told.wrote,
             free_entry: referral.free_entry,
-            channel_click_id: short(&referral.click_id, CLICK_ID_CHARS_MAX),
-            channel_ad_id: short(&referral.ad_id, AD_ID_CHARS_MAX),
+            channel_click_id: short(&referral.click_id, CHANNEL_CLICK_ID_CHARS_MAX),
+            channel_ad_id: short(&referral.ad_id, CHANNEL_AD_ID_CHARS_MAX),
             ..Opening::by_message(entry_point, claim)
         }
     }

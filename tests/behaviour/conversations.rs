@@ -10,7 +10,7 @@ use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use crate::stage::{Offer, Shop, Stage, charged, refused};
 
 /// Returns a stage with one ad on a channel, billed by conversations.
-fn by_conversation(channel: Channel) -> (Stage, Shop) {
+pub(crate) fn by_conversation(channel: Channel) -> (Stage, Shop) {
     let mut stage = Stage::new();
     stage.policy.floor_cpm_micros = 3_000_000;
     let billing = BillingEvent::Conversations;

@@ -4,8 +4,7 @@ use munadi::node::fold;
 use munadi::types::ids::SeqVector;
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::v1::{
-    BillingEvent, Channel, DeclineReason, Direction, EntryPoint, EntrySource, MatchConfidence,
-    MatchKind,
+    Channel, DeclineReason, Direction, EntryPoint, EntrySource, MatchConfidence, MatchKind,
 };
 use munadi::types::refusal::Reason;
 use munadi::types::request::{
@@ -13,18 +12,10 @@ use munadi::types::request::{
 };
 use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
+use crate::conversations::by_conversation;
 use crate::stage::{Offer, Shop, Stage, charged, letters, refused};
 
 const HALF_HOUR_MS: i64 = 30 * MINUTE_MS;
-
-/// Returns a stage with one ad on a channel, billed by conversations.
-fn by_conversation(channel: Channel) -> (Stage, Shop) {
-    let mut stage = Stage::new();
-    stage.policy.floor_cpm_micros = 3_000_000;
-    let billing = BillingEvent::Conversations;
-    let shop = stage.shop(&Offer { channel, billing, ..Offer::default() });
-    (stage, shop)
-}
 
 /// Opens a chat of which a channel says no more than the person's country.
 fn write_first(stage: &mut Stage, shop: &Shop, contact: &str, country: &str) -> Verdict {

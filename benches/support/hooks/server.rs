@@ -12,7 +12,6 @@ use munadi::node::{Node, NodeOptions};
 use munadi::types::proto::v1;
 use munadi::types::request::{Change, Mutation, Resource};
 use munadi::web::{App, AppKind, Apps, Patience, WebConfig, serve, serve_handler};
-use tempfile::TempDir;
 
 use crate::Failure;
 use crate::support::child::Target;
@@ -25,24 +24,23 @@ pub(crate) const ACCOUNT: &str = "106540352242922";
 
 const TENANT: u32 = 42;
 
-/// A running server. Its folder goes with it.
+/// A running server.
 pub(crate) struct Server {
     pub(crate) target: Target,
     _running: Running,
-    _node: Option<(Arc<Node>, TempDir)>,
+    _node: Option<Arc<Node>>,
 }
 
-/// Starts a node with one endpoint in a folder below `dir`, and its door.
-pub(crate) fn real(dir: &Path) -> Result<Server, Failure> {
-    let folder = tempfile::tempdir_in(dir)?;
+/// Starts a node with one endpoint in this empty folder, and its door.
+pub(crate) fn real(folder: &Path) -> Result<Server, Failure> {
     // A checkpoint is no part of what is measured.
     let checkpoint_every = Duration::from_secs(24 * 3_600);
     let options = NodeOptions { checkpoint_every, ..NodeOptions::default() };
-    let node = Arc::new(Node::start(folder.path(), Arc::new(SystemClock::default()), &options)?);
+    let node = Arc::new(Node::start(folder, Arc::new(SystemClock::default()), &options)?);
     endpoint(&node)?;
     let running = serve(&node, &config()?)?;
     let target = Target { address: running.addr(), key: SECRET.into() };
-    Ok(Server { target, _running: running, _node: Some((node, folder)) })
+    Ok(Server { target, _running: running, _node: Some(node) })
 }
 
 /// Starts a door that reads each body and answers 200, for posts like those to the real one.

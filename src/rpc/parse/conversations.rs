@@ -4,9 +4,8 @@ use std::str::FromStr;
 
 use crate::node::ListedChats;
 use crate::rpc::limits::{
-    CHANNEL_AD_ID_CHARS_MAX, CHANNEL_CLICK_ID_CHARS_MAX, CONTACT_CHARS_MAX,
-    CONVERSION_NAME_CHARS_MAX, EVENT_ID_CHARS_MAX, LEAD_MINUTES_DEFAULT, LEAD_MINUTES_MAX,
-    MESSAGE_ID_CHARS_MAX,
+    CONTACT_CHARS_MAX, CONVERSION_NAME_CHARS_MAX, EVENT_ID_CHARS_MAX, LEAD_MINUTES_DEFAULT,
+    LEAD_MINUTES_MAX, MESSAGE_ID_CHARS_MAX,
 };
 use crate::rpc::parse::field::{
     Path, country, id, moment, money, optional_text, optional_variant, required, text, token,
@@ -16,7 +15,10 @@ use crate::rpc::parse::places::{List, page_size};
 use crate::tokens::{Sealer, contact_number, conversation_id, message_number};
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Chat, Claim, Conversion, Incoming, Opening, Origin, Receipt, Scope};
+use crate::types::request::{
+    CHANNEL_AD_ID_CHARS_MAX, CHANNEL_CLICK_ID_CHARS_MAX, Chat, Claim, Conversion, Incoming,
+    Opening, Origin, Receipt, Scope,
+};
 use crate::types::time::{MINUTE_MS, Moment};
 use crate::types::token::PrefillCode;
 

@@ -1,7 +1,5 @@
 //! What advertisers ask of conversions on their way out.
 
-use core::net::IpAddr;
-
 use tonic::codegen::http::Uri;
 
 use crate::rpc::limits::{DEAD_LETTERS_CALL_MAX, PUSH_URL_CHARS_MAX, TEST_CODE_CHARS_MAX};
@@ -10,7 +8,7 @@ use crate::rpc::parse::mutations::check_request_id;
 use crate::rpc::parse::places::{List, page_size};
 use crate::tokens::Sealer;
 use crate::types::proto::v1;
-use crate::types::public::is_public;
+use crate::types::public::{Unasked, may_be_asked};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{PushChange, Scope};
 
@@ -57,21 +55,17 @@ fn url(text: &str, insecure: bool, path: Path) -> Result<(), Refusal> {
     let message = "is no absolute URL: send https://, a host, and a path without spaces or `#`";
     let uri = parsed.ok_or_else(|| bad(message))?;
     let authority = uri.authority().ok_or_else(|| bad(message))?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() || authority.as_str().contains('@') {
+    if authority.host().trim_start_matches('[').trim_end_matches(']').is_empty()
+        || authority.as_str().contains('@')
+    {
         return Err(bad("names no host, or a user: leave the user and password out"));
     }
-    let literal: Option<IpAddr> = host.parse().ok();
-    let here = literal.is_some_and(|address| address.is_loopback()) || host == "localhost";
-    match uri.scheme_str() {
-        Some("https") => {}
-        Some("http") if insecure && here => {}
-        _ => return Err(bad("is not https: send an https:// URL")),
-    }
-    if !insecure && literal.is_some_and(|address| !is_public(address)) {
-        return Err(bad("is an address that is not public: send a host that everyone reaches"));
-    }
-    Ok(())
+    may_be_asked(uri.scheme_str(), authority.host(), insecure).map_err(|unasked| match unasked {
+        Unasked::Scheme => bad("is not https: send an https:// URL"),
+        Unasked::Address => {
+            bad("is an address that is not public: send a host that everyone reaches")
+        }
+    })
 }
 
 /// Returns the list that a page of given-up conversions belongs to, the outcome that it comes behind, and its size.

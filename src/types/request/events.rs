@@ -4,6 +4,12 @@ use crate::types::proto::v1;
 use crate::types::time::Moment;
 use crate::types::token::{ClickToken, PrefillCode, ViewToken};
 
+/// Characters of a channel's click id (`ctwa_clid`).
+pub const CHANNEL_CLICK_ID_CHARS_MAX: usize = 512;
+
+/// Characters of a channel's own id of an ad.
+pub const CHANNEL_AD_ID_CHARS_MAX: usize = 64;
+
 /// One event to be judged and counted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
