@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "munadi/v1/common.proto",
     "munadi/v1/campaign_service.proto",
     "munadi/v1/ad_service.proto",
@@ -16,11 +16,12 @@ const FILES: [&str; 12] = [
     "munadi/v1/report_service.proto",
     "munadi/v1/attribution_service.proto",
     "munadi/v1/billing_service.proto",
+    "munadi/v1/experiment.proto",
     "munadi/journal/v1/facts.proto",
 ];
 
 /// Facts too large to lie beside the small ones that every event makes.
-const BOXED: [&str; 22] = [
+const BOXED: [&str; 26] = [
     "account_put",
     "business_put",
     "endpoint_put",
@@ -43,6 +44,10 @@ const BOXED: [&str; 22] = [
     "converted",
     "conversion_credited",
     "outcome_declined",
+    "experiment_put",
+    "outcome_revised",
+    "ghost_noted",
+    "conversion_adjusted",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -190,6 +190,7 @@ const fn words(kind: MatchKind) -> &'static str {
         MatchKind::ChannelRef => "the channel's referral",
         MatchKind::SourceCode => "source code",
         MatchKind::OnlyTap => "the only tap",
+        MatchKind::Viewer => "the viewer",
     }
 }
 

@@ -100,6 +100,7 @@ pub fn opened(
             wrote: opening.wrote || !opens_silently(catalog, chat.endpoint),
             country: u32::from(chat.country),
             independent: chat.independent,
+            ..ConversationOpened::default()
         })];
         facts.extend(referral(chat, opening, event_ms));
         if proof.is_none() {
@@ -263,6 +264,7 @@ pub fn converted(
             name: conversion.name.clone(),
             value: conversion.value.clone(),
             proof,
+            ..Converted::default()
         };
         match known {
             Some(known) if known.content == content_of(&fact) => return Ok(None),
@@ -358,7 +360,7 @@ fn proof_of(claim: &Claim, found: Option<FoundTap>) -> Option<Proof> {
             ad: token.ad,
             issued_s: token.issued,
             price: token.price.micros(),
-            code: 0,
+            ..Proof::default()
         },
         Claim::Code(code) => Proof {
             match_kind: MatchKind::PrefillCode.into(),

@@ -164,6 +164,7 @@ fn match_opening(
         new_tap_person: touch.is_none()
             && invalid.is_none()
             && !there.viewer.is_some_and(|viewer| viewer.has_tapped(family.campaign)),
+        ..ClickMatched::default()
     }))
 }
 
@@ -206,6 +207,7 @@ fn credit_conversion(
         invalid: number(invalid),
         new_person: invalid.is_none() && !again,
         endpoint: 0,
+        ..ConversionCredited::default()
     }))
 }
 
@@ -257,11 +259,12 @@ fn settled_opening(
         match_kind: outgoing.proof().match_kind,
         event_ms: fact.event_ms,
         invalid: number(invalid(there, view)),
+        ..ConversationTouch::default()
     });
     // What was said before the match is counted now.
-    let said = touch.filter(|touch| touch.invalid == 0).zip(chat);
+    let said = touch.as_ref().filter(|touch| touch.invalid == 0).zip(chat);
     let settled =
-        said.map_or_else(OutboxSettled::default, |(touch, chat)| said_before(&touch, chat));
+        said.map_or_else(OutboxSettled::default, |(touch, chat)| said_before(touch, chat));
     let (outcome, conversation) = (fact.outcome, fact.conversation);
     Kind::OutboxSettled(OutboxSettled { outcome, conversation, touch, ..settled })
 }

@@ -164,6 +164,7 @@ fn see(
         invalid: number(invalid),
         invalid_price,
         invalid_day,
+        ..ImpressionSeen::default()
     })))
 }
 
@@ -190,6 +191,7 @@ fn tap(known: &Known<'_>, event: &Event<'_>, view: Option<&View>, event_ms: i64)
         new_person: invalid.is_none()
             && !known.viewer.is_some_and(|viewer| viewer.has_tapped(known.family.campaign)),
         country: u32::from(u16::from_be_bytes(token.country)),
+        ..Tapped::default()
     })
 }
 

@@ -98,7 +98,7 @@ impl Bucket {
             Kind::ConversationOpened(fact) => {
                 self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
                 if fact.proof.is_some() {
-                    self.outbox.insert(fact.outcome, Outgoing::Opened(*fact));
+                    self.outbox.insert(fact.outcome, Outgoing::Opened(fact.clone()));
                 }
             }
             Kind::ContactMoved(fact) => {
@@ -136,6 +136,9 @@ impl Bucket {
             | Kind::ServedMinute(_)
             | Kind::ConversionsPushed(_)
             | Kind::SourceTapped(_)
+            | Kind::OutcomeRevised(_)
+            | Kind::GhostNoted(_)
+            | Kind::ConversionAdjusted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }

@@ -276,7 +276,7 @@ impl Catalog {
             Kind::ConversionPushPut(fact) => {
                 self.pushes.insert(fact.account, StoredPush(ConversionPushPut::clone(fact)));
             }
-            other_kinds!() => {}
+            Kind::ExperimentPut(_) | other_kinds!() => {}
         }
     }
 

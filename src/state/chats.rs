@@ -276,7 +276,7 @@ impl Chat {
 
     pub(in crate::state) fn settle(&mut self, fact: &OutboxSettled) {
         let Some(touch) = &fact.touch else { return };
-        let touch = StoredTouch(*touch);
+        let touch = StoredTouch(touch.clone());
         if self.first_touch.is_none() {
             self.first_touch = Some(touch.clone());
         }

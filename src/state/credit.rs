@@ -98,6 +98,9 @@ impl ShardPart {
             | Kind::ContactMoved(_)
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
+            | Kind::OutcomeRevised(_)
+            | Kind::GhostNoted(_)
+            | Kind::ConversionAdjusted(_)
             | Kind::OutboxSettled(_) => {}
         }
     }
@@ -129,7 +132,7 @@ pub const fn confidence_of(kind: MatchKind) -> MatchConfidence {
     match kind {
         MatchKind::Unspecified => MatchConfidence::Unspecified,
         MatchKind::ClickToken => MatchConfidence::Certain,
-        MatchKind::PrefillCode | MatchKind::SourceCode => MatchConfidence::High,
+        MatchKind::PrefillCode | MatchKind::SourceCode | MatchKind::Viewer => MatchConfidence::High,
         MatchKind::ChannelRef => MatchConfidence::Medium,
         MatchKind::OnlyTap => MatchConfidence::Low,
     }

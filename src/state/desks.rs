@@ -180,7 +180,10 @@ impl DeskChunk {
             | Kind::OutboxSettled(_)
             | Kind::OutcomeDeclined(_)
             | Kind::ContactMoved(_)
-            | Kind::ReferralNoted(_) => {}
+            | Kind::ReferralNoted(_)
+            | Kind::OutcomeRevised(_)
+            | Kind::GhostNoted(_)
+            | Kind::ConversionAdjusted(_) => {}
         }
     }
 

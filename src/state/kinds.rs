@@ -18,6 +18,7 @@ macro_rules! catalog_kinds {
             | $crate::types::proto::journal::v1::fact::Kind::VolumeTierPut(_)
             | $crate::types::proto::journal::v1::fact::Kind::EntrySourcePut(_)
             | $crate::types::proto::journal::v1::fact::Kind::ConversionPushPut(_)
+            | $crate::types::proto::journal::v1::fact::Kind::ExperimentPut(_)
     };
 }
 
@@ -44,6 +45,9 @@ macro_rules! other_kinds {
             | $crate::types::proto::journal::v1::fact::Kind::ContactMoved(_)
             | $crate::types::proto::journal::v1::fact::Kind::SourceTapped(_)
             | $crate::types::proto::journal::v1::fact::Kind::ReferralNoted(_)
+            | $crate::types::proto::journal::v1::fact::Kind::OutcomeRevised(_)
+            | $crate::types::proto::journal::v1::fact::Kind::GhostNoted(_)
+            | $crate::types::proto::journal::v1::fact::Kind::ConversionAdjusted(_)
     };
 }
 

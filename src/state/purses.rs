@@ -348,6 +348,9 @@ impl PurseChunk {
             | Kind::ContactMoved(_)
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
+            | Kind::OutcomeRevised(_)
+            | Kind::GhostNoted(_)
+            | Kind::ConversionAdjusted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }

@@ -133,6 +133,20 @@ pub fn route(fact: &Kind) -> Route {
         },
         Kind::ContactMoved(fact) => of_bucket(fact.conversation),
         Kind::ReferralNoted(fact) => of_bucket(fact.conversation),
+        Kind::ConversionAdjusted(fact) => of_bucket(fact.outcome),
+        Kind::GhostNoted(fact) => {
+            Route { tallies: Chunks::None, ..of_showing(&fact.showing, false, false) }
+        }
+        Kind::OutcomeRevised(fact) => {
+            let ads = fact.path.iter().chain(&fact.was_path).map(|touch| touch.ad);
+            let credited = fact.showing.map_or(0, |showing| showing.ad);
+            Route {
+                bucket: fact.showing.map(|showing| bucket_of(showing.viewer)),
+                shard: true,
+                tallies: several(ads.chain([fact.was_ad, credited])),
+                ..NOWHERE
+            }
+        }
         Kind::MessagePriced(fact) => Route {
             bucket: Some(bucket_of(fact.conversation)),
             tallies: tally(fact.ad),
@@ -167,7 +181,7 @@ const fn of_bucket(id: u64) -> Route {
 }
 
 /// Returns the chunks of these ads; 0 is none.
-fn several(ads: [u64; 3]) -> Chunks {
+fn several(ads: impl IntoIterator<Item = u64>) -> Chunks {
     let mut chunks: Vec<_> = ads.into_iter().filter(|ad| *ad != 0).map(chunk_of).collect();
     chunks.sort_unstable();
     chunks.dedup();

@@ -255,6 +255,9 @@ impl TallyChunk {
             | Kind::ContactMoved(_)
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
+            | Kind::OutcomeRevised(_)
+            | Kind::GhostNoted(_)
+            | Kind::ConversionAdjusted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }

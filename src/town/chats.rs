@@ -251,6 +251,7 @@ impl Talk<'_> {
             value,
             time: Some(timestamp(at)),
             origin: Some(origin),
+            ..v1::Conversion::default()
         };
         self.agenda.plan(at, Deed::Sale(sale.clone()));
         if self.dice.chance(CERTAIN / 20) {

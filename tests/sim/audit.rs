@@ -200,7 +200,11 @@ impl Ledger {
             | Kind::ConversionsPushed(_)
             | Kind::MessagePriced(_)
             | Kind::SourceTapped(_)
-            | Kind::ReferralNoted(_) => Ok(()),
+            | Kind::ReferralNoted(_)
+            | Kind::OutcomeRevised(_)
+            | Kind::GhostNoted(_)
+            | Kind::ConversionAdjusted(_)
+            | Kind::ExperimentPut(_) => Ok(()),
             Kind::TaxonomyPut(_)
             | Kind::PolicyRulesPut(_)
             | Kind::AccountPut(_)

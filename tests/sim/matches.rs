@@ -116,7 +116,10 @@ impl Matches {
                 let missed = asks && fact.country != 0 && sure && second.is_none();
                 return ensure(!missed, || "the only tap was not found".into());
             }
-            MatchKind::ClickToken | MatchKind::PrefillCode | MatchKind::SourceCode => return Ok(()),
+            MatchKind::ClickToken
+            | MatchKind::PrefillCode
+            | MatchKind::SourceCode
+            | MatchKind::Viewer => return Ok(()),
         }
         ensure(self.taken.insert(proof.view), || "a tap was taken twice".into())?;
         let claimed = found.and_then(|tap| tap.claimed);

@@ -69,7 +69,7 @@ impl Steps {
             Kind::OutboxSettled(fact) => {
                 let (chat, reply_ms) = (fact.conversation, fact.first_reply_ms);
                 let ads = [fact.first_reply_ad, fact.wrote_ad, fact.qualified_ad];
-                let touch = fact.touch.unwrap_or_default();
+                let touch = fact.touch.clone().unwrap_or_default();
                 ensure(ads.iter().all(|ad| [0, touch.ad].contains(ad)), || "another ad".into())?;
                 let ConversationTouch { event_ms: ms, .. } = touch;
                 self.wait(fact.first_reply_ad, reply_ms, fact.reply_after_s);

@@ -434,6 +434,7 @@ mod tests {
             value: Some(v1::Money { micros: 5, currency: "MXN".into() }),
             time: None,
             origin: Some(v1::conversion::Origin::ClickToken(sealer().seal_click_text(&click()))),
+            ..v1::Conversion::default()
         }
     }
 
