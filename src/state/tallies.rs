@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::credits::Credits;
 use crate::state::funnel::Funnel;
 use crate::state::kinds::catalog_kinds;
 use crate::state::totals::Totals;
@@ -62,6 +63,8 @@ pub struct Tally {
     pub credited: i64,
     /// What came of it in chats; `None`: nothing.
     pub chats: Option<Box<Funnel>>,
+    /// What attribution models give it; `None`: nothing.
+    pub credits: Option<Box<Credits>>,
 }
 
 impl Tally {
