@@ -238,7 +238,7 @@ impl TallyChunk {
                 }
                 self.earn(chunk, &Earned::by_match(fact));
             }
-            Kind::OutcomeRevised(fact) => self.earn(chunk, &Earned::by_revision(fact)),
+            Kind::StepCredited(fact) => self.earn(chunk, &Earned::by_step(fact)),
             Kind::EventCredited(fact) => {
                 self.of(&fact.showing).hour(stamp.at.0).credited += fact.amount;
             }
@@ -266,7 +266,6 @@ impl TallyChunk {
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
             | Kind::GhostNoted(_)
-            | Kind::ConversionAdjusted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }
