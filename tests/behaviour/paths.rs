@@ -148,7 +148,7 @@ impl Recount {
             let tap_ms = seen_ms + 200 + luck.below(30 * SECOND_MS as u64) as i64;
             let issued = Moment(seen_ms).seconds() - 1 - luck.below(200) as u32;
             let token = ViewToken {
-                view: (viewer as u64) << 16 | index as u64 + 1,
+                view: ((viewer as u64) << 16) + index as u64 + 1,
                 ad: self.shops[shop].ad,
                 viewer: self.stage.viewer(&format!("viewer {viewer}")),
                 feed: FEED,
