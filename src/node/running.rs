@@ -242,7 +242,8 @@ impl Node {
     /// With the field at fault, or `Busy`.
     pub async fn mutate(&self, mut mutation: Mutation) -> Result<Resource, Refusal> {
         mutation.approve |= self.approve_ads;
-        self.submit(|reply| Work::Mutate(Box::new(mutation), reply))?.await
+        let row = self.submit(|reply| Work::Mutate(Box::new(mutation), reply))?.await?;
+        Ok(self.front.answered(row))
     }
 
     /// Writes to the operator's lists or rules; answers once it is durable with how many entries or rules
