@@ -152,6 +152,21 @@ impl Node {
         Ok(node)
     }
 
+    /// Starts a node over a log of the caller's own, of whichever backend. It writes no checkpoints.
+    ///
+    /// # Errors
+    /// When what the log holds can't be read.
+    pub fn over(
+        log: Box<dyn ShardLog>,
+        ring: KeyRing,
+        seed: u64,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let journal = log.journal_id();
+        let (front, writer, opened) = open(log, ring, seed, None)?;
+        Self::run(front, writer, opened, journal, clock, None)
+    }
+
     fn run(
         front: Front,
         mut writer: Writer,
@@ -357,13 +372,13 @@ impl Drop for Node {
 
 fn drive(mut writer: Writer, queue: &Queue, clock: &dyn Clock) -> Result<(), LogError> {
     loop {
-        let (work, ended) = queue.next(writer.has_room(), PATIENCE);
+        let (work, ended) = queue.next(writer.round_least(), PATIENCE);
         writer.step(clock.now(), work);
         if writer.is_stopped() {
             tracing::error!("the journal can't be written: restart the node to reopen it");
             queue.close();
             // Whoever still waits is told so by its dropped reply.
-            drop(queue.next(true, Duration::ZERO));
+            drop(queue.next(Some(0), Duration::ZERO));
             return Err(LogError::Stopped);
         }
         if ended {
