@@ -1,6 +1,7 @@
 //! The readers' side of the engine: serving, look-ups, reports and pulls over the live state.
 
 use std::io::{self, Write};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::decide::rates::Rates;
@@ -59,6 +60,11 @@ impl Front {
     /// Returns what seals and opens tokens now.
     pub fn sealer(&self) -> Arc<Sealer> {
         self.0.sealer.load_full()
+    }
+
+    /// Returns the same for a moment: no count is shared with other threads.
+    pub fn sealer_now(&self) -> impl Deref<Target = Arc<Sealer>> {
+        self.0.sealer.load()
     }
 
     /// Seals and opens with another ring from now on.

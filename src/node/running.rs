@@ -1,6 +1,7 @@
 //! A running node: the writer's thread, checkpoints, key rotation, and the calls that doors make.
 
 use std::io;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -229,6 +230,11 @@ impl Node {
     /// Returns what opens tokens and cursors now.
     pub fn opener(&self) -> Arc<Sealer> {
         self.front.sealer()
+    }
+
+    /// Returns the same for a moment: no count is shared with other threads.
+    pub fn opener_now(&self) -> impl Deref<Target = Arc<Sealer>> {
+        self.front.sealer_now()
     }
 
     /// Returns the readers' side.

@@ -4,6 +4,7 @@
 
 pub mod day;
 pub mod dice;
+pub mod encoded;
 pub mod geo;
 pub mod hash;
 pub mod ids;

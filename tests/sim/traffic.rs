@@ -254,7 +254,7 @@ impl World {
         let floor_cpm_micros = if feed == 2 && !self.brief { 400_000 } else { 0 };
         let policy = Policy { floor_cpm_micros, ..Policy::default() };
         let now = self.clock();
-        let slots = self.front().request_ads(feed, &policy, &request, now).slots;
+        let slots = self.front().request_ads(feed, &policy, &request, now).slots();
         self.requests += 1;
         self.read_journal()?;
         for slot in slots {

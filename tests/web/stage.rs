@@ -192,7 +192,7 @@ impl Stage {
             named: true,
             ads_in_session: 0,
         };
-        let slots = self.node.request_ads(FEED, &Policy::default(), &request).slots;
+        let slots = self.node.request_ads(FEED, &Policy::default(), &request).slots();
         let ad = slots.into_iter().find_map(|slot| match slot.filling {
             Some(v1::slot::Filling::Ad(ad)) => Some(ad),
             _ => None,
