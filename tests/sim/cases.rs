@@ -110,6 +110,8 @@ impl World {
             (2 * HOUR, Task::Money),
             (3 * HOUR, Task::Find),
             (HOUR, Task::Lower),
+            (2 * HOUR, Task::Cards),
+            (2 * HOUR, Task::Step),
         ] {
             let after_ms = self.chaos.between(0, most);
             self.schedule(after_ms, task);

@@ -93,6 +93,8 @@ impl World {
         self.schedule(DAY, Task::Rates);
         self.schedule(5 * HOUR, Task::Find);
         self.schedule(3 * HOUR, Task::Lower);
+        self.schedule(2 * HOUR, Task::Cards);
+        self.schedule(4 * HOUR, Task::Step);
         Ok(())
     }
 

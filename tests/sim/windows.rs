@@ -14,7 +14,7 @@ const CASES: u64 = 20_000;
 const ODD_DAYS: [i64; 5] = [17_166, 20_520, 20_541, 20_751, 20_758];
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Event {
+pub(crate) enum Event {
     Inbound,
     Outbound,
     Referral,
@@ -22,14 +22,14 @@ enum Event {
 
 /// Everything that was heard, looked at anew for each question. Its lengths are its own.
 #[derive(Debug, Default)]
-struct Naive(Vec<(Event, i64)>);
+pub(crate) struct Naive(pub(crate) Vec<(Event, i64)>);
 
 impl Naive {
     fn times(&self, wanted: Event) -> impl Iterator<Item = i64> {
         self.0.iter().filter(move |(event, _)| *event == wanted).map(|(_, ms)| *ms)
     }
 
-    fn at(&self, at: i64) -> Open {
+    pub(crate) fn at(&self, at: i64) -> Open {
         let inbound: Vec<_> = self.times(Event::Inbound).collect();
         let mut answers = Vec::new();
         for referral in self.times(Event::Referral) {
