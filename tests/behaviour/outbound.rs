@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use munadi::node::dice::SeededDice;
-use munadi::node::push::{Delivery, PUSH_TRIES_MAX, Parcel, Pusher};
+use munadi::node::push::{Delivery, PUSH_TRIES_MAX, Parcel, Pusher, RETRY_AFTER_MS_MAX};
 use munadi::node::writer::Work;
 use munadi::tokens::push_signature;
 use munadi::types::dice::Dice;
@@ -282,6 +282,35 @@ fn a_refused_conversion_is_given_up_at_once_and_alone() {
     assert_eq!(dead(&stage, &shop), [("bad".to_owned(), 400, 1)]);
     buy(&mut stage, &shop, &["d", "e"]);
     assert_eq!(round(&mut stage, &mut pusher, answer)[0].len(), 2, "together again");
+}
+
+#[test]
+fn only_an_answer_between_200_and_299_is_a_delivery_and_a_redirect_is_a_refusal() {
+    for status in [200, 204, 299, 199, 300, 301, 302, 304, 307, 400, 401, 410] {
+        let (mut stage, shop) = staged();
+        push_to(&mut stage, &shop, URL);
+        let mut pusher = Pusher::new(&stage.front, SEED);
+        buy(&mut stage, &shop, &["a"]);
+        let sent = (0..3).flat_map(|_| round(&mut stage, &mut pusher, |_| answered(status)));
+        assert_eq!(sent.count(), 1, "{status}");
+        let refused = vec![("a".to_owned(), u32::from(status), 1)];
+        let expected = if (200..300).contains(&status) { Vec::new() } else { refused };
+        assert_eq!(dead(&stage, &shop), expected, "{status}");
+    }
+}
+
+#[test]
+fn a_receiver_that_asks_for_a_year_is_asked_again_after_a_day() {
+    let (mut stage, shop) = staged();
+    push_to(&mut stage, &shop, URL);
+    let mut pusher = Pusher::new(&stage.front, SEED);
+    buy(&mut stage, &shop, &["a"]);
+    let year = Delivery::Answered { status: 503, retry_after_ms: 365 * RETRY_AFTER_MS_MAX };
+    assert_eq!(round(&mut stage, &mut pusher, |_| year).len(), 1);
+    stage.wait(RETRY_AFTER_MS_MAX - 1);
+    assert!(round(&mut stage, &mut pusher, |_| OK).is_empty());
+    stage.wait(1);
+    assert_eq!(round(&mut stage, &mut pusher, |_| OK), [["a"]]);
 }
 
 #[test]

@@ -263,7 +263,12 @@ impl World {
 
     /// Asks for a tray, checks it, and plans what its viewer does with it.
     pub(crate) fn ask(&mut self, feed: u32, request: AdRequest) -> Finding {
-        let floor_cpm_micros = if feed == 2 && !self.brief { 400_000 } else { 0 };
+        // In a short life the floor is near the bids, so that budgets come to their ends in it.
+        let floor_cpm_micros = match (feed, self.brief) {
+            (2, true) => 1_000_000,
+            (2, false) => 400_000,
+            _ => 0,
+        };
         let policy = Policy { floor_cpm_micros, ..Policy::default() };
         let now = self.clock();
         let slots = self.front().request_ads(feed, &policy, &request, now).slots;
