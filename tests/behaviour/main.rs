@@ -34,6 +34,7 @@ mod message_costs;
 mod openings;
 mod outbound;
 mod pacing;
+mod pushed;
 mod rates;
 mod redirect;
 mod refusals;
