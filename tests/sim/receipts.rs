@@ -61,8 +61,12 @@ impl World {
                 category: if self.talk.chance(200) { other.into() } else { 0 },
             }
         });
-        // Few people of a country without a card.
-        let country = if self.talk.chance(60) { u16::from_be_bytes(*b"GB") } else { chat.country };
+        // Few people of a country without a card, and some of which the receipt says nothing.
+        let country = match self.talk.below(20) {
+            0 => u16::from_be_bytes(*b"GB"),
+            1..5 => 0,
+            _ => chat.country,
+        };
         let chat = Chat { country, ..chat };
         let word = Word { category, pricing, country };
         // A template would begin a conversation under the new name where the old one is not known yet.

@@ -174,7 +174,7 @@ impl World {
     }
 
     fn random_budget(&mut self, currency: &str, times: i64) -> Budget {
-        let most = if self.brief { 60_000 } else { 900_000 };
+        let most = if self.brief { 15_000 } else { 900_000 };
         let daily = self.luck.between(1_000, most) * times;
         let lifetime = daily * self.luck.between(1, 6);
         let (a, b) = *self.luck.pick(&[(true, false), (true, true), (false, true)]);

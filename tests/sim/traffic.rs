@@ -265,7 +265,7 @@ impl World {
     pub(crate) fn ask(&mut self, feed: u32, request: AdRequest) -> Finding {
         // In a short life the floor is near the bids, so that budgets come to their ends in it.
         let floor_cpm_micros = match (feed, self.brief) {
-            (2, true) => 1_000_000,
+            (2, true) => 2_000_000,
             (2, false) => 400_000,
             _ => 0,
         };
