@@ -35,32 +35,8 @@ impl World {
         // Conversations that the channel still bills as such: one that is paid for has free messages behind it.
         let by_conversation = self.talk.chance(120);
         let category = if by_conversation { MessageCategory::Marketing } else { category };
-        let pricing = (by_conversation || self.talk.chance(300)).then(|| {
-            if by_conversation {
-                let model = PricingModel::Conversation.into();
-                return ChannelPricing { billable: true, model, ..ChannelPricing::default() };
-            }
-            let reasons = [
-                PriceReason::Unspecified,
-                PriceReason::Unspecified,
-                PriceReason::Regular,
-                PriceReason::FreeCustomerService,
-                PriceReason::FreeEntryPoint,
-            ];
-            let models = [
-                PricingModel::Unspecified,
-                PricingModel::Message,
-                PricingModel::Conversation,
-                PricingModel::Conversation,
-            ];
-            let other = *self.talk.pick(&CATEGORIES);
-            ChannelPricing {
-                billable: self.talk.chance(600),
-                model: (*self.talk.pick(&models)).into(),
-                reason: (*self.talk.pick(&reasons)).into(),
-                category: if self.talk.chance(200) { other.into() } else { 0 },
-            }
-        });
+        let said = by_conversation || self.talk.chance(300);
+        let pricing = said.then(|| self.random_pricing(by_conversation));
         // Few people of a country without a card, and some of which the receipt says nothing.
         let country = match self.talk.below(20) {
             0 => u16::from_be_bytes(*b"GB"),
@@ -97,6 +73,34 @@ impl World {
                 let receipt = Box::new(receipt.clone());
                 self.schedule(after_ms, Task::Status { chat, receipt });
             }
+        }
+    }
+
+    /// Returns a channel's word: that a conversation is billed, or anything.
+    fn random_pricing(&mut self, by_conversation: bool) -> ChannelPricing {
+        if by_conversation {
+            let model = PricingModel::Conversation.into();
+            return ChannelPricing { billable: true, model, ..ChannelPricing::default() };
+        }
+        let reasons = [
+            PriceReason::Unspecified,
+            PriceReason::Unspecified,
+            PriceReason::Regular,
+            PriceReason::FreeCustomerService,
+            PriceReason::FreeEntryPoint,
+        ];
+        let models = [
+            PricingModel::Unspecified,
+            PricingModel::Message,
+            PricingModel::Conversation,
+            PricingModel::Conversation,
+        ];
+        let other = *self.talk.pick(&CATEGORIES);
+        ChannelPricing {
+            billable: self.talk.chance(600),
+            model: (*self.talk.pick(&models)).into(),
+            reason: (*self.talk.pick(&reasons)).into(),
+            category: if self.talk.chance(200) { other.into() } else { 0 },
         }
     }
 

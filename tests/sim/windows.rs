@@ -1,6 +1,6 @@
 //! The windows of a conversation against a plain list of everything that was ever heard.
 
-use munadi::state::windows::{Open, Windows};
+use munadi::state::windows::{LATE_MS_MAX, Open, Windows};
 use munadi::types::proto::v1::Direction;
 use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
 
@@ -96,6 +96,17 @@ fn case(seed: u64) {
             assert_eq!(ours, theirs, "at {at} after {naive:?}\n{replay}");
         }
     }
+}
+
+#[test]
+fn what_comes_later_than_events_may_come_is_not_heard() {
+    let newest = 10 * DAY_MS;
+    let mut windows = Windows::default();
+    windows.hear(Direction::Outbound, newest);
+    windows.hear(Direction::Inbound, newest - LATE_MS_MAX - 1);
+    assert_eq!(windows.service_end(), None);
+    windows.hear(Direction::Inbound, newest - LATE_MS_MAX);
+    assert_eq!(windows.service_end(), Some(Moment(newest - LATE_MS_MAX + DAY_MS)));
 }
 
 #[test]
