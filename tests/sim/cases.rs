@@ -190,6 +190,7 @@ fn no_case_of_many_is_charged_above_a_budget() {
         ("fault", "checkpoint used"),
         ("fault", "answer lost but written"),
         ("money", "clipped"),
+        ("money", "nothing left"),
         ("money", "budget lowered"),
         ("money", "new day"),
         ("money", "exchange rates"),
