@@ -271,6 +271,7 @@ fn apps() -> Vec<App> {
     };
     vec![
         app("all", AppKind::Whatsapp, 0, SECRET),
+        app("own", AppKind::Whatsapp, TENANT, SECRET),
         app("rival", AppKind::Whatsapp, TENANT + 1, OTHER_SECRET),
         app("fb", AppKind::Messenger, 0, SECRET),
         app("tw", AppKind::Twilio, 0, SECRET),
