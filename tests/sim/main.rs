@@ -25,6 +25,7 @@ mod luck;
 mod market;
 mod matches;
 mod money;
+mod pacer;
 mod pen;
 mod properties;
 mod quarter;
