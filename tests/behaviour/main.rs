@@ -45,5 +45,6 @@ mod stage;
 mod streams;
 mod tariff;
 mod town;
+mod town_forecast;
 mod windows;
 mod wire;
