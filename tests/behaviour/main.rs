@@ -48,6 +48,7 @@ mod stage;
 mod streams;
 mod tariff;
 mod town;
+mod town_forecast;
 mod watching;
 mod windows;
 mod wire;
