@@ -233,8 +233,8 @@ impl Day<'_> {
         let model = off(model_off);
         if impressions > 0.0 {
             // Reach is off by as large a share, the less by the same the more often one person is shown it:
-            // of 156 budgets in four generated markets (`tests/sim/forecast.rs`, seeds 3 to 6) 81 of 100
-            // intervals of reach hold so, 65 where it is only off with impressions.
+            // where it was only off with impressions, too few intervals of reach held in generated markets
+            // (`tests/sim/forecast.rs`).
             let once = reach / impressions;
             let apart = (1.0 - once * once).max(0.0).sqrt();
             (impressions, reach) =
