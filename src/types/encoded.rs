@@ -141,7 +141,7 @@ mod tests {
         let ad = PlacedAd { ad_id: 1 << 63, creative, show_by, ..Default::default() };
         let bytes = ad.encode_to_vec();
         let fields = Fields(&bytes);
-        assert_eq!(fields.clone().next(), Some((1, Value::Number(1 << 63))));
+        assert_eq!(Fields(&bytes).next(), Some((1, Value::Number(1 << 63))));
         assert_eq!(Fields(fields.bytes(2).unwrap()).text(2), "text");
         assert_eq!((fields.bytes(3), fields.text(3)), (None, ""));
         // Fixed numbers of 4 and 8 bytes, then a number.
