@@ -111,8 +111,8 @@ impl Live {
         now: Moment,
     ) -> Answer {
         let (index, blocks) = (self.index.load(), self.blocks.load());
-        let mut stripe = self.counts.stripe();
-        let Stripe { dice, desk, .. } = &mut *stripe;
+        let (mut stripe, mut dice) = (self.counts.stripe(), self.counts.dice());
+        let (desk, dice) = (&mut stripe.desk, &mut *dice);
         // Nothing is known of a viewer never met, but what it is promised now is kept.
         let viewer = request.viewer.unwrap_or_else(|| dice.roll());
         let asking = Asking { index: &index, blocks: &blocks, viewer, policy, request, now };
