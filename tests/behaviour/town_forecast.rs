@@ -35,6 +35,9 @@ const FLOOR_CPM_MICROS: i64 = 50_000;
 /// Drafts that are shown less often are told by chance.
 const LEAST_IMPRESSIONS: u64 = 100;
 
+/// A budget so many times what a draft is told to spend doesn't limit it.
+const MORE_THAN_ALL: i64 = 20;
+
 /// Countries, currencies, and what the town's advertisers bid there for 1,000 impressions, micros; largest first.
 const MARKETS: [(&str, &str, i64); 4] = [
     ("MX", "MXN", 60_000_000),
@@ -200,12 +203,13 @@ fn two_days(options: TownOptions, drafts: Vec<Draft>) -> Vec<Case> {
         for (number, mut draft) in drafts.into_iter().enumerate() {
             let free = forecast(&node, &draft, None, midnight);
             let bid = draft.ad_set.bid.as_ref().map_or(0, |bid| bid.micros);
-            // A budget must pay for one event at least.
-            let part = (free.spend_micros.unwrap().expected as i64 / 2).max(bid);
-            let budget = (number % 3 == 2).then_some(part);
-            draft.ad_set.budget = budget
-                .map(|micros| Budget { daily: money(micros, draft.currency), lifetime: None });
-            told.push((draft.name.clone(), forecast(&node, &draft, budget, midnight)));
+            let spend = free.spend_micros.unwrap().expected as i64;
+            // Every ad set has a budget, which pays for one event at least: half of what the draft would
+            // spend, or more than it can.
+            let budget = if number % 3 == 2 { spend / 2 } else { spend * MORE_THAN_ALL }.max(bid);
+            let daily = money(budget, draft.currency);
+            draft.ad_set.budget = Some(Budget { daily, lifetime: None });
+            told.push((draft.name.clone(), forecast(&node, &draft, Some(budget), midnight)));
             all.extend(lines(&draft));
         }
         town.found_more("drafts", &all).await.unwrap();

@@ -35,6 +35,8 @@ impl Scene {
         let source = stage.write(TENANT, Change::Create(Resource::Source(source)));
         let Ok(Resource::Source(source)) = source else { panic!("{source:?}") };
         let (link, older) = stage.clicked("viewer-1");
+        // Of two taps in one moment neither would be the newer.
+        stage.clock.set(stage.node.now().plus_ms(1_000));
         let (_, newer) = stage.clicked("viewer-2");
         let token = stage.node.opener().seal_click_text(&older);
         let (clicks, code) = ([older.view, newer.view], code_of(&link));

@@ -11,14 +11,12 @@
 
 use std::mem::take;
 
-use crate::decide::forecast::hours::{Hour, Hours, Segment};
+use crate::decide::forecast::hours::{Day, Hour, Hours, Segment};
 use crate::decide::forecast::offers::{
-    DAY_TICKS, FIRST, HOUR_TICKS, OPENED, Offers, SEEN, Step, TAPPED, amount_of,
+    FIRST, HOUR_TICKS, OPENED, Offers, SEEN, Step, TAPPED, amount_of,
 };
 use crate::decide::forecast::replay::HALF_SHIFT;
 use crate::decide::onlooker::Cap;
-use crate::decide::pacing::ease;
-use crate::decide::pacing::plan::UNIFORM;
 use crate::state::catalog::REACH_HOURS;
 use crate::types::proto::v1::CapEvent;
 
@@ -90,44 +88,6 @@ pub(super) struct Paced {
     pub(super) impressions: u32,
     /// Micros, of the sample.
     pub(super) spend: f64,
-}
-
-/// What of a day's plan is still to come.
-#[derive(Clone, Copy, Debug, Default)]
-struct Day {
-    /// Which hour is the first behind it.
-    end: usize,
-    /// Added to each hour's requests: plans are partly even.
-    even: f64,
-    whole: f64,
-    left: f64,
-}
-
-impl Day {
-    /// Returns the plan of the day that begins with an hour.
-    fn of(hours: &[Hour], begin: usize) -> Self {
-        let number = hours[begin].tick / DAY_TICKS;
-        let is_in = |hour: &&Hour| hour.traffic == 0.0 || hour.tick / DAY_TICKS == number;
-        let of_day = hours[begin..].iter().take_while(is_in);
-        let (mut count, mut traffic, mut open) = (0, 0.0, 0.0);
-        for hour in of_day {
-            count += 1;
-            traffic += hour.traffic;
-            open += f64::from(u8::from(hour.traffic > 0.0));
-        }
-        let even = traffic / open * UNIFORM / (1.0 - UNIFORM);
-        let whole = traffic + even * open;
-        Self { end: begin + count, even, whole, left: whole }
-    }
-
-    /// Lets an hour of so many requests pass; returns which part of what is left a budget spends in it, if the
-    /// plan is solved anew all the time.
-    fn pass(&mut self, traffic: f64) -> f64 {
-        let before = self.left;
-        self.left = (self.left - traffic - self.even).max(0.0);
-        let middle = self.whole - f64::midpoint(before, self.left);
-        1.0 - (self.left / before).powf(ease(middle / self.whole, 1.0))
-    }
 }
 
 /// Searches; keeps its buffers.
@@ -378,6 +338,7 @@ fn next_rank(low: (usize, f64), high: Option<(usize, f64)>, target: f64, most: u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::forecast::offers::DAY_TICKS;
     use crate::decide::forecast::offers::Run;
     use crate::decide::forecast::replay::{Replay, Threshold};
     use crate::types::hash::mix;
