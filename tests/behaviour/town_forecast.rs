@@ -1,5 +1,6 @@
 //! Forecasts in the demo's town beside what came: drafts are asked about after a day, and run the next.
 //! `FORECAST_TOWN=20000 cargo test --release --test behaviour town_forecast -- --nocapture` is the long form.
+#![allow(clippy::print_stdout, reason = "a run says what was told and what came")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -95,7 +96,7 @@ fn drafts(is_long: bool) -> Vec<Draft> {
                 frequency_caps: if is_once(number) { vec![once] } else { Vec::new() },
                 ..AdSet::default()
             };
-            Draft { tenant, name: format!("draft {number}"), currency: *currency, ad_set }
+            Draft { tenant, name: format!("draft {number}"), currency, ad_set }
         })
         .collect()
 }

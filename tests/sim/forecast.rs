@@ -85,12 +85,15 @@ impl Case {
     }
 }
 
+/// One figure of a forecast.
+type Told = fn(&Forecast) -> Span;
+
 impl Case {
     /// Prints how far the mean of the samples is off, how far they are from each other, and how far people who
     /// are drawn one by one would be.
     fn tell(&self, divisor: u32) {
         let Delivered { impressions, reach, spend } = self.delivered;
-        let told: [(&str, fn(&Forecast) -> Span, f64); 3] = [
+        let told: [(&str, Told, f64); 3] = [
             ("reach", |it| it.reach, reach as f64),
             ("impressions", |it| it.impressions, impressions as f64),
             ("spend", |it| it.spend, spend),

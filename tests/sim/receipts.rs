@@ -68,9 +68,9 @@ impl World {
             let happens_ms = after_ms + self.talk.between(0, 20_000);
             let at = Moment(self.now_ms - self.behind_ms + happens_ms);
             let chat = Chat { at: self.talk.chance(500).then_some(at), ..chat };
-            let (after_ms, receipt) = (happens_ms + late, Receipt { status, ..receipt.clone() });
+            let (after_ms, receipt) = (happens_ms + late, Receipt { status, ..receipt });
             for _ in 0..1 + u64::from(self.talk.chance(100)) {
-                let receipt = Box::new(receipt.clone());
+                let receipt = Box::new(receipt);
                 self.schedule(after_ms, Task::Status { chat, receipt });
             }
         }
