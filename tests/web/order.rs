@@ -2,9 +2,10 @@
 
 use munadi::types::proto::v1::{self, EntryPoint, MatchKind};
 use munadi::types::request::{Change, Resource};
+use munadi::types::time::Moment;
 
 use crate::bodies::{ACCOUNT, NUMBER, PHONE, said};
-use crate::stage::{Shop, Stage, TENANT, code_of, whatsapp};
+use crate::stage::{NOW_S, Shop, Stage, TENANT, code_of, whatsapp};
 
 /// Looks like a code, and is nobody's.
 const STRANGE: &str = "7ZK4M0Q9XA";
@@ -24,7 +25,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let stage = Stage::new();
+        let stage = Stage::at(NOW_S - 1);
         let shop = stage.shop(TENANT, whatsapp(NUMBER, ACCOUNT));
         let source = v1::EntrySource {
             endpoint_id: shop.endpoint,
@@ -36,7 +37,7 @@ impl Scene {
         let Ok(Resource::Source(source)) = source else { panic!("{source:?}") };
         let (link, older) = stage.clicked("viewer-1");
         // Of two taps in one moment neither would be the newer.
-        stage.clock.set(stage.node.now().plus_ms(1_000));
+        stage.clock.set(Moment(NOW_S * 1_000));
         let (_, newer) = stage.clicked("viewer-2");
         let token = stage.node.opener().seal_click_text(&older);
         let (clicks, code) = ([older.view, newer.view], code_of(&link));
