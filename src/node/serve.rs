@@ -25,7 +25,7 @@ use crate::types::time::Moment;
 const ATTEMPTS: usize = 3;
 
 /// Room for the answers of a tray, in bytes: most have less.
-const ANSWER_BYTES: usize = 4_096;
+pub const ANSWER_BYTES: usize = 4_096;
 
 /// What a feed is answered: an encoded `RequestAdsResponse`, its slots ascending by position, each with an ad
 /// or the reason for none.

@@ -8,12 +8,11 @@ use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
 use tonic_prost::{ProstCodec, ProstDecoder};
 
+use crate::node::ANSWER_BYTES;
+
 /// Bytes for which room is made before a question is read; longer ones make more. tonic's own 8 KiB each way
 /// are several times what a tray needs.
 const QUESTION_BYTES: usize = 1_024;
-
-/// The same of answers.
-const ANSWER_BYTES: usize = 4_096;
 
 /// Answers are sent on once there are so many bytes of them.
 const YIELD_BYTES: usize = 32 << 10;
