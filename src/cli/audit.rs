@@ -9,6 +9,7 @@ mod compare;
 mod credits;
 mod ledger;
 mod output;
+mod prices;
 mod recount;
 #[cfg(test)]
 mod samples;
@@ -46,8 +47,9 @@ const QUIET: Duration = Duration::from_secs(2);
 /// separate, plain code, folds the same journal as the node does, and compares both to the micro. Also
 /// checks every charge against the budgets in force at that moment, and every transfer of the ledgers:
 /// debits equal credits, no balance below zero, no transfer twice, nothing given back above its charge, and
-/// the seals that the journal keeps of them. Writes nothing and needs no lock: the
-/// node may be running.
+/// the seals that the journal keeps of them. Prices of messages are found again by the cards, volume steps and
+/// exchange rates in the journal (built-in cards are those of this version). Writes nothing and needs no lock:
+/// the node may be running.
 ///
 /// Exit code: 0 everything is equal, 1 something differs.
 #[derive(Debug, clap::Args)]
@@ -125,10 +127,21 @@ pub struct AuditReport {
     pub conversions: u64,
     /// Rows of the attribution stream: credited and declined outcomes.
     pub credits: u64,
+    /// What channels asked for messages, by category and the account's currency.
+    pub message_costs: BTreeMap<String, BTreeMap<String, MessageSum>>,
     /// The first differences, in words.
     pub differences: Vec<String>,
     /// How many more there are.
     pub differences_left_off: usize,
+}
+
+/// What messages came to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct MessageSum {
+    /// How many were priced, free ones and those without a card among them.
+    pub messages: u64,
+    /// What they cost, micros.
+    pub micros: i64,
 }
 
 /// Audits the journal of a node's folder. Writes nothing and needs no lock.
@@ -196,6 +209,7 @@ fn report(scanned: &Scanned, mut recount: Recount, state: &State) -> AuditReport
         first_replies: totals.first_replies,
         conversions: totals.conversions,
         credits: Shard::all().map(|shard| recount.credits[shard.index()].len() as u64).sum(),
+        message_costs: recount.prices.by_category(),
         differences,
         differences_left_off: left_off,
     }

@@ -75,18 +75,26 @@ impl Asked<'_> {
 
     /// Returns what an ad is worth now, and the rates that say so; `None`: this row of it is dead.
     pub fn live_worth(&self, entry: &Entry) -> Option<(Worth, Rates)> {
-        let now = self.board.ad(entry.ad.into());
-        (now.epoch == entry.epoch).then(|| self.worth_at(entry, &now))
+        self.live_worth_at(entry, &self.look(entry))
+    }
+
+    fn live_worth_at(&self, entry: &Entry, look: &Look) -> Option<(Worth, Rates)> {
+        (look.now.epoch == entry.epoch).then(|| self.worth_at(entry, look))
     }
 
     /// Returns the same of any row, a dead one too.
     pub fn worth(&self, entry: &Entry) -> (Worth, Rates) {
-        self.worth_at(entry, &self.board.ad(entry.ad.into()))
+        self.worth_at(entry, &self.look(entry))
     }
 
-    fn worth_at(&self, entry: &Entry, now: &AdNow) -> (Worth, Rates) {
-        let now = now.in_placement(self.board.factors(self.request.placement));
-        let mut value = entry.value(now.rates, self.board.multiplier(entry.ad_set.into()));
+    fn look(&self, entry: &Entry) -> Look {
+        let multiplier = self.board.multiplier(entry.ad_set.into());
+        Look { now: self.board.ad(entry.ad.into()), multiplier }
+    }
+
+    fn worth_at(&self, entry: &Entry, look: &Look) -> (Worth, Rates) {
+        let now = look.now.in_placement(self.board.factors(self.request.placement));
+        let mut value = entry.value(now.rates, look.multiplier);
         if entry.is_for_reach() {
             let shown = self.onlooker.shown(entry.ad_set_id(), REACH_HOURS, self.now);
             value >>= (shown * REACH_HALVINGS).min(i64::BITS - 1);
@@ -114,6 +122,17 @@ impl Asked<'_> {
         (policy, places(&policy, self.request))
     }
 }
+
+/// What the board says of one ad.
+#[derive(Clone, Copy, Debug, Default)]
+struct Look {
+    now: AdNow,
+    multiplier: u32,
+}
+
+/// Ads that are looked up on the board together: each is far from the others, and the processor fetches all
+/// of them at once where nothing between two depends on the first.
+const LOOKED_UP_TOGETHER: usize = 16;
 
 /// One ad in one slot.
 #[derive(Clone, Copy, Debug)]
@@ -294,19 +313,31 @@ impl Visitor for Picker<'_> {
     }
 
     fn visit(&mut self, segment: &Segment, lane: u16, entries: &[u32]) {
-        for &at in entries {
-            let entry = segment.entry(at);
-            let Some((worth, rates)) = self.asked.live_worth(entry) else { continue };
-            if !self.groups.admits(worth.total(), || self.asked.lot(entry.ad), entry.ad) {
-                continue;
+        for together in entries.chunks(LOOKED_UP_TOGETHER) {
+            let mut looks = [Look::default(); LOOKED_UP_TOGETHER];
+            let rows = || together.iter().map(|at| segment.entry(*at));
+            looks.iter_mut().zip(rows()).for_each(|(look, entry)| *look = self.asked.look(entry));
+            for (at, look) in together.iter().zip(&looks) {
+                self.meet(segment, (lane, *at), look);
             }
-            match self.asked.obstacle(entry, segment.extra(entry), worth) {
-                Some(skip) if skip.stage() > self.furthest.stage() => self.furthest = skip,
-                Some(_) => {}
-                None => {
-                    let member = Member::of(entry, worth, rates, self.asked.lot(entry.ad));
-                    self.groups.offer(Member { at: (lane, at), ..member });
-                }
+        }
+    }
+}
+
+impl Picker<'_> {
+    /// Takes an ad that may win, unless something stands against it.
+    fn meet(&mut self, segment: &Segment, at: (u16, u32), look: &Look) {
+        let entry = segment.entry(at.1);
+        let Some((worth, rates)) = self.asked.live_worth_at(entry, look) else { return };
+        if !self.groups.admits(worth.total(), || self.asked.lot(entry.ad), entry.ad) {
+            return;
+        }
+        match self.asked.obstacle(entry, segment.extra(entry), worth) {
+            Some(skip) if skip.stage() > self.furthest.stage() => self.furthest = skip,
+            Some(_) => {}
+            None => {
+                let member = Member::of(entry, worth, rates, self.asked.lot(entry.ad));
+                self.groups.offer(Member { at, ..member });
             }
         }
     }

@@ -185,14 +185,7 @@ impl Coach {
         let Some(chat) = cell.facts.chats.get(&conversation) else { return };
         let mut inside = locked(&self.inside);
         inside.head = head;
-        if inside.desks.contains_key(&chat.business) {
-            inside.note(conversation, chat, now);
-        }
-        if inside.windows > WATCHED_WINDOWS_MAX
-            && let Some(desk) = inside.desks.get_mut(&chat.business)
-        {
-            desk.cut_off(too_many());
-        }
+        inside.note(conversation, chat, now);
     }
 
     /// Lets time go on, and tells what is durable.
@@ -200,18 +193,7 @@ impl Coach {
         if self.watched.load(SeqCst) == 0 {
             return;
         }
-        let mut inside = locked(&self.inside);
-        inside.head = head;
-        inside.now_ms = inside.now_ms.max(now.0);
-        let (now_ms, mut left, mut gone) = (inside.now_ms, 0, 0);
-        inside.desks.retain(|_, desk| {
-            left += desk.advance(now_ms, head);
-            gone += desk.tell(head, durable);
-            let watched = !desk.watchers.is_empty() || desk.coming > 0;
-            left += if watched { 0 } else { desk.windows.len() };
-            watched
-        });
-        inside.windows -= left;
+        let gone = locked(&self.inside).advance(now, head, durable);
         self.watched.fetch_sub(gone, SeqCst);
     }
 
@@ -228,7 +210,23 @@ impl Coach {
 }
 
 impl Inside {
-    /// Notes the windows of a conversation as they are now.
+    /// Lets time go on, and tells what is durable; returns how many watchers have gone.
+    fn advance(&mut self, now: Moment, head: BatchNo, durable: BatchNo) -> usize {
+        self.head = head;
+        self.now_ms = self.now_ms.max(now.0);
+        let (now_ms, mut left, mut gone) = (self.now_ms, 0, 0);
+        self.desks.retain(|_, desk| {
+            left += desk.advance(now_ms, head);
+            gone += desk.tell(head, durable);
+            let watched = !desk.watchers.is_empty() || desk.coming > 0;
+            left += if watched { 0 } else { desk.windows.len() };
+            watched
+        });
+        self.windows -= left;
+        gone
+    }
+
+    /// Notes the windows of a conversation as they are now. Who watches them is cut off where they are too many.
     fn note(&mut self, conversation: u64, chat: &Chat, now: Moment) {
         self.now_ms = self.now_ms.max(now.0);
         let Some(desk) = self.desks.get_mut(&chat.business) else { return };
@@ -242,6 +240,9 @@ impl Inside {
             desk.put(conversation, chat.endpoint, window, end_ms, self.head);
         }
         self.windows = self.windows + desk.windows.len() - before;
+        if self.windows > WATCHED_WINDOWS_MAX {
+            desk.cut_off(too_many());
+        }
     }
 }
 
@@ -385,6 +386,7 @@ fn too_many() -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::proto::v1::Direction;
 
     fn watcher() -> (Watcher, Watch) {
         let (sender, receiver) = mpsc::channel(AHEAD);
@@ -418,6 +420,34 @@ mod tests {
             watcher.waiting.drain(..).count()
         };
         assert_eq!((show(10), show(11)), (2, 1));
+    }
+
+    #[test]
+    fn one_window_beyond_the_last_ends_the_watch_of_its_business_and_gives_its_windows_back() {
+        let (watcher, mut watch) = watcher();
+        let (other, mut others) = self::watcher();
+        let desk = |watcher| Desk { watchers: vec![watcher], ..Desk::default() };
+        let desks = HashMap::from([(7, desk(watcher)), (8, desk(other))]);
+        // All places but two are taken by others.
+        let windows = WATCHED_WINDOWS_MAX - 2;
+        let mut inside = Inside { desks, windows, ..Inside::default() };
+        let (now, batch) = (Moment(1_000), BatchNo(1));
+        let mut chat = Chat::default();
+        chat.business = 7;
+        chat.windows.hear(Direction::Inbound, now.0);
+        for conversation in [1, 2, 2] {
+            inside.note(conversation, &chat, now);
+            assert_eq!(inside.advance(now, batch, batch), 0, "{conversation}");
+        }
+        assert_eq!(inside.windows, WATCHED_WINDOWS_MAX);
+        inside.note(3, &chat, now);
+        assert_eq!(inside.advance(now, batch, batch), 1);
+        assert_eq!(inside.windows, windows);
+        while watch.ready().is_ok_and(|notices| notices.is_some()) {}
+        let refusal = watch.ready().unwrap_err();
+        assert_eq!((refusal.reason, refusal.field), (Reason::Busy, "business_id".into()));
+        assert!(refusal.message.contains("ListConversations"), "{}", refusal.message);
+        assert_eq!(others.ready(), Ok(None), "who watches another business goes on");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! country.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::decide::index::Entry;
@@ -50,10 +51,9 @@ pub(in crate::node) struct FeedCounts(BTreeMap<(u32, i32), FeedCount>);
 #[derive(Debug, Default)]
 pub(in crate::node) struct MarketCounts(BTreeMap<u16, u32>);
 
-/// The counts, dice and buffers of one stripe.
+/// The counts and buffers of one stripe.
+#[derive(Debug, Default)]
 pub(in crate::node) struct Stripe {
-    /// Orders equal bids and names views.
-    pub(in crate::node) dice: SeededDice,
     /// Buffers of selection.
     pub(in crate::node) desk: Desk,
     pub(in crate::node) ads: AdCounts,
@@ -132,27 +132,61 @@ impl MarketCounts {
     }
 }
 
-impl Stripe {
-    fn new(dice: SeededDice) -> Self {
-        let (desk, ads, feeds) = (Desk::default(), AdCounts::default(), FeedCounts::default());
-        Self { dice, desk, ads, feeds, markets: MarketCounts::default() }
+/// Numbers threads, so that a stripe can be told whose it is.
+static THREADS: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    static THREAD: u64 = THREADS.fetch_add(1, Relaxed);
+}
+
+/// A stripe and the thread that took it last; 0: none did.
+#[derive(Debug, Default)]
+struct Berth {
+    thread: AtomicU64,
+    stripe: Mutex<Stripe>,
+}
+
+impl Berth {
+    fn enter(&self, thread: u64) -> Option<MutexGuard<'_, Stripe>> {
+        let stripe = self.stripe.try_lock().ok()?;
+        self.thread.store(thread, Relaxed);
+        Some(stripe)
     }
 }
 
-/// The stripes of all doors.
-pub(in crate::node) struct Counts(Box<[Mutex<Stripe>]>);
+/// The stripes of all doors, and their dice.
+pub(in crate::node) struct Counts {
+    stripes: Box<[Berth]>,
+    /// Order equal bids and name views.
+    dice: Box<[Mutex<SeededDice>]>,
+}
 
 impl Counts {
-    /// Returns empty counts; each stripe rolls dice of its own.
-    pub(in crate::node) fn new(mut dice: impl FnMut() -> SeededDice) -> Self {
-        Self((0..STRIPES).map(|_| Mutex::new(Stripe::new(dice()))).collect())
+    /// Returns empty counts.
+    pub(in crate::node) fn new(dice: impl FnMut() -> SeededDice) -> Self {
+        let stripes = std::iter::repeat_with(Berth::default).take(STRIPES).collect();
+        let dice = std::iter::repeat_with(dice).take(STRIPES).map(Mutex::new).collect();
+        Self { stripes, dice }
     }
 
-    /// Returns a stripe that nobody uses, the first if there is a choice, so that a single door always
-    /// rolls the same dice.
+    /// Returns a stripe that nobody uses: the thread's last one if it can, since its buffers are in the cache of
+    /// this core and would have to come from another's. Which one it is changes no answer and no sum.
     pub(in crate::node) fn stripe(&self) -> MutexGuard<'_, Stripe> {
-        let free = self.0.iter().find_map(|stripe| stripe.try_lock().ok());
-        free.unwrap_or_else(|| locked(&self.0[0]))
+        let thread = THREAD.with(|thread| *thread);
+        let of = |last: u64| {
+            let berths = self.stripes.iter().filter(move |it| it.thread.load(Relaxed) == last);
+            berths.into_iter().find_map(|berth| berth.enter(thread))
+        };
+        let any = || self.stripes.iter().find_map(|berth| berth.enter(thread));
+        let own = of(thread).or_else(|| of(0)).or_else(any);
+        own.unwrap_or_else(|| locked(&self.stripes[0].stripe))
+    }
+
+    /// Returns dice that nobody rolls, the first if there is a choice, so that doors that ask one after the other
+    /// always roll the same.
+    pub(in crate::node) fn dice(&self) -> MutexGuard<'_, SeededDice> {
+        let free = self.dice.iter().find_map(|dice| dice.try_lock().ok());
+        free.unwrap_or_else(|| locked(&self.dice[0]))
     }
 
     /// Takes what was counted, as facts by the index of their shard: an ad's in its campaign's, a feed's
@@ -160,8 +194,8 @@ impl Counts {
     pub(in crate::node) fn drain(&self, minute: u32) -> Vec<(usize, ServedMinute)> {
         let (mut ads, mut feeds) = (BTreeMap::<u32, AdCount>::new(), BTreeMap::new());
         let mut markets = BTreeMap::<u16, u32>::new();
-        for stripe in &self.0 {
-            let mut stripe = locked(stripe);
+        for berth in &self.stripes {
+            let mut stripe = locked(&berth.stripe);
             for (ad, count) in stripe.ads.0.drain() {
                 let sum = ads.entry(ad).or_default();
                 (sum.ad_set, sum.campaign) = (count.ad_set, count.campaign);

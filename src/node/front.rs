@@ -1,6 +1,7 @@
 //! The readers' side of the engine: serving, look-ups, reports and pulls over the live state.
 
 use std::io::{self, Write};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::decide::rates::Rates;
@@ -22,8 +23,8 @@ use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, AdSetIssue, Campaign, ExchangeRate, PolicyRule, QueryReportResponse,
-    RateCard, Taxonomy, TaxonomyEntry, TrafficRules,
+    AdSetIssue, ExchangeRate, PolicyRule, QueryReportResponse, RateCard, Taxonomy, TaxonomyEntry,
+    TrafficRules,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
@@ -59,6 +60,11 @@ impl Front {
     /// Returns what seals and opens tokens now.
     pub fn sealer(&self) -> Arc<Sealer> {
         self.0.sealer.load_full()
+    }
+
+    /// Returns the same for a moment: no count is shared with other threads.
+    pub fn sealer_now(&self) -> impl Deref<Target = Arc<Sealer>> {
+        self.0.sealer.load()
     }
 
     /// Seals and opens with another ring from now on.
@@ -263,6 +269,11 @@ impl Front {
         (*live.catalog() != state.catalog).then(|| "catalog".to_owned())
     }
 
+    /// Returns what a write answers with: the row, and the status that holds now.
+    pub(in crate::node) fn answered(&self, resource: Resource) -> Resource {
+        with_status(&self.0.catalog(), resource)
+    }
+
     /// Returns an ad set's pacing multiplier, in parts of `MULTIPLIER_ONE`: how much of its ceiling it bids.
     pub fn multiplier(&self, ad_set: u64) -> u32 {
         self.0.board.multiplier(ad_set)
@@ -285,27 +296,28 @@ pub(in crate::node) fn sees(catalog: &Catalog, scope: Scope, account: Option<u64
 }
 
 fn find(catalog: &Catalog, kind: ResourceKind, id: u64) -> Option<Resource> {
-    Some(match kind {
-        ResourceKind::Account => {
-            let effective_status = catalog.account_status(id).into();
-            Resource::Account(Account { effective_status, ..catalog.accounts.get(id)? })
-        }
+    let row = match kind {
+        ResourceKind::Account => Resource::Account(catalog.accounts.get(id)?),
         ResourceKind::Business => Resource::Business(catalog.businesses.get(id)?),
         ResourceKind::Endpoint => Resource::Endpoint(catalog.endpoints.get(id)?),
-        ResourceKind::Campaign => {
-            let effective_status = catalog.campaign_status(id).into();
-            Resource::Campaign(Campaign { effective_status, ..catalog.campaigns.get(id)? })
-        }
-        ResourceKind::AdSet => {
-            let effective_status = catalog.ad_set_status(id).into();
-            Resource::AdSet(AdSet { effective_status, ..catalog.ad_sets.get(id)? })
-        }
-        ResourceKind::Ad => {
-            let effective_status = catalog.ad_status(id).into();
-            Resource::Ad(Ad { effective_status, ..catalog.ads.get(id)? })
-        }
+        ResourceKind::Campaign => Resource::Campaign(catalog.campaigns.get(id)?),
+        ResourceKind::AdSet => Resource::AdSet(catalog.ad_sets.get(id)?),
+        ResourceKind::Ad => Resource::Ad(catalog.ads.get(id)?),
         ResourceKind::Source => Resource::Source(catalog.sources.get(id)?),
-    })
+    };
+    Some(with_status(catalog, row))
+}
+
+/// Returns the row with what holds now of the statuses above it, where its kind has such a status.
+fn with_status(catalog: &Catalog, mut resource: Resource) -> Resource {
+    match &mut resource {
+        Resource::Account(row) => row.effective_status = catalog.account_status(row.id).into(),
+        Resource::Campaign(row) => row.effective_status = catalog.campaign_status(row.id).into(),
+        Resource::AdSet(row) => row.effective_status = catalog.ad_set_status(row.id).into(),
+        Resource::Ad(row) => row.effective_status = catalog.ad_status(row.id).into(),
+        Resource::Business(_) | Resource::Endpoint(_) | Resource::Source(_) => {}
+    }
+    resource
 }
 
 /// Returns the ids of all things of a kind behind a number, in order of creation.

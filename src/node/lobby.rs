@@ -48,8 +48,14 @@ impl Front {
 
     /// Tells whether a conversation was opened, under this name or an earlier one.
     pub fn knows_chat(&self, id: u64) -> bool {
-        let id = self.0.conversation_named(id);
-        self.0.cell(id).facts.chats.contains_key(&id)
+        let other = {
+            let cell = self.0.cell(id);
+            match cell.facts.aliases.get(&id) {
+                None => return cell.facts.chats.contains_key(&id),
+                Some(alias) => alias.same_as,
+            }
+        };
+        self.0.cell(other).facts.chats.contains_key(&other)
     }
 
     /// Returns the printed code or web button at this endpoint that a code stands for.

@@ -59,6 +59,6 @@ pub use queue::QUEUE_MAX;
 pub use recover::{OpenError, Opened, fold, open};
 pub use running::{Node, NodeOptions, StartError};
 pub use sandbox::TestClick;
-pub use serve::Answer;
+pub use serve::{ANSWER_BYTES, Answer};
 pub use traffic::NETWORKS_MAX;
 pub use walker::{EXPLAIN_COUNTS_MAX, EXPLAIN_HOURS, SAMPLE_STEP, SAMPLED_OF, SAMPLES_WAITING_MAX};

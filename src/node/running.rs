@@ -1,6 +1,7 @@
 //! A running node: the writer's thread, checkpoints, key rotation, and the calls that doors make.
 
 use std::io;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -152,6 +153,21 @@ impl Node {
         Ok(node)
     }
 
+    /// Starts a node over a log of the caller's own, of whichever backend. It writes no checkpoints.
+    ///
+    /// # Errors
+    /// When what the log holds can't be read.
+    pub fn over(
+        log: Box<dyn ShardLog>,
+        ring: KeyRing,
+        seed: u64,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let journal = log.journal_id();
+        let (front, writer, opened) = open(log, ring, seed, None)?;
+        Self::run(front, writer, opened, journal, clock, None)
+    }
+
     fn run(
         front: Front,
         mut writer: Writer,
@@ -216,6 +232,11 @@ impl Node {
         self.front.sealer()
     }
 
+    /// Returns the same for a moment: no count is shared with other threads.
+    pub fn opener_now(&self) -> impl Deref<Target = Arc<Sealer>> {
+        self.front.sealer_now()
+    }
+
     /// Returns the readers' side.
     pub const fn front(&self) -> &Front {
         &self.front
@@ -242,7 +263,8 @@ impl Node {
     /// With the field at fault, or `Busy`.
     pub async fn mutate(&self, mut mutation: Mutation) -> Result<Resource, Refusal> {
         mutation.approve |= self.approve_ads;
-        self.submit(|reply| Work::Mutate(Box::new(mutation), reply))?.await
+        let row = self.submit(|reply| Work::Mutate(Box::new(mutation), reply))?.await?;
+        Ok(self.front.answered(row))
     }
 
     /// Writes to the operator's lists or rules; answers once it is durable with how many entries or rules
@@ -362,13 +384,13 @@ impl Drop for Node {
 
 fn drive(mut writer: Writer, queue: &Queue, clock: &dyn Clock) -> Result<(), LogError> {
     loop {
-        let (work, ended) = queue.next(writer.has_room(), PATIENCE);
+        let (work, ended) = queue.next(writer.round_least(), PATIENCE);
         writer.step(clock.now(), work);
         if writer.is_stopped() {
             tracing::error!("the journal can't be written: restart the node to reopen it");
             queue.close();
             // Whoever still waits is told so by its dropped reply.
-            drop(queue.next(true, Duration::ZERO));
+            drop(queue.next(Some(0), Duration::ZERO));
             return Err(LogError::Stopped);
         }
         if ended {

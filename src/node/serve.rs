@@ -1,5 +1,6 @@
 //! Serving: copy the viewer, select without any lock, promise, seal. Waits for no disk.
 
+use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::decide::board::{Board, LineNumbers};
@@ -13,20 +14,70 @@ use crate::node::seal::Seal;
 use crate::node::walker::Answered;
 use crate::state::rules::Blocks;
 use crate::types::dice::Dice;
-use crate::types::proto::v1::{NoAdReason, Slot, slot::Filling};
+use crate::types::encoded::{
+    Fields, Value, put_bytes, put_message, put_nested, put_number, put_number_always,
+};
+use crate::types::proto::v1::{NoAdReason, RequestAdsResponse, Slot};
 use crate::types::request::{AdRequest, Policy};
 use crate::types::time::Moment;
 
 /// How often a tray is selected again because its viewer changed meanwhile.
 const ATTEMPTS: usize = 3;
 
-/// What a feed is answered.
+/// Room for the answers of a tray, in bytes: most have less.
+pub const ANSWER_BYTES: usize = 4_096;
+
+/// What a feed is answered: an encoded `RequestAdsResponse`, its slots ascending by position, each with an ad
+/// or the reason for none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// Ascending by position, each with an ad or the reason for none.
-    pub slots: Vec<Slot>,
-    /// For the next request for a viewer without a pseudonym; empty for one with.
-    pub frequency_token: Bytes,
+    bytes: Bytes,
+}
+
+impl Answer {
+    /// Returns the encoded `RequestAdsResponse`.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    /// Returns the same as an encoded `StreamAdsResponse`: its fields have other numbers.
+    pub fn into_streamed(self, sequence: u64) -> Bytes {
+        let mut out = Vec::with_capacity(self.bytes.len() + SEQUENCE_BYTES_MAX);
+        put_number(&mut out, field::STREAMED_SEQUENCE, sequence);
+        for (number, value) in Fields(&self.bytes) {
+            if let Value::Bytes(bytes) = value {
+                let is_slot = number == field::SLOTS;
+                let number = if is_slot { field::STREAMED_SLOTS } else { field::STREAMED_TOKEN };
+                put_message(&mut out, number, bytes);
+            }
+        }
+        out.into()
+    }
+
+    /// Returns the answer, decoded.
+    pub fn decode(&self) -> RequestAdsResponse {
+        RequestAdsResponse::decode(&*self.bytes).expect("it was encoded here")
+    }
+
+    /// Returns the slots, decoded.
+    pub fn slots(&self) -> Vec<Slot> {
+        self.decode().slots
+    }
+}
+
+/// The longest sequence number with its field's number.
+const SEQUENCE_BYTES_MAX: usize = 11;
+
+/// The fields of answers that are written, by number.
+mod field {
+    pub(super) const SLOTS: u32 = 1;
+    pub(super) const TOKEN: u32 = 2;
+    pub(super) const STREAMED_SEQUENCE: u32 = 1;
+    pub(super) const STREAMED_SLOTS: u32 = 2;
+    pub(super) const STREAMED_TOKEN: u32 = 4;
+    pub(super) const POSITION: u32 = 1;
+    pub(super) const AD: u32 = 2;
+    pub(super) const NO_AD_REASON: u32 = 3;
 }
 
 /// Buffers of serving, kept from one tray to the next.
@@ -60,8 +111,8 @@ impl Live {
         now: Moment,
     ) -> Answer {
         let (index, blocks) = (self.index.load(), self.blocks.load());
-        let mut stripe = self.counts.stripe();
-        let Stripe { dice, desk, .. } = &mut *stripe;
+        let (mut stripe, mut dice) = (self.counts.stripe(), self.counts.dice());
+        let (desk, dice) = (&mut stripe.desk, &mut *dice);
         // Nothing is known of a viewer never met, but what it is promised now is kept.
         let viewer = request.viewer.unwrap_or_else(|| dice.roll());
         let asking = Asking { index: &index, blocks: &blocks, viewer, policy, request, now };
@@ -81,18 +132,23 @@ impl Live {
         let seal = Seal { index, sealer: &sealer, feed, viewer, policy, request, public_url, now };
         let Desk { tray, views, .. } = &stripe.desk;
         let mut views = views.iter();
-        let slots = tray.slots.iter().map(|(position, slot)| {
-            let filling = match slot {
-                Ok(placed) => Filling::Ad(seal.seal(
-                    placed,
-                    *position,
-                    *views.next().expect("each placed ad was given a view"),
-                )),
-                Err(reason) => Filling::NoAdReason((*reason).into()),
-            };
-            Slot { position: (*position).into(), filling: Some(filling) }
-        });
-        Answer { slots: slots.collect(), frequency_token: seal.frequency_token() }
+        let mut out = Vec::with_capacity(ANSWER_BYTES);
+        for (position, slot) in &tray.slots {
+            put_nested(&mut out, field::SLOTS, |out| {
+                put_number(out, field::POSITION, (*position).into());
+                match slot {
+                    Ok(placed) => {
+                        let view = *views.next().expect("each placed ad was given a view");
+                        put_nested(out, field::AD, |out| seal.put(out, placed, *position, view));
+                    }
+                    Err(reason) => put_number_always(out, field::NO_AD_REASON, *reason as u64),
+                }
+            });
+        }
+        if let Some(token) = seal.frequency_token() {
+            put_bytes(&mut out, field::TOKEN, &token);
+        }
+        Answer { bytes: out.into() }
     }
 
     /// Selects once and promises what was selected; tells whether the viewer was the same throughout.

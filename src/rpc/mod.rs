@@ -4,6 +4,7 @@
 //! answer. Every refusal becomes a status in one table, `errors`.
 
 mod connection;
+mod encoded;
 pub mod errors;
 pub mod limits;
 mod parse;

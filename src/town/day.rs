@@ -15,7 +15,7 @@ use crate::town::rhythm::{Ask, script};
 use crate::types::proto::v1;
 use crate::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
 
-/// The day that every town lives: 1 June 2026.
+/// The day that every town lives first: 1 June 2026.
 pub const DAY_START: Moment = Moment(1_780_272_000_000);
 
 /// A step of the town's time; every viewer opens at most one tray in it.
@@ -35,6 +35,7 @@ pub struct TownOptions {
 
 /// Everything that the town does in one day, written down before it begins.
 pub struct Day {
+    start: Moment,
     people: Vec<Person>,
     script: Vec<Vec<Ask>>,
 }
@@ -43,9 +44,17 @@ impl Day {
     /// Writes the script of the day.
     #[must_use]
     pub fn new(options: TownOptions) -> Self {
+        Self::after(options, 0)
+    }
+
+    /// Writes the script of the day that comes so many days later: the same people with the same habits.
+    #[must_use]
+    pub fn after(options: TownOptions, days: u32) -> Self {
         let people = settle(options.seed, options.viewers);
-        let script = script(options.seed, &people, DAY_START, TICK_MS);
-        Self { people, script }
+        let start = DAY_START.plus_ms(i64::from(days) * DAY_MS);
+        let seed = options.seed ^ u64::from(days) << 32;
+        let script = script(seed, &people, start, TICK_MS);
+        Self { start, people, script }
     }
 
     /// Returns how many trays will be opened.
@@ -54,17 +63,35 @@ impl Day {
         self.script.iter().map(Vec::len).sum()
     }
 
-    /// Lives the day; `progress` hears how many trays have been opened so far.
+    /// Lives the day and its evening, and asks what it came to; `progress` hears how many trays have been
+    /// opened so far.
     ///
     /// # Errors
     /// When the server fails or breaks its contract.
     pub async fn live(
         &self,
         town: &mut Town,
-        mut progress: impl FnMut(usize),
+        progress: impl FnMut(usize),
     ) -> Result<DayReport, TownError> {
+        let mut now = self.pass(town, progress).await?;
+        while now <= self.start.plus_ms(DAY_MS + EVENING_MS) {
+            town.move_to(now).await?;
+            now = now.plus_ms(TICK_MS);
+        }
+        town.close().await
+    }
+
+    /// Lives the day until its midnight, which is returned: another day may follow.
+    ///
+    /// # Errors
+    /// When the server fails or breaks its contract.
+    pub async fn pass(
+        &self,
+        town: &mut Town,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Moment, TownError> {
         let mut opened = 0;
-        let mut now = DAY_START;
+        let mut now = self.start;
         for (tick, asks) in self.script.iter().enumerate() {
             town.move_to(now).await?;
             let looks: Vec<Look> = asks.iter().map(|ask| self.look(ask, tick)).collect();
@@ -73,11 +100,12 @@ impl Day {
             progress(opened);
             now = now.plus_ms(TICK_MS);
         }
-        while now <= DAY_START.plus_ms(DAY_MS + EVENING_MS) {
-            town.move_to(now).await?;
-            now = now.plus_ms(TICK_MS);
-        }
-        town.close().await
+        Ok(now)
+    }
+
+    /// Returns the ticks before the day, of all days.
+    const fn first_tick(&self) -> u64 {
+        ((self.start.0 - DAY_START.0) / TICK_MS) as u64
     }
 
     fn look(&self, ask: &Ask, tick: usize) -> Look {
@@ -93,7 +121,7 @@ impl Day {
             name: person.viewer.pseudonym.clone(),
             country: person.viewer.country.clone(),
             liking: person.liking,
-            place: [ask.person as u64, tick as u64],
+            place: [ask.person as u64, self.first_tick() + tick as u64],
         }
     }
 }

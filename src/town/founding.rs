@@ -231,6 +231,22 @@ impl Founder<'_> {
 }
 
 impl Founded {
+    /// Takes in what was founded later.
+    pub(crate) fn join(&mut self, later: Self) {
+        let Self { ads, accounts, campaigns, budgets, shops, countries, endpoints, sources } =
+            later;
+        self.ads.extend(ads);
+        self.accounts.extend(accounts);
+        self.campaigns.extend(campaigns);
+        self.budgets.extend(budgets);
+        for (country, more) in shops {
+            self.shops.entry(country).or_default().extend(more);
+        }
+        self.countries.extend(countries);
+        self.endpoints.extend(endpoints);
+        self.sources.extend(sources);
+    }
+
     fn remember(&mut self, founder: &Founder<'_>, created: Resource) {
         match created {
             Resource::Account(account) => {

@@ -98,6 +98,20 @@ impl Town {
         self
     }
 
+    /// Founds more businesses, with everything of theirs, in a town that lives already. `name` tells this
+    /// list from others.
+    ///
+    /// # Errors
+    /// When a line of the list is refused or the server fails.
+    pub async fn found_more(&mut self, name: &str, lines: &[Line]) -> Result<(), TownError> {
+        let name = format!("town-{}-{name}", self.seed);
+        let with_sources = self.habits.organic > 0;
+        let founded = found(&mut self.doors, &name, lines, with_sources).await?;
+        self.tally.learn(&founded);
+        self.founded.join(founded);
+        Ok(())
+    }
+
     /// Returns the doors, for the questions at the day's end.
     pub(crate) fn doors(&mut self) -> &mut Doors {
         &mut self.doors

@@ -35,10 +35,16 @@ pub(crate) struct Tally {
 impl Tally {
     /// Returns an empty tally that knows the accounts' midnights.
     pub(crate) fn new(founded: &Founded) -> Self {
+        let mut tally = Self::default();
+        tally.learn(founded);
+        tally
+    }
+
+    /// Learns the midnights of more accounts.
+    pub(crate) fn learn(&mut self, founded: &Founded) {
         let zone = |name: &str| TimeZone::get(name).unwrap_or(TimeZone::UTC);
-        let zones =
-            founded.accounts.iter().map(|(&id, purse)| (id, zone(&purse.time_zone))).collect();
-        Self { zones, ..Self::default() }
+        let zones = founded.accounts.iter().map(|(&id, purse)| (id, zone(&purse.time_zone)));
+        self.zones.extend(zones);
     }
 
     /// Counts how one item ended. Returns whether it is new.

@@ -5,6 +5,7 @@
 pub mod attribution;
 pub mod day;
 pub mod dice;
+pub mod encoded;
 pub mod geo;
 pub mod hash;
 pub mod ids;

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::web::limits::{
     APP_NAME_CHARS_MAX, APPS_MAX, PUBLIC_URL_CHARS_MAX, SECRET_CHARS_MAX, SECRET_CHARS_MIN,
 };
+use crate::web::signature::MetaKey;
 
 /// Whose webhooks an app's are.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
@@ -95,10 +96,23 @@ pub enum BadApp {
     NoPublicUrl(String),
 }
 
+/// An app that a door knows. `Debug` shows no secret.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) app: App,
+    pub(super) meta_key: MetaKey,
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.app, f)
+    }
+}
+
 /// The apps that a door knows, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Apps {
-    by_name: BTreeMap<String, App>,
+    by_name: BTreeMap<String, Known>,
 }
 
 impl Apps {
@@ -116,7 +130,8 @@ impl Apps {
             if by_name.contains_key(&app.name) {
                 return Err(BadApp::Twice(app.name));
             }
-            by_name.insert(app.name.clone(), app);
+            let meta_key = MetaKey::new(&app.app_secret);
+            by_name.insert(app.name.clone(), Known { app, meta_key });
         }
         Ok(Self { by_name })
     }
@@ -128,7 +143,12 @@ impl Apps {
 
     /// Returns the app that a path names.
     pub fn get(&self, kind: AppKind, name: &str) -> Option<&App> {
-        self.by_name.get(name).filter(|app| app.kind == kind)
+        self.known(kind, name).map(|known| &known.app)
+    }
+
+    /// As [`Apps::get`], with what its platform signs with.
+    pub(super) fn known(&self, kind: AppKind, name: &str) -> Option<&Known> {
+        self.by_name.get(name).filter(|known| known.app.kind == kind)
     }
 }
 

@@ -3,13 +3,15 @@
 //! That memory never moves without being zeroed where it was. What lies in the server's own read buffer is
 //! not ours: it is overwritten by the next request, and freed with the connection.
 
+use std::time::Duration;
+
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::web::limits::{BODIES_BYTES_MAX, BODY_BYTES_MAX, BODY_TIMEOUT};
+use crate::web::limits::{BODIES_BYTES_MAX, BODY_BYTES_MAX};
 
 /// Bytes that are passed over of a body that is too large, so that its sender reads the answer.
 const PASSED_OVER_BYTES_MAX: usize = 16 * BODY_BYTES_MAX;
@@ -31,11 +33,15 @@ pub(super) enum BadBody {
 }
 
 /// The memory of all bodies that are being read.
-pub(super) struct Memory(Semaphore);
+pub(super) struct Memory {
+    shares: Semaphore,
+    /// How long a body may take.
+    patience: Duration,
+}
 
 impl Memory {
-    pub(super) const fn new() -> Self {
-        Self(Semaphore::const_new(BODIES_BYTES_MAX / SHARE_BYTES))
+    pub(super) const fn new(patience: Duration) -> Self {
+        Self { shares: Semaphore::const_new(BODIES_BYTES_MAX / SHARE_BYTES), patience }
     }
 
     /// Reads a body whole.
@@ -43,12 +49,12 @@ impl Memory {
         let told = body.size_hint().upper();
         let most = told.map_or(BODY_BYTES_MAX, |told| usize::try_from(told).unwrap_or(usize::MAX));
         if most > BODY_BYTES_MAX {
-            let _ = timeout(BODY_TIMEOUT, pass_over(body)).await;
+            let _ = timeout(self.patience, pass_over(body)).await;
             return Err(BadBody::TooLarge);
         }
         let shares = most.div_ceil(SHARE_BYTES) as u32;
-        let _share = self.0.try_acquire_many(shares).map_err(|_| BadBody::Busy)?;
-        timeout(BODY_TIMEOUT, whole(body, told.map(|_| most)))
+        let _share = self.shares.try_acquire_many(shares).map_err(|_| BadBody::Busy)?;
+        timeout(self.patience, whole(body, told.map(|_| most)))
             .await
             .map_err(|_| BadBody::TooSlow)?
     }

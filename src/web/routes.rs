@@ -61,7 +61,7 @@ impl Web {
             apps: Arc::clone(&config.apps),
             public_url: config.public_url.clone(),
             country_header: config.country_header.clone(),
-            memory: Memory::new(),
+            memory: Memory::new(config.patience.body),
         }
     }
 

@@ -52,6 +52,8 @@ pub struct WebConfig {
 pub struct Patience {
     /// For the head of the next request.
     pub head: Duration,
+    /// For a request's body.
+    pub body: Duration,
     /// Before they close after the request at hand.
     pub age: Duration,
     /// To finish when the door closes.
@@ -62,6 +64,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             head: limits::HEAD_TIMEOUT,
+            body: limits::BODY_TIMEOUT,
             age: limits::CONNECTION_AGE,
             drain: limits::DRAIN_DEADLINE,
         }

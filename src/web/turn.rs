@@ -97,7 +97,7 @@ impl Turn<'_> {
                 let behind = at < issued && issued.0 - at.0 <= CLOCKS_APART_MS_MAX;
                 chat.at = Some(if behind { issued } else { at });
             }
-            let opening = self.opening(told, claim, counter.endpoint);
+            let opening = opening(told, claim);
             events.push(Incoming::Opened { chat, opening });
         }
         if !told.id.is_empty() && told.wrote {
@@ -221,8 +221,9 @@ impl Turn<'_> {
     }
 
     /// Returns what says best where a person came from: a sealed click, a code of a click that is known, an ad
-    /// of ours that the channel names, a printed code, any code. A word that merely looks like a code opens no
-    /// known conversation.
+    /// of ours that the channel names, a printed code, any code (DESIGN section 9). A known click's code goes
+    /// before the channel's word, since it names the click, and that only the ad: which of its taps led here
+    /// would be a guess. A word that merely looks like a code opens no known conversation.
     fn claim(&self, told: &Message<'_>, endpoint: u64, is_known: bool) -> Option<Claim> {
         let source = told.referral.as_ref().map_or("", |referral| &referral.source);
         let mut code = told.code;
@@ -243,30 +244,28 @@ impl Turn<'_> {
         claim.or_else(|| printed().map(|source| Claim::Source(source.id))).or_else(any)
     }
 
-    fn opening(&self, told: &Message<'_>, claim: Option<Claim>, endpoint: u64) -> Opening {
-        let none = Referral::default();
-        let referral = told.referral.as_ref().unwrap_or(&none);
-        let entry_point = match &claim {
-            Some(Claim::Source(_)) => {
-                let source = told.code.and_then(|code| self.front.source_of(code, endpoint));
-                source.map_or(EntryPoint::QrCode, |source| source.entry_point)
-            }
-            Some(Claim::Click(_) | Claim::Code(_) | Claim::Ad(_)) => EntryPoint::Ad,
-            None if referral.is_ad => EntryPoint::Ad,
-            None => EntryPoint::Organic,
-        };
-        Opening {
-            wrote: told.wrote,
-            free_entry: referral.free_entry,
-            channel_click_id: short(&referral.click_id, CHANNEL_CLICK_ID_CHARS_MAX),
-            channel_ad_id: short(&referral.ad_id, CHANNEL_AD_ID_CHARS_MAX),
-            ..Opening::by_message(entry_point, claim)
-        }
-    }
-
     fn ad(&self, referral: &Referral<'_>, endpoint: u64) -> Option<Claim> {
         let ad = referral.ad_id.parse().ok()?;
         self.front.advertises(ad, endpoint).then_some(Claim::Ad(ad))
+    }
+}
+
+fn opening(told: &Message<'_>, claim: Option<Claim>) -> Opening {
+    let none = Referral::default();
+    let referral = told.referral.as_ref().unwrap_or(&none);
+    let entry_point = match &claim {
+        // The writer takes the source's own, as it does for the code of one (`decide::sources::resolved`).
+        Some(Claim::Source(_)) => EntryPoint::QrCode,
+        Some(Claim::Click(_) | Claim::Code(_) | Claim::Ad(_)) => EntryPoint::Ad,
+        None if referral.is_ad => EntryPoint::Ad,
+        None => EntryPoint::Organic,
+    };
+    Opening {
+        wrote: told.wrote,
+        free_entry: referral.free_entry,
+        channel_click_id: short(&referral.click_id, CHANNEL_CLICK_ID_CHARS_MAX),
+        channel_ad_id: short(&referral.ad_id, CHANNEL_AD_ID_CHARS_MAX),
+        ..Opening::by_message(entry_point, claim)
     }
 }
 

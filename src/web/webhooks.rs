@@ -15,11 +15,11 @@ use crate::types::proto::journal::v1::VolumeTierPut;
 use crate::types::refusal::Reason;
 use crate::types::request::{Incoming, ListChange, ListMutation, Verdict};
 use crate::web::answer::{self, Answer};
-use crate::web::apps::{App, AppKind};
+use crate::web::apps::{App, AppKind, Known};
 use crate::web::body::BadBody;
 use crate::web::limits::{ANSWER_DEADLINE, CHALLENGE_CHARS_MAX, EVENTS_MAX};
 use crate::web::routes::Web;
-use crate::web::signature::{is_of_meta, is_of_twilio, is_same};
+use crate::web::signature::{is_of_twilio, is_same};
 use crate::web::turn::{Turn, Turned};
 
 /// The header of Meta's signature.
@@ -123,8 +123,8 @@ impl Web {
 
     async fn take(&self, kind: AppKind, name: &str, head: &Parts, body: Body) -> Result<(), Ended> {
         let body = self.memory.read(body).await.map_err(Ended::BadBody)?;
-        let app = self.apps.get(kind, name).ok_or(Ended::NoApp)?;
-        let Turned { mut events, tiers } = self.events(app, head, body)?;
+        let known = self.apps.known(kind, name).ok_or(Ended::NoApp)?;
+        let Turned { mut events, tiers } = self.events(known, head, body)?;
         for tier in tiers {
             self.note(tier).await?;
         }
@@ -137,13 +137,19 @@ impl Web {
     }
 
     /// Returns what a signed body tells. The body is zeroed on return, whatever it held.
-    fn events(&self, app: &App, head: &Parts, body: Zeroizing<Vec<u8>>) -> Result<Turned, Ended> {
+    fn events(
+        &self,
+        known: &Known,
+        head: &Parts,
+        body: Zeroizing<Vec<u8>>,
+    ) -> Result<Turned, Ended> {
+        let Known { app, meta_key } = known;
         let parse: fn(&[u8]) -> Result<Vec<Inbound<'_>>, Malformed> = match app.kind {
             AppKind::Whatsapp => parse_whatsapp,
             AppKind::Messenger => parse_messenger,
             AppKind::Twilio => return self.form(app, head, &body),
         };
-        if !is_of_meta(&app.app_secret, &body, header(&head.headers, META_SIGNATURE)) {
+        if !meta_key.has_signed(&body, header(&head.headers, META_SIGNATURE)) {
             return Err(Ended::Unsigned);
         }
         let told = parse(&body).map_err(|_| Ended::Malformed)?;

@@ -163,7 +163,7 @@ fn caps_hold_along_a_frequency_tokens_lineage() {
     let mut request = stranger.clone();
     let (mut shows, mut numbers) = (0, Vec::new());
     for round in 0..9 {
-        let answer = stage.tray(&request);
+        let answer = stage.tray(&request).decode();
         let token = answer.frequency_token;
         let opened = stage.front.sealer().open_frequency(&token, stage.now.seconds()).unwrap();
         assert_eq!((opened.feed, opened.issued), (crate::stage::FEED, stage.now.seconds()));
@@ -183,7 +183,7 @@ fn caps_hold_along_a_frequency_tokens_lineage() {
     assert_eq!(shows, 3);
     assert!(numbers.windows(2).all(|pair| pair[0] == pair[1]), "one viewer: {numbers:?}");
     assert!(stage.try_fill(&stranger).is_ok(), "without a token it is another viewer");
-    let answer = stage.tray(&stage.tray_of("a"));
+    let answer = stage.tray(&stage.tray_of("a")).decode();
     assert!(answer.frequency_token.is_empty(), "a pseudonym needs none");
 }
 

@@ -84,7 +84,7 @@ impl Devices<'_> {
             let request = &self.requests[(self.dice.roll() % VIEWERS) as usize];
             self.done.asked += 1;
             let answer = self.front.request_ads(FEED, &self.policy, request, now);
-            for slot in answer.slots {
+            for slot in answer.slots() {
                 match slot.filling {
                     Some(Filling::Ad(ad)) => {
                         let opened = self.front.sealer().open_view(&ad.view_token, now.seconds());

@@ -113,6 +113,17 @@ fn the_same_write_is_answered_again_and_another_under_its_id_is_refused() {
         let first = client.create_account(request("Tacos", false)).await?.into_inner();
         let again = client.create_account(request("Tacos", false)).await?.into_inner();
         assert_eq!(first, again);
+        let account = first.account.unwrap();
+        assert_eq!(account.effective_status(), v1::EffectiveStatus::Active);
+        let configured_status = v1::ConfiguredStatus::Paused.into();
+        let pause = v1::UpdateAccountRequest {
+            request_id: "pause".into(),
+            account: Some(v1::Account { configured_status, ..account }),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["configured_status".into()] }),
+            validate_only: false,
+        };
+        let paused = client.update_account(pause).await?.into_inner().account.unwrap();
+        assert_eq!(paused.effective_status(), v1::EffectiveStatus::Paused);
         let other = client.create_account(request("Burritos", false)).await.unwrap_err();
         assert_eq!(other.code(), Code::AlreadyExists);
         assert_eq!(other.get_details_error_info().unwrap().reason, "REQUEST_ID_REUSED");

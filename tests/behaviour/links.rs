@@ -339,3 +339,33 @@ fn ice_breakers_are_refused_where_nobody_would_see_them() {
     }
     stage.create(TENANT, ad(endpoint, ""));
 }
+
+#[test]
+fn a_link_prefills_nothing_where_that_would_hide_the_ice_breakers() {
+    for breakers in [false, true] {
+        let mut stage = Stage::new();
+        let cheap = Offer { channel: Channel::Whatsapp, ..Offer::default() };
+        let shop = stage.shop(&cheap);
+        let endpoint = endpoint(&mut stage, shop.business, Channel::Whatsapp, "5215512345678");
+        // It outbids the ad that the shop has.
+        let offer = Offer { bid: 2_000_000, ..cheap };
+        let row = Resource::AdSet(offer.ad_set_row(shop.campaign));
+        let ad_set = stage.create(TENANT, row);
+        let questions = if breakers { vec!["Are you open?".to_owned()] } else { Vec::new() };
+        let destination = Some(ChatDestination {
+            endpoint_id: endpoint,
+            prefilled_text: String::new(),
+            ice_breakers: questions,
+        });
+        let row = Ad { destination, ..offer.ad_row(ad_set, endpoint) };
+        let ad = stage.create(TENANT, Resource::Ad(row));
+        let shown = stage.show("ana");
+        assert_eq!(shown.ad.ad_id, ad);
+        let bare = shown.ad.chat_link == "https://wa.me/5215512345678";
+        assert_eq!(bare, breakers, "{}", shown.ad.chat_link);
+        let code = find_click(Kind::Whatsapp, &shown.ad.chat_link);
+        assert_eq!(code.is_none(), breakers, "{}", shown.ad.chat_link);
+        let text = BASE64URL_NOPAD.encode(&shown.ad.view_token);
+        assert_eq!(follow(&stage, &text).unwrap().link, shown.ad.chat_link);
+    }
+}

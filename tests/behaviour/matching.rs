@@ -150,6 +150,36 @@ fn openings_in_one_batch_do_not_share_a_tap() {
 }
 
 #[test]
+fn a_tap_that_has_led_to_a_chat_is_looked_up_for_no_other_in_its_batch_nor_after_a_restart() {
+    for restarts in [false, true] {
+        let (mut stage, shop) = by_conversation(Channel::Whatsapp);
+        stage.tapped("a");
+        let open = |stage: &Stage, contact| {
+            let chat = Chat { country: letters("MX"), ..stage.chat(&shop, contact) };
+            let opening = Opening::by_message(EntryPoint::Organic, None);
+            Incoming::Opened { chat, opening }
+        };
+        let [one, other] = ["one", "other"].map(|contact| open(&stage, contact));
+        if restarts {
+            charged(&stage.record(one));
+            stage = stage.restarted();
+            charged(&stage.record(other));
+        } else {
+            stage.record_all(vec![one, other]);
+        }
+        stage.settle();
+        assert_eq!(touch(&stage, &shop, "one").map(|touch| touch.1), Some(MatchKind::OnlyTap));
+        assert_eq!(touch(&stage, &shop, "other"), None);
+        let mut rows = stage.credits();
+        rows.retain(|row| row.ad_id == 0);
+        // It comes from nowhere that is known, and is no second use of the click.
+        let reasons: Vec<_> = rows.iter().map(|row| row.decline_reason()).collect();
+        assert_eq!(reasons, [DeclineReason::AttributeToOtherSource], "{restarts}");
+        assert_eq!(stage.report(&[]).rows[0].invalid_conversations, 0);
+    }
+}
+
+#[test]
 fn a_click_of_another_ad_reopens_a_chat_and_the_first_touch_stays() {
     let (mut stage, shop) = by_conversation(Channel::Whatsapp);
     let first = stage.tapped("a");

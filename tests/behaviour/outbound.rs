@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use munadi::node::dice::SeededDice;
-use munadi::node::push::{Delivery, PUSH_TRIES_MAX, Parcel, Pusher};
+use munadi::node::push::{Delivery, PUSH_TRIES_MAX, Parcel, Pusher, RETRY_AFTER_MS_MAX};
 use munadi::node::writer::Work;
 use munadi::tokens::push_signature;
 use munadi::types::dice::Dice;
@@ -21,16 +21,16 @@ use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 
 use crate::stage::{ALL, Offer, Shop, Stage, sale};
 
-const URL: &str = "https://crm.example/munadi";
-const OK: Delivery = Delivery::Answered { status: 200, retry_after_ms: 0 };
-const SEED: u64 = 3;
+pub(crate) const URL: &str = "https://crm.example/munadi";
+pub(crate) const OK: Delivery = Delivery::Answered { status: 200, retry_after_ms: 0 };
+pub(crate) const SEED: u64 = 3;
 
 fn answered(status: u16) -> Delivery {
     Delivery::Answered { status, retry_after_ms: 0 }
 }
 
 /// Stages a shop in WhatsApp.
-fn staged() -> (Stage, Shop) {
+pub(crate) fn staged() -> (Stage, Shop) {
     let mut stage = Stage::new();
     let shop = stage.shop(&Offer { channel: Channel::Whatsapp, ..Offer::default() });
     (stage, shop)
@@ -49,7 +49,7 @@ fn open(stage: &mut Stage, shop: &Shop, name: &str) {
     assert!(matches!(opened, Verdict::Recorded { .. }), "{opened:?}");
 }
 
-fn convert(stage: &mut Stage, shop: &Shop, contact: &str, event_id: &str, name: &str) {
+pub(crate) fn convert(stage: &mut Stage, shop: &Shop, contact: &str, event_id: &str, name: &str) {
     let origin = stage.by_chat(shop, contact);
     let sale = sale(shop, event_id, 9_500_000, origin);
     let conversion = Conversion { name: name.into(), ..sale };
@@ -57,7 +57,7 @@ fn convert(stage: &mut Stage, shop: &Shop, contact: &str, event_id: &str, name: 
 }
 
 /// Lets new viewers buy, each in a chat of its own.
-fn buy(stage: &mut Stage, shop: &Shop, names: &[&str]) {
+pub(crate) fn buy(stage: &mut Stage, shop: &Shop, names: &[&str]) {
     for name in names {
         open(stage, shop, name);
         convert(stage, shop, name, name, "Purchase");
@@ -66,7 +66,7 @@ fn buy(stage: &mut Stage, shop: &Shop, names: &[&str]) {
     stage.wait(MINUTE_MS);
 }
 
-fn change(stage: &mut Stage, shop: &Shop, url: &str) -> PushChange {
+pub(crate) fn change(stage: &mut Stage, shop: &Shop, url: &str) -> PushChange {
     PushChange {
         scope: Scope { tenant: shop.tenant, any: false },
         request_id: stage.fresh_id(),
@@ -78,7 +78,10 @@ fn change(stage: &mut Stage, shop: &Shop, url: &str) -> PushChange {
     }
 }
 
-fn set(stage: &mut Stage, change: PushChange) -> Result<SetConversionPushResponse, Refusal> {
+pub(crate) fn set(
+    stage: &mut Stage,
+    change: PushChange,
+) -> Result<SetConversionPushResponse, Refusal> {
     stage.work(|reply| Work::SetPush(Box::new(change), reply))
 }
 
@@ -101,13 +104,13 @@ fn payloads(stage: &Stage, scope: Scope, account: u64) -> Vec<ConversionPayload>
 }
 
 /// Returns the caller's ids in a parcel, in their order.
-fn ids(parcel: &Parcel) -> Vec<String> {
+pub(crate) fn ids(parcel: &Parcel) -> Vec<String> {
     let body: serde_json::Value = serde_json::from_str(&parcel.body).unwrap();
     let data = body["data"].as_array().unwrap();
     data.iter().map(|event| event["event_id"].as_str().unwrap().to_owned()).collect()
 }
 
-fn journal(stage: &mut Stage, pusher: &mut Pusher) {
+pub(crate) fn journal(stage: &mut Stage, pusher: &mut Pusher) {
     for fact in pusher.facts() {
         let account = fact.account;
         stage.work(|reply| Work::Pushed(Box::new(fact), reply)).unwrap();
@@ -282,6 +285,35 @@ fn a_refused_conversion_is_given_up_at_once_and_alone() {
     assert_eq!(dead(&stage, &shop), [("bad".to_owned(), 400, 1)]);
     buy(&mut stage, &shop, &["d", "e"]);
     assert_eq!(round(&mut stage, &mut pusher, answer)[0].len(), 2, "together again");
+}
+
+#[test]
+fn only_an_answer_between_200_and_299_is_a_delivery_and_a_redirect_is_a_refusal() {
+    for status in [200, 204, 299, 199, 300, 301, 302, 304, 307, 400, 401, 410] {
+        let (mut stage, shop) = staged();
+        push_to(&mut stage, &shop, URL);
+        let mut pusher = Pusher::new(&stage.front, SEED);
+        buy(&mut stage, &shop, &["a"]);
+        let sent = (0..3).flat_map(|_| round(&mut stage, &mut pusher, |_| answered(status)));
+        assert_eq!(sent.count(), 1, "{status}");
+        let refused = vec![("a".to_owned(), u32::from(status), 1)];
+        let expected = if (200..300).contains(&status) { Vec::new() } else { refused };
+        assert_eq!(dead(&stage, &shop), expected, "{status}");
+    }
+}
+
+#[test]
+fn a_receiver_that_asks_for_a_year_is_asked_again_after_a_day() {
+    let (mut stage, shop) = staged();
+    push_to(&mut stage, &shop, URL);
+    let mut pusher = Pusher::new(&stage.front, SEED);
+    buy(&mut stage, &shop, &["a"]);
+    let year = Delivery::Answered { status: 503, retry_after_ms: 365 * RETRY_AFTER_MS_MAX };
+    assert_eq!(round(&mut stage, &mut pusher, |_| year).len(), 1);
+    stage.wait(RETRY_AFTER_MS_MAX - 1);
+    assert!(round(&mut stage, &mut pusher, |_| OK).is_empty());
+    stage.wait(1);
+    assert_eq!(round(&mut stage, &mut pusher, |_| OK), [["a"]]);
 }
 
 #[test]

@@ -12,7 +12,8 @@ use munadi::web::{Apps, Patience, WebConfig, serve};
 use tonic::{Code, Status};
 
 use crate::desk::{
-    Desk, PUBLIC_URL, RIVALS, STATUS, Shop, TACOS, calls, event, first_ad, open_shop, tray,
+    Desk, OPERATOR, PUBLIC_URL, RIVALS, STATUS, Shop, TACOS, calls, event, first_ad, open_shop,
+    tray,
 };
 
 const BROWSER: &str = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/125 Mobile";
@@ -156,6 +157,43 @@ fn without_a_person_a_link_forwards_and_counts_nothing() {
         }
         assert_eq!(sources(&desk, TACOS).await?[0].taps, 0);
         assert_eq!(send(web.addr(), "POST", &path, &[]).status, 405);
+        Ok::<_, Status>(())
+    })
+    .unwrap();
+    web.stop();
+    desk.stop();
+}
+
+#[test]
+fn of_an_ads_link_what_no_person_follows_is_in_no_column_not_even_among_the_invalid() {
+    let desk = Desk::start();
+    let web = open_web(&desk);
+    calls(async {
+        let shop = open_shop(&desk, TACOS).await?;
+        let rules = v1::TrafficRules { user_agents: vec!["acme".into()], ..Default::default() };
+        let request = v1::SetTrafficRulesRequest { request_id: "r".into(), rules: Some(rules) };
+        desk.admin(OPERATOR).set_traffic_rules(request).await?;
+        let request = v1::RequestAdsRequest { ad_request: tray("viewer-1") };
+        let slots = desk.ads(STATUS).request_ads(request).await?.into_inner().slots;
+        let ad = first_ad(&slots);
+        let events = vec![event(ad, v1::EventKind::Impression)];
+        let request = v1::RecordEventsRequest { events, ..Default::default() };
+        desk.events(STATUS).record_events(request).await?;
+        for agent in ["Mozilla/5.0 Acme/3.1 Mobile", "Googlebot/2.1"] {
+            let path = ad.redirect_link.strip_prefix(PUBLIC_URL).unwrap();
+            let answer = send(web.addr(), "GET", path, &[("User-Agent", agent)]);
+            assert_eq!((answer.status, &answer.headers["location"]), (302, &ad.chat_link));
+        }
+        let query = v1::QueryReportRequest { account_id: shop.account, ..Default::default() };
+        let taps = async || {
+            let report = desk.reports(TACOS).query_report(query.clone()).await?.into_inner();
+            Ok::<_, Status>(report.rows.iter().fold((0, 0), |(valid, invalid), row| {
+                (valid + row.taps, invalid + row.invalid_taps)
+            }))
+        };
+        assert_eq!(taps().await?, (0, 0));
+        assert_eq!(follow(web.addr(), &ad.redirect_link, &[]).status, 302);
+        assert_eq!(taps().await?, (1, 0), "the person's counts");
         Ok::<_, Status>(())
     })
     .unwrap();

@@ -196,7 +196,7 @@ fn a_node_on_a_folder_serves_counts_and_comes_back_and_its_audit_is_equal() {
         let mut tokens = Vec::new();
         for number in 0..8 {
             let request = stage.tray_of(&format!("viewer {number}"));
-            for slot in node.request_ads(FEED, &near(), &request).slots {
+            for slot in node.request_ads(FEED, &near(), &request).slots() {
                 let Some(munadi::types::proto::v1::slot::Filling::Ad(ad)) = slot.filling else {
                     continue;
                 };

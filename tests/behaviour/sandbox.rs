@@ -5,6 +5,7 @@ use std::sync::Arc;
 use munadi::cli::conversions::{ConversionsArgs, ask};
 use munadi::node::clock::MovedClock;
 use munadi::types::proto::v1;
+use munadi::types::proto::v1::billing_service_client::BillingServiceClient;
 use munadi::types::time::MINUTE_MS;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -142,6 +143,14 @@ fn a_test_click_goes_the_whole_way_and_leaves_no_count_and_no_charge() {
         assert_eq!((counts, row.conversions, row.spend_micros), ([0; 4], 0, 0));
         let marked = [row.invalid_impressions, row.invalid_taps, row.invalid_conversations];
         assert_eq!(marked, [1; 3]);
+
+        // It has no price that an invoice could tell of, neither as charged nor as invalid.
+        let request = v1::ListInvoicesRequest { account_id: shop.account, ..Default::default() };
+        let mut billing = BillingServiceClient::new(desk.way(TACOS));
+        for invoice in billing.list_invoices(request).await?.into_inner().invoices {
+            let told = (invoice.gross_micros, invoice.invalid_micros, invoice.charged_micros);
+            assert_eq!((told, invoice.payable_micros), ((0, 0, 0), 0), "{invoice:?}");
+        }
 
         let skipped = payloads(&desk, "").await?;
         assert_eq!(skipped[0].skip(), v1::ConversionSkip::Sandbox);

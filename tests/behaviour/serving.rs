@@ -114,7 +114,7 @@ fn a_cap_holds_when_one_viewer_asks_from_many_threads_at_once() {
         let (front, policy, now) = (&stage.front, stage.policy, stage.now);
         let ask = || {
             let ads = (0..4).map(|_| front.request_ads(crate::stage::FEED, &policy, &request, now));
-            let ads = ads.flat_map(|answer| answer.slots);
+            let ads = ads.flat_map(|answer| answer.slots());
             ads.filter(|slot| matches!(slot.filling, Some(Filling::Ad(_)))).count()
         };
         let shown: usize = thread::scope(|scope| {

@@ -126,6 +126,35 @@ fn a_number_has_a_thousand_free_replies_a_month_over_all_its_conversations() {
 }
 
 #[test]
+fn a_window_counts_that_was_open_when_a_message_was_sent() {
+    let (mut stage, shop) = open_shop("2026-08-15T12:00:00Z");
+    write(&mut stage, &shop, "a", false);
+    stage.wait(DAY_MS - 1);
+    charged(&send(&mut stage, &shop, ("a", "m1"), Utility, MessageStatus::Sent));
+    stage.wait(2 * HOUR_MS);
+    charged(&send(&mut stage, &shop, ("a", "m1"), Utility, MessageStatus::Delivered));
+    assert_eq!(costs(&stage, &shop, "a"), [(Utility, 1, 0)], "delivered behind its end");
+    charged(&send(&mut stage, &shop, ("a", "m2"), Utility, MessageStatus::Delivered));
+    assert_eq!(costs(&stage, &shop, "a"), [(Utility, 2, 8_500)]);
+}
+
+#[test]
+fn a_receipt_without_a_country_is_priced_by_the_conversations() {
+    let (mut stage, shop) = open_shop("2026-08-15T12:00:00Z");
+    write(&mut stage, &shop, "a", false);
+    let tell = |stage: &mut Stage, id: &str, country: u16| {
+        let message = message_number(&stage.ring.contact, shop.endpoint, id);
+        let delivered = Receipt::delivered(message, Direction::Outbound, Marketing);
+        let chat = Chat { country, ..stage.chat(&shop, "a") };
+        charged(&stage.record(Incoming::Message { chat, receipt: delivered }));
+    };
+    tell(&mut stage, "m1", 0);
+    assert_eq!(costs(&stage, &shop, "a"), [(Marketing, 1, 30_500)], "Mexico's");
+    tell(&mut stage, "m2", u16::from_be_bytes(*b"IN"));
+    assert_eq!(costs(&stage, &shop, "a"), [(Marketing, 2, 42_300)], "and India's");
+}
+
+#[test]
 fn what_the_next_message_costs_and_when_that_changes_is_told() {
     let (mut stage, shop) = open_shop("2026-09-28T12:00:00Z");
     let written = stage.now;

@@ -1,9 +1,17 @@
 //! The demo and the dry run, as a user meets them: through the binary.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
 
+use munadi::journal::file::scan;
+use munadi::node::Files;
+use munadi::state::funnel::is_unpriced;
+use munadi::state::tariffs::list_cards;
+use munadi::types::proto::journal::v1::Decision;
+use munadi::types::proto::journal::v1::fact::Kind;
+use prost::Message;
 use serde_json::Value;
 
 fn munadi(arguments: &[&str]) -> Output {
@@ -131,4 +139,35 @@ fn a_kept_folder_can_be_audited_and_is_never_used_twice() {
     let again = replay(folder.path(), CAMPAIGNS, REQUESTS, &keep);
     let errors = String::from_utf8_lossy(&again.stderr);
     assert!(!again.status.success() && errors.contains("not empty"), "{errors}");
+}
+
+#[test]
+fn what_a_day_leaves_unpriced_went_to_countries_that_the_built_in_list_has_no_rate_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept");
+    let arguments = ["demo", "--json", "--viewers", "600", "--keep", kept.to_str().unwrap()];
+    check(&figures(&munadi(&arguments)));
+    let (mut countries, mut unpriced) = (BTreeMap::new(), Vec::new());
+    let scanned = scan(&Files::new(&kept).journal(), |block| {
+        for bytes in block.decisions() {
+            for fact in Decision::decode(bytes).unwrap().facts {
+                match fact.kind {
+                    Some(Kind::ConversationOpened(fact)) => {
+                        countries.insert(fact.conversation, fact.country as u16);
+                    }
+                    Some(Kind::MessagePriced(fact)) if is_unpriced(&fact) => unpriced.push(*fact),
+                    _ => {}
+                }
+            }
+        }
+    });
+    scanned.unwrap();
+    assert!(!unpriced.is_empty(), "more viewers are needed");
+    let listed: BTreeSet<_> = list_cards().into_iter().flat_map(|card| card.countries).collect();
+    for fact in unpriced {
+        // Of a business that wrote first the country is not in the journal.
+        let Some(country) = countries.get(&fact.conversation) else { continue };
+        let letters = String::from_utf8(country.to_be_bytes().into()).unwrap();
+        assert!(!listed.contains(&letters), "{letters} of {fact:?}");
+    }
 }

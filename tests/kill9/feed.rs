@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use munadi::node::Files;
 use munadi::node::clock::{Clock, SystemClock};
@@ -13,10 +14,15 @@ use munadi::types::proto::v1::ad_service_client::AdServiceClient;
 use munadi::types::proto::v1::campaign_service_client::CampaignServiceClient;
 use munadi::types::proto::v1::event_service_client::EventServiceClient;
 use munadi::types::proto::v1::{AdEvent, EventKind, ItemOutcome};
+use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use crate::server::{SECRET, Server};
+
+/// A call without an answer for so long is given up: after a kill the client's own connection was once seen to
+/// leave one unanswered for ever, with no socket open any more.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An event by its view and kind, as the journal names it.
 pub(crate) type Named = (u64, i32);
@@ -90,7 +96,9 @@ pub(crate) async fn report(addr: String, seed: u64) -> Reported {
         let roll = dice.roll();
         let number = if roll.is_multiple_of(2) { roll % 50 } else { roll };
         let viewer = format!("viewer {seed} {number}");
-        let Ok(slots) = tray(&mut ads, &viewer).await else { return reported };
+        let Ok(Ok(slots)) = timeout(PATIENCE, tray(&mut ads, &viewer)).await else {
+            return reported;
+        };
         let mut batch = Vec::new();
         for slot in slots {
             let Some(v1::slot::Filling::Ad(ad)) = slot.filling else { continue };
@@ -111,9 +119,8 @@ pub(crate) async fn report(addr: String, seed: u64) -> Reported {
         reported.sent.extend(batch.iter().cloned());
         let request = v1::RecordEventsRequest { request_id: String::new(), events: batch };
         // No answer: the outcome is unknown.
-        let Ok(answer) = events.record_events(with_key("feed", request)).await else {
-            return reported;
-        };
+        let asked = timeout(PATIENCE, events.record_events(with_key("feed", request))).await;
+        let Ok(Ok(answer)) = asked else { return reported };
         for (index, result) in answer.into_inner().results.iter().enumerate() {
             assert_ne!(result.outcome(), ItemOutcome::Refused, "{result:?}");
             reported.acknowledged.push(first + index);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use munadi::journal::Block;
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{
-    ClickMatched, ConversationOpened, ConversionCredited, Converted, Decision, OutboxSettled,
+    ClickMatched, ConversationOpened, ConversionCredited, Converted, Decision, Fact, OutboxSettled,
     OutcomeDeclined, Proof, ServedMinute, Showing,
 };
 use munadi::types::proto::v1::{
@@ -16,6 +16,7 @@ use prost::Message;
 
 use crate::books::Books;
 use crate::catalog::Rows;
+use crate::costs::Costs;
 use crate::coverage::{Coverage, name_of};
 use crate::matches::Matches;
 use crate::steps::Steps;
@@ -98,6 +99,7 @@ pub(crate) struct Ledger {
     outcomes: BTreeMap<u64, OutcomeBook>,
     pub(crate) tallies: BTreeMap<(u64, i64), Counts>,
     pub(crate) steps: Steps,
+    pub(crate) costs: Costs,
     /// Reported taps by viewer, and views by viewer and ad: when they happened.
     pub(crate) taps: BTreeMap<u64, Vec<i64>>,
     pub(crate) sights: BTreeMap<(u64, u64), Vec<i64>>,
@@ -131,6 +133,7 @@ impl Ledger {
         if self.begins_batch(block) {
             self.books.check_batch()?;
             self.matches.check_batch(&mut self.coverage)?;
+            self.costs.check_batch(&self.rows, &mut self.coverage)?;
         }
         self.batch = block.batch.0;
         let mut seq = block.first.0;
@@ -141,6 +144,10 @@ impl Ledger {
                 format!("shard {shard}, {seq}: the journal's time goes back to {}", decision.at_ms)
             })?;
             *latest = decision.at_ms;
+            // A price of its own is what a later status was recorded as.
+            if let [Fact { kind: Some(Kind::MessagePriced(fact)) }, ..] = &decision.facts[..] {
+                self.find(Key::Message(fact.conversation, fact.message), 0);
+            }
             for fact in &decision.facts {
                 let kind = fact.kind.as_ref().ok_or("a fact of no kind")?;
                 self.fact(kind, decision.at_ms)
@@ -156,6 +163,7 @@ impl Ledger {
         self.coverage.note("fact", name_of(kind));
         self.steps.note(kind, at)?;
         self.matches.note(kind, self.batch)?;
+        self.costs.note(kind, &mut self.coverage)?;
         match kind {
             Kind::Granted(fact) => self.books.grant(fact, at, &self.rows, &mut self.coverage),
             Kind::ServedMinute(fact) => self.minute(fact),
@@ -437,6 +445,7 @@ impl Ledger {
     /// Checks that every outcome with a proof has come to its end.
     pub(crate) fn check_quiet(&mut self) -> Finding {
         self.matches.check_batch(&mut self.coverage)?;
+        self.costs.check_batch(&self.rows, &mut self.coverage)?;
         for (id, book) in &self.outcomes {
             let ended = book.settled || book.proof.is_none() && book.declined;
             ensure(ended, || format!("outcome {id} never came to an end: {book:?}"))?;

@@ -110,6 +110,8 @@ impl World {
             (2 * HOUR, Task::Money),
             (3 * HOUR, Task::Find),
             (HOUR, Task::Lower),
+            (2 * HOUR, Task::Cards),
+            (2 * HOUR, Task::Step),
         ] {
             let after_ms = self.chaos.between(0, most);
             self.schedule(after_ms, task);
@@ -188,6 +190,7 @@ fn no_case_of_many_is_charged_above_a_budget() {
         ("fault", "checkpoint used"),
         ("fault", "answer lost but written"),
         ("money", "clipped"),
+        ("money", "nothing left"),
         ("money", "budget lowered"),
         ("money", "new day"),
         ("money", "exchange rates"),

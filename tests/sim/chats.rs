@@ -129,9 +129,13 @@ impl World {
             let sides = [Direction::Inbound, Direction::Outbound];
             let direction = *self.luck.pick(&sides);
             let chat = if self.luck.chance(20) { Chat { id: chat.id ^ 1, ..chat } } else { chat };
-            self.schedule(after_ms, Task::Message { chat, message, direction });
+            if direction == Direction::Outbound {
+                self.plan_statuses(chat, message, after_ms);
+                continue;
+            }
+            self.schedule(after_ms, Task::Message { chat, message });
             if self.luck.chance(100) {
-                self.schedule(after_ms + 9_000, Task::Message { chat, message, direction });
+                self.schedule(after_ms + 9_000, Task::Message { chat, message });
             }
         }
         if !self.luck.chance(400) {
@@ -166,8 +170,8 @@ impl World {
         }
     }
 
-    pub(crate) fn message(&mut self, chat: Chat, message: u64, direction: Direction) {
-        let category = MessageCategory::Service;
+    pub(crate) fn message(&mut self, chat: Chat, message: u64) {
+        let (direction, category) = (Direction::Inbound, MessageCategory::Service);
         let item =
             Incoming::Message { chat, receipt: Receipt::delivered(message, direction, category) };
         let id = self.town.names.get(&chat.id).copied().unwrap_or(chat.id);

@@ -59,7 +59,7 @@ const EXPECTED: &[(&str, &str)] = &[
         "AccountPut, BusinessPut, EndpointPut, CampaignPut, AdSetPut, AdPut, RequestAnswered, \
          Granted, ServedMinute, ImpressionSeen, Watched, Tapped, FeedbackGiven, ClickMatched, \
          ConversionCredited, ConversationOpened, MessageRecorded, Converted, OutboxSettled, \
-         OutcomeDeclined, ReferralNoted, ContactMoved",
+         OutcomeDeclined, ReferralNoted, ContactMoved, RateCardsPut, VolumeTierPut, MessagePriced",
     ),
     // Numbers of `decide::skip::Skip` that are counted where an auction is held.
     ("skip", "500"),
@@ -80,6 +80,22 @@ const EXPECTED: &[(&str, &str)] = &[
         "match",
         "MATCH_KIND_CLICK_TOKEN, MATCH_KIND_PREFILL_CODE, MATCH_KIND_CHANNEL_REF, \
          MATCH_KIND_SOURCE_CODE, MATCH_KIND_ONLY_TAP, no tap of the ad",
+    ),
+    (
+        "receipt",
+        "MESSAGE_STATUS_SENT, MESSAGE_STATUS_DELIVERED, MESSAGE_STATUS_READ, MESSAGE_STATUS_FAILED",
+    ),
+    (
+        "price",
+        "PRICE_REASON_REGULAR, PRICE_REASON_FREE_CUSTOMER_SERVICE, \
+         PRICE_REASON_FREE_ENTRY_POINT, PRICE_REASON_FREE_ALLOWANCE, \
+         PRICE_REASON_CONVERSATION_OPEN, PRICE_REASON_UNPRICED, PRICE_REASON_NO_CHARGE, \
+         by a card of the operator, in the account's currency",
+    ),
+    (
+        "mismatch",
+        "PRICE_MISMATCH_UNSPECIFIED, PRICE_MISMATCH_MODEL, PRICE_MISMATCH_CATEGORY, \
+         PRICE_MISMATCH_CHARGED, PRICE_MISMATCH_REASON",
     ),
     ("declined", "OutOfLookbackWindow, Duplicated, NoTouch, AttributeToOtherSource"),
     (

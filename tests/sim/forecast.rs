@@ -1,9 +1,11 @@
 //! Forecasts beside what was then delivered: drafts are forecast on one day's log and really run the next.
 //! `FORECAST_VIEWERS=400000 cargo test --release --test sim forecast -- --nocapture` is the long form.
 
+use std::ops::RangeInclusive;
+
 use munadi::decide::auction::Aim;
 use munadi::decide::forecast::{
-    Entrant, Forecast, Forecaster, Log, Noticed, Odds, Outcome, Plan, Sample, fold_group,
+    Entrant, Forecast, Forecaster, Log, Noticed, Odds, Outcome, Plan, Sample, Span, fold_group,
     model_error,
 };
 use munadi::decide::onlooker::Cap;
@@ -83,9 +85,41 @@ impl Case {
     }
 }
 
+/// One figure of a forecast.
+type Told = fn(&Forecast) -> Span;
+
+impl Case {
+    /// Prints how far the mean of the samples is off, how far they are from each other, and how far people who
+    /// are drawn one by one would be.
+    fn tell(&self, divisor: u32) {
+        let Delivered { impressions, reach, spend } = self.delivered;
+        let told: [(&str, Told, f64); 3] = [
+            ("reach", |it| it.reach, reach as f64),
+            ("impressions", |it| it.impressions, impressions as f64),
+            ("spend", |it| it.spend, spend),
+        ];
+        for (what, of, truth) in told {
+            let errors = self.forecasts.iter().map(|it| of(it).expected as f64 / truth - 1.0);
+            let errors: Vec<f64> = errors.collect();
+            let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+            let variance = errors.iter().map(|it| (it - mean).powi(2)).sum::<f64>();
+            let [mean, deviation, chance] = [
+                mean,
+                (variance / (errors.len() - 1) as f64).sqrt(),
+                ((f64::from(divisor) - 1.0) / truth).sqrt(),
+            ]
+            .map(|share| 100.0 * share);
+            let paced = if self.budget.is_some() { ", paced" } else { "" };
+            println!(
+                "{what} {truth:.0}: off {mean:.2} % +- {deviation:.2} % ({chance:.2} %){paced}"
+            );
+        }
+    }
+}
+
 /// Runs a day, and draws samples of one in `divisor` of its people.
 fn samples(quarter: &Quarter, divisor: u32, memory: &mut Memory) -> Vec<Sample> {
-    // Caps of the day before are still counted.
+    // Caps of the day before are still counted. Two days more change nothing that is measured here.
     quarter.run(&quarter.visits(-1), memory, |_, _| {});
     let visits = quarter.visits(0);
     let mut logs: Vec<Log> = (0..DRAWS).map(|_| Log::default()).collect();
@@ -116,7 +150,7 @@ fn run(seed: u64, people: u64, divisor: u32, least_reach: u64) -> Vec<Case> {
     let mut quarter = Quarter::new(seed, people);
     let mut memory = Memory::new();
     let samples = samples(&quarter, divisor, &mut memory);
-    let tomorrow = quarter.visits(1);
+    let (today, tomorrow) = (quarter.visits(0), quarter.visits(1));
     let mut luck = Luck::new(seed ^ 99);
     let mut cases = Vec::new();
     let drafts = if least_reach > 0 { DRAFTS_LONG } else { DRAFTS };
@@ -136,7 +170,7 @@ fn run(seed: u64, people: u64, divisor: u32, least_reach: u64) -> Vec<Case> {
         let forecasts: Vec<_> =
             forecasters.iter().map(|it| it.curve(&[bid], &[budget]).remove(0)).collect();
         let ad_set = quarter.add(number, category, &draft);
-        let delivered = quarter.deliver(ad_set, budget, (&tomorrow, &memory));
+        let delivered = quarter.deliver(budget, (&tomorrow, &memory), &today);
         quarter.remove(ad_set);
         println!(
             "draft {number}, budget {budget:?}: {delivered:?}; forecast {:?} {:?} {:?}",
@@ -155,6 +189,7 @@ fn run(seed: u64, people: u64, divisor: u32, least_reach: u64) -> Vec<Case> {
         let forecast = |it| Forecaster::new(&plan, it).curve(&bids, &[case.budget]).remove(0);
         case.forecasts = samples.iter().map(forecast).collect();
         println!("off by {:.4} beside the sample", plan.off);
+        case.tell(divisor);
     }
     cases
 }
@@ -177,7 +212,9 @@ struct Reached {
     paced_reach: Vec<f64>,
     delivery: Vec<f64>,
     paced: Vec<f64>,
-    /// Of so many intervals, so many held the truth.
+    /// Of so many intervals of reach, so many held the truth.
+    reach_held: (usize, usize),
+    /// The same of impressions.
     held: (usize, usize),
 }
 
@@ -195,16 +232,20 @@ fn reached(cases: &[Case], least_reach: u64) -> Reached {
             all.paced.extend(case.errors(|it| it.impressions.expected, impressions));
         }
         for forecast in &case.forecasts {
-            for (span, truth) in [(forecast.reach, reach), (forecast.impressions, impressions)] {
-                all.held.0 += 1;
-                all.held.1 += usize::from((span.low..=span.high).contains(&truth));
+            for (span, truth, held) in [
+                (forecast.reach, reach, &mut all.reach_held),
+                (forecast.impressions, impressions, &mut all.held),
+            ] {
+                held.0 += 1;
+                held.1 += usize::from((span.low..=span.high).contains(&truth));
             }
         }
     }
     println!(
         "{} forecasts: reach error p95 {:.4} ({} of at least {least_reach} people), p50 {:.4}, \
          paced p95 {:.4}; \
-         delivery error p50 {:.4}, p95 {:.4}, paced p50 {:.4}; {} of {} intervals held",
+         delivery error p50 {:.4}, p95 {:.4}, paced p50 {:.4}; \
+         of intervals of reach and impressions held {:?}",
         all.delivery.len(),
         quantile(all.reach.clone(), 950),
         all.reach.len(),
@@ -213,28 +254,35 @@ fn reached(cases: &[Case], least_reach: u64) -> Reached {
         quantile(all.delivery.clone(), 500),
         quantile(all.delivery.clone(), 950),
         quantile(all.paced.clone(), 500),
-        all.held.1,
-        all.held.0,
+        [all.reach_held, all.held],
     );
     all
 }
 
+/// Seeds of the short form, which are taken together: one has some ten drafts, whose intervals hold 80 of 100
+/// within chance only.
+const SEEDS: RangeInclusive<u64> = 3..=6;
+
 #[test]
 fn a_forecast_comes_true_the_next_day() {
     let people = number("FORECAST_VIEWERS");
-    let (seed, divisor) =
-        (number("FORECAST_SEED").unwrap_or(3), if people.is_some() { 8 } else { 2 });
+    let divisor = if people.is_some() { 8 } else { 2 };
     let divisor = number("FORECAST_DIVISOR").map_or(divisor, |told| told as u32);
     // In the long form only what reaches many is run: each takes minutes.
     let (told, least_reach) = if people.is_some() { (100_000, 100_000) } else { (0, 500) };
-    let cases = run(seed, people.unwrap_or(PEOPLE), divisor, told);
-    let all = reached(&cases, least_reach);
+    let seed = number("FORECAST_SEED").or(people.map(|_| *SEEDS.start()));
+    let seeds = seed.map_or(SEEDS, |seed| seed..=seed);
+    let cases = seeds.flat_map(|seed| run(seed, people.unwrap_or(PEOPLE), divisor, told));
+    let all = reached(&cases.collect::<Vec<_>>(), least_reach);
     assert!(quantile(all.delivery, 500) <= 0.1);
     let most = if people.is_some() { 0.02 } else { 0.15 };
     assert!(quantile(all.reach, 950) <= most);
-    // The pacer of this market begins with the middle of a day, and not where each hour would.
-    let most = if people.is_some() { 0.03 } else { 0.15 };
-    assert!(quantile(all.paced_reach, 950) <= most);
-    let held = all.held.1 as f64 / all.held.0 as f64;
-    assert!((0.7..=0.92).contains(&held), "of 80 that are told {held:.3} held");
+    assert!(all.paced_reach.is_empty() || quantile(all.paced_reach, 950) <= most);
+    let (intervals, held) = (all.reach_held.0 + all.held.0, all.reach_held.1 + all.held.1);
+    let held = held as f64 / intervals as f64;
+    println!("of 80 that are told {held:.3} held");
+    // Of the two to six drafts of one seed of the long form, or the ten of the short, chance holds more or fewer.
+    let few = people.is_some() || seed.is_some();
+    let allowed = if few { 0.5..=1.0 } else { 0.75..=0.88 };
+    assert!(allowed.contains(&held), "of 80 that are told {held:.3} held");
 }

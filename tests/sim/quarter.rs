@@ -24,6 +24,7 @@ use munadi::types::request::{AdRequest, Policy, Profile};
 use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
 
 use crate::luck::Luck;
+use crate::pacer::Pacer;
 
 /// The first day: a Monday.
 pub(crate) const DAY_ONE: Moment = Moment(1_795_392_000_000);
@@ -40,14 +41,13 @@ const HOURS: [u64; 24] = [2, 1, 1, 1, 1, 2, 3, 5, 6, 6, 5, 5, 6, 6, 5, 5, 5, 6, 
 /// How long an ad that nobody saw is waited for.
 const SHOW_BY_MS: i64 = 10 * MINUTE_MS;
 
-/// Pacing looks at what was spent after so long.
-const STEP_MS: i64 = 5 * MINUTE_MS;
-
 /// Live ads without budgets, and the people who might see them.
 pub(crate) struct Quarter {
     pub(crate) catalog: Catalog,
     pub(crate) board: Board,
     index: Index,
+    /// The ad that was put last.
+    newest: Option<Draft>,
     seed: u64,
     pub(crate) people: u64,
     facts: u64,
@@ -71,7 +71,8 @@ pub(crate) struct Delivered {
 impl Quarter {
     pub(crate) fn new(seed: u64, people: u64) -> Self {
         let (catalog, board) = (Catalog::default(), Board::default());
-        let mut quarter = Self { catalog, board, index: Index::default(), seed, people, facts: 0 };
+        let (index, newest, facts) = (Index::default(), None, 0);
+        let mut quarter = Self { catalog, board, index, newest, seed, people, facts };
         let mut luck = Luck::new(seed);
         for number in 1..=RIVALS {
             let ad_set = rival(&mut luck, number);
@@ -82,7 +83,7 @@ impl Quarter {
         quarter
     }
 
-    /// Puts a draft into the market; returns its ad set's number.
+    /// Puts a draft into the market; returns its number.
     pub(crate) fn add(&mut self, number: u64, category: &str, draft: &AdSet) -> u64 {
         let number = RIVALS + 1 + number;
         let id = mint(IdKind::AdSet, number);
@@ -133,6 +134,7 @@ impl Quarter {
         draft.set_epoch(self.board.ad(ad).epoch + 1);
         self.index = self.index.with(vec![draft.clone()], &self.board, 0);
         self.board.set_epoch(ad, draft.entry().epoch);
+        self.newest = Some(draft);
     }
 
     /// Returns what is known of a viewer, the same every day.
@@ -241,58 +243,44 @@ impl Quarter {
         }
     }
 
-    /// Runs a day with an ad set in it that has this daily budget, paced; returns what it delivered. Only
-    /// those are asked whom it is meant for: nobody else's day is another.
-    ///
-    /// A pacer that knows nothing would buy dearly in the morning: it starts with the middle of what it did
-    /// in the same day before.
+    /// Runs a day with the newest ad in it, its ad set having this daily budget; returns what it delivered.
+    /// Only those are asked whom it is meant for: nobody else's day is another. `yesterday`: the requests of
+    /// the day before, by which pacing plans.
     pub(crate) fn deliver(
         &self,
-        number: u64,
         budget: Option<i64>,
         (visits, memory): (&[(i64, u64)], &Memory),
+        yesterday: &[(i64, u64)],
     ) -> Delivered {
-        let ad_set = mint(IdKind::AdSet, number);
+        let draft = self.newest.as_ref().expect("it was put");
+        let ad_set = draft.entry().ad_set_id();
         let row = self.catalog.ad_sets.get(ad_set).expect("it is there");
         let mut crowd = Crowd::new(Target::of(&row));
         let is_meant: Vec<bool> =
             (0..=self.people).map(|viewer| crowd.has(&self.profile(viewer), u8::MAX)).collect();
         let of_them = visits.iter().filter(|(_, viewer)| is_meant[*viewer as usize]);
-        let visits: Vec<(i64, u64)> = of_them.copied().collect();
-        let mut pacer = Pacer::new(budget, &visits, 0.0);
-        if budget.is_some() {
-            self.paced(number, budget, &mut pacer, (&visits, memory.clone()));
-            pacer = Pacer::new(budget, &visits, pacer.middle());
-        }
-        self.paced(number, budget, &mut pacer, (&visits, memory.clone()))
-    }
-
-    fn paced(
-        &self,
-        number: u64,
-        budget: Option<i64>,
-        pacer: &mut Pacer,
-        (visits, mut memory): (&[(i64, u64)], Memory),
-    ) -> Delivered {
-        let ad_set = mint(IdKind::AdSet, number);
+        let of_them: Vec<(i64, u64)> = of_them.copied().collect();
+        let begin = visits.first().map_or(0, |first| first.0 / DAY_MS * DAY_MS);
+        let mut pacer = budget.map(|budget| Pacer::new(budget, begin, yesterday, self.people));
         let mut delivered = Delivered::default();
         let mut met = vec![false; self.people as usize + 1];
-        self.board.set_multiplier(ad_set, pacer.multiplier());
-        self.board.ad_set(ad_set).set(i64::MAX, i64::MAX);
-        self.run(visits, &mut memory, |asked, tray| {
-            let own = |placed: &&Placed| u64::from(placed.entry.ad_set) == number;
-            if let Some(placed) = placed(tray).find(own).filter(|placed| is_seen(asked, placed)) {
+        self.board.set_multiplier(ad_set, MULTIPLIER_ONE);
+        self.board.ad_set(ad_set).set(budget.unwrap_or(i64::MAX), i64::MAX);
+        self.run(&of_them, &mut memory.clone(), |asked, tray| {
+            let own = placed(tray).find(|placed| placed.entry.ad == draft.entry().ad);
+            if let Some(placed) = own.filter(|placed| is_seen(asked, placed)) {
                 let viewer = asked.request.viewer.expect("named") as usize;
                 delivered.impressions += 1;
                 delivered.spend += placed.hold as f64;
                 delivered.reach += u64::from(!std::mem::replace(&mut met[viewer], true));
             }
-            if let Some(budget) = budget {
-                let left = (budget as f64 - delivered.spend).max(0.0) as i64;
-                self.board.ad_set(ad_set).set(left, i64::MAX);
-                pacer.look(asked.now.0, delivered.spend);
-                self.board.set_multiplier(ad_set, pacer.multiplier());
-            }
+            let (Some(budget), Some(pacer)) = (budget, &mut pacer) else { return };
+            own.iter().for_each(|placed| pacer.serve(placed.hold));
+            pacer.look(asked, tray, draft);
+            pacer.pass(asked.now.0, delivered.spend);
+            let left = (budget as f64 - delivered.spend).max(0.0) as i64;
+            self.board.ad_set(ad_set).set(left, i64::MAX);
+            self.board.set_multiplier(ad_set, pacer.multiplier());
         });
         delivered
     }
@@ -307,56 +295,6 @@ fn placed(tray: &Tray) -> impl Iterator<Item = &Placed> {
 
 fn is_seen(asked: &Asked<'_>, placed: &Placed) -> bool {
     mix(asked.roll ^ u64::from(placed.entry.ad) << 32) % 1_000 < SEEN
-}
-
-/// Spends a budget along the day's requests: more below the plan, less above it.
-struct Pacer {
-    budget: f64,
-    /// Requests by step of the day, from the first.
-    steps: Vec<f64>,
-    begin: i64,
-    from: usize,
-    spent: f64,
-    log: f64,
-    logs: Vec<f64>,
-}
-
-impl Pacer {
-    fn new(budget: Option<i64>, visits: &[(i64, u64)], log: f64) -> Self {
-        let begin = visits.first().map_or(0, |first| first.0 / DAY_MS * DAY_MS);
-        let mut steps = vec![0.0; (DAY_MS / STEP_MS) as usize + 1];
-        for (at, _) in visits {
-            steps[((at - begin) / STEP_MS) as usize] += 1.0;
-        }
-        let budget = budget.unwrap_or(0) as f64;
-        Self { budget, steps, begin, from: 0, spent: 0.0, log, logs: Vec::new() }
-    }
-
-    /// Looks at what was spent by now.
-    fn look(&mut self, at: i64, spent: f64) {
-        let step = ((at - self.begin) / STEP_MS) as usize;
-        if step > self.from {
-            let traffic = |steps: &[f64]| steps.iter().sum::<f64>().max(1.0);
-            let part = traffic(&self.steps[self.from..step]) / traffic(&self.steps[self.from..]);
-            let wanted = (self.budget - self.spent).max(0.0) * part;
-            let brought = (spent - self.spent).max(wanted / 20.0).max(1.0);
-            self.log += 0.1 * (wanted.max(1.0) / brought).ln().clamp(-1.0, 1.0);
-            self.log = self.log.clamp(-6.0, 0.0);
-            (self.spent, self.from) = (spent, step);
-            self.logs.push(self.log);
-        }
-    }
-
-    /// Returns the middle of the day's logarithms.
-    fn middle(&self) -> f64 {
-        let mut logs = self.logs.clone();
-        logs.sort_by(f64::total_cmp);
-        logs.get(logs.len() / 2).copied().unwrap_or_default()
-    }
-
-    fn multiplier(&self) -> u32 {
-        (f64::from(MULTIPLIER_ONE) * self.log.exp()) as u32
-    }
 }
 
 fn policy_of(placement: Placement) -> Policy {

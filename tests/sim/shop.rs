@@ -93,6 +93,8 @@ impl World {
         self.schedule(DAY, Task::Rates);
         self.schedule(5 * HOUR, Task::Find);
         self.schedule(3 * HOUR, Task::Lower);
+        self.schedule(2 * HOUR, Task::Cards);
+        self.schedule(4 * HOUR, Task::Step);
         Ok(())
     }
 
@@ -172,7 +174,7 @@ impl World {
     }
 
     fn random_budget(&mut self, currency: &str, times: i64) -> Budget {
-        let most = if self.brief { 60_000 } else { 900_000 };
+        let most = if self.brief { 15_000 } else { 900_000 };
         let daily = self.luck.between(1_000, most) * times;
         let lifetime = daily * self.luck.between(1, 6);
         let (a, b) = *self.luck.pick(&[(true, false), (true, true), (false, true)]);

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use munadi::tokens::{KeyRing, TokenRefusal, viewer_number};
 use munadi::types::proto::v1::{
-    Direction, EventKind, InvalidReason, NoAdReason, PlacedAd, Placement, slot::Filling,
+    EventKind, InvalidReason, NoAdReason, PlacedAd, Placement, slot::Filling,
 };
 use munadi::types::refusal::Reason;
-use munadi::types::request::{AdRequest, Chat, Incoming, Invalidation, Origin, Policy, Profile};
+use munadi::types::request::{
+    AdRequest, Chat, Incoming, Invalidation, Origin, Policy, Profile, Receipt,
+};
 use munadi::types::time::Moment;
 
 use crate::audit::{Finding, Handed, Key, ensure};
@@ -35,11 +37,15 @@ pub(crate) enum Task {
         contact: u64,
         at_ms: Option<i64>,
     },
-    /// A message goes over a chat.
+    /// A person's message goes over a chat.
     Message {
         chat: Chat,
         message: u64,
-        direction: Direction,
+    },
+    /// A platform tells how far a business's message came.
+    Status {
+        chat: Chat,
+        receipt: Box<Receipt>,
     },
     /// Somebody buys.
     Convert {
@@ -62,6 +68,9 @@ pub(crate) enum Task {
     /// Money or promo credit comes or goes.
     Money,
     Rates,
+    /// Rate cards of messages, and volume steps.
+    Cards,
+    Step,
     /// Charged events turn out to be invalid.
     Find,
     Invalidate(Box<Invalidation>),
@@ -154,7 +163,8 @@ impl World {
             Task::Visit => return self.visit(),
             Task::Event { view, kind, at_ms } => return self.event(view, kind, at_ms),
             Task::Open { view, contact, at_ms } => return self.open_chat(view, contact, at_ms),
-            Task::Message { chat, message, direction } => self.message(chat, message, direction),
+            Task::Message { chat, message } => self.message(chat, message),
+            Task::Status { chat, receipt } => self.tell_status(chat, *receipt),
             Task::Convert { origin, tenant, id, worth, at_ms } => {
                 self.convert(origin, tenant, id, worth, at_ms);
             }
@@ -198,6 +208,8 @@ impl World {
             Task::Grumble => return self.grumble(),
             Task::Money => self.move_money(),
             Task::Rates => self.change_rates(),
+            Task::Cards => self.change_cards(),
+            Task::Step => self.reach_step(),
             Task::Find => return self.find_invalid(),
             Task::Invalidate(request) => return self.invalidate(*request),
             Task::Lower => self.lower_a_limit(),
@@ -251,10 +263,15 @@ impl World {
 
     /// Asks for a tray, checks it, and plans what its viewer does with it.
     pub(crate) fn ask(&mut self, feed: u32, request: AdRequest) -> Finding {
-        let floor_cpm_micros = if feed == 2 && !self.brief { 400_000 } else { 0 };
+        // In a short life the floor is near the bids, so that budgets come to their ends in it.
+        let floor_cpm_micros = match (feed, self.brief) {
+            (2, true) => 2_000_000,
+            (2, false) => 400_000,
+            _ => 0,
+        };
         let policy = Policy { floor_cpm_micros, ..Policy::default() };
         let now = self.clock();
-        let slots = self.front().request_ads(feed, &policy, &request, now).slots;
+        let slots = self.front().request_ads(feed, &policy, &request, now).slots();
         self.requests += 1;
         self.read_journal()?;
         for slot in slots {

@@ -1,6 +1,6 @@
 //! The windows of a conversation against a plain list of everything that was ever heard.
 
-use munadi::state::windows::{Open, Windows};
+use munadi::state::windows::{LATE_MS_MAX, Open, Windows};
 use munadi::types::proto::v1::Direction;
 use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
 
@@ -14,7 +14,7 @@ const CASES: u64 = 20_000;
 const ODD_DAYS: [i64; 5] = [17_166, 20_520, 20_541, 20_751, 20_758];
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Event {
+pub(crate) enum Event {
     Inbound,
     Outbound,
     Referral,
@@ -22,14 +22,14 @@ enum Event {
 
 /// Everything that was heard, looked at anew for each question. Its lengths are its own.
 #[derive(Debug, Default)]
-struct Naive(Vec<(Event, i64)>);
+pub(crate) struct Naive(pub(crate) Vec<(Event, i64)>);
 
 impl Naive {
     fn times(&self, wanted: Event) -> impl Iterator<Item = i64> {
         self.0.iter().filter(move |(event, _)| *event == wanted).map(|(_, ms)| *ms)
     }
 
-    fn at(&self, at: i64) -> Open {
+    pub(crate) fn at(&self, at: i64) -> Open {
         let inbound: Vec<_> = self.times(Event::Inbound).collect();
         let mut answers = Vec::new();
         for referral in self.times(Event::Referral) {
@@ -96,6 +96,17 @@ fn case(seed: u64) {
             assert_eq!(ours, theirs, "at {at} after {naive:?}\n{replay}");
         }
     }
+}
+
+#[test]
+fn what_comes_later_than_events_may_come_is_not_heard() {
+    let newest = 10 * DAY_MS;
+    let mut windows = Windows::default();
+    windows.hear(Direction::Outbound, newest);
+    windows.hear(Direction::Inbound, newest - LATE_MS_MAX - 1);
+    assert_eq!(windows.service_end(), None);
+    windows.hear(Direction::Inbound, newest - LATE_MS_MAX);
+    assert_eq!(windows.service_end(), Some(Moment(newest - LATE_MS_MAX + DAY_MS)));
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub(crate) struct World {
     pub(crate) luck: Luck,
     pub(crate) chaos: Luck,
     node_luck: Luck,
+    /// What businesses send, and what platforms tell of it.
+    pub(crate) talk: Luck,
     fate: SharedFate,
     disk: MemoryDisk,
     pub(crate) ring: KeyRing,
@@ -98,7 +100,7 @@ impl World {
     pub(crate) fn starting(seed: u64, start_ms: i64) -> Self {
         let mut seeds = Luck::new(seed);
         let (luck, chaos, node_luck) = (seeds.split(), seeds.split(), seeds.split());
-        let (fault_luck, mut key_luck) = (seeds.split(), seeds.split());
+        let (fault_luck, mut key_luck, talk) = (seeds.split(), seeds.split(), seeds.split());
         let mut random =
             |bytes: &mut [u8]| bytes.iter_mut().for_each(|byte| *byte = key_luck.roll() as u8);
         let mut ring = KeyRing::generate(&mut random, (start_ms / 1_000) as u32);
@@ -121,6 +123,7 @@ impl World {
             luck,
             chaos,
             node_luck,
+            talk,
             fate: Arc::new(Mutex::new(fate)),
             disk: MemoryDisk::new(JOURNAL),
             town: Town::new(&ring),

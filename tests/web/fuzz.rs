@@ -1,10 +1,14 @@
 //! The readers of webhooks and links under bodies that nobody meant to send. `FUZZ_CASES` says how many (20,000
-//! usually), `FUZZ_SEED` from which on; a case that fails prints its own.
+//! usually, of each form of a link), `FUZZ_SEED` from which on; a case that fails prints its own.
 
 use munadi::channels::inbound::{
     Form, find_in_source, parse_messenger, parse_twilio, parse_whatsapp,
 };
-use munadi::channels::{Channel, find_click, find_code, prefilled_text, validate_address};
+use munadi::channels::{
+    Channel, LinkParts, chat_link, find_click, find_code, is_chat_link, parse_link, prefilled_text,
+    validate_address,
+};
+use munadi::types::token::PrefillCode;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -63,19 +67,43 @@ const LINKS: [&str; 9] = [
     "/start AV5aRfT4BsLvmN-pQ_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ",
 ];
 
+/// Each form of an address, with its channel.
+const ADDRESSES: [(Channel, &str); 8] = [
+    (Channel::Whatsapp, "5215512345678"),
+    (Channel::Messenger, "my.shop"),
+    (Channel::InstagramDirect, "my_shop"),
+    (Channel::AppleMessages, "urn:biz:22a3ccf1-a757-4a7b-a1a2-d7f5b9ab21a6"),
+    (Channel::Rcs, "my_agent"),
+    (Channel::Rcs, "5215512345678/my_agent"),
+    (Channel::Telegram, "ShopBot"),
+    (Channel::Line, "@012abcde"),
+];
+
+/// What a link may be spoiled by.
+const SIGNS: &[u8] = b"%&?=/+[]@.:# \x00\xFF\xC3A0";
+
+/// Returns how many cases to run, and the first.
+fn asked() -> (u64, u64) {
+    let told = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
+    (told("FUZZ_CASES").unwrap_or(CASES), told("FUZZ_SEED").unwrap_or(0))
+}
+
+/// Runs a case; one that panics says how to run it again.
+fn run<T>(seed: u64, case: impl FnOnce() -> T + std::panic::UnwindSafe) -> T {
+    std::panic::catch_unwind(case).unwrap_or_else(|_| {
+        panic!("again by: FUZZ_SEED={seed} FUZZ_CASES=1 cargo test --test web fuzz")
+    })
+}
+
 #[test]
 fn no_body_and_no_link_makes_a_reader_panic() {
-    let told = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
-    let (cases, first) = (told("FUZZ_CASES").unwrap_or(CASES), told("FUZZ_SEED").unwrap_or(0));
+    let (cases, first) = asked();
     let seeds = seeds();
     let mut read = [0u64; 3];
     for seed in first..first + cases {
         let mut dice = Xoshiro256PlusPlus::seed_from_u64(seed);
         let body = mutated(&seeds, &mut dice);
-        let outcome = std::panic::catch_unwind(|| execute(&body));
-        let Ok(what) = outcome else {
-            panic!("again by: FUZZ_SEED={seed} FUZZ_CASES=1 cargo test --test web fuzz");
-        };
+        let what = run(seed, || execute(&body));
         read.iter_mut().zip(what).for_each(|(all, one)| *all += u64::from(one));
     }
     println!(
@@ -83,6 +111,54 @@ fn no_body_and_no_link_makes_a_reader_panic() {
         read[0], read[1], read[2]
     );
     assert!(cases < CASES || read.iter().all(|count| *count > cases / 100), "{read:?}");
+}
+
+#[test]
+fn a_link_with_some_bytes_changed_is_read_or_refused() {
+    let (cases, first) = asked();
+    let token = "A-_9".repeat(16);
+    let parts = LinkParts {
+        token: &token, code: "7ZK4M0Q9XA", text: "Olá [x] नमस्ते 👍🏽 %"
+    };
+    for (channel, address) in ADDRESSES {
+        let link = chat_link(channel, address, &parts);
+        assert_eq!(parse_link(channel, &link).unwrap().address, address);
+        let mut read = 0u64;
+        for seed in first..first + cases {
+            let spoiled = spoiled(&link, &mut Xoshiro256PlusPlus::seed_from_u64(seed));
+            let text = String::from_utf8_lossy(&spoiled);
+            read += u64::from(run(seed, || read_back(channel, &text)));
+        }
+        println!("{channel:?}: {cases} links, {read} read");
+        assert!(cases < CASES || (cases / 100..cases).contains(&read), "{channel:?}: {read}");
+    }
+}
+
+/// Lets every reader of links look at a text; tells whether it is one of the channel's, whose parts then are
+/// what they should be.
+fn read_back(channel: Channel, link: &str) -> bool {
+    let _ = (find_click(channel, link), prefilled_text(channel, link), is_chat_link(link));
+    let Some(parts) = parse_link(channel, link) else { return false };
+    assert_eq!(validate_address(channel, &parts.address), Ok(()));
+    assert!(parts.token.is_empty() || parts.token.len() == 64);
+    let code = parts.code.parse::<PrefillCode>();
+    assert!(parts.code.is_empty() || code.is_ok_and(|code| code.to_string() == parts.code));
+    assert!(is_chat_link(link) || !link.is_ascii() || link.contains(['[', ']', '#', ' ', '\0']));
+    true
+}
+
+fn spoiled(link: &str, dice: &mut Xoshiro256PlusPlus) -> Vec<u8> {
+    let mut bytes = link.as_bytes().to_vec();
+    for _ in 0..dice.random_range(1..=4) {
+        let (at, sign) = (dice.random_range(0..bytes.len()), dice.random_range(0..SIGNS.len()));
+        match dice.random_range(0..4) {
+            0 => bytes.insert(at, SIGNS[sign]),
+            1 if bytes.len() > 1 => drop(bytes.remove(at)),
+            2 => bytes.truncate(at.max(1)),
+            _ => bytes[at] = SIGNS[sign],
+        }
+    }
+    bytes
 }
 
 /// Lets every reader look at some bytes; tells which could.

@@ -3,8 +3,11 @@
 
 mod bodies;
 mod content;
+mod full;
 mod fuzz;
 mod http;
+mod most;
+mod order;
 mod published;
 mod refused;
 mod stage;

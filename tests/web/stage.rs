@@ -21,6 +21,7 @@ use munadi::types::request::{
     AdRequest, Change, Incoming, Mutation, Policy, Profile, Resource, Scope, Verdict,
 };
 use munadi::types::time::Moment;
+use munadi::types::token::{ClickToken, PackedPrice};
 use munadi::web::{App, AppKind, Apps, Patience, WebConfig};
 use sha1::Sha1;
 use sha2::Sha256;
@@ -83,16 +84,14 @@ impl Stage {
             ..NodeOptions::default()
         };
         let wall = Arc::<MovedClock>::clone(&clock);
-        let node = Arc::new(Node::start(folder.path(), wall, &options).unwrap());
-        let config = WebConfig {
-            country_header: None,
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            cores: NonZeroUsize::MIN,
-            public_url: PUBLIC_URL.into(),
-            apps: Arc::new(Apps::new(apps(), PUBLIC_URL).unwrap()),
-            patience: Patience::default(),
-        };
-        let web = munadi::web::serve(&node, &config).unwrap();
+        let node = Node::start(folder.path(), wall, &options).unwrap();
+        Self::on(node, clock, folder)
+    }
+
+    /// Opens both doors of a node.
+    pub(crate) fn on(node: Node, clock: Arc<MovedClock>, folder: TempDir) -> Self {
+        let node = Arc::new(node);
+        let web = door(&node, Patience::default());
         let key = Key {
             id: "operator".into(),
             role: Role::Operator,
@@ -159,7 +158,7 @@ impl Stage {
         Shop { business: business_id, endpoint: endpoint_id, ad }
     }
 
-    fn write(&self, tenant: u32, change: Change) -> Result<Resource, Refusal> {
+    pub(crate) fn write(&self, tenant: u32, change: Change) -> Result<Resource, Refusal> {
         let number = WRITES.fetch_add(1, Ordering::Relaxed);
         let mut body_hash = [0; 16];
         body_hash[..8].copy_from_slice(&number.to_le_bytes());
@@ -177,6 +176,11 @@ impl Stage {
 
     /// Shows an ad to a viewer who looks at it and taps it; returns the chat link.
     pub(crate) fn tapped(&self, viewer: &str) -> String {
+        self.clicked(viewer).0
+    }
+
+    /// As [`Stage::tapped`], with the click that the tap makes.
+    pub(crate) fn clicked(&self, viewer: &str) -> (String, ClickToken) {
         let number =
             munadi::tokens::viewer_number(self.node.opener().ring().link(FEED).unwrap(), viewer);
         let request = AdRequest {
@@ -188,7 +192,7 @@ impl Stage {
             named: true,
             ads_in_session: 0,
         };
-        let slots = self.node.request_ads(FEED, &Policy::default(), &request).slots;
+        let slots = self.node.request_ads(FEED, &Policy::default(), &request).slots();
         let ad = slots.into_iter().find_map(|slot| match slot.filling {
             Some(v1::slot::Filling::Ad(ad)) => Some(ad),
             _ => None,
@@ -200,7 +204,15 @@ impl Stage {
         let events = vec![event(v1::EventKind::Impression), event(v1::EventKind::Tap)];
         let verdicts = wait(self.node.record(events).unwrap()).unwrap();
         assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Recorded { .. })));
-        ad.chat_link
+        let click = ClickToken {
+            entry_point: v1::EntryPoint::Ad as u8,
+            view: token.view,
+            ad: token.ad,
+            viewer: token.viewer,
+            issued: token.issued,
+            price: PackedPrice::pack(0),
+        };
+        (ad.chat_link, click)
     }
 
     /// Returns a conversation after all that follows from it is done; `None`: there is none.
@@ -236,6 +248,19 @@ impl Stage {
     }
 }
 
+/// Opens an HTTP door of a node.
+pub(crate) fn door(node: &Arc<Node>, patience: Patience) -> Running {
+    let config = WebConfig {
+        country_header: None,
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        cores: NonZeroUsize::MIN,
+        public_url: PUBLIC_URL.into(),
+        apps: Arc::new(Apps::new(apps(), PUBLIC_URL).unwrap()),
+        patience,
+    };
+    munadi::web::serve(node, &config).unwrap()
+}
+
 fn apps() -> Vec<App> {
     let app = |name: &str, kind, tenant, secret: &str| App {
         name: name.into(),
@@ -246,6 +271,7 @@ fn apps() -> Vec<App> {
     };
     vec![
         app("all", AppKind::Whatsapp, 0, SECRET),
+        app("own", AppKind::Whatsapp, TENANT, SECRET),
         app("rival", AppKind::Whatsapp, TENANT + 1, OTHER_SECRET),
         app("fb", AppKind::Messenger, 0, SECRET),
         app("tw", AppKind::Twilio, 0, SECRET),

@@ -1,6 +1,11 @@
 //! What webhooks become: openings, receipts and prices, once however often they are sent.
 
+use munadi::journal::file::scan;
+use munadi::node::Files;
+use munadi::types::proto::journal::v1::Decision;
+use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::v1;
+use prost::Message;
 
 use crate::bodies::{ACCOUNT, NUMBER, PAGE, PHONE, USER_ID, about, event, said, step};
 use crate::http::{raw, send};
@@ -49,6 +54,30 @@ fn the_first_message_opens_a_conversation_and_each_message_counts_once() {
     assert_eq!(chat.open_time.unwrap().seconds, NOW_S);
     assert!(chat.first_reply_time.is_some());
     stage.stop();
+}
+
+#[test]
+fn what_an_app_of_the_payers_own_tells_is_not_independent() {
+    for (app, independent) in [("all", true), ("own", false)] {
+        let stage = Stage::new();
+        stage.shop(TENANT, whatsapp(NUMBER, ACCOUNT));
+        let text = r#""type":"text","text":{"body":"hola"}"#;
+        let path = format!("/webhooks/whatsapp/{app}");
+        assert_eq!(stage.post(&path, &said("wamid.1", text)).status, 200);
+        let folder = stage.stop();
+        let mut told = Vec::new();
+        let scanned = scan(&Files::new(folder.path()).journal(), |block| {
+            for bytes in block.decisions() {
+                for fact in Decision::decode(bytes).unwrap().facts {
+                    if let Some(Kind::ConversationOpened(fact)) = fact.kind {
+                        told.push(fact.independent);
+                    }
+                }
+            }
+        });
+        scanned.unwrap();
+        assert_eq!(told, [independent], "{app}");
+    }
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl Town {
         loop {
             let answer = self.market.node.request_ads(FEED, &Policy::default(), &request);
             let waited = since.elapsed();
-            let shown = answer.slots.iter().find_map(|slot| match &slot.filling {
+            let shown = answer.slots().iter().find_map(|slot| match &slot.filling {
                 Some(Filling::Ad(ad)) => Some(ad.ad_id),
                 _ => None,
             });

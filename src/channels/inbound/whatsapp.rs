@@ -362,6 +362,9 @@ mod tests {
             assert!(parse_whatsapp(body.as_bytes()).is_err(), "{body:.200}");
         }
         assert!(parse_whatsapp(b"{\"object\":\"\xff\"}").is_err());
+        // What is passed over is not looked at.
+        let passed_over = parse_whatsapp(b"{\"object\":\"x\",\"title\":\"\xff\"}");
+        assert_eq!(passed_over, Ok(vec![Inbound::Unknown]));
     }
 
     fn messages(said: &str) -> String {

@@ -33,6 +33,8 @@ pub(super) fn compare(recount: &Recount, state: &State) -> Vec<String> {
     }
     lines(recount, state, &mut found);
     credits(recount, state, &mut found);
+    let last_ms = recount.span.map_or(0, |(_, last)| last);
+    recount.prices.compare(state, last_ms, &mut found);
     found
 }
 

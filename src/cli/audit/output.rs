@@ -38,6 +38,12 @@ impl fmt::Display for AuditReport {
         money(f, "invoiced", &self.invoiced_micros)?;
         money(f, "credited", &self.credited_micros)?;
         money(f, "over-delivered", &self.over_delivered_micros)?;
+        for (category, sums) in &self.message_costs {
+            for (currency, sum) in sums {
+                let (messages, cost) = (sum.messages, Micros(sum.micros));
+                writeln!(f, "messages        {messages} {category}, {cost} {currency}")?;
+            }
+        }
         writeln!(f, "transfers       {}", self.transfers)?;
         writeln!(f, "over budget     {}", Micros(self.over_budget_micros))?;
         for difference in &self.differences {

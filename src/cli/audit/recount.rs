@@ -6,6 +6,7 @@ use prost::Message;
 
 use crate::cli::audit::credits::Earned;
 use crate::cli::audit::ledger::Postings;
+use crate::cli::audit::prices::Prices;
 use crate::cli::audit::steps::Steps;
 use crate::journal::Block;
 use crate::types::ids::{SHARDS_ALL, Shard};
@@ -83,6 +84,7 @@ pub(super) struct Recount {
     pub(super) over_delivered: BTreeMap<u64, i64>,
     /// The ledgers.
     pub(super) postings: Postings,
+    pub(super) prices: Prices,
     pub(super) lines: BTreeMap<LineKey, LineBook>,
     pub(super) grants: BTreeMap<u64, GrantBook>,
     /// By shard.
@@ -112,6 +114,7 @@ impl Default for Recount {
             invoices: BTreeMap::new(),
             over_delivered: BTreeMap::new(),
             postings: Postings::default(),
+            prices: Prices::default(),
             lines: BTreeMap::new(),
             grants: BTreeMap::new(),
             credits: std::array::from_fn(|_| Vec::new()),
@@ -136,10 +139,16 @@ fn ad_of(fact: &StepCredited) -> u64 {
 
 /// Where and when a fact stands.
 #[derive(Clone, Copy)]
-struct Place {
+pub(super) struct Place {
     shard: Shard,
     seq: u64,
-    at_ms: i64,
+    pub(super) at_ms: i64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "shard {}, sequence {}", self.shard, self.seq)
+    }
 }
 
 impl Recount {
@@ -149,6 +158,7 @@ impl Recount {
             self.first_batch = block.batch.0;
         }
         self.postings.enter(block.batch.0);
+        self.prices.enter(block.batch.0);
         let shard = block.shard;
         let mut seq = block.first.0;
         let next = &mut self.next[shard.index()];
@@ -183,6 +193,7 @@ impl Recount {
         let spent = |account| lines.get(&(ACCOUNT, account)).map_or(0, |book| book.life);
         self.postings.take(fact, spent);
         self.earned.take(fact);
+        self.prices.take(&place, fact);
         for (ad, ms, step) in Steps::of(fact) {
             self.ad(ad, ms).steps.add(&step);
         }
@@ -408,17 +419,18 @@ impl Recount {
     }
 
     fn fault(&mut self, place: Place, what: impl std::fmt::Display) {
-        let Place { shard, seq, .. } = place;
-        self.faults.push(format!("shard {shard}, sequence {seq}: {what}"));
+        self.faults.push(format!("{place}: {what}"));
     }
 
     /// Returns what is wrong in the journal itself.
     pub(super) fn finish(&mut self, complete: bool) -> Vec<String> {
         let mut faults = std::mem::take(&mut self.faults);
         let mut of_ledgers = self.postings.finish();
+        let mut of_prices = self.prices.finish();
         if complete {
             faults.append(&mut self.unless_trimmed);
             faults.append(&mut of_ledgers);
+            faults.append(&mut of_prices);
         }
         faults
     }

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use crate::decide::forecast::offers::{FIRST, Offers, Step};
+use crate::decide::forecast::offers::{DAY_TICKS, FIRST, Offers, Step};
+use crate::decide::pacing::ease;
+use crate::decide::pacing::plan::UNIFORM;
 
 /// The steps of the requests of one viewer in one hour.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +78,44 @@ impl Hours {
             all.keys[hour.steps.clone()].sort_unstable();
         }
         all
+    }
+}
+
+/// What of a day's plan is still to come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Day {
+    /// Which hour is the first behind it.
+    pub(super) end: usize,
+    /// Added to each hour's requests: plans are partly even.
+    even: f64,
+    whole: f64,
+    left: f64,
+}
+
+impl Day {
+    /// Returns the plan of the day that begins with an hour.
+    pub(super) fn of(hours: &[Hour], begin: usize) -> Self {
+        let number = hours[begin].tick / DAY_TICKS;
+        let is_in = |hour: &&Hour| hour.traffic == 0.0 || hour.tick / DAY_TICKS == number;
+        let of_day = hours[begin..].iter().take_while(is_in);
+        let (mut count, mut traffic, mut open) = (0, 0.0, 0.0);
+        for hour in of_day {
+            count += 1;
+            traffic += hour.traffic;
+            open += f64::from(u8::from(hour.traffic > 0.0));
+        }
+        let even = traffic / open * UNIFORM / (1.0 - UNIFORM);
+        let whole = traffic + even * open;
+        Self { end: begin + count, even, whole, left: whole }
+    }
+
+    /// Lets an hour of so many requests pass; returns which part of what is left a budget spends in it, if the
+    /// plan is solved anew all the time.
+    pub(super) fn pass(&mut self, traffic: f64) -> f64 {
+        let before = self.left;
+        self.left = (self.left - traffic - self.even).max(0.0);
+        let middle = self.whole - f64::midpoint(before, self.left);
+        1.0 - (self.left / before).powf(ease(middle / self.whole, 1.0))
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a pacer would bid hour by hour: a day's budget along the day's traffic.
 //!
 //! Each hour gets the share of what is left that its requests have of those still to come, as the node's
-//! pacer plans it, and the threshold that spends just that (ALGORITHMS 3: the plan; 7: the closed form). One
-//! threshold for the whole day would buy most where most is to be had, which caps move to the morning.
+//! pacer plans it (partly even, and carefully at first), and the threshold that spends just that (ALGORITHMS 3:
+//! the plan; 7: the closed form). One threshold for the whole day would buy most where most is to be had, which
+//! caps move to the morning.
 //!
 //! Hours are searched in the order of time, so each begins with what viewers remember of those before. For
 //! that the steps are laid out hour by hour (`hours`); `replay`, which has them viewer by viewer, runs the
@@ -10,9 +11,9 @@
 
 use std::mem::take;
 
-use crate::decide::forecast::hours::{Hour, Hours, Segment};
+use crate::decide::forecast::hours::{Day, Hour, Hours, Segment};
 use crate::decide::forecast::offers::{
-    DAY_TICKS, FIRST, HOUR_TICKS, OPENED, Offers, SEEN, Step, TAPPED, amount_of,
+    FIRST, HOUR_TICKS, OPENED, Offers, SEEN, Step, TAPPED, amount_of,
 };
 use crate::decide::forecast::replay::HALF_SHIFT;
 use crate::decide::onlooker::Cap;
@@ -132,19 +133,19 @@ impl<'a> Pacing<'a> {
             impressions: 0,
             spend: 0.0,
         };
-        let (mut day, mut left, mut weight, mut part) = (u32::MAX, 0.0, 0.0, None);
+        let (mut day, mut left, mut weight, mut part) = (Day::default(), 0.0, 0.0, None);
         for at in 0..hours.hours.len() {
             let hour = &hours.hours[at];
             if hour.traffic == 0.0 {
                 paced.thresholds.push(0);
                 continue;
             }
-            if hour.tick / DAY_TICKS != day {
+            if at >= day.end {
                 paced.ended &= left <= REST * a_day * 1_000.0;
-                (day, left) = (hour.tick / DAY_TICKS, a_day * 1_000.0);
+                (day, left) = (Day::of(&hours.hours, at), a_day * 1_000.0);
             }
             self.prepare(hour);
-            let target = left * hour.traffic / self.traffic_from(at, day).max(1.0);
+            let target = left * day.pass(hour.traffic);
             let (threshold, is_all, next) = self.search(hour, ceiling, target, part);
             part = next.or(part);
             let (pay, impressions) = self.show(threshold);
@@ -161,13 +162,6 @@ impl<'a> Pacing<'a> {
         paced.ended &= left <= REST * a_day * 1_000.0 && weight > 0.0;
         paced.dearest /= f64::max(weight, 1.0);
         paced
-    }
-
-    /// Returns the requests of a day from an hour on.
-    fn traffic_from(&self, at: usize, day: u32) -> f64 {
-        let later = self.hours.hours[at..].iter();
-        let of_day = later.take_while(|hour| hour.traffic == 0.0 || hour.tick / DAY_TICKS == day);
-        of_day.map(|hour| hour.traffic).sum()
     }
 
     /// Lists who may be shown the draft in an hour at all.
@@ -344,6 +338,7 @@ fn next_rank(low: (usize, f64), high: Option<(usize, f64)>, target: f64, most: u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::forecast::offers::DAY_TICKS;
     use crate::decide::forecast::offers::Run;
     use crate::decide::forecast::replay::{Replay, Threshold};
     use crate::types::hash::mix;
@@ -402,14 +397,27 @@ mod tests {
         (pay, impressions)
     }
 
-    /// Returns what of the plan is due in each hour, from what was spent before it.
+    /// Returns what of the plan is due in an hour, from what was spent before it: in so many small steps, each
+    /// of which spreads what is left anew.
     fn due(offers: &Offers, at: usize, left: f64) -> f64 {
-        let day = |slot: usize| slot as u32 / 25;
+        const SMALL: u32 = 2_000;
         let mut requests = vec![0.0; 60];
         let firsts = offers.steps.iter().filter(|step| step.mark & FIRST != 0);
         firsts.for_each(|step| requests[offers.slot(step.tick())] += 1.0);
-        let later = (at..60).filter(|slot| day(*slot) == day(at)).map(|slot| requests[slot]);
-        left * requests[at] / later.sum::<f64>().max(1.0)
+        let of_day = &requests[at / 25 * 25..][..25];
+        let (all, open) =
+            (of_day.iter().sum::<f64>(), of_day.iter().filter(|it| **it > 0.0).count());
+        let planned = |requests: f64| {
+            if requests > 0.0 { 0.95 * requests / all + 0.05 / open as f64 } else { 0.0 }
+        };
+        let mut to_come: f64 = of_day[at % 25..].iter().copied().map(planned).sum();
+        let (mut rest, step) = (left, planned(requests[at]) / f64::from(SMALL));
+        for _ in 0..SMALL {
+            let ease = (0.75 + 0.25 * (1.0 - to_come) / 0.3).min(1.0);
+            rest -= rest * (step / to_come).min(1.0) * ease;
+            to_come -= step;
+        }
+        left - rest
     }
 
     #[test]

@@ -20,7 +20,7 @@ const ENDS: (usize, usize) = (REPLICATES / 10 - 1, REPLICATES - REPLICATES / 10)
 const POISSON: [u16; 5] = [94, 188, 235, 251, 255];
 
 /// Standard normal numbers of a replicate.
-const LUCK: usize = 5;
+const LUCK: usize = 6;
 
 /// The standard deviation of a normal number whose middle absolute size is 1.
 const MIDDLE_TO_DEVIATION: f64 = 1.4826;
@@ -201,10 +201,10 @@ struct Outcome {
 impl Day<'_> {
     /// Scales a sample, or a replicate of it. `luck` are standard normal numbers, 0 for what is expected:
     /// how far the rates of taps and of conversations are off what is known of them, how far what comes of
-    /// them is off the rates, and how far forecasts are off in themselves.
+    /// them is off the rates, and how far forecasts of impressions and of reach are off in themselves.
     fn of(&self, sums: Sums, luck: [f64; LUCK]) -> Outcome {
         let Scale { divisor, days } = self.scale;
-        let [tap_off, chat_off, tap_luck, chat_luck, model_off] = luck;
+        let [tap_off, chat_off, tap_luck, chat_luck, model_off, reach_off] = luck;
         let odds = &self.plan.odds;
         let off = |known: f64, luck: f64| (luck / known.max(1.0).sqrt()).exp();
         let (tap_off, chat_off) = (off(odds.taps, tap_off), off(odds.chats, chat_off));
@@ -229,10 +229,17 @@ impl Day<'_> {
             (spend, impressions) = (budget, bought);
         }
         // What rivals answer, and what else a replay leaves out.
-        let model = (model_off * self.plan.off * MIDDLE_TO_DEVIATION).exp();
+        let off = |luck: f64| (luck * self.plan.off * MIDDLE_TO_DEVIATION).exp();
+        let model = off(model_off);
         if impressions > 0.0 {
+            // Reach is off by as large a share, the less by the same the more often one person is shown it:
+            // where it was only off with impressions, too few intervals of reach held in generated markets
+            // (`tests/sim/forecast.rs`).
             let once = reach / impressions;
-            (impressions, reach) = (impressions * model, reach * model.powf(once));
+            let apart = (1.0 - once * once).max(0.0).sqrt();
+            (impressions, reach) =
+                (impressions * model, reach * off(once * model_off + apart * reach_off));
+            reach = reach.min(impressions);
         }
         if self.end.is_none() {
             spend *= model;

@@ -94,13 +94,17 @@ impl Minute {
         self.left / self.plan_left * self.ease()
     }
 
-    /// Returns what part of its plan a budget spends so early.
     fn ease(&self) -> f64 {
-        let passed = (self.plan_whole - self.plan_left).max(0.0);
-        // Of a lifetime only the first day is careful.
-        let until = EASE_UNTIL * self.plan_whole.min(1.0);
-        if passed < until { 1.0 - EASE * (1.0 - passed / until) } else { 1.0 }
+        ease(self.plan_whole - self.plan_left, self.plan_whole)
     }
+}
+
+/// Returns what part of its plan a budget spends after so much of its traffic; both in average days.
+pub fn ease(passed: f64, whole: f64) -> f64 {
+    // Of a lifetime only the first day is careful.
+    let until = EASE_UNTIL * whole.min(1.0);
+    let passed = passed.max(0.0);
+    if passed < until { 1.0 - EASE * (1.0 - passed / until) } else { 1.0 }
 }
 
 /// The PI controller on ln m of one budget.

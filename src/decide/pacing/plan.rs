@@ -13,7 +13,7 @@ pub const WEEK_HOURS: usize = 168;
 const DAYS_OF_WEEK: f64 = 7.0;
 
 /// What part of a shape is the uniform one: no hour is ever taken for empty.
-const UNIFORM: f64 = 0.05;
+pub const UNIFORM: f64 = 0.05;
 
 /// Traffic by hour of the week of one market. Hour 0 begins the first day of the caller's week.
 #[derive(Clone, Debug, PartialEq)]

@@ -286,6 +286,20 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_journaled_is_journaled_again_before_anything_more_is_sent() {
+        let fact = ConversionsPushed { account: 1, up_to: vec![5], ..Default::default() };
+        let mut lane = Lane { fact: Some(fact.clone()), ..Lane::default() };
+        assert_eq!(lane.take_fact().as_ref(), Some(&fact));
+        assert_eq!(lane.take_fact(), None, "it is on its way");
+        lane.journaled(false);
+        assert!(lane.is_busy() && lane.scanned.is_none());
+        assert_eq!(lane.take_fact(), Some(fact));
+        lane.journaled(true);
+        assert!(!lane.is_busy());
+        assert_eq!(lane.scanned.map(|at| at.0[0]), Some(Seq(5)));
+    }
+
+    #[test]
     fn what_is_tried_again_waits_about_three_hours_in_all() {
         let longest: i64 = (1..PUSH_TRIES_MAX)
             .map(|tries| (PUSH_BACKOFF_MS_MIN << (tries - 1)).min(PUSH_BACKOFF_MS_MAX))

@@ -47,6 +47,10 @@ use crate::types::time::Moment;
 /// Batches that may wait for the disk at once. More would only lengthen the wait.
 pub const BATCHES_IN_FLIGHT_MAX: u64 = 4;
 
+/// Events that a round is begun for while the disk is busy: what judging costs then outweighs what a round and a
+/// batch cost whatever is in them.
+const ROUND_EVENTS_LEAST: usize = 256;
+
 pub use money::Credit;
 
 /// Told once the answer stands in the journal, or why it never will.
@@ -74,6 +78,16 @@ pub enum Work {
     Refresh(Vec<u64>),
     /// Nothing: answered with the journal's time once all that came before it is durable.
     Settle(Reply<Moment>),
+}
+
+impl Work {
+    /// Returns how many events it holds. Other work counts as one.
+    pub(in crate::node) fn events(&self) -> usize {
+        match self {
+            Self::Record(items, _) => items.len().max(1),
+            _ => 1,
+        }
+    }
 }
 
 /// A block that was handed to the log.
@@ -211,6 +225,13 @@ impl Writer {
     /// Tells whether another batch may be started now.
     pub fn has_room(&self) -> bool {
         self.batch.0 - self.durable.0 <= BATCHES_IN_FLIGHT_MAX
+    }
+
+    /// Returns how many events are worth a round now; `None`: another batch must not be started. While the disk
+    /// is busy, a few events wait until it has finished: a batch of their own would be synced no earlier.
+    pub(in crate::node) fn round_least(&self) -> Option<usize> {
+        let least = if self.in_flight.is_empty() { 1 } else { ROUND_EVENTS_LEAST };
+        self.has_room().then_some(least)
     }
 
     /// Tells whether nothing waits for the disk or for delivery.

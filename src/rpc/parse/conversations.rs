@@ -241,6 +241,13 @@ mod tests {
             panic!("an opening")
         };
         assert_eq!((chat.tenant, chat.business, chat.endpoint), (4, BUSINESS, 9));
+        assert!(!chat.independent, "an advertiser's own word");
+        let sealer = sealer();
+        let platform = Desk { sealer: &sealer, tenant: 0, now: NOW };
+        let Incoming::Opened { chat, .. } = platform.event(whole()).unwrap() else {
+            panic!("an opening")
+        };
+        assert!(chat.independent, "a platform's, which no advertiser speaks for");
         assert_eq!(shard_of(chat.id), shard_of(BUSINESS));
         assert_eq!(opening.entry_point, v1::EntryPoint::Ad);
         assert_eq!(opening.claim, Some(Claim::Click(click())));

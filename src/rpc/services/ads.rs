@@ -1,83 +1,133 @@
 //! AdService: fills trays, one by one or over a stream.
+//!
+//! Served by hand and not through the generated trait, since answers come encoded from the node: the
+//! trait's would have to be decoded, only to be encoded again.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use prost::Message;
+use prost::bytes::Bytes;
 use tokio_stream::StreamExt;
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
 use tonic::{Request, Response, Status, Streaming};
+use tower::Service;
 
 use crate::node::{self, Node};
+use crate::rpc::encoded::Encoded;
 use crate::rpc::errors::refused_item;
+use crate::rpc::limits::FEED_MESSAGE_BYTES_MAX;
 use crate::rpc::parse::ads::ad_request;
-use crate::rpc::services::{Answer, Answers, Policies, caller};
+use crate::rpc::services::{Answers, Policies, caller_of};
 use crate::types::proto::v1;
-use crate::types::proto::v1::ad_service_server::AdService;
+use crate::types::proto::v1::ad_service_server::SERVICE_NAME;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::Policy;
 
+const REQUEST_ADS: &str = "/munadi.v1.AdService/RequestAds";
+const STREAM_ADS: &str = "/munadi.v1.AdService/StreamAds";
+
 /// The service.
+#[derive(Clone)]
 pub(super) struct Ads {
     pub(super) node: Arc<Node>,
     pub(super) policies: Policies,
 }
 
-#[tonic::async_trait]
-impl AdService for Ads {
-    async fn request_ads(
-        &self,
-        request: Request<v1::RequestAdsRequest>,
-    ) -> Answer<v1::RequestAdsResponse> {
-        let feed = self.feed(&request)?;
-        let node::Answer { slots, frequency_token } =
-            feed.answer(request.into_inner().ad_request)?;
-        Ok(Response::new(v1::RequestAdsResponse { slots, frequency_token }))
+impl NamedService for Ads {
+    const NAME: &'static str = SERVICE_NAME;
+}
+
+impl Service<http::Request<Body>> for Ads {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
-    type StreamAdsStream = Answers<v1::StreamAdsResponse>;
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let ads = self.clone();
+        match request.uri().path() {
+            REQUEST_ADS => Box::pin(async move { Ok(grpc().unary(ads, request).await) }),
+            STREAM_ADS => Box::pin(async move { Ok(grpc().streaming(ads, request).await) }),
+            _ => Box::pin(ready(Ok(Status::unimplemented("").into_http()))),
+        }
+    }
+}
+
+fn grpc<Q: Message + Default + 'static>() -> Grpc<Encoded<Q>> {
+    Grpc::new(Encoded::default()).max_decoding_message_size(FEED_MESSAGE_BYTES_MAX)
+}
+
+impl UnaryService<v1::RequestAdsRequest> for Ads {
+    type Response = Bytes;
+    type Future = Ready<Result<Response<Bytes>, Status>>;
+
+    fn call(&mut self, request: Request<v1::RequestAdsRequest>) -> Self::Future {
+        let feed = self.feed(&request);
+        let answer = |feed: Feed| {
+            let answer = feed.answer(&self.node, request.into_inner().ad_request)?;
+            Ok(Response::new(answer.into_bytes()))
+        };
+        ready(feed.and_then(answer))
+    }
+}
+
+impl StreamingService<v1::StreamAdsRequest> for Ads {
+    type Response = Bytes;
+    type ResponseStream = Answers<Bytes>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
 
     /// A tray is filled when the caller has room for its answer: none waits, and the order is kept.
-    async fn stream_ads(
-        &self,
-        request: Request<Streaming<v1::StreamAdsRequest>>,
-    ) -> Answer<Self::StreamAdsStream> {
-        let feed = self.feed(&request)?;
-        let answer = move |wire: v1::StreamAdsRequest| {
-            let sequence = wire.sequence;
-            match feed.answer(wire.ad_request) {
-                Ok(node::Answer { slots, frequency_token }) => {
-                    v1::StreamAdsResponse { sequence, slots, frequency_token, error: None }
-                }
-                Err(refusal) => v1::StreamAdsResponse {
-                    sequence,
-                    error: Some(refused_item(&refusal)),
-                    ..Default::default()
-                },
-            }
+    fn call(&mut self, request: Request<Streaming<v1::StreamAdsRequest>>) -> Self::Future {
+        let (feed, node) = (self.feed(&request), Arc::clone(&self.node));
+        let answers = |feed: Feed| -> Self::ResponseStream {
+            let answer = move |wire: v1::StreamAdsRequest| feed.streamed(&node, wire);
+            Box::pin(request.into_inner().map(move |item| item.map(&answer)))
         };
-        let answers = request.into_inner().map(move |item| item.map(&answer));
-        Ok(Response::new(Box::pin(answers)))
+        ready(feed.map(answers).map(Response::new))
     }
 }
 
 impl Ads {
     fn feed<T>(&self, request: &Request<T>) -> Result<Feed, Status> {
-        let id = caller(request)?.tenant;
+        let id = caller_of(request)?.tenant;
         let message = "this feed is not in the server's configuration: add it under [[feeds]]";
         let missing = || Refusal::new(Reason::Unavailable, "", message);
         let policy = *self.policies.get(&id).ok_or_else(missing)?;
-        Ok(Feed { node: Arc::clone(&self.node), id, policy })
+        Ok(Feed { id, policy })
     }
 }
 
 /// The feed that calls, and what it allows.
+#[derive(Clone, Copy)]
 struct Feed {
-    node: Arc<Node>,
     id: u32,
     policy: Policy,
 }
 
 impl Feed {
-    fn answer(&self, wire: Option<v1::AdRequest>) -> Result<node::Answer, Refusal> {
-        let request = ad_request(wire, self.id, &self.node.opener(), self.node.now())?;
-        Ok(self.node.request_ads(self.id, &self.policy, &request))
+    fn answer(&self, node: &Node, wire: Option<v1::AdRequest>) -> Result<node::Answer, Refusal> {
+        let request = ad_request(wire, self.id, &node.opener_now(), node.now())?;
+        Ok(node.request_ads(self.id, &self.policy, &request))
+    }
+
+    /// Returns the encoded answer to one request of a stream.
+    fn streamed(&self, node: &Node, wire: v1::StreamAdsRequest) -> Bytes {
+        let sequence = wire.sequence;
+        match self.answer(node, wire.ad_request) {
+            Ok(answer) => answer.into_streamed(sequence),
+            Err(refusal) => {
+                let error = Some(refused_item(&refusal));
+                let refused = v1::StreamAdsResponse { sequence, error, ..Default::default() };
+                refused.encode_to_vec().into()
+            }
+        }
     }
 }

@@ -30,7 +30,6 @@ use crate::rpc::limits::{
     EXPLAINED_AT_ONCE_MAX, FEED_MESSAGE_BYTES_MAX, FINDINGS_AT_ONCE_MAX, INGEST_DEADLINE,
     LISTS_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX,
 };
-use crate::types::proto::v1::ad_service_server::AdServiceServer;
 use crate::types::proto::v1::admin_service_server::AdminServiceServer;
 use crate::types::proto::v1::attribution_service_server::AttributionServiceServer;
 use crate::types::proto::v1::billing_service_server::BillingServiceServer;
@@ -58,7 +57,7 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
     let ads = ads::Ads { node: node(), policies: Arc::clone(policies) };
     let feeds = FEED_MESSAGE_BYTES_MAX;
     let others = MESSAGE_BYTES_MAX;
-    Routes::new(AdServiceServer::new(ads).max_decoding_message_size(feeds))
+    Routes::new(ads)
         .add_service(
             EventServiceServer::new(events::Events { node: node() })
                 .max_decoding_message_size(feeds),
@@ -112,6 +111,11 @@ async fn write(node: &Node, mutation: Result<Mutation, Refusal>) -> Result<Resou
 
 /// Returns who makes a call. The guard stands before every service, so there is one.
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    let caller = request.extensions().get::<Caller>().cloned();
+    caller_of(request).cloned()
+}
+
+/// Returns the same, to be looked at.
+fn caller_of<T>(request: &Request<T>) -> Result<&Caller, Status> {
+    let caller = request.extensions().get::<Caller>();
     caller.ok_or_else(|| Status::unauthenticated("the call did not come through the guard"))
 }

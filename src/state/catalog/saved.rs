@@ -111,16 +111,31 @@ impl Catalog {
 
     /// Returns a catalog with this head and no rows yet.
     pub fn of_head(head: Head) -> Self {
+        // Field by field, so that a new one can't be forgotten.
+        let Head {
+            applied,
+            tenants,
+            lists,
+            rules,
+            exchange,
+            traffic,
+            tariffs,
+            pushes,
+            answers,
+            answers_by_age,
+        } = head;
+        let kin = Kin::of_tenants(&tenants);
         Self {
-            applied: head.applied,
-            kin: Kin::of_tenants(&head.tenants),
-            lists: head.lists,
-            rules: head.rules,
-            exchange: head.exchange,
-            traffic: head.traffic,
-            tariffs: head.tariffs,
-            answers: head.answers,
-            answers_by_age: head.answers_by_age,
+            applied,
+            kin,
+            lists,
+            rules,
+            exchange,
+            traffic,
+            tariffs,
+            pushes,
+            answers,
+            answers_by_age,
             ..Self::default()
         }
     }
@@ -158,3 +173,37 @@ fn load<T: Row>(table: &mut Table<T>, bytes: &[u8], relate: impl FnOnce(&T)) -> 
 
 // The numbers that the pages' indexes carry.
 const _: () = assert!(IdKind::Account as usize == 1 && IdKind::Source as usize == 7);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Stamp;
+    use crate::types::ids::{Seq, Shard};
+    use crate::types::proto::journal::v1::fact::Kind;
+    use crate::types::proto::journal::v1::{
+        ConversionPushPut, ExchangeRatesPut, RequestAnswered, VolumeTierPut,
+    };
+    use crate::types::time::Moment;
+
+    #[test]
+    fn a_head_brings_back_all_but_the_rows() {
+        let push =
+            ConversionPushPut { account: 7, url: "https://a.example".into(), ..Default::default() };
+        let answered = RequestAnswered { request_id: "one".into(), ..Default::default() };
+        let rates = ExchangeRatesPut { settlement_currency: "USD".into(), ..Default::default() };
+        let tier = VolumeTierPut { business: 9, market: "Mexico".into(), ..Default::default() };
+        let facts = [
+            Kind::ConversionPushPut(Box::new(push)),
+            Kind::RequestAnswered(answered),
+            Kind::ExchangeRatesPut(Box::new(rates)),
+            Kind::VolumeTierPut(Box::new(tier)),
+        ];
+        let mut catalog = Catalog::default();
+        for (seq, fact) in (1..).zip(&facts) {
+            let stamp = Stamp { shard: Shard::CATALOG, seq: Seq(seq), at: Moment(1) };
+            catalog.apply(stamp, fact);
+        }
+        let bytes = postcard::to_allocvec(&catalog.saved().head).unwrap();
+        assert!(Catalog::of_head(postcard::from_bytes(&bytes).unwrap()) == catalog);
+    }
+}

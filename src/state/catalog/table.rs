@@ -165,12 +165,6 @@ impl<T: Row> Packed<T> {
         Self::decoded(self.bytes()).expect("what was not encoded here was decoded when it was read")
     }
 
-    /// Returns only those fields that another message has under the same numbers: serving needs few of a
-    /// row's, and passes over the others without taking memory for them. Ids are as they are kept.
-    pub fn part<P: Message + Default>(&self) -> P {
-        P::decode(self.bytes()).expect("a part has the types of the row's own fields")
-    }
-
     /// Takes bytes that were kept, and decodes them once.
     pub(in crate::state) fn read(bytes: &[u8]) -> Result<(Self, T), DecodeError> {
         Ok((Self::of_bytes(bytes), Self::decoded(bytes)?))

@@ -208,7 +208,7 @@ impl Stage {
     }
 
     pub(crate) fn ask(&self, request: &AdRequest) -> Vec<Slot> {
-        self.tray(request).slots
+        self.tray(request).slots()
     }
 
     /// Returns what fills the only slot of a tray.

@@ -1,0 +1,122 @@
+//! The audit beside real days: an honest journal is equal, and one altered price of a message is found.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use munadi::cli::audit::{AuditReport, audit};
+use munadi::journal::file::{FileLog, Options};
+use munadi::journal::{BlockBuilder, ShardLog};
+use munadi::node::Files;
+use munadi::types::ids::{BatchNo, SeqVector};
+use munadi::types::proto::journal::v1::fact::Kind;
+use munadi::types::proto::journal::v1::{Decision, MessagePriced};
+use munadi::types::proto::v1::{MessageCategory, PriceReason};
+use prost::Message;
+
+use crate::message_costs::Town;
+use crate::stage::Stage;
+
+/// Copies a journal into a folder, one price of it altered and everything sealed again, and audits the copy.
+fn audited(stage: &Stage, alter: impl Fn(&mut MessagePriced)) -> AuditReport {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, journal) = (stage.writer.log(), stage.writer.log().journal_id());
+    let options = Options { segment_bytes: 1 << 17, ..Options::default() };
+    let path = Files::new(folder.path()).journal();
+    let mut copy = FileLog::create(&path, journal, &options).unwrap();
+    let whole = source.read_from(&SeqVector::default(), &mut |block| {
+        let tail = copy.tail(block.shard).unwrap();
+        let mut builder = BlockBuilder::new(block.shard, block.first);
+        for bytes in block.decisions() {
+            let mut decision = Decision::decode(bytes).unwrap();
+            for fact in &mut decision.facts {
+                if let Some(Kind::MessagePriced(fact)) = &mut fact.kind {
+                    alter(fact);
+                }
+            }
+            builder.push(&decision.encode_to_vec(), decision.facts.len() as u32);
+        }
+        copy.submit(builder.seal(journal, block.batch, BatchNo(0), tail.hash));
+        ControlFlow::Continue(())
+    });
+    whole.unwrap();
+    Box::new(copy).close().unwrap();
+    audit(folder.path()).unwrap()
+}
+
+/// Returns the journal's prices, in its order.
+fn prices(stage: &Stage) -> Vec<MessagePriced> {
+    let found = std::cell::RefCell::new(Vec::new());
+    audited(stage, |fact| found.borrow_mut().push(fact.clone()));
+    found.into_inner()
+}
+
+#[test]
+fn message_costs_are_counted_again_by_category_and_an_altered_one_is_found() {
+    let town = Town::of_every_price();
+    let report = audited(&town.stage, |_| {});
+    assert!(report.equal, "{report}");
+    let told: BTreeMap<_, _> = report
+        .message_costs
+        .iter()
+        .map(|(category, sums)| (&**category, (sums["MXN"].messages, sums["MXN"].micros)))
+        .collect();
+    let expected = [
+        ("authentication", (1, 170_000)),
+        ("marketing", (2, 600_000)),
+        ("service", (2, 0)),
+        ("utility", (3, 410_000)),
+    ];
+    assert_eq!(told, BTreeMap::from(expected));
+    let all = prices(&town.stage);
+    let reasons = |reason| all.iter().filter(|fact| fact.reason() == reason).count();
+    for reason in [
+        PriceReason::Regular,
+        PriceReason::FreeAllowance,
+        PriceReason::FreeEntryPoint,
+        PriceReason::Unpriced,
+    ] {
+        assert!(reasons(reason) > 0, "{reason:?}");
+    }
+    type Altered = (&'static str, fn(&mut MessagePriced), fn(&MessagePriced) -> bool);
+    let altered: [Altered; 8] = [
+        ("amount", |fact| fact.amount += 1, |_| true),
+        ("the account's amount", |fact| fact.account_amount -= 1, |_| true),
+        (
+            "both",
+            |fact| (fact.amount, fact.account_amount) = (fact.amount + 1, fact.account_amount + 1),
+            |_| true,
+        ),
+        (
+            "category",
+            |fact| {
+                let other = match fact.category() {
+                    MessageCategory::Marketing => MessageCategory::Utility,
+                    _ => MessageCategory::Marketing,
+                };
+                fact.category = other.into();
+            },
+            |fact| fact.reason() == PriceReason::Regular,
+        ),
+        ("ad", |fact| fact.ad = if fact.ad == 0 { 77 } else { 0 }, |_| true),
+        (
+            "reason",
+            |fact| fact.reason = PriceReason::FreeCustomerService.into(),
+            |fact| fact.amount != 0 || fact.free_month != 0,
+        ),
+        ("free month", |fact| fact.free_month += 1, |_| true),
+        ("time", |fact| fact.event_ms -= 86_400_000, |fact| fact.amount == 200_000),
+    ];
+    for (what, alter, fits) in altered {
+        let places: Vec<_> = (0..all.len()).filter(|place| fits(&all[*place])).collect();
+        assert!(!places.is_empty(), "{what}");
+        for place in places {
+            let count = std::cell::Cell::new(0);
+            let report = audited(&town.stage, |fact| {
+                if count.replace(count.get() + 1) == place {
+                    alter(fact);
+                }
+            });
+            assert!(!report.equal, "{what} of {:?}", all[place]);
+        }
+    }
+}
