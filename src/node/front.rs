@@ -301,6 +301,7 @@ fn find(catalog: &Catalog, kind: ResourceKind, id: u64) -> Option<Resource> {
             Resource::Ad(Ad { effective_status, ..catalog.ads.get(id)? })
         }
         ResourceKind::Source => Resource::Source(catalog.sources.get(id)?),
+        ResourceKind::Experiment => Resource::Experiment(catalog.experiments.get(id)?),
     })
 }
 
@@ -314,5 +315,6 @@ fn all(catalog: &Catalog, kind: ResourceKind, after: u64) -> Box<dyn Iterator<It
         ResourceKind::AdSet => Box::new(catalog.ad_sets.ids_after(after)),
         ResourceKind::Ad => Box::new(catalog.ads.ids_after(after)),
         ResourceKind::Source => Box::new(catalog.sources.ids_after(after)),
+        ResourceKind::Experiment => Box::new(catalog.experiments.ids_after(after)),
     }
 }

@@ -4,6 +4,7 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::channels::Channel;
+use crate::decide::holdouts::Arm;
 use crate::decide::index::{Extra, Index, Source};
 use crate::decide::parameters::parameter_names;
 use crate::decide::select::Placed;
@@ -70,6 +71,16 @@ pub(in crate::node) struct Seal<'a> {
     pub(in crate::node) now: Moment,
 }
 
+/// What an experiment says of one placed ad.
+#[derive(Clone, Copy)]
+pub(in crate::node) struct Mark {
+    /// The group of the viewer in the experiment that the ad belongs to, see
+    /// [`crate::decide::holdouts::Arm`]; 0: it belongs to none.
+    pub(in crate::node) arm: u8,
+    /// The ad that would have stood there; 0: this one would.
+    pub(in crate::node) ghost: u64,
+}
+
 impl Seal<'_> {
     /// Returns what stands for a viewer without a pseudonym from now on.
     pub(in crate::node) fn frequency_token(&self) -> Bytes {
@@ -85,30 +96,25 @@ impl Seal<'_> {
     }
 
     /// Returns what the feed is handed for an ad.
-    pub(in crate::node) fn seal(&self, placed: &Placed, position: u16, view: u64) -> PlacedAd {
+    pub(in crate::node) fn seal(
+        &self,
+        placed: &Placed,
+        position: u16,
+        view: u64,
+        mark: Mark,
+    ) -> PlacedAd {
         let profile = &self.request.profile;
         let ad = placed.entry.ad_id();
-        let issued = self.now.seconds();
         let token = ViewToken {
-            view,
-            ad,
-            viewer: self.viewer,
-            feed: self.feed,
-            issued,
-            show_by: self.policy.show_by_s,
             price_micros: placed.price,
             billing: placed.billing as u8,
             p_tap: placed.rates.tap,
             p_chat: placed.rates.chat,
-            position: position as u8,
-            placement: self.request.placement as u8,
-            country: profile.country.to_be_bytes(),
-            region: profile.region,
-            age_gender: profile.age_band << 4 | profile.gender,
-            os_device: profile.os << 4 | profile.device_class,
-            arm: 0,
-            ghost_ad: 0,
+            arm: mark.arm,
+            ghost_ad: mark.ghost,
+            ..self.token(ad, position, view)
         };
+        let issued = token.issued;
         let (lane, at) = placed.at;
         let segment = self.index.segment(profile.country, lane.into());
         let (source, extra) = (segment.source(at), segment.extra(&placed.entry));
@@ -124,6 +130,33 @@ impl Seal<'_> {
             show_by: Some(timestamp(issued_ms + i64::from(self.policy.show_by_s) * 1_000)),
             valid_until: Some(timestamp(issued_ms + DAY_MS)),
             why_this_ad: Some(why(source, extra)),
+        }
+    }
+
+    /// Returns the token of an ad that is held back, where no other ad's can tell of it.
+    pub(in crate::node) fn ghost(&self, ad: u64, position: u16, view: u64) -> Bytes {
+        let arm = Arm::Control as u8;
+        let token = ViewToken { arm, ghost_ad: ad, ..self.token(ad, position, view) };
+        self.sealer.seal_view(&token).to_vec().into()
+    }
+
+    /// Returns what all tokens of the tray say.
+    fn token(&self, ad: u64, position: u16, view: u64) -> ViewToken {
+        let profile = &self.request.profile;
+        ViewToken {
+            view,
+            ad,
+            viewer: self.viewer,
+            feed: self.feed,
+            issued: self.now.seconds(),
+            show_by: self.policy.show_by_s,
+            position: position as u8,
+            placement: self.request.placement as u8,
+            country: profile.country.to_be_bytes(),
+            region: profile.region,
+            age_gender: profile.age_band << 4 | profile.gender,
+            os_device: profile.os << 4 | profile.device_class,
+            ..ViewToken::default()
         }
     }
 

@@ -3,13 +3,15 @@
 use prost::bytes::Bytes;
 
 use crate::decide::board::{Board, LineNumbers};
+use crate::decide::ghosts::Ghosts;
+use crate::decide::holdouts::Tests;
 use crate::decide::index::Index;
 use crate::decide::onlooker::{Onlooker, Promise};
 use crate::decide::select::{Asked, Passes, Placed, Selector, Tray};
 use crate::decide::skip::Skip;
 use crate::node::counts::{Stripe, Walk};
 use crate::node::live::Live;
-use crate::node::seal::Seal;
+use crate::node::seal::{Mark, Seal};
 use crate::node::walker::Answered;
 use crate::state::rules::Blocks;
 use crate::types::dice::Dice;
@@ -38,12 +40,15 @@ pub(in crate::node) struct Desk {
     /// The names of the views of the tray's ads.
     views: Vec<u64>,
     walk: Walk,
+    /// What experiments hold back from the viewer of the tray.
+    ghosts: Ghosts,
 }
 
 /// Who asks for what, of which ads.
 struct Asking<'a> {
     index: &'a Index,
     blocks: &'a Blocks,
+    tests: &'a Tests,
     viewer: u64,
     policy: &'a Policy,
     request: &'a AdRequest,
@@ -59,17 +64,20 @@ impl Live {
         request: &AdRequest,
         now: Moment,
     ) -> Answer {
-        let (index, blocks) = (self.index.load(), self.blocks.load());
+        let (index, blocks, tests) = (self.index.load(), self.blocks.load(), self.tests.load());
         let mut stripe = self.counts.stripe();
         let Stripe { dice, desk, .. } = &mut *stripe;
         // Nothing is known of a viewer never met, but what it is promised now is kept.
         let viewer = request.viewer.unwrap_or_else(|| dice.roll());
-        let asking = Asking { index: &index, blocks: &blocks, viewer, policy, request, now };
+        let (index, blocks, tests) = (&**index, &**blocks, &**tests);
+        let asking = Asking { index, blocks, tests, viewer, policy, request, now };
         if (0..ATTEMPTS).any(|_| self.attempt(&asking, desk, dice)) {
             let Desk { onlooker, tray, walk, .. } = desk;
-            let (index, blocks) = (&index, &blocks);
             let answered = Answered { index, blocks, viewer, policy, request, onlooker, tray, now };
-            self.watch(&answered, walk.ads());
+            // What was held back is no market that a forecast could reach.
+            if desk.ghosts.list.is_empty() {
+                self.watch(&answered, walk.ads());
+            }
         } else {
             busy(policy, request, desk);
         }
@@ -77,27 +85,31 @@ impl Live {
         stripe.markets.asked(request.profile.country);
         let sealer = self.sealer.load();
         let public_url = self.public_url.get().map_or("", String::as_str);
-        let index = &index;
         let seal = Seal { index, sealer: &sealer, feed, viewer, policy, request, public_url, now };
-        let Desk { tray, views, .. } = &stripe.desk;
+        let Stripe { dice, desk, .. } = &mut *stripe;
+        let Desk { tray, views, ghosts, .. } = &*desk;
         let mut views = views.iter();
         let slots = tray.slots.iter().map(|(position, slot)| {
+            let mut ghosts = ghosts.at(*position);
             let filling = match slot {
-                Ok(placed) => Filling::Ad(seal.seal(
-                    placed,
-                    *position,
-                    *views.next().expect("each placed ad was given a view"),
-                )),
+                Ok(placed) => {
+                    let view = *views.next().expect("each placed ad was given a view");
+                    let arm = tests.arm_of(&placed.entry, viewer, now);
+                    let mark = Mark { arm, ghost: ghosts.next().unwrap_or_default() };
+                    Filling::Ad(seal.seal(placed, *position, view, mark))
+                }
                 Err(reason) => Filling::NoAdReason((*reason).into()),
             };
-            Slot { position: (*position).into(), filling: Some(filling) }
+            let ghost_tokens = ghosts.map(|ad| seal.ghost(ad, *position, dice.roll().max(1)));
+            let ghost_tokens = ghost_tokens.collect();
+            Slot { position: (*position).into(), filling: Some(filling), ghost_tokens }
         });
         Answer { slots: slots.collect(), frequency_token: seal.frequency_token() }
     }
 
     /// Selects once and promises what was selected; tells whether the viewer was the same throughout.
     fn attempt(&self, asking: &Asking<'_>, desk: &mut Desk, dice: &mut impl Dice) -> bool {
-        let Asking { index, blocks, viewer, policy, request, now } = *asking;
+        let Asking { index, blocks, tests, viewer, policy, request, now } = *asking;
         let version = self.look(viewer, policy, now, &mut desk.onlooker);
         desk.walk.begin();
         let asked = Asked {
@@ -111,7 +123,13 @@ impl Live {
             roll: dice.roll(),
             live_ads: self.live_ads(),
         };
-        desk.selector.select(&asked, &mut desk.tray, &mut desk.walk);
+        let Desk { selector, tray, walk, ghosts, .. } = desk;
+        if tests.is_empty() {
+            selector.select(&asked, tray, walk);
+            ghosts.list.clear();
+        } else {
+            ghosts.select((tests, viewer), selector, &asked, tray, walk);
+        }
         for (_, slot) in &mut desk.tray.slots {
             if let Ok(placed) = slot
                 && !hold(&self.board, placed, now)
@@ -214,6 +232,7 @@ fn busy(policy: &Policy, request: &AdRequest, desk: &mut Desk) {
     let places = crate::decide::slots::places(policy, request);
     desk.walk.begin();
     desk.views.clear();
+    desk.ghosts.list.clear();
     desk.tray.slots.clear();
     let slots = places.iter().map(|place| (place.position, Err(NoAdReason::Busy)));
     desk.tray.slots.extend(slots);

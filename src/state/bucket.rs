@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::state::chats::{CHAT_MEMORY_MS, Chat};
+use crate::state::exposures::{Exposure, Measured};
 use crate::state::kinds::catalog_kinds;
 use crate::state::viewers::Viewer;
 use crate::state::{Map, Stamp};
@@ -21,9 +22,9 @@ pub const CONVERSION_MEMORY_MS: i64 = 90 * DAY_MS;
 /// Something that waits to be credited or declined where the viewer lives.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Outgoing {
-    /// An opening with a proof.
+    /// An opening with a proof, or whose viewer was told.
     Opened(#[serde(with = "crate::state::wire::message")] ConversationOpened),
-    /// A conversion with a proof.
+    /// A conversion with a proof, or whose viewer was told.
     Converted(#[serde(with = "crate::state::wire::message")] Converted),
 }
 
@@ -58,6 +59,8 @@ pub struct Bucket {
     pub aliases: Map<u64, Alias>,
     /// By outcome.
     pub conversions: Map<u64, KnownConversion>,
+    /// What experiments measure, by viewer number.
+    pub measured: Map<u64, Measured>,
     /// What waits for its viewer's shard, by outcome.
     pub outbox: BTreeMap<u64, Outgoing>,
 }
@@ -78,6 +81,16 @@ impl Bucket {
         match fact {
             Kind::ImpressionSeen(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.see(fact, showing, stamp.at));
+                if fact.experiment != 0 && fact.invalid == 0 {
+                    let (control, first_ms) = (fact.control, fact.event_ms);
+                    self.expose(fact.showing, fact.experiment, control, first_ms);
+                }
+            }
+            Kind::GhostNoted(fact) => {
+                self.expose(fact.showing, fact.experiment, true, fact.event_ms);
+            }
+            Kind::OutcomeNoted(fact) => {
+                self.measured.entry(fact.viewer).or_default().note(fact, stamp.at);
             }
             Kind::Watched(fact) => {
                 let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
@@ -97,7 +110,7 @@ impl Bucket {
             }
             Kind::ConversationOpened(fact) => {
                 self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
-                if fact.proof.is_some() {
+                if fact.proof.is_some() || fact.told_viewer != 0 {
                     self.outbox.insert(fact.outcome, Outgoing::Opened(fact.clone()));
                 }
             }
@@ -119,7 +132,7 @@ impl Bucket {
             Kind::Converted(fact) => {
                 let known = KnownConversion { content: content_of(fact), at_ms: stamp.at.0 };
                 self.conversions.insert(fact.outcome, known);
-                if fact.proof.is_some() {
+                if fact.proof.is_some() || fact.told_viewer != 0 {
                     self.outbox.insert(fact.outcome, Outgoing::Converted(Converted::clone(fact)));
                 }
             }
@@ -137,10 +150,25 @@ impl Bucket {
             | Kind::ConversionsPushed(_)
             | Kind::SourceTapped(_)
             | Kind::OutcomeRevised(_)
-            | Kind::GhostNoted(_)
             | Kind::ConversionAdjusted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
+    }
+
+    /// Tells whether a viewer was exposed in an experiment, or would have been.
+    pub fn is_exposed(&self, viewer: u64, experiment: u32) -> bool {
+        self.measured.get(&viewer).is_some_and(|known| known.is_exposed(experiment))
+    }
+
+    /// Tells whether an outcome of a viewer was noted.
+    pub fn has_noted(&self, viewer: u64, outcome: u64) -> bool {
+        self.measured.get(&viewer).is_some_and(|known| known.has_noted(outcome))
+    }
+
+    fn expose(&mut self, showing: Option<Showing>, experiment: u32, control: bool, first_ms: i64) {
+        let Some(Showing { viewer, account, .. }) = showing else { return };
+        let exposure = Exposure { experiment, control, account, first_ms, ..Exposure::default() };
+        self.measured.entry(viewer).or_default().expose(exposure);
     }
 
     /// Changes the viewer of a showing, new if unknown, and moves its version on.
@@ -159,6 +187,7 @@ impl Bucket {
         }
         self.swept_hour = at.hour();
         self.viewers.retain(|_, viewer| viewer.sweep(at));
+        self.measured.retain(|_, measured| measured.sweep(at));
         self.chats.retain(|_, chat| !chat.is_over(at));
         let aliases_from = at.plus_ms(-CHAT_MEMORY_MS).0;
         self.aliases.retain(|_, alias| alias.at_ms >= aliases_from);

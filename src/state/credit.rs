@@ -100,6 +100,7 @@ impl ShardPart {
             | Kind::ReferralNoted(_)
             | Kind::OutcomeRevised(_)
             | Kind::GhostNoted(_)
+            | Kind::OutcomeNoted(_)
             | Kind::ConversionAdjusted(_)
             | Kind::OutboxSettled(_) => {}
         }

@@ -183,6 +183,7 @@ impl DeskChunk {
             | Kind::ReferralNoted(_)
             | Kind::OutcomeRevised(_)
             | Kind::GhostNoted(_)
+            | Kind::OutcomeNoted(_)
             | Kind::ConversionAdjusted(_) => {}
         }
     }

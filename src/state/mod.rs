@@ -11,6 +11,7 @@ pub mod chats;
 pub mod credit;
 pub mod desks;
 pub mod exchange;
+pub mod exposures;
 pub mod feeds;
 pub mod funnel;
 mod kinds;

@@ -350,6 +350,7 @@ impl PurseChunk {
             | Kind::ReferralNoted(_)
             | Kind::OutcomeRevised(_)
             | Kind::GhostNoted(_)
+            | Kind::OutcomeNoted(_)
             | Kind::ConversionAdjusted(_)
             | Kind::OutcomeDeclined(_) => {}
         }

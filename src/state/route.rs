@@ -137,6 +137,7 @@ pub fn route(fact: &Kind) -> Route {
         Kind::GhostNoted(fact) => {
             Route { tallies: Chunks::None, ..of_showing(&fact.showing, false, false) }
         }
+        Kind::OutcomeNoted(fact) => of_bucket(fact.viewer),
         Kind::OutcomeRevised(fact) => {
             let ads = fact.path.iter().chain(&fact.was_path).map(|touch| touch.ad);
             let credited = fact.showing.map_or(0, |showing| showing.ad);

@@ -257,6 +257,7 @@ impl TallyChunk {
             | Kind::ReferralNoted(_)
             | Kind::OutcomeRevised(_)
             | Kind::GhostNoted(_)
+            | Kind::OutcomeNoted(_)
             | Kind::ConversionAdjusted(_)
             | Kind::OutcomeDeclined(_) => {}
         }

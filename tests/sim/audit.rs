@@ -203,6 +203,7 @@ impl Ledger {
             | Kind::ReferralNoted(_)
             | Kind::OutcomeRevised(_)
             | Kind::GhostNoted(_)
+            | Kind::OutcomeNoted(_)
             | Kind::ConversionAdjusted(_)
             | Kind::ExperimentPut(_) => Ok(()),
             Kind::TaxonomyPut(_)

@@ -141,6 +141,7 @@ pub(crate) fn name_of(kind: &Kind) -> &'static str {
         Kind::ReferralNoted(_) => "ReferralNoted",
         Kind::OutcomeRevised(_) => "OutcomeRevised",
         Kind::GhostNoted(_) => "GhostNoted",
+        Kind::OutcomeNoted(_) => "OutcomeNoted",
         Kind::ConversionAdjusted(_) => "ConversionAdjusted",
         Kind::ExperimentPut(_) => "ExperimentPut",
     }
