@@ -172,9 +172,7 @@ fn weights(
         touches.map(|(touch, eligible)| if *eligible { weight(touch) } else { 0 }).collect()
     };
     match model {
-        Model::LastTouch => {
-            only(last_of(path, |index| eligible[index]))
-        }
+        Model::LastTouch => only(last_of(path, |index| eligible[index])),
         Model::FirstTouch => only(eligible.iter().position(|eligible| *eligible)),
         Model::LastClick => {
             let tap = |index: &usize| eligible[*index] && path[*index].kind() == TouchKind::Tap;
@@ -204,10 +202,30 @@ fn positions(eligible: &[bool]) -> Vec<u64> {
 
 /// 2^(-2^-i) for i from 1 to 24, times 2^32: a time's share of the half-life is a sum of such parts.
 const ROOTS: [u64; 24] = [
-    3_037_000_500, 3_611_622_603, 3_938_502_376, 4_112_874_773, 4_202_935_003, 4_248_701_965,
-    4_271_771_996, 4_283_353_945, 4_289_156_690, 4_292_061_010, 4_293_513_907, 4_294_240_540,
-    4_294_603_903, 4_294_785_595, 4_294_876_445, 4_294_921_870, 4_294_944_583, 4_294_955_939,
-    4_294_961_618, 4_294_964_457, 4_294_965_876, 4_294_966_586, 4_294_966_941, 4_294_967_119,
+    3_037_000_500,
+    3_611_622_603,
+    3_938_502_376,
+    4_112_874_773,
+    4_202_935_003,
+    4_248_701_965,
+    4_271_771_996,
+    4_283_353_945,
+    4_289_156_690,
+    4_292_061_010,
+    4_293_513_907,
+    4_294_240_540,
+    4_294_603_903,
+    4_294_785_595,
+    4_294_876_445,
+    4_294_921_870,
+    4_294_944_583,
+    4_294_955_939,
+    4_294_961_618,
+    4_294_964_457,
+    4_294_965_876,
+    4_294_966_586,
+    4_294_966_941,
+    4_294_967_119,
 ];
 
 /// Returns 2^(-age / 7 days) times 2^32, the age taken to 1/2^24 of the 7 days (36 milliseconds).
@@ -271,7 +289,9 @@ mod tests {
 
     #[test]
     fn golden_each_model_splits_as_it_always_did() {
-        use AttributionModel::{FirstTouch, LastClick, LastTouch, Linear, PositionBased, TimeDecay};
+        use AttributionModel::{
+            FirstTouch, LastClick, LastTouch, Linear, PositionBased, TimeDecay,
+        };
         assert_eq!(own(LastTouch, &path()), [0, 0, 1_000_000, 0, 0]);
         assert_eq!(own(FirstTouch, &path()), [0, 1_000_000, 0, 0, 0]);
         assert_eq!(own(LastClick, &path()), [0, 0, 1_000_000, 0, 0]);
@@ -384,9 +404,9 @@ mod tests {
             {
                 let credits = split(model, window, &path, T0);
                 let any = path.iter().any(|touch| is_eligible(window, touch, T0));
-                let clicks = path.iter().any(|touch| {
-                    is_eligible(window, touch, T0) && touch.kind() == TouchKind::Tap
-                });
+                let clicks = path
+                    .iter()
+                    .any(|touch| is_eligible(window, touch, T0) && touch.kind() == TouchKind::Tap);
                 let earns = if model == AttributionModel::LastClick { clicks } else { any };
                 assert_eq!(!credits.is_empty(), earns, "case {case}, {model:?}, {window:?}");
                 if !earns {
