@@ -9,6 +9,7 @@ pub mod bucket;
 pub mod catalog;
 pub mod chats;
 pub mod credit;
+pub mod credits;
 pub mod desks;
 pub mod exchange;
 pub mod exposures;

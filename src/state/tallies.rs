@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::credits::{Credits, Earned};
 use crate::state::funnel::Funnel;
 use crate::state::kinds::catalog_kinds;
 use crate::state::totals::Totals;
@@ -62,6 +63,8 @@ pub struct Tally {
     pub credited: i64,
     /// What came of it in chats; `None`: nothing.
     pub chats: Option<Box<Funnel>>,
+    /// What attribution models give it; `None`: nothing.
+    pub credits: Option<Box<Credits>>,
 }
 
 impl Tally {
@@ -228,16 +231,23 @@ impl TallyChunk {
                 ad.hides += u64::from(fact.event_kind != EventKind::Undo as u32);
             }
             Kind::ClickMatched(fact) => {
-                self.of(&fact.showing).open(fact);
-                self.learn(&fact.showing, kind, &fact.charge, stamp.at);
+                // Other chunks hold other touches of its path.
+                if self.here(chunk, ad_of(&fact.showing)).is_some() {
+                    self.of(&fact.showing).open(fact);
+                    self.learn(&fact.showing, kind, &fact.charge, stamp.at);
+                }
+                self.earn(chunk, &Earned::by_match(fact));
             }
+            Kind::OutcomeRevised(fact) => self.earn(chunk, &Earned::by_revision(fact)),
             Kind::EventCredited(fact) => {
                 self.of(&fact.showing).hour(stamp.at.0).credited += fact.amount;
             }
             Kind::ConversionCredited(fact) if fact.invalid == 0 => {
-                let ad = self.of(&fact.showing);
-                ad.totals.add(&Totals::of(kind));
-                ad.hour(fact.event_ms).convert(fact);
+                if let Some(ad) = self.here(chunk, ad_of(&fact.showing)) {
+                    ad.totals.add(&Totals::of(kind));
+                    ad.hour(fact.event_ms).convert(fact);
+                }
+                self.earn(chunk, &Earned::by_conversion(fact));
             }
             Kind::MessageRecorded(fact) => self.hear(chunk, fact),
             Kind::OutboxSettled(fact) => self.settle(chunk, fact),
@@ -255,7 +265,6 @@ impl TallyChunk {
             | Kind::ContactMoved(_)
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
-            | Kind::OutcomeRevised(_)
             | Kind::GhostNoted(_)
             | Kind::OutcomeNoted(_)
             | Kind::ConversionAdjusted(_)
@@ -277,12 +286,23 @@ impl TallyChunk {
     }
 
     fn of(&mut self, showing: &Option<Showing>) -> &mut AdTally {
-        self.ads.entry(showing.as_ref().map_or(0, |showing| showing.ad)).or_default()
+        self.ads.entry(ad_of(showing)).or_default()
     }
 
     /// Returns an ad of this chunk. A message may name ads of several.
     fn here(&mut self, chunk: usize, ad: u64) -> Option<&mut AdTally> {
         (ad != 0 && chunk_of(ad) == chunk).then(|| self.ads.entry(ad).or_default())
+    }
+
+    /// Adds to each ad of this chunk what its touches earned of an outcome.
+    fn earn(&mut self, chunk: usize, earned: &Earned<'_>) {
+        let currency = earned.value.map_or("", |value| value.currency.as_str());
+        for part in earned.parts() {
+            if let Some(ad) = self.here(chunk, part.ad) {
+                let credits = &mut ad.hour(earned.event_ms).credits;
+                credits.get_or_insert_default().add(&part, earned.kind, currency);
+            }
+        }
     }
 
     fn hear(&mut self, chunk: usize, fact: &MessageRecorded) {
@@ -330,6 +350,10 @@ impl TallyChunk {
         }
         ad.pass(minute / 60, &row.passed);
     }
+}
+
+fn ad_of(showing: &Option<Showing>) -> u64 {
+    showing.as_ref().map_or(0, |showing| showing.ad)
 }
 
 /// Tells whether a fact says that a valid view was viewable.
