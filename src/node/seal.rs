@@ -75,10 +75,21 @@ pub(in crate::node) struct Seal<'a> {
 #[derive(Clone, Copy)]
 pub(in crate::node) struct Mark {
     /// The group of the viewer in the experiment that the ad belongs to, see
-    /// [`crate::decide::holdouts::Arm`]; 0: it belongs to none.
+    /// [`crate::decide::holdouts::Arm`]; 0: it belongs to none, and stands for no other.
     pub(in crate::node) arm: u8,
     /// The ad that would have stood there; 0: this one would.
     pub(in crate::node) ghost: u64,
+}
+
+impl Mark {
+    /// Returns the mark of an ad that stands where another would have.
+    pub(in crate::node) const fn of(arm: u8, ghost: Option<u64>) -> Self {
+        match ghost {
+            Some(ghost) if arm == 0 => Self { arm: Arm::Control as u8, ghost },
+            Some(ghost) => Self { arm, ghost },
+            None => Self { arm, ghost: 0 },
+        }
+    }
 }
 
 impl Seal<'_> {
@@ -134,10 +145,10 @@ impl Seal<'_> {
     }
 
     /// Returns the token of an ad that is held back, where no other ad's can tell of it.
-    pub(in crate::node) fn ghost(&self, ad: u64, position: u16, view: u64) -> Bytes {
+    pub(in crate::node) fn ghost(&self, ad: u64, position: u16, view: u64) -> Vec<u8> {
         let arm = Arm::Control as u8;
         let token = ViewToken { arm, ghost_ad: ad, ..self.token(ad, position, view) };
-        self.sealer.seal_view(&token).to_vec().into()
+        self.sealer.seal_view(&token).to_vec()
     }
 
     /// Returns what all tokens of the tray say.

@@ -95,7 +95,7 @@ impl Live {
                 Ok(placed) => {
                     let view = *views.next().expect("each placed ad was given a view");
                     let arm = tests.arm_of(&placed.entry, viewer, now);
-                    let mark = Mark { arm, ghost: ghosts.next().unwrap_or_default() };
+                    let mark = Mark::of(arm, ghosts.next());
                     Filling::Ad(seal.seal(placed, *position, view, mark))
                 }
                 Err(reason) => Filling::NoAdReason((*reason).into()),

@@ -362,7 +362,8 @@ mod tests {
             let control = habitual(&mut dice, 1_000, 0.0);
             let found = estimate(&treated, &control).unwrap();
             covered += u32::from(found.difference.covers(0.0218 * 0.3));
-            let blind = |sums: &Sums| Sums { before: 0.0, before_squares: 0.0, products: 0.0, ..*sums };
+            let blind =
+                |sums: &Sums| Sums { before: 0.0, before_squares: 0.0, products: 0.0, ..*sums };
             let plain = estimate(&blind(&treated), &blind(&control)).unwrap();
             width += found.difference.high - found.difference.low;
             plain_width += plain.difference.high - plain.difference.low;
@@ -388,7 +389,11 @@ mod tests {
                         _ => (&mut treated, rate * (1.0 + effect)),
                     };
                     let acts = dice.uniform() < rate;
-                    if acts { sums.add(1.0, 0.0) } else { sums.add_idle(1) }
+                    if acts {
+                        sums.add(1.0, 0.0)
+                    } else {
+                        sums.add_idle(1)
+                    }
                     // Only an outcome moves the interval by more than a viewer's share.
                     if acts && !out {
                         let found = estimate(&treated, &control).and_then(|it| it.always_valid);
@@ -412,7 +417,11 @@ mod tests {
             let out = (0..20_000).any(|viewer| {
                 let sums = if viewer % 2 == 0 { &mut control } else { &mut treated };
                 let acts = dice.uniform() < 0.02;
-                if acts { sums.add(1.0, 0.0) } else { sums.add_idle(1) }
+                if acts {
+                    sums.add(1.0, 0.0)
+                } else {
+                    sums.add_idle(1)
+                }
                 let few = treated.active.min(control.active) < ALWAYS_VALID_FROM;
                 acts && !few && !estimate(&treated, &control).unwrap().difference.covers(0.0)
             });
