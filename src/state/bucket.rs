@@ -12,7 +12,7 @@ use crate::state::{Map, Stamp};
 use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{ConversationOpened, Converted, Showing};
+use crate::types::proto::journal::v1::{ConversationOpened, Converted, ImpressionSeen, Showing};
 use crate::types::proto::v1::EventKind;
 use crate::types::time::{DAY_MS, Moment};
 
@@ -81,10 +81,7 @@ impl Bucket {
         match fact {
             Kind::ImpressionSeen(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.see(fact, showing, stamp.at));
-                if fact.experiment != 0 && fact.invalid == 0 {
-                    let (control, first_ms) = (fact.control, fact.event_ms);
-                    self.expose(fact.showing, fact.experiment, control, first_ms);
-                }
+                self.expose_seen(fact);
             }
             Kind::GhostNoted(fact) => {
                 self.expose(fact.showing, fact.experiment, true, fact.event_ms);
@@ -110,18 +107,14 @@ impl Bucket {
             }
             Kind::ConversationOpened(fact) => {
                 self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
-                if fact.proof.is_some() || fact.told_viewer != 0 {
-                    self.outbox.insert(fact.outcome, Outgoing::Opened(fact.clone()));
-                }
+                self.send(Outgoing::Opened(*fact));
             }
             Kind::ContactMoved(fact) => {
                 let alias = Alias { same_as: fact.same_as, at_ms: stamp.at.0 };
                 self.aliases.insert(fact.conversation, alias);
             }
             Kind::ReferralNoted(fact) => {
-                if let Some(chat) = self.chats.get_mut(&fact.conversation) {
-                    chat.refer(fact);
-                }
+                self.chats.get_mut(&fact.conversation).into_iter().for_each(|it| it.refer(fact));
             }
             Kind::MessageRecorded(fact) => {
                 self.chats.entry(fact.conversation).or_default().hear(fact, stamp.at);
@@ -132,9 +125,7 @@ impl Bucket {
             Kind::Converted(fact) => {
                 let known = KnownConversion { content: content_of(fact), at_ms: stamp.at.0 };
                 self.conversions.insert(fact.outcome, known);
-                if fact.proof.is_some() || fact.told_viewer != 0 {
-                    self.outbox.insert(fact.outcome, Outgoing::Converted(Converted::clone(fact)));
-                }
+                self.send(Outgoing::Converted(Converted::clone(fact)));
             }
             Kind::OutboxSettled(fact) => {
                 self.outbox.remove(&fact.outcome);
@@ -163,6 +154,23 @@ impl Bucket {
     /// Tells whether an outcome of a viewer was noted.
     pub fn has_noted(&self, viewer: u64, outcome: u64) -> bool {
         self.measured.get(&viewer).is_some_and(|known| known.has_noted(outcome))
+    }
+
+    /// Puts into the outbox what is claimed for an ad, or whose viewer was told.
+    fn send(&mut self, outgoing: Outgoing) {
+        let (outcome, proof, viewer) = match &outgoing {
+            Outgoing::Opened(fact) => (fact.outcome, fact.proof, fact.told_viewer),
+            Outgoing::Converted(fact) => (fact.outcome, fact.proof, fact.told_viewer),
+        };
+        if proof.is_some() || viewer != 0 {
+            self.outbox.insert(outcome, outgoing);
+        }
+    }
+
+    fn expose_seen(&mut self, fact: &ImpressionSeen) {
+        if fact.experiment != 0 && fact.invalid == 0 {
+            self.expose(fact.showing, fact.experiment, fact.control, fact.event_ms);
+        }
     }
 
     fn expose(&mut self, showing: Option<Showing>, experiment: u32, control: bool, first_ms: i64) {

@@ -95,18 +95,13 @@ pub fn route(fact: &Kind) -> Route {
         catalog_kinds!() => Route { catalog: true, ..NOWHERE },
         Kind::Granted(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
         Kind::Funded(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
-        Kind::ServedMinute(fact) => {
-            let mut chunks: Vec<_> = fact.rows.iter().map(|row| chunk_of(row.ad)).collect();
-            chunks.sort_unstable();
-            chunks.dedup();
-            Route {
-                tallies: Chunks::Many(chunks),
-                feeds: !fact.feeds.is_empty(),
-                paces: !fact.paces.is_empty(),
-                shapes: !fact.markets.is_empty(),
-                ..NOWHERE
-            }
-        }
+        Kind::ServedMinute(fact) => Route {
+            tallies: several(fact.rows.iter().map(|row| row.ad)),
+            feeds: !fact.feeds.is_empty(),
+            paces: !fact.paces.is_empty(),
+            shapes: !fact.markets.is_empty(),
+            ..NOWHERE
+        },
         Kind::ImpressionSeen(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
             of_showing(&fact.showing, charged, false)
@@ -118,8 +113,7 @@ pub fn route(fact: &Kind) -> Route {
         Kind::FeedbackGiven(fact) => of_showing(&fact.showing, false, false),
         Kind::Tapped(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
-            let desk = desk_of(fact.endpoint);
-            Route { desk, ..of_showing(&fact.showing, charged, true) }
+            Route { desk: desk_of(fact.endpoint), ..of_showing(&fact.showing, charged, true) }
         }
         Kind::ClickMatched(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
@@ -139,9 +133,7 @@ pub fn route(fact: &Kind) -> Route {
         Kind::ContactMoved(fact) => of_bucket(fact.conversation),
         Kind::ReferralNoted(fact) => of_bucket(fact.conversation),
         Kind::ConversionAdjusted(fact) => of_bucket(fact.outcome),
-        Kind::GhostNoted(fact) => {
-            Route { tallies: Chunks::None, ..of_showing(&fact.showing, false, false) }
-        }
+        Kind::GhostNoted(fact) => of_bucket(fact.showing.map_or(0, |showing| showing.viewer)),
         Kind::OutcomeNoted(fact) => of_bucket(fact.viewer),
         Kind::OutcomeRevised(fact) => {
             Route { shard: true, tallies: of_path(&fact.showing, &fact.path), ..NOWHERE }

@@ -423,11 +423,7 @@ impl Kin {
             IdKind::Account => self.account(number).is_some_and(|kin| kin.limited),
             IdKind::Campaign => self.campaign(number).is_some_and(|kin| kin.limited),
             IdKind::AdSet => self.ad_set(number).is_some_and(|kin| kin.limited),
-            IdKind::Business
-            | IdKind::Endpoint
-            | IdKind::Ad
-            | IdKind::Source
-            | IdKind::Experiment => false,
+            _ => false,
         }
     }
 
