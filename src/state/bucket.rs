@@ -12,7 +12,9 @@ use crate::state::{Map, Stamp};
 use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{ConversationOpened, Converted, ImpressionSeen, Showing};
+use crate::types::proto::journal::v1::{
+    ConversationOpened, Converted, GhostNoted, ImpressionSeen, Showing,
+};
 use crate::types::proto::v1::EventKind;
 use crate::types::time::{DAY_MS, Moment};
 
@@ -83,9 +85,7 @@ impl Bucket {
                 self.with(&fact.showing, |viewer, showing| viewer.see(fact, showing, stamp.at));
                 self.expose_seen(fact);
             }
-            Kind::GhostNoted(fact) => {
-                self.expose(fact.showing, fact.experiment, true, fact.event_ms);
-            }
+            Kind::GhostNoted(fact) => self.haunt(fact),
             Kind::OutcomeNoted(fact) => {
                 self.measured.entry(fact.viewer).or_default().note(fact, stamp.at);
             }
@@ -129,9 +129,7 @@ impl Bucket {
             }
             Kind::OutboxSettled(fact) => {
                 self.outbox.remove(&fact.outcome);
-                if let Some(chat) = self.chats.get_mut(&fact.conversation) {
-                    chat.settle(fact);
-                }
+                self.chats.get_mut(&fact.conversation).into_iter().for_each(|it| it.settle(fact));
             }
             catalog_kinds!()
             | Kind::Funded(_)
@@ -171,6 +169,10 @@ impl Bucket {
         if fact.experiment != 0 && fact.invalid == 0 {
             self.expose(fact.showing, fact.experiment, fact.control, fact.event_ms);
         }
+    }
+
+    fn haunt(&mut self, fact: &GhostNoted) {
+        self.expose(fact.showing, fact.experiment, true, fact.event_ms);
     }
 
     fn expose(&mut self, showing: Option<Showing>, experiment: u32, control: bool, first_ms: i64) {

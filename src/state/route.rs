@@ -88,9 +88,7 @@ const NOWHERE: Route = Route {
 
 /// Returns the parts that a fact touches.
 pub fn route(fact: &Kind) -> Route {
-    let tally = |ad: u64| {
-        if ad == 0 { Chunks::None } else { Chunks::One(chunk_of(ad)) }
-    };
+    let row = |tallies| Route { shard: true, tallies, ..NOWHERE };
     match fact {
         catalog_kinds!() => Route { catalog: true, ..NOWHERE },
         Kind::Granted(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
@@ -117,30 +115,25 @@ pub fn route(fact: &Kind) -> Route {
         }
         Kind::ClickMatched(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
-            let desk = desk_of(fact.endpoint);
-            let tallies = of_path(&fact.showing, &fact.path);
+            let (desk, tallies) = (desk_of(fact.endpoint), of_path(&fact.showing, &fact.path));
             Route { desk, tallies, ..of_showing(&fact.showing, charged, true) }
         }
         Kind::ConversionCredited(fact) => {
             let tallies = of_path(&fact.showing, &fact.path);
             Route { tallies, ..of_showing(&fact.showing, false, true) }
         }
-        Kind::ConversationOpened(fact) => Route {
-            bucket: Some(bucket_of(fact.conversation)),
-            desk: desk_of(fact.endpoint),
-            ..NOWHERE
-        },
+        Kind::ConversationOpened(fact) => {
+            Route { desk: desk_of(fact.endpoint), ..of_bucket(fact.conversation) }
+        }
         Kind::ContactMoved(fact) => of_bucket(fact.conversation),
         Kind::ReferralNoted(fact) => of_bucket(fact.conversation),
         Kind::ConversionAdjusted(fact) => of_bucket(fact.outcome),
         Kind::GhostNoted(fact) => of_bucket(fact.showing.map_or(0, |showing| showing.viewer)),
         Kind::OutcomeNoted(fact) => of_bucket(fact.viewer),
-        Kind::OutcomeRevised(fact) => {
-            Route { shard: true, tallies: of_path(&fact.showing, &fact.path), ..NOWHERE }
-        }
+        Kind::OutcomeRevised(fact) => row(of_path(&fact.showing, &fact.path)),
         Kind::MessagePriced(fact) => Route {
             bucket: Some(bucket_of(fact.conversation)),
-            tallies: tally(fact.ad),
+            tallies: several([fact.ad]),
             desk: (fact.free_month != 0).then(|| chunk_of(fact.endpoint)),
             ..NOWHERE
         },
@@ -157,7 +150,7 @@ pub fn route(fact: &Kind) -> Route {
             tallies: several([fact.first_reply_ad, fact.qualified_ad, fact.wrote_ad]),
             ..NOWHERE
         },
-        Kind::OutcomeDeclined(fact) => Route { shard: true, tallies: tally(fact.ad), ..NOWHERE },
+        Kind::OutcomeDeclined(fact) => row(several([fact.ad])),
     }
 }
 
