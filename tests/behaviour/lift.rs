@@ -1,10 +1,15 @@
 //! Experiments: who is not shown which ads, what they would have been shown, and what that tells.
 
 use munadi::types::hash::mix;
-use munadi::types::proto::v1::EntryPoint;
-use munadi::types::proto::v1::{EventKind, Experiment, GetLiftResponse, NoAdReason, Outcome};
+use munadi::types::proto::v1::{
+    Dimension, EntryPoint, EventKind, Experiment, GetLiftResponse, LiftGroup, NoAdReason, Outcome,
+    PlacedAd,
+};
 use munadi::types::refusal::Reason;
-use munadi::types::request::{Change, Incoming, Opening, Origin, Resource, ResourceKind, Verdict};
+use munadi::types::request::{
+    AdRequest, Change, Conversion, Incoming, Mutation, Opening, Origin, Resource, ResourceKind,
+    Scope, Verdict,
+};
 use munadi::types::time::{DAY_MS, SECOND_MS};
 
 use crate::stage::{ALL, Offer, Shop, Shown, Stage, TENANT, event, refused, sale};
@@ -48,7 +53,7 @@ fn lift(stage: &mut Stage, id: u64) -> GetLiftResponse {
 
 fn viewers(found: &GetLiftResponse) -> (u64, u64) {
     let viewers = |group: &Option<_>| {
-        let group: &munadi::types::proto::v1::LiftGroup = group.as_ref().unwrap();
+        let group: &LiftGroup = group.as_ref().unwrap();
         group.viewers
     };
     (viewers(&found.treated), viewers(&found.control))
@@ -67,7 +72,7 @@ fn ghost(stage: &Stage, name: &str) -> Option<Shown> {
     let sealed = slot.ghost_tokens.first()?.clone();
     assert_eq!(stage.filled(slot).unwrap_err(), NoAdReason::HeldBack);
     let token = stage.front.sealer().open_view(&sealed, stage.now.seconds()).unwrap();
-    Some(Shown { ad: munadi::types::proto::v1::PlacedAd::default(), token })
+    Some(Shown { ad: PlacedAd::default(), token })
 }
 
 #[test]
@@ -75,10 +80,7 @@ fn an_experiment_is_written_as_other_things_are() {
     let mut stage = Stage::new();
     let (shop, _) = rivals(&mut stage);
     let create = || Change::Create(Resource::Experiment(row(&shop)));
-    let judged = munadi::types::request::Mutation {
-        validate_only: true,
-        ..Stage::writing(TENANT, "judge", create())
-    };
+    let judged = Mutation { validate_only: true, ..Stage::writing(TENANT, "judge", create()) };
     stage.mutate(judged).unwrap();
     let Resource::Experiment(first) = stage.mutate(Stage::writing(TENANT, "a", create())).unwrap()
     else {
@@ -187,8 +189,7 @@ fn a_viewer_without_a_name_stays_in_its_group_by_its_token() {
         let sealed = answer.frequency_token.clone();
         let first = stage.filled(answer.slots.into_iter().next().unwrap()).unwrap();
         let token = stage.front.sealer().open_frequency(&sealed, stage.now.seconds()).unwrap();
-        let again =
-            munadi::types::request::AdRequest { viewer: Some(token.viewer), ..stage.tray_of("") };
+        let again = AdRequest { viewer: Some(token.viewer), ..stage.tray_of("") };
         let again = stage.try_fill(&again).unwrap();
         assert_eq!(first.ad.ad_id, again.ad.ad_id);
         groups[usize::from(first.ad.ad_id == shop.ad)] += 1;
@@ -210,8 +211,10 @@ fn before_it_begins_and_after_its_end_everybody_is_shown_the_ads() {
     };
     assert_eq!(held_back(&stage), 0);
     stage.wait(DAY_MS);
+    stage.settle();
     assert!(held_back(&stage) > 10);
     stage.wait(DAY_MS);
+    stage.settle();
     assert_eq!(held_back(&stage), 0);
 }
 
@@ -233,7 +236,7 @@ fn a_ghost_is_noted_once_costs_nothing_and_is_in_no_report() {
     }
     let found = lift(&mut stage, id);
     assert_eq!(viewers(&found), (40 - control, control), "viewers, not impressions");
-    let report = stage.report(&[munadi::types::proto::v1::Dimension::Ad]);
+    let report = stage.report(&[Dimension::Ad]);
     let of = |ad| report.rows.iter().filter(move |row| row.ad_id == ad);
     assert_eq!(of(shop.ad).map(|row| row.impressions as i64).sum::<i64>(), seen);
     assert_eq!(of(other.ad).map(|row| row.impressions as i64).sum::<i64>(), 80 - seen);
@@ -285,10 +288,8 @@ fn outcomes_count_in_both_groups_by_what_the_platform_tells_alone() {
         stage.record(opening);
         let origin = stage.by_chat(&shop, name);
         let viewer = stage.viewer(name);
-        let told = munadi::types::request::Conversion {
-            viewer,
-            ..sale(&shop, &format!("order of {name}"), 9_000_000, origin)
-        };
+        let told =
+            Conversion { viewer, ..sale(&shop, &format!("order of {name}"), 9_000_000, origin) };
         stage.record(Incoming::Converted(Box::new(told.clone())));
         assert_eq!(stage.record(Incoming::Converted(Box::new(told))), Verdict::Already);
     }
@@ -299,7 +300,7 @@ fn outcomes_count_in_both_groups_by_what_the_platform_tells_alone() {
     // Too late.
     let viewer = stage.viewer(&treated);
     let origin = stage.by_chat(&shop, &treated);
-    let late = munadi::types::request::Conversion { viewer, ..sale(&shop, "late", 1, origin) };
+    let late = Conversion { viewer, ..sale(&shop, "late", 1, origin) };
     stage.record(Incoming::Converted(Box::new(late)));
     let found = lift(&mut stage, id);
     for group in [&found.treated, &found.control] {
@@ -333,7 +334,7 @@ fn a_lift_is_told_to_its_owner_alone() {
     let mut stage = Stage::new();
     let (shop, _) = rivals(&mut stage);
     let id = begin(&mut stage, row(&shop));
-    let scope = munadi::types::request::Scope { tenant: TENANT + 1, any: false };
+    let scope = Scope { tenant: TENANT + 1, any: false };
     for (scope, id) in [(scope, id), (ALL, id + 1), (ALL, shop.campaign)] {
         let refusal = stage.front.lift(scope, id, stage.now).unwrap_err();
         assert_eq!((refusal.reason, &*refusal.field), (Reason::NotFound, "experiment_id"));
