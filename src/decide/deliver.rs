@@ -60,7 +60,7 @@ impl<'a> There<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Journal this in the viewer's shard, then deliver again.
-    Credit(Kind),
+    Credit(Box<Kind>),
     /// Journal these in the outcome's shard: the delivery is done.
     Settle(Vec<Kind>),
 }
@@ -147,7 +147,7 @@ pub fn deliver(
             Step::Settle(vec![Kind::OutboxSettled(unsettled(fact.outcome, 0))])
         }
         Outgoing::Opened(fact) => match match_opening(fact, outgoing.proof(), click, there, chat) {
-            Ok(Some(matched)) => Step::Credit(Kind::ClickMatched(matched)),
+            Ok(Some(matched)) => Step::Credit(Box::new(Kind::ClickMatched(matched))),
             Ok(None) => Step::Settle(settled_opening(fact, outgoing, click, there, chat)),
             Err(reason) => Step::Settle(vec![
                 Kind::OutcomeDeclined(Box::new(declined_opening(fact, reason, click, there))),
@@ -156,7 +156,9 @@ pub fn deliver(
         },
         Outgoing::Converted(fact) => {
             match credit_conversion(fact, outgoing.proof(), click, there) {
-                Ok(Some(credited)) => Step::Credit(Kind::ConversionCredited(Box::new(credited))),
+                Ok(Some(credited)) => {
+                    Step::Credit(Box::new(Kind::ConversionCredited(Box::new(credited))))
+                }
                 Ok(None) => Step::Settle(vec![Kind::OutboxSettled(unsettled(fact.outcome, 0))]),
                 Err(reason) => Step::Settle(vec![
                     Kind::OutcomeDeclined(Box::new(declined(fact, reason))),
@@ -307,7 +309,7 @@ fn earner_proven(
             (showing, touch_ms, if seen { proof.price } else { 0 })
         }
     };
-    let windows = there.catalog.windows_of(showing.ad_set);
+    let windows = there.catalog.windows_of(showing.ad);
     inside_window(asked.event_ms, touch_ms, showing.issued_s, windows)?;
     let invalid = invalid(there, click.view);
     let proven = PathTouch {

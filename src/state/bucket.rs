@@ -122,11 +122,7 @@ impl Bucket {
             Kind::MessagePriced(fact) => {
                 self.chats.entry(fact.conversation).or_default().price(fact, stamp.at);
             }
-            Kind::Converted(fact) => {
-                let known = KnownConversion { content: content_of(fact), at_ms: stamp.at.0 };
-                self.conversions.insert(fact.outcome, known);
-                self.send(Outgoing::Converted(Converted::clone(fact)));
-            }
+            Kind::Converted(fact) => self.convert(fact, stamp.at),
             Kind::OutboxSettled(fact) => {
                 self.outbox.remove(&fact.outcome);
                 self.chats.get_mut(&fact.conversation).into_iter().for_each(|it| it.settle(fact));
@@ -138,8 +134,7 @@ impl Bucket {
             | Kind::ServedMinute(_)
             | Kind::ConversionsPushed(_)
             | Kind::SourceTapped(_)
-            | Kind::OutcomeRevised(_)
-            | Kind::ConversionAdjusted(_)
+            | Kind::StepCredited(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }
@@ -179,6 +174,12 @@ impl Bucket {
         let Some(Showing { viewer, account, .. }) = showing else { return };
         let exposure = Exposure { experiment, control, account, first_ms, ..Exposure::default() };
         self.measured.entry(viewer).or_default().expose(exposure);
+    }
+
+    fn convert(&mut self, fact: &Converted, at: Moment) {
+        let known = KnownConversion { content: content_of(fact), at_ms: at.0 };
+        self.conversions.insert(fact.outcome, known);
+        self.send(Outgoing::Converted(fact.clone()));
     }
 
     /// Changes the viewer of a showing, new if unknown, and moves its version on.

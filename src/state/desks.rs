@@ -181,10 +181,9 @@ impl DeskChunk {
             | Kind::OutcomeDeclined(_)
             | Kind::ContactMoved(_)
             | Kind::ReferralNoted(_)
-            | Kind::OutcomeRevised(_)
+            | Kind::StepCredited(_)
             | Kind::GhostNoted(_)
-            | Kind::OutcomeNoted(_)
-            | Kind::ConversionAdjusted(_) => {}
+            | Kind::OutcomeNoted(_) => {}
         }
     }
 

@@ -238,7 +238,7 @@ impl TallyChunk {
                 }
                 self.earn(chunk, &Earned::by_match(fact));
             }
-            Kind::OutcomeRevised(fact) => self.earn(chunk, &Earned::by_revision(fact)),
+            Kind::StepCredited(fact) => self.earn(chunk, &Earned::by_step(fact)),
             Kind::EventCredited(fact) => {
                 self.of(&fact.showing).hour(stamp.at.0).credited += fact.amount;
             }
@@ -267,7 +267,6 @@ impl TallyChunk {
             | Kind::ReferralNoted(_)
             | Kind::GhostNoted(_)
             | Kind::OutcomeNoted(_)
-            | Kind::ConversionAdjusted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }

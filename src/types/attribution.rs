@@ -232,11 +232,11 @@ const ROOTS: [u64; 24] = [
 fn decay(age_ms: i64) -> u64 {
     let age_ms = age_ms.clamp(0, 30 * HALF_LIFE_MS) as u64;
     let half_life_ms = HALF_LIFE_MS as u64;
-    let part = (age_ms % half_life_ms << 24) / half_life_ms;
+    let part = ((age_ms % half_life_ms) << 24) / half_life_ms;
     let mut factor = 1_u64 << 32;
     for (index, root) in ROOTS.iter().enumerate() {
-        if part >> (23 - index) & 1 == 1 {
-            factor = (u128::from(factor) * u128::from(*root) >> 32) as u64;
+        if (part >> (23 - index)) & 1 == 1 {
+            factor = ((u128::from(factor) * u128::from(*root)) >> 32) as u64;
         }
     }
     factor >> (age_ms / half_life_ms)
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(own(PositionBased, &third), [400_000, 200_000, 400_000]);
         assert_eq!(own(PositionBased, &third[..2]), [500_000, 500_000]);
         assert_eq!(own(PositionBased, &third[..1]), [1_000_000]);
-        assert_eq!(own(AttributionModel::Markov, &third), []);
+        assert!(own(AttributionModel::Markov, &third).is_empty());
     }
 
     /// 2^-1, 2^(-25/168), 2^(-5/168) and 2^(-1/168), each over their sum.

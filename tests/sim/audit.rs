@@ -201,10 +201,9 @@ impl Ledger {
             | Kind::MessagePriced(_)
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
-            | Kind::OutcomeRevised(_)
+            | Kind::StepCredited(_)
             | Kind::GhostNoted(_)
             | Kind::OutcomeNoted(_)
-            | Kind::ConversionAdjusted(_)
             | Kind::ExperimentPut(_) => Ok(()),
             Kind::TaxonomyPut(_)
             | Kind::PolicyRulesPut(_)

@@ -189,6 +189,7 @@ impl World {
                 ad.and_then(|ad| rows.above(ad.ad_set_id)).map(|(_, _, account)| account.id)
             }
             Origin::Conversation { endpoint, .. } => rows.account_of_endpoint(endpoint),
+            Origin::Viewer { account } => Some(account),
         };
         let account = account.unwrap_or_default();
         let currency = if id.is_multiple_of(7) {
@@ -200,7 +201,8 @@ impl World {
         let value = (worth > 0).then_some(Money { micros: worth, currency });
         let key = Key::Converted(account, event_id.clone());
         let (name, at) = ("Purchase".to_owned(), at_ms.map(Moment));
-        let conversion = Conversion { tenant, event_id, name, value, at, origin };
+        let viewer = 0;
+        let conversion = Conversion { tenant, event_id, name, value, at, origin, viewer };
         self.send(Sent::Items(vec![(key, Incoming::Converted(Box::new(conversion)))]));
     }
 }
