@@ -21,10 +21,10 @@ use crate::types::day::day_of;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     ClickMatched, ConversationOpened, ConversationTouch, ConversionCredited, Converted,
-    OutboxSettled, OutcomeDeclined, PathTouch, Proof, Showing,
+    OutboxSettled, OutcomeDeclined, OutcomeNoted, PathTouch, Proof, Showing,
 };
 use crate::types::proto::v1::{
-    CapEvent, DeclineReason, InvalidReason, MatchKind, Outcome, TouchKind,
+    CapEvent, DeclineReason, InvalidReason, MatchKind, Money, Outcome, TouchKind,
 };
 use crate::types::time::Moment;
 
@@ -74,6 +74,41 @@ impl Outgoing {
         }
     }
 
+    /// Returns what experiments count of it; `None`: the platform did not tell who it was.
+    pub fn noted(&self, catalog: &Catalog) -> Option<OutcomeNoted> {
+        let fact = match self {
+            Self::Opened(fact) => OutcomeNoted {
+                outcome: fact.outcome,
+                viewer: fact.told_viewer,
+                account: fact.account,
+                kind: Outcome::Conversation.into(),
+                event_ms: fact.event_ms,
+                value: 0,
+            },
+            Self::Converted(fact) => {
+                let currency = catalog.currency_of(fact.account);
+                let ours = |value: &&Money| Some(&*value.currency) == currency;
+                OutcomeNoted {
+                    outcome: fact.outcome,
+                    viewer: fact.told_viewer,
+                    account: fact.account,
+                    kind: Outcome::Conversion.into(),
+                    event_ms: fact.event_ms,
+                    value: fact.value.as_ref().filter(ours).map_or(0, |value| value.micros),
+                }
+            }
+        };
+        (fact.viewer != 0).then_some(fact)
+    }
+
+    /// Tells whether it claims that an ad led to it.
+    const fn is_proven(&self) -> bool {
+        match self {
+            Self::Opened(fact) => fact.proof.is_some(),
+            Self::Converted(fact) => fact.proof.is_some(),
+        }
+    }
+
     /// Returns the click that it claims, by its token or by what its code stands for; `None`: the code
     /// is unknown, or good for another endpoint.
     pub fn click(&self, by_code: impl Fn(u64) -> Option<CodeEntry>) -> Option<Click> {
@@ -104,6 +139,13 @@ pub fn deliver(
     chat: Option<&Chat>,
 ) -> Step {
     match outgoing {
+        // Declined where it happened: only experiments heard of it.
+        Outgoing::Opened(fact) if !outgoing.is_proven() => {
+            Step::Settle(vec![Kind::OutboxSettled(unsettled(fact.outcome, fact.conversation))])
+        }
+        Outgoing::Converted(fact) if !outgoing.is_proven() => {
+            Step::Settle(vec![Kind::OutboxSettled(unsettled(fact.outcome, 0))])
+        }
         Outgoing::Opened(fact) => match match_opening(fact, outgoing.proof(), click, there, chat) {
             Ok(Some(matched)) => Step::Credit(Box::new(Kind::ClickMatched(matched))),
             Ok(None) => Step::Settle(settled_opening(fact, outgoing, click, there, chat)),

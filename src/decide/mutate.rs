@@ -1,6 +1,7 @@
 //! Writes to the catalog: what a create or update becomes, judged against what stands above it.
 
 mod budgets;
+mod experiments;
 pub mod listed;
 mod lists;
 mod merge;
@@ -11,6 +12,7 @@ mod touched;
 use prost::Message;
 
 pub use budgets::Spent;
+pub use experiments::{EXPERIMENT_DAYS_MAX, EXPERIMENTS_OPEN_MAX};
 pub use lists::{LIST_ENTRIES_MAX, WrittenLists, mutate_lists};
 pub use story::{SAFE_BOTTOM_PERCENT, SAFE_TOP_PERCENT, STORY_PIXELS_MIN};
 pub use touched::touched;
@@ -23,11 +25,11 @@ use crate::types::ids::{IdKind, number_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, EndpointPut, EntrySourcePut,
-    RequestAnswered,
+    ExperimentPut, RequestAnswered,
 };
 use crate::types::proto::v1::{
     Account, Ad, AdSet, Budget, Business, Campaign, ChannelEndpoint, ConfiguredStatus, EntrySource,
-    Money,
+    Experiment, Money,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Change, Mutation, Resource};
@@ -129,6 +131,11 @@ impl Desk<'_> {
                 create_time: time,
                 ..row
             }),
+            Resource::Experiment(row) => Resource::Experiment(Experiment {
+                id: self.catalog.experiments.next_id(),
+                create_time: time,
+                ..self.begun(row)?
+            }),
         };
         let stamped = merge::stamp(created, 1, self.now);
         if number_of(stamped.id()) > THINGS_MAX {
@@ -148,6 +155,11 @@ impl Desk<'_> {
             && mask.iter().any(looks)
         {
             self.await_review(row);
+        }
+        if let Resource::Experiment(row) = &mut merged
+            && mask.iter().any(|field| field == "end_time")
+        {
+            self.end_anew(row)?;
         }
         let stamped = merge::stamp(merged, revision + 1, self.now);
         self.judge(&stamped, mask)?;
@@ -187,6 +199,7 @@ impl Desk<'_> {
             Resource::AdSet(_) => catalog.ad_sets.get(id).map(Resource::AdSet),
             Resource::Ad(_) => catalog.ads.get(id).map(Resource::Ad),
             Resource::Source(_) => catalog.sources.get(id).map(Resource::Source),
+            Resource::Experiment(_) => catalog.experiments.get(id).map(Resource::Experiment),
         };
         found.ok_or_else(|| not_found(field))
     }
@@ -210,6 +223,7 @@ impl Desk<'_> {
                 let account = self.account_of(IdKind::Endpoint, row.endpoint_id, field)?;
                 self.own(account, field).map(drop)
             }
+            Resource::Experiment(row) => self.judge_experiment(row),
         }
     }
 
@@ -323,6 +337,9 @@ impl Desk<'_> {
             Resource::Source(row) => {
                 Kind::EntrySourcePut(Box::new(EntrySourcePut { source: Some(row) }))
             }
+            Resource::Experiment(row) => {
+                Kind::ExperimentPut(Box::new(ExperimentPut { experiment: Some(row) }))
+            }
         }
     }
 }
@@ -336,6 +353,7 @@ const fn kind_of(resource: &Resource) -> IdKind {
         Resource::AdSet(_) => IdKind::AdSet,
         Resource::Ad(_) => IdKind::Ad,
         Resource::Source(_) => IdKind::Source,
+        Resource::Experiment(_) => IdKind::Experiment,
     }
 }
 
@@ -376,6 +394,7 @@ fn encoded(resource: &Resource) -> Vec<u8> {
         Resource::AdSet(row) => row.encode_to_vec(),
         Resource::Ad(row) => row.encode_to_vec(),
         Resource::Source(row) => row.encode_to_vec(),
+        Resource::Experiment(row) => row.encode_to_vec(),
     }
 }
 
@@ -394,6 +413,7 @@ fn remembered(change: &Change, answer: &[u8]) -> Result<Resource, Refusal> {
         Resource::AdSet(_) => AdSet::decode(answer).map(Resource::AdSet),
         Resource::Ad(_) => Ad::decode(answer).map(Resource::Ad),
         Resource::Source(_) => EntrySource::decode(answer).map(Resource::Source),
+        Resource::Experiment(_) => Experiment::decode(answer).map(Resource::Experiment),
     };
     decoded.map_err(|_| other_method())
 }

@@ -1,6 +1,7 @@
 //! What an event on a served ad changes: counted once, charged if it is what the ad set pays for.
 
 use crate::decide::Decided;
+use crate::decide::holdouts::Arm;
 use crate::decide::purse::charge;
 use crate::decide::traffic;
 use crate::state::catalog::Family;
@@ -9,7 +10,7 @@ use crate::state::viewers::{HIDDEN_MAX, VIEW_MEMORY_MS, VIEWS_MAX, View, Viewer}
 use crate::types::day::day_of;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    Charge, FeedbackGiven, ImpressionSeen, Showing, Tapped, Watched,
+    Charge, FeedbackGiven, GhostNoted, ImpressionSeen, Showing, Tapped, Watched,
 };
 use crate::types::proto::v1::{BillingEvent, CapEvent, EventKind, InvalidReason};
 use crate::types::refusal::{Reason, Refusal};
@@ -30,8 +31,21 @@ pub struct Known<'a> {
     pub purse: Option<&'a Purse>,
     /// The account's time zone.
     pub zone: &'a str,
+    /// Number of the experiment that the ad belonged to when it was handed out; 0: none.
+    pub experiment: u32,
+    /// The ad that the viewer would have seen in its place, where that is its first in an experiment.
+    pub ghost: Option<GhostAd>,
     /// The journal's time.
     pub now: Moment,
+}
+
+/// An ad that is held back from a viewer.
+#[derive(Clone, Copy, Debug)]
+pub struct GhostAd {
+    /// The ad with everything above it.
+    pub family: Family,
+    /// The number of the experiment that holds it back.
+    pub experiment: u32,
 }
 
 /// One event with its opened token.
@@ -52,7 +66,10 @@ pub struct Event<'a> {
 /// Judges one event.
 pub fn record(known: &Known<'_>, event: &Event<'_>) -> Decided {
     match judge(known, event) {
-        Ok(Some(fact)) => Decided::Facts(vec![fact]),
+        Ok(Some(fact)) => {
+            let beside = ghost_beside(known, event, &fact);
+            Decided::Facts([fact].into_iter().chain(beside).collect())
+        }
         Ok(None) => Decided::Already,
         Err(refusal) => Decided::Refused(refusal),
     }
@@ -69,6 +86,9 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
     if Moment::from_seconds(token.issued).0 < known.now.0 - VIEW_MEMORY_MS {
         let message = "the view token has ended: drop it, a retry cannot help";
         return Err(Refusal::new(Reason::TokenExpired, "view_token", message));
+    }
+    if token.ad == token.ghost_ad {
+        return alone(known, event, event_ms);
     }
     let view = known.viewer.and_then(|viewer| viewer.view(token.view));
     if event.kind == EventKind::Impression {
@@ -120,6 +140,29 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
     }
 }
 
+/// Judges the token of an ad that was held back and nothing shown in its place.
+fn alone(known: &Known<'_>, event: &Event<'_>, event_ms: i64) -> Result<Option<Kind>, Refusal> {
+    if event.kind != EventKind::Impression {
+        let message = "nothing was shown by a ghost token: report only its IMPRESSION";
+        return Err(Refusal::new(Reason::FieldInvalid, "kind", message));
+    }
+    let valid = traffic::view(known.viewer, event.token.ad, event_ms, event.suspect).is_none();
+    Ok(known.ghost.filter(|_| valid).map(|ghost| noted(&ghost, event.token, event_ms)))
+}
+
+/// Returns the ghost that comes with a valid impression of what took its place.
+fn ghost_beside(known: &Known<'_>, event: &Event<'_>, fact: &Kind) -> Option<Kind> {
+    let Kind::ImpressionSeen(seen) = fact else { return None };
+    let ghost = known.ghost.filter(|_| seen.invalid == 0)?;
+    Some(noted(&ghost, event.token, seen.event_ms))
+}
+
+fn noted(ghost: &GhostAd, token: &ViewToken, event_ms: i64) -> Kind {
+    let ViewToken { view, viewer, feed, issued, .. } = *token;
+    let showing = Some(showing_of(&ghost.family, view, viewer, feed, issued));
+    Kind::GhostNoted(Box::new(GhostNoted { showing, event_ms, experiment: ghost.experiment }))
+}
+
 /// Returns when an event happened, or refuses a time that is ahead of the engine's.
 pub fn event_time(at: Option<Moment>, now: Moment) -> Result<Moment, Refusal> {
     let at = at.unwrap_or(now);
@@ -164,6 +207,8 @@ fn see(
         invalid: number(invalid),
         invalid_price,
         invalid_day,
+        experiment: known.experiment,
+        control: known.experiment != 0 && token.arm == Arm::Control as u8,
         ..ImpressionSeen::default()
     })))
 }

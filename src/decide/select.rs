@@ -7,6 +7,7 @@
 use crate::decide::auction::{Candidate, Scratch, Terms, Win, clear, hold_of};
 use crate::decide::board::{AdNow, Board, Rates};
 use crate::decide::groups::{Groups, Member};
+use crate::decide::holdouts::Withheld;
 use crate::decide::index::{Entry, Extra, Index, Segment, Visitor, Walker, Worth};
 use crate::decide::onlooker::Onlooker;
 use crate::decide::skip::Skip;
@@ -176,12 +177,25 @@ pub struct Selector {
     attention: Vec<u32>,
     auction: Scratch,
     wins: Vec<Win>,
+    left_out: Vec<LeftOut>,
 }
 
 impl Selector {
     /// Fills a tray.
     pub fn select(&mut self, asked: &Asked<'_>, tray: &mut Tray, passes: &mut impl Passes) {
+        self.select_without(None, asked, tray, passes);
+    }
+
+    /// Fills a tray without the ads that are withheld from the viewer.
+    pub fn select_without(
+        &mut self,
+        withheld: Option<&Withheld<'_>>,
+        asked: &Asked<'_>,
+        tray: &mut Tray,
+        passes: &mut impl Passes,
+    ) {
         tray.slots.clear();
+        self.left_out.clear();
         let (policy, places) = asked.places();
         let wanted = places.iter().filter(|place| place.allowed).count();
         if wanted == 0 {
@@ -191,7 +205,13 @@ impl Selector {
         let request = asked.request;
         self.told.take(&request.profile, request.placement, asked.now);
         self.groups.begin(wanted);
-        let mut picker = Picker { asked, groups: &mut self.groups, furthest: Skip::NotTargeted };
+        let mut picker = Picker {
+            asked,
+            groups: &mut self.groups,
+            furthest: Skip::NotTargeted,
+            withheld,
+            left_out: &mut self.left_out,
+        };
         self.walker.walk(asked.index, &self.told, &mut picker);
         let mut furthest = picker.furthest;
         if self.groups.clashed() && self.groups.len() <= wanted {
@@ -214,6 +234,14 @@ impl Selector {
             tray.slots.push((place.position, filling));
         }
         self.count(asked, self.wins.len() < wanted, passes);
+    }
+
+    /// Returns the experiments of which an ad that was left out of the last tray may have stood in it.
+    pub fn held_back(&self) -> impl Iterator<Item = u32> + '_ {
+        let close = |out: &&LeftOut| {
+            self.groups.admits(out.member.worth.total(), || out.member.lot, out.member.ad)
+        };
+        self.left_out.iter().filter(close).map(|out| out.experiment)
     }
 
     /// Finds who stands where, at which price.
@@ -305,6 +333,15 @@ struct Picker<'a> {
     groups: &'a mut Groups,
     /// How far the ad that came furthest got.
     furthest: Skip,
+    withheld: Option<&'a Withheld<'a>>,
+    left_out: &'a mut Vec<LeftOut>,
+}
+
+/// An ad that nothing but an experiment stands against.
+#[derive(Clone, Copy, Debug)]
+struct LeftOut {
+    experiment: u32,
+    member: Member,
 }
 
 impl Visitor for Picker<'_> {
@@ -337,6 +374,11 @@ impl Picker<'_> {
             Some(_) => {}
             None => {
                 let member = Member::of(entry, worth, rates, self.asked.lot(entry.ad));
+                let experiment = self.withheld.and_then(|it| it.leaves_out(entry, self.asked.now));
+                if let Some(experiment) = experiment {
+                    self.left_out.push(LeftOut { experiment, member });
+                    return;
+                }
                 self.groups.offer(Member { at, ..member });
             }
         }

@@ -304,6 +304,7 @@ fn find(catalog: &Catalog, kind: ResourceKind, id: u64) -> Option<Resource> {
         ResourceKind::AdSet => Resource::AdSet(catalog.ad_sets.get(id)?),
         ResourceKind::Ad => Resource::Ad(catalog.ads.get(id)?),
         ResourceKind::Source => Resource::Source(catalog.sources.get(id)?),
+        ResourceKind::Experiment => Resource::Experiment(catalog.experiments.get(id)?),
     };
     Some(with_status(catalog, row))
 }
@@ -315,7 +316,10 @@ fn with_status(catalog: &Catalog, mut resource: Resource) -> Resource {
         Resource::Campaign(row) => row.effective_status = catalog.campaign_status(row.id).into(),
         Resource::AdSet(row) => row.effective_status = catalog.ad_set_status(row.id).into(),
         Resource::Ad(row) => row.effective_status = catalog.ad_status(row.id).into(),
-        Resource::Business(_) | Resource::Endpoint(_) | Resource::Source(_) => {}
+        Resource::Business(_)
+        | Resource::Endpoint(_)
+        | Resource::Source(_)
+        | Resource::Experiment(_) => {}
     }
     resource
 }
@@ -330,5 +334,6 @@ fn all(catalog: &Catalog, kind: ResourceKind, after: u64) -> Box<dyn Iterator<It
         ResourceKind::AdSet => Box::new(catalog.ad_sets.ids_after(after)),
         ResourceKind::Ad => Box::new(catalog.ads.ids_after(after)),
         ResourceKind::Source => Box::new(catalog.sources.ids_after(after)),
+        ResourceKind::Experiment => Box::new(catalog.experiments.ids_after(after)),
     }
 }

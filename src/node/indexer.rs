@@ -8,6 +8,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use crate::decide::exchange::Converter;
+use crate::decide::holdouts::Tests;
 use crate::decide::index::{Draft, Index, Rebased};
 use crate::node::ads::Ads;
 use crate::node::live::{Live, locked};
@@ -32,6 +33,8 @@ pub(in crate::node) enum Shown {
     Ad(u64, Option<Box<Draft>>),
     /// The operator's rules for policy categories.
     Blocks(Arc<Blocks>),
+    /// What is measured by holding ads back.
+    Tests(Arc<Tests>),
     /// The exchange rates in force.
     Exchange(Arc<Table>),
     /// The operator's rules for invalid traffic.
@@ -88,6 +91,7 @@ impl Indexer {
                 Shown::Ad(ad, draft) => ads.push((number_of(ad), draft)),
                 Shown::Blocks(blocks) => live.blocks.store(blocks),
                 Shown::Traffic(filter) => live.traffic.store(filter),
+                Shown::Tests(tests) => live.tests.store(tests),
                 Shown::Exchange(table) => {
                     live.exchange.store(table);
                     let index = live.index.load().with_exchange(live.converter());

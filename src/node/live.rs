@@ -9,6 +9,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 
 use crate::decide::board::Board;
+use crate::decide::holdouts::Tests;
 use crate::decide::index::Index;
 use crate::decide::onlooker::Promise;
 use crate::decide::purse::{LineId, Terms};
@@ -89,6 +90,8 @@ pub(in crate::node) struct Live {
     live_ads: AtomicUsize,
     /// Where categories of ads may be shown.
     pub(in crate::node) blocks: ArcSwap<Blocks>,
+    /// What is measured by holding ads back.
+    pub(in crate::node) tests: ArcSwap<Tests>,
     /// What currencies are worth to each other now.
     pub(in crate::node) exchange: ArcSwap<Table>,
     /// What the operator knows to be invalid traffic.
@@ -144,6 +147,7 @@ impl Live {
             index: ArcSwap::default(),
             live_ads: AtomicUsize::new(0),
             blocks: ArcSwap::default(),
+            tests: ArcSwap::default(),
             exchange: ArcSwap::default(),
             traffic: ArcSwap::default(),
             outgrown: Mutex::default(),

@@ -16,6 +16,7 @@ mod forecaster;
 mod front;
 mod helper;
 mod indexer;
+mod lift;
 mod links;
 mod live;
 mod lobby;

@@ -3,12 +3,13 @@
 use prost::Message;
 
 use crate::channels::Channel;
+use crate::decide::holdouts::Arm;
 use crate::decide::index::{Extra, Index, Source};
 use crate::decide::parameters::parameter_names;
 use crate::decide::select::Placed;
 use crate::node::links::{Chat, click_of, redirect_link};
 use crate::state::credit::timestamp;
-use crate::tokens::{SealedFrequency, Sealer};
+use crate::tokens::{SealedFrequency, SealedView, Sealer};
 use crate::types::encoded::{Fields, Value, put_bytes, put_message, put_nested, put_number, text};
 use crate::types::request::{AdRequest, Policy};
 use crate::types::time::{DAY_MS, Moment};
@@ -88,6 +89,27 @@ pub(in crate::node) struct Seal<'a> {
     pub(in crate::node) now: Moment,
 }
 
+/// What an experiment says of one placed ad.
+#[derive(Clone, Copy)]
+pub(in crate::node) struct Mark {
+    /// The group of the viewer in the experiment that the ad belongs to, see
+    /// [`crate::decide::holdouts::Arm`]; 0: it belongs to none, and stands for no other.
+    pub(in crate::node) arm: u8,
+    /// The ad that would have stood there; 0: this one would.
+    pub(in crate::node) ghost: u64,
+}
+
+impl Mark {
+    /// Returns the mark of an ad that stands where another would have.
+    pub(in crate::node) const fn of(arm: u8, ghost: Option<u64>) -> Self {
+        match ghost {
+            Some(ghost) if arm == 0 => Self { arm: Arm::Control as u8, ghost },
+            Some(ghost) => Self { arm, ghost },
+            None => Self { arm, ghost: 0 },
+        }
+    }
+}
+
 impl Seal<'_> {
     /// Returns what stands for a viewer without a pseudonym from now on.
     pub(in crate::node) fn frequency_token(&self) -> Option<SealedFrequency> {
@@ -101,36 +123,47 @@ impl Seal<'_> {
         &self,
         out: &mut Vec<u8>,
         placed: &Placed,
-        position: u16,
-        view: u64,
+        (position, view): (u16, u64),
+        mark: Mark,
     ) {
         let (lane, at) = placed.at;
         let segment = self.index.segment(self.request.profile.country, lane.into());
         let who = Who::of(segment.source(at), segment.extra(&placed.entry));
-        self.put_ad(out, &self.token(placed, position, view), &who);
-    }
-
-    fn token(&self, placed: &Placed, position: u16, view: u64) -> ViewToken {
-        let profile = &self.request.profile;
-        ViewToken {
-            view,
-            ad: placed.entry.ad_id(),
-            viewer: self.viewer,
-            feed: self.feed,
-            issued: self.now.seconds(),
-            show_by: self.policy.show_by_s,
+        let token = ViewToken {
             price_micros: placed.price,
             billing: placed.billing as u8,
             p_tap: placed.rates.tap,
             p_chat: placed.rates.chat,
+            arm: mark.arm,
+            ghost_ad: mark.ghost,
+            ..self.token(placed.entry.ad_id(), position, view)
+        };
+        self.put_ad(out, &token, &who);
+    }
+
+    /// Returns the token of an ad that is held back, where no other ad's can tell of it.
+    pub(in crate::node) fn ghost(&self, ad: u64, position: u16, view: u64) -> SealedView {
+        let arm = Arm::Control as u8;
+        self.sealer.seal_view(&ViewToken { arm, ghost_ad: ad, ..self.token(ad, position, view) })
+    }
+
+    /// Returns what all tokens of the tray say.
+    fn token(&self, ad: u64, position: u16, view: u64) -> ViewToken {
+        let profile = &self.request.profile;
+        ViewToken {
+            view,
+            ad,
+            viewer: self.viewer,
+            feed: self.feed,
+            issued: self.now.seconds(),
+            show_by: self.policy.show_by_s,
             position: position as u8,
             placement: self.request.placement as u8,
             country: profile.country.to_be_bytes(),
             region: profile.region,
             age_gender: profile.age_band << 4 | profile.gender,
             os_device: profile.os << 4 | profile.device_class,
-            arm: 0,
-            ghost_ad: 0,
+            ..ViewToken::default()
         }
     }
 

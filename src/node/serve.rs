@@ -4,13 +4,15 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::decide::board::{Board, LineNumbers};
+use crate::decide::ghosts::Ghosts;
+use crate::decide::holdouts::Tests;
 use crate::decide::index::Index;
 use crate::decide::onlooker::{Onlooker, Promise};
 use crate::decide::select::{Asked, Passes, Placed, Selector, Tray};
 use crate::decide::skip::Skip;
 use crate::node::counts::{Stripe, Walk};
 use crate::node::live::Live;
-use crate::node::seal::Seal;
+use crate::node::seal::{Mark, Seal};
 use crate::node::walker::Answered;
 use crate::state::rules::Blocks;
 use crate::types::dice::Dice;
@@ -78,6 +80,7 @@ mod field {
     pub(super) const POSITION: u32 = 1;
     pub(super) const AD: u32 = 2;
     pub(super) const NO_AD_REASON: u32 = 3;
+    pub(super) const GHOST_TOKENS: u32 = 4;
 }
 
 /// Buffers of serving, kept from one tray to the next.
@@ -89,12 +92,15 @@ pub(in crate::node) struct Desk {
     /// The names of the views of the tray's ads.
     views: Vec<u64>,
     walk: Walk,
+    /// What experiments hold back from the viewer of the tray.
+    ghosts: Ghosts,
 }
 
 /// Who asks for what, of which ads.
 struct Asking<'a> {
     index: &'a Index,
     blocks: &'a Blocks,
+    tests: &'a Tests,
     viewer: u64,
     policy: &'a Policy,
     request: &'a AdRequest,
@@ -110,17 +116,20 @@ impl Live {
         request: &AdRequest,
         now: Moment,
     ) -> Answer {
-        let (index, blocks) = (self.index.load(), self.blocks.load());
+        let (index, blocks, tests) = (self.index.load(), self.blocks.load(), self.tests.load());
         let (mut stripe, mut dice) = (self.counts.stripe(), self.counts.dice());
         let (desk, dice) = (&mut stripe.desk, &mut *dice);
         // Nothing is known of a viewer never met, but what it is promised now is kept.
         let viewer = request.viewer.unwrap_or_else(|| dice.roll());
-        let asking = Asking { index: &index, blocks: &blocks, viewer, policy, request, now };
+        let (index, blocks, tests) = (&**index, &**blocks, &**tests);
+        let asking = Asking { index, blocks, tests, viewer, policy, request, now };
         if (0..ATTEMPTS).any(|_| self.attempt(&asking, desk, dice)) {
             let Desk { onlooker, tray, walk, .. } = desk;
-            let (index, blocks) = (&index, &blocks);
             let answered = Answered { index, blocks, viewer, policy, request, onlooker, tray, now };
-            self.watch(&answered, walk.ads());
+            // What was held back is no market that a forecast could reach.
+            if desk.ghosts.list.is_empty() {
+                self.watch(&answered, walk.ads());
+            }
         } else {
             busy(policy, request, desk);
         }
@@ -128,20 +137,26 @@ impl Live {
         stripe.markets.asked(request.profile.country);
         let sealer = self.sealer.load();
         let public_url = self.public_url.get().map_or("", String::as_str);
-        let index = &index;
         let seal = Seal { index, sealer: &sealer, feed, viewer, policy, request, public_url, now };
-        let Desk { tray, views, .. } = &stripe.desk;
+        let Desk { tray, views, ghosts, .. } = &stripe.desk;
         let mut views = views.iter();
         let mut out = Vec::with_capacity(ANSWER_BYTES);
         for (position, slot) in &tray.slots {
+            let mut ghosts = ghosts.at(*position);
             put_nested(&mut out, field::SLOTS, |out| {
                 put_number(out, field::POSITION, (*position).into());
                 match slot {
                     Ok(placed) => {
                         let view = *views.next().expect("each placed ad was given a view");
-                        put_nested(out, field::AD, |out| seal.put(out, placed, *position, view));
+                        let arm = tests.arm_of(&placed.entry, viewer, now);
+                        let (named, mark) = ((*position, view), Mark::of(arm, ghosts.next()));
+                        put_nested(out, field::AD, |out| seal.put(out, placed, named, mark));
                     }
                     Err(reason) => put_number_always(out, field::NO_AD_REASON, *reason as u64),
+                }
+                for ad in ghosts {
+                    let token = seal.ghost(ad, *position, dice.roll().max(1));
+                    put_bytes(out, field::GHOST_TOKENS, &token);
                 }
             });
         }
@@ -153,7 +168,7 @@ impl Live {
 
     /// Selects once and promises what was selected; tells whether the viewer was the same throughout.
     fn attempt(&self, asking: &Asking<'_>, desk: &mut Desk, dice: &mut impl Dice) -> bool {
-        let Asking { index, blocks, viewer, policy, request, now } = *asking;
+        let Asking { index, blocks, tests, viewer, policy, request, now } = *asking;
         let version = self.look(viewer, policy, now, &mut desk.onlooker);
         desk.walk.begin();
         let asked = Asked {
@@ -167,7 +182,13 @@ impl Live {
             roll: dice.roll(),
             live_ads: self.live_ads(),
         };
-        desk.selector.select(&asked, &mut desk.tray, &mut desk.walk);
+        let Desk { selector, tray, walk, ghosts, .. } = desk;
+        if tests.is_empty() {
+            selector.select(&asked, tray, walk);
+            ghosts.list.clear();
+        } else {
+            ghosts.select((tests, viewer), selector, &asked, tray, walk);
+        }
         for (_, slot) in &mut desk.tray.slots {
             if let Ok(placed) = slot
                 && !hold(&self.board, placed, now)
@@ -270,6 +291,7 @@ fn busy(policy: &Policy, request: &AdRequest, desk: &mut Desk) {
     let places = crate::decide::slots::places(policy, request);
     desk.walk.begin();
     desk.views.clear();
+    desk.ghosts.list.clear();
     desk.tray.slots.clear();
     let slots = places.iter().map(|place| (place.position, Err(NoAdReason::Busy)));
     desk.tray.slots.extend(slots);

@@ -2,6 +2,7 @@
 
 mod columns;
 pub mod invoices;
+pub mod lift;
 pub mod outbound;
 pub mod pull;
 pub mod query;

@@ -169,6 +169,18 @@ pub const CAP_HOURS_MAX: u32 = 30 * 24;
 /// Characters of the names of who is behind an ad: beneficiary and payer.
 pub const PARTY_CHARS_MAX: usize = 100;
 
+/// Most campaigns that one experiment names.
+pub const EXPERIMENT_CAMPAIGNS_MAX: usize = 64;
+
+/// The smallest control group of an experiment, in millionths of viewers: 1 %.
+pub const CONTROL_MICROS_MIN: u32 = 10_000;
+
+/// The largest control group of an experiment, in millionths of viewers: half.
+pub const CONTROL_MICROS_MAX: u32 = 500_000;
+
+/// The control group of an experiment that names none, in millionths of viewers: 10 % (ALGORITHMS 6).
+pub const CONTROL_MICROS_DEFAULT: u32 = 100_000;
+
 /// Characters of the name of an entry of an operator's list.
 pub const ENTRY_NAME_CHARS_MAX: usize = 100;
 

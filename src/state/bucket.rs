@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::state::chats::{CHAT_MEMORY_MS, Chat};
+use crate::state::exposures::{Exposure, Measured};
 use crate::state::kinds::catalog_kinds;
 use crate::state::viewers::Viewer;
 use crate::state::{Map, Stamp};
 use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{ConversationOpened, Converted, Showing};
+use crate::types::proto::journal::v1::{
+    ConversationOpened, Converted, GhostNoted, ImpressionSeen, Showing,
+};
 use crate::types::proto::v1::EventKind;
 use crate::types::time::{DAY_MS, Moment};
 
@@ -21,9 +24,9 @@ pub const CONVERSION_MEMORY_MS: i64 = 90 * DAY_MS;
 /// Something that waits to be credited or declined where the viewer lives.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Outgoing {
-    /// An opening with a proof.
+    /// An opening with a proof, or whose viewer was told.
     Opened(#[serde(with = "crate::state::wire::message")] ConversationOpened),
-    /// A conversion with a proof.
+    /// A conversion with a proof, or whose viewer was told.
     Converted(#[serde(with = "crate::state::wire::message")] Converted),
 }
 
@@ -58,6 +61,8 @@ pub struct Bucket {
     pub aliases: Map<u64, Alias>,
     /// By outcome.
     pub conversions: Map<u64, KnownConversion>,
+    /// What experiments measure, by viewer number.
+    pub measured: Map<u64, Measured>,
     /// What waits for its viewer's shard, by outcome.
     pub outbox: BTreeMap<u64, Outgoing>,
 }
@@ -78,6 +83,11 @@ impl Bucket {
         match fact {
             Kind::ImpressionSeen(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.see(fact, showing, stamp.at));
+                self.expose_seen(fact);
+            }
+            Kind::GhostNoted(fact) => self.haunt(fact),
+            Kind::OutcomeNoted(fact) => {
+                self.measured.entry(fact.viewer).or_default().note(fact, stamp.at);
             }
             Kind::Watched(fact) => {
                 let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
@@ -97,18 +107,14 @@ impl Bucket {
             }
             Kind::ConversationOpened(fact) => {
                 self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
-                if fact.proof.is_some() {
-                    self.outbox.insert(fact.outcome, Outgoing::Opened(*fact));
-                }
+                self.send(Outgoing::Opened(*fact));
             }
             Kind::ContactMoved(fact) => {
                 let alias = Alias { same_as: fact.same_as, at_ms: stamp.at.0 };
                 self.aliases.insert(fact.conversation, alias);
             }
             Kind::ReferralNoted(fact) => {
-                if let Some(chat) = self.chats.get_mut(&fact.conversation) {
-                    chat.refer(fact);
-                }
+                self.chats.get_mut(&fact.conversation).into_iter().for_each(|it| it.refer(fact));
             }
             Kind::MessageRecorded(fact) => {
                 self.chats.entry(fact.conversation).or_default().hear(fact, stamp.at);
@@ -119,9 +125,7 @@ impl Bucket {
             Kind::Converted(fact) => self.convert(fact, stamp.at),
             Kind::OutboxSettled(fact) => {
                 self.outbox.remove(&fact.outcome);
-                if let Some(chat) = self.chats.get_mut(&fact.conversation) {
-                    chat.settle(fact);
-                }
+                self.chats.get_mut(&fact.conversation).into_iter().for_each(|it| it.settle(fact));
             }
             catalog_kinds!()
             | Kind::Funded(_)
@@ -131,17 +135,51 @@ impl Bucket {
             | Kind::ConversionsPushed(_)
             | Kind::SourceTapped(_)
             | Kind::StepCredited(_)
-            | Kind::GhostNoted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
+    }
+
+    /// Tells whether a viewer was exposed in an experiment, or would have been.
+    pub fn is_exposed(&self, viewer: u64, experiment: u32) -> bool {
+        self.measured.get(&viewer).is_some_and(|known| known.is_exposed(experiment))
+    }
+
+    /// Tells whether an outcome of a viewer was noted.
+    pub fn has_noted(&self, viewer: u64, outcome: u64) -> bool {
+        self.measured.get(&viewer).is_some_and(|known| known.has_noted(outcome))
+    }
+
+    /// Puts into the outbox what is claimed for an ad, or whose viewer was told.
+    fn send(&mut self, outgoing: Outgoing) {
+        let (outcome, proof, viewer) = match &outgoing {
+            Outgoing::Opened(fact) => (fact.outcome, fact.proof, fact.told_viewer),
+            Outgoing::Converted(fact) => (fact.outcome, fact.proof, fact.told_viewer),
+        };
+        if proof.is_some() || viewer != 0 {
+            self.outbox.insert(outcome, outgoing);
+        }
+    }
+
+    fn expose_seen(&mut self, fact: &ImpressionSeen) {
+        if fact.experiment != 0 && fact.invalid == 0 {
+            self.expose(fact.showing, fact.experiment, fact.control, fact.event_ms);
+        }
+    }
+
+    fn haunt(&mut self, fact: &GhostNoted) {
+        self.expose(fact.showing, fact.experiment, true, fact.event_ms);
+    }
+
+    fn expose(&mut self, showing: Option<Showing>, experiment: u32, control: bool, first_ms: i64) {
+        let Some(Showing { viewer, account, .. }) = showing else { return };
+        let exposure = Exposure { experiment, control, account, first_ms, ..Exposure::default() };
+        self.measured.entry(viewer).or_default().expose(exposure);
     }
 
     fn convert(&mut self, fact: &Converted, at: Moment) {
         let known = KnownConversion { content: content_of(fact), at_ms: at.0 };
         self.conversions.insert(fact.outcome, known);
-        if fact.proof.is_some() {
-            self.outbox.insert(fact.outcome, Outgoing::Converted(fact.clone()));
-        }
+        self.send(Outgoing::Converted(fact.clone()));
     }
 
     /// Changes the viewer of a showing, new if unknown, and moves its version on.
@@ -160,6 +198,7 @@ impl Bucket {
         }
         self.swept_hour = at.hour();
         self.viewers.retain(|_, viewer| viewer.sweep(at));
+        self.measured.retain(|_, measured| measured.sweep(at));
         self.chats.retain(|_, chat| !chat.is_over(at));
         let aliases_from = at.plus_ms(-CHAT_MEMORY_MS).0;
         self.aliases.retain(|_, alias| alias.at_ms >= aliases_from);

@@ -1,6 +1,7 @@
-//! What is advertised: accounts, businesses, endpoints, entry sources, campaigns, ad sets and ads. A row
-//! is replaced, never edited.
+//! What is advertised: accounts, businesses, endpoints, entry sources, campaigns, ad sets, ads and what is
+//! measured of them. A row is replaced, never edited.
 
+mod holdouts;
 mod kin;
 mod names;
 mod saved;
@@ -25,9 +26,11 @@ use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{ConversionPushPut, RequestAnswered};
 use crate::types::proto::v1::{
     Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EffectiveStatus, EntrySource,
+    Experiment,
 };
 use crate::types::time::DAY_MS;
 
+pub use holdouts::{Holdout, Holdouts};
 pub use kin::{Family, Kin, REACH_HOURS, has_budget};
 pub use names::Naming;
 pub use saved::{Head, Saved};
@@ -68,6 +71,10 @@ pub struct Catalog {
     pub ads: Table<Ad>,
     /// Where else a chat can start.
     pub sources: Table<EntrySource>,
+    /// What is measured by holding ads back.
+    pub experiments: Table<Experiment>,
+    /// The same, by what they cover.
+    pub holdouts: Holdouts,
     kin: Kin,
     names: Names,
     /// What targeting may name.
@@ -120,6 +127,7 @@ impl Catalog {
             IdKind::Business | IdKind::Campaign => parent(kind),
             IdKind::Endpoint => self.account_of(IdKind::Business, parent(kind)?),
             IdKind::Source => self.account_of(IdKind::Endpoint, parent(kind)?),
+            IdKind::Experiment => self.experiments.get(id).map(|row| row.account_id),
             IdKind::AdSet => self.account_of(IdKind::Campaign, parent(kind)?),
             IdKind::Ad => self.account_of(IdKind::AdSet, parent(kind)?),
         }
@@ -282,7 +290,13 @@ impl Catalog {
             Kind::ConversionPushPut(fact) => {
                 self.pushes.insert(fact.account, StoredPush(ConversionPushPut::clone(fact)));
             }
-            Kind::ExperimentPut(_) | other_kinds!() => {}
+            Kind::ExperimentPut(fact) => {
+                if let Some(row) = &fact.experiment {
+                    self.holdouts.put(row);
+                    self.experiments.put(row.id, Packed::of(row));
+                }
+            }
+            other_kinds!() => {}
         }
     }
 

@@ -116,6 +116,7 @@ impl ShardPart {
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
             | Kind::GhostNoted(_)
+            | Kind::OutcomeNoted(_)
             | Kind::OutboxSettled(_) => {}
         }
     }

@@ -182,7 +182,8 @@ impl DeskChunk {
             | Kind::ContactMoved(_)
             | Kind::ReferralNoted(_)
             | Kind::StepCredited(_)
-            | Kind::GhostNoted(_) => {}
+            | Kind::GhostNoted(_)
+            | Kind::OutcomeNoted(_) => {}
         }
     }
 

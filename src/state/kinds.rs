@@ -47,6 +47,7 @@ macro_rules! other_kinds {
             | $crate::types::proto::journal::v1::fact::Kind::ReferralNoted(_)
             | $crate::types::proto::journal::v1::fact::Kind::StepCredited(_)
             | $crate::types::proto::journal::v1::fact::Kind::GhostNoted(_)
+            | $crate::types::proto::journal::v1::fact::Kind::OutcomeNoted(_)
     };
 }
 

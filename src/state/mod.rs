@@ -12,6 +12,7 @@ pub mod credit;
 pub mod credits;
 pub mod desks;
 pub mod exchange;
+pub mod exposures;
 pub mod feeds;
 pub mod funnel;
 mod kinds;

@@ -350,6 +350,7 @@ impl PurseChunk {
             | Kind::ReferralNoted(_)
             | Kind::StepCredited(_)
             | Kind::GhostNoted(_)
+            | Kind::OutcomeNoted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }

@@ -88,9 +88,7 @@ const NOWHERE: Route = Route {
 
 /// Returns the parts that a fact touches.
 pub fn route(fact: &Kind) -> Route {
-    let tally = |ad: u64| {
-        if ad == 0 { Chunks::None } else { Chunks::One(chunk_of(ad)) }
-    };
+    let row = |tallies| Route { shard: true, tallies, ..NOWHERE };
     match fact {
         catalog_kinds!() => Route { catalog: true, ..NOWHERE },
         Kind::Granted(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
@@ -107,35 +105,28 @@ pub fn route(fact: &Kind) -> Route {
         Kind::FeedbackGiven(fact) => of_showing(&fact.showing, false, false),
         Kind::Tapped(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
-            let desk = desk_of(fact.endpoint);
-            Route { desk, ..of_showing(&fact.showing, charged, true) }
+            Route { desk: desk_of(fact.endpoint), ..of_showing(&fact.showing, charged, true) }
         }
         Kind::ClickMatched(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
-            let desk = desk_of(fact.endpoint);
-            let tallies = of_path(&fact.showing, &fact.path);
+            let (desk, tallies) = (desk_of(fact.endpoint), of_path(&fact.showing, &fact.path));
             Route { desk, tallies, ..of_showing(&fact.showing, charged, true) }
         }
         Kind::ConversionCredited(fact) => {
             let tallies = of_path(&fact.showing, &fact.path);
             Route { tallies, ..of_showing(&fact.showing, false, true) }
         }
-        Kind::ConversationOpened(fact) => Route {
-            bucket: Some(bucket_of(fact.conversation)),
-            desk: desk_of(fact.endpoint),
-            ..NOWHERE
-        },
+        Kind::ConversationOpened(fact) => {
+            Route { desk: desk_of(fact.endpoint), ..of_bucket(fact.conversation) }
+        }
         Kind::ContactMoved(fact) => of_bucket(fact.conversation),
         Kind::ReferralNoted(fact) => of_bucket(fact.conversation),
-        Kind::GhostNoted(fact) => {
-            Route { tallies: Chunks::None, ..of_showing(&fact.showing, false, false) }
-        }
-        Kind::StepCredited(fact) => {
-            Route { shard: true, tallies: of_path(&fact.showing, &fact.path), ..NOWHERE }
-        }
+        Kind::GhostNoted(fact) => of_bucket(fact.showing.map_or(0, |showing| showing.viewer)),
+        Kind::OutcomeNoted(fact) => of_bucket(fact.viewer),
+        Kind::StepCredited(fact) => row(of_path(&fact.showing, &fact.path)),
         Kind::MessagePriced(fact) => Route {
             bucket: Some(bucket_of(fact.conversation)),
-            tallies: tally(fact.ad),
+            tallies: several([fact.ad]),
             desk: (fact.free_month != 0).then(|| chunk_of(fact.endpoint)),
             ..NOWHERE
         },
@@ -152,7 +143,7 @@ pub fn route(fact: &Kind) -> Route {
             tallies: several([fact.first_reply_ad, fact.qualified_ad, fact.wrote_ad]),
             ..NOWHERE
         },
-        Kind::OutcomeDeclined(fact) => Route { shard: true, tallies: tally(fact.ad), ..NOWHERE },
+        Kind::OutcomeDeclined(fact) => row(several([fact.ad])),
     }
 }
 

@@ -266,6 +266,7 @@ impl TallyChunk {
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
             | Kind::GhostNoted(_)
+            | Kind::OutcomeNoted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }

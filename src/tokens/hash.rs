@@ -51,6 +51,15 @@ pub fn conversation_id(business: u64, endpoint: u64, contact: u64) -> u64 {
     (business & !HASH_MAX) | number
 }
 
+/// Returns what decides which viewers are in the control group of an experiment: the same on every node and
+/// for ever, for the secret is never rotated.
+pub fn experiment_key(secret: &Secret, experiment: u64) -> u64 {
+    let mut hasher = blake3::Hasher::new_keyed(secret.bytes());
+    // A code's input has 8 bytes.
+    hasher.update(b"experiment").update(&experiment.to_be_bytes());
+    from_hash(hasher.finalize().as_bytes())
+}
+
 /// Returns the code that stands for a view in the first message's text; its shard is the viewer's.
 pub fn prefill_code(secret: &Secret, view: u64, viewer: u64) -> PrefillCode {
     let hash = blake3::keyed_hash(secret.bytes(), &view.to_be_bytes());

@@ -206,6 +206,7 @@ impl Founder<'_> {
                 ad.destination.get_or_insert_default().endpoint_id = endpoint;
             }
             Resource::Source(source) => source.endpoint_id = parent,
+            Resource::Experiment(experiment) => experiment.account_id = parent,
         }
         Ok(resource)
     }
@@ -219,6 +220,7 @@ impl Founder<'_> {
             Resource::AdSet(ad_set) => (ad_set.id, ad_set.campaign_id),
             Resource::Ad(ad) => (ad.id, ad.ad_set_id),
             Resource::Source(source) => (source.id, source.endpoint_id),
+            Resource::Experiment(experiment) => (experiment.id, experiment.account_id),
         };
         let kind = Kind::of(created);
         self.ids.insert((kind, line.reference.clone()), id);
@@ -272,7 +274,7 @@ impl Founded {
                 let v1::ChannelEndpoint { id, channel, address, channel_account_id, .. } = endpoint;
                 self.endpoints.insert(id, Line { channel, address, account: channel_account_id });
             }
-            Resource::Business(_) | Resource::Source(_) => {}
+            Resource::Business(_) | Resource::Source(_) | Resource::Experiment(_) => {}
         }
     }
 
@@ -342,6 +344,9 @@ async fn create(
         Resource::Ad(it) => call!(create_ad, CreateAdRequest, ad, Ad, it),
         Resource::Source(it) => {
             call!(create_entry_source, CreateEntrySourceRequest, entry_source, Source, it)
+        }
+        Resource::Experiment(it) => {
+            call!(create_experiment, CreateExperimentRequest, experiment, Experiment, it)
         }
     };
     created.ok_or_else(|| tonic::Status::data_loss("the answer has no resource"))

@@ -37,11 +37,13 @@ pub enum Kind {
     Ad,
     /// A printed code or web button.
     Source,
+    /// A holdout.
+    Experiment,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Account,
         Self::Business,
         Self::Endpoint,
@@ -49,6 +51,7 @@ impl Kind {
         Self::AdSet,
         Self::Ad,
         Self::Source,
+        Self::Experiment,
     ];
 
     /// Returns the kind of a resource.
@@ -61,6 +64,7 @@ impl Kind {
             Resource::AdSet(_) => Self::AdSet,
             Resource::Ad(_) => Self::Ad,
             Resource::Source(_) => Self::Source,
+            Resource::Experiment(_) => Self::Experiment,
         }
     }
 
@@ -74,6 +78,7 @@ impl Kind {
             Self::AdSet => "ad_set",
             Self::Ad => "ad",
             Self::Source => "entry_source",
+            Self::Experiment => "experiment",
         }
     }
 
@@ -87,6 +92,7 @@ impl Kind {
             Self::AdSet => "munadi.v1.AdSet",
             Self::Ad => "munadi.v1.Ad",
             Self::Source => "munadi.v1.EntrySource",
+            Self::Experiment => "munadi.v1.Experiment",
         }
     }
 
@@ -94,7 +100,7 @@ impl Kind {
     pub const fn parent(self) -> Option<Self> {
         match self {
             Self::Account => None,
-            Self::Business | Self::Campaign => Some(Self::Account),
+            Self::Business | Self::Campaign | Self::Experiment => Some(Self::Account),
             Self::Endpoint => Some(Self::Business),
             Self::AdSet => Some(Self::Campaign),
             Self::Ad => Some(Self::AdSet),

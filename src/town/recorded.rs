@@ -104,6 +104,7 @@ impl JsonForm {
             Resource::AdSet(it) => self.write(name, it),
             Resource::Ad(it) => self.write(name, it),
             Resource::Source(it) => self.write(name, it),
+            Resource::Experiment(it) => self.write(name, it),
         };
         let written = Written {
             kind: Kind::of(&line.resource).name().to_owned(),
@@ -170,6 +171,7 @@ impl JsonForm {
             Kind::AdSet => Resource::AdSet(self.read(name, json)?),
             Kind::Ad => Resource::Ad(self.read(name, json)?),
             Kind::Source => Resource::Source(self.read(name, json)?),
+            Kind::Experiment => Resource::Experiment(self.read(name, json)?),
         })
     }
 }

@@ -43,6 +43,8 @@ pub enum IdKind {
     Ad = 6,
     /// Where else a chat can start: a printed code, a web button.
     Source = 7,
+    /// What is measured by holding ads back.
+    Experiment = 8,
 }
 
 /// One of the 65 ordered streams of the journal.

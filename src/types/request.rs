@@ -26,7 +26,7 @@ pub struct Scope {
     pub any: bool,
 }
 
-/// The seven kinds of things in the catalog.
+/// The eight kinds of things in the catalog.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum ResourceKind {
     /// Who pays.
@@ -43,6 +43,8 @@ pub enum ResourceKind {
     Ad,
     /// Where else a chat can start.
     Source,
+    /// What is measured by holding ads back.
+    Experiment,
 }
 
 impl ResourceKind {
@@ -56,6 +58,7 @@ impl ResourceKind {
             Self::AdSet => IdKind::AdSet,
             Self::Ad => IdKind::Ad,
             Self::Source => IdKind::Source,
+            Self::Experiment => IdKind::Experiment,
         }
     }
 }

@@ -25,6 +25,7 @@ mod funnel;
 mod goals;
 mod h2;
 mod invalid;
+mod lift;
 mod limits;
 mod links;
 mod lists;

@@ -211,6 +211,7 @@ impl Ledger {
             | Kind::ReferralNoted(_)
             | Kind::StepCredited(_)
             | Kind::GhostNoted(_)
+            | Kind::OutcomeNoted(_)
             | Kind::ExperimentPut(_) => Ok(()),
             Kind::TaxonomyPut(_)
             | Kind::PolicyRulesPut(_)

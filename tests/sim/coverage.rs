@@ -157,6 +157,7 @@ pub(crate) fn name_of(kind: &Kind) -> &'static str {
         Kind::ReferralNoted(_) => "ReferralNoted",
         Kind::StepCredited(_) => "StepCredited",
         Kind::GhostNoted(_) => "GhostNoted",
+        Kind::OutcomeNoted(_) => "OutcomeNoted",
         Kind::ExperimentPut(_) => "ExperimentPut",
     }
 }

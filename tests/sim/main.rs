@@ -19,6 +19,7 @@ mod explain;
 mod faulty_log;
 mod forecast;
 mod found;
+mod ghosts;
 mod kin;
 mod ledger;
 mod luck;

@@ -277,6 +277,7 @@ impl World {
             Resource::AdSet(row) => row.id,
             Resource::Ad(row) => row.id,
             Resource::Source(row) => row.id,
+            Resource::Experiment(row) => row.id,
         })
     }
 

@@ -1,7 +1,7 @@
 //! Field masks: taking the named fields of a wanted version into the current one, and stamping it.
 
 use crate::state::credit::timestamp;
-use crate::types::proto::v1::ConfiguredStatus;
+use crate::types::proto::v1::{ConfiguredStatus, Experiment};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::Resource;
 use crate::types::time::Moment;
@@ -60,6 +60,11 @@ pub(in crate::decide) fn merge(
                 "destination" => take(&mut row.destination, &new.destination),
                 _ => false,
             },
+            (Resource::Experiment(row), Resource::Experiment(new)) => match field.as_str() {
+                "name" => take(&mut row.name, &new.name),
+                "end_time" => take(&mut row.end_time, &new.end_time),
+                _ => false,
+            },
             _ => false,
         };
         if !known {
@@ -101,6 +106,7 @@ pub(in crate::decide) fn stamp(resource: Resource, revision: u64, now: Moment) -
         // These have one version.
         Resource::Endpoint(row) => Resource::Endpoint(row),
         Resource::Source(row) => Resource::Source(row),
+        Resource::Experiment(row) => Resource::Experiment(Experiment { etag, ..row }),
     }
 }
 
@@ -112,6 +118,7 @@ pub(in crate::decide) fn etag(resource: &Resource) -> &str {
         Resource::Campaign(row) => &row.etag,
         Resource::AdSet(row) => &row.etag,
         Resource::Ad(row) => &row.etag,
+        Resource::Experiment(row) => &row.etag,
         Resource::Endpoint(_) | Resource::Source(_) => "",
     }
 }
@@ -124,7 +131,9 @@ pub(in crate::decide) fn revision_and_status(resource: &Resource) -> (u64, Confi
         Resource::Campaign(row) => row.configured_status(),
         Resource::AdSet(row) => row.configured_status(),
         Resource::Ad(row) => row.configured_status(),
-        Resource::Endpoint(_) | Resource::Source(_) => ConfiguredStatus::Active,
+        Resource::Endpoint(_) | Resource::Source(_) | Resource::Experiment(_) => {
+            ConfiguredStatus::Active
+        }
     };
     (etag(resource).parse().unwrap_or_default(), status)
 }

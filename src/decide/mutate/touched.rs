@@ -21,7 +21,10 @@ pub fn touched<'a>(catalog: &'a Catalog, written: &Resource) -> Box<dyn Iterator
             let ours = move |ad: &u64| catalog.business_of_ad(*ad) == Some(id);
             Box::new(of_account(row.account_id).filter(ours))
         }
-        // An endpoint has one version, and no ad before it is made; a source has no ads.
-        Resource::Endpoint(_) | Resource::Source(_) => Box::new(std::iter::empty()),
+        // An endpoint has one version, and no ad before it is made; a source has no ads, and an experiment's
+        // are in the index as they were.
+        Resource::Endpoint(_) | Resource::Source(_) | Resource::Experiment(_) => {
+            Box::new(std::iter::empty())
+        }
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::decide::board::Rates;
 use crate::decide::mutate::{Spent, mutate, touched};
 use crate::decide::purse::LineId;
-use crate::decide::record::{Event, Known, record};
+use crate::decide::record::{Event, GhostAd, Known, record};
 use crate::decide::{Decided, auction, chats, sources};
 use crate::node::live::Live;
 use crate::node::pacer::Ceilings;
 use crate::node::writer::{Reply, Work, Writer};
-use crate::state::catalog::Catalog;
+use crate::state::catalog::{Catalog, Family, Holdout};
 use crate::state::invalid_of;
 use crate::tokens::prefill_code;
 use crate::types::day::day_of;
@@ -134,6 +134,9 @@ impl Writer {
                 self.schedules.note(&self.live, row);
                 self.openings.note(row);
             }
+            if let Resource::Experiment(_) = &written.answer {
+                self.show_tests(now);
+            }
             self.show(&written.answer);
         }
         self.answer(reply, Ok(written.answer));
@@ -152,7 +155,7 @@ impl Writer {
                     let by_budget = |ad: &u64| serves(*ad) && bids_by_budget(&catalog, *ad);
                     below.filter(|ad| changed(ad) || by_budget(ad)).collect()
                 }
-                Resource::Endpoint(_) | Resource::Source(_) => Vec::new(),
+                Resource::Endpoint(_) | Resource::Source(_) | Resource::Experiment(_) => Vec::new(),
                 Resource::Business(_) | Resource::AdSet(_) | Resource::Ad(_) => below.collect(),
             }
         };
@@ -175,7 +178,8 @@ impl Writer {
                 Resource::Business(_)
                 | Resource::Endpoint(_)
                 | Resource::Ad(_)
-                | Resource::Source(_) => return,
+                | Resource::Source(_)
+                | Resource::Experiment(_) => return,
             };
             account.map(|account| LineId { kind, id: written.id(), account })
         };
@@ -241,7 +245,12 @@ fn ad_event(live: &Live, catalog: &Catalog, mut event: Event<'_>, now: Moment) -
     }
     let cell = live.cell(token.viewer);
     let purses = live.purses(family.account);
+    // Only what is seen exposes anybody.
+    let exposes = event.kind == EventKind::Impression;
+    let ghost = if exposes { ghost_of(catalog, token) } else { None };
     let known = Known {
+        experiment: if exposes { experiment_of(catalog, token, &family) } else { 0 },
+        ghost: ghost.filter(|ghost| !cell.facts.is_exposed(token.viewer, ghost.experiment)),
         family,
         viewer: cell.facts.viewers.get(&token.viewer),
         purse: purses.purses.get(&family.account),
@@ -249,6 +258,23 @@ fn ad_event(live: &Live, catalog: &Catalog, mut event: Event<'_>, now: Moment) -
         now,
     };
     record(&known, &event)
+}
+
+/// Returns the number of the experiment that the ad of a token belonged to when it was handed out; 0: none.
+fn experiment_of(catalog: &Catalog, token: &ViewToken, family: &Family) -> u32 {
+    if token.arm == 0 { 0 } else { running(catalog, family, token.issued) }
+}
+
+/// Returns the ad that was held back from the viewer of a token.
+fn ghost_of(catalog: &Catalog, token: &ViewToken) -> Option<GhostAd> {
+    let family = catalog.family(token.ghost_ad).filter(|_| token.ghost_ad != 0)?;
+    let experiment = running(catalog, &family, token.issued);
+    (experiment != 0).then_some(GhostAd { family, experiment })
+}
+
+fn running(catalog: &Catalog, family: &Family, second: u32) -> u32 {
+    let running = catalog.holdouts.at(family.account, family.campaign, second.into());
+    running.map_or(0, Holdout::number)
 }
 
 /// Judges a conversion; returns the shard that it belongs to.

@@ -7,6 +7,7 @@ use crate::node::live::Live;
 use crate::node::writer::Writer;
 use crate::state::bucket::Outgoing;
 use crate::types::ids::shard_of;
+use crate::types::proto::journal::v1::OutcomeNoted;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::time::Moment;
 use crate::types::token::PrefillCode;
@@ -16,11 +17,11 @@ impl Writer {
     pub(super) fn note_outgoing(&mut self, facts: &[Kind]) {
         for fact in facts {
             match fact {
-                Kind::ConversationOpened(fact) if fact.proof.is_some() => {
+                Kind::ConversationOpened(fact) if fact.proof.is_some() || fact.told_viewer != 0 => {
                     self.outbox.push_back(fact.outcome);
                     self.take_click(&Outgoing::Opened(*fact));
                 }
-                Kind::Converted(fact) if fact.proof.is_some() => {
+                Kind::Converted(fact) if fact.proof.is_some() || fact.told_viewer != 0 => {
                     self.outbox.push_back(fact.outcome);
                 }
                 _ => {}
@@ -67,6 +68,11 @@ impl Writer {
             self.outbox.push_back(outcome);
             return;
         }
+        if let Some(fact) = unnoted(&live, &outgoing) {
+            self.journal(shard_of(fact.viewer), vec![Kind::OutcomeNoted(fact)], now);
+            self.outbox.push_back(outcome);
+            return;
+        }
         let click = click_of(&live, &outgoing);
         let viewer = click.map_or(0, |click| click.viewer);
         match next_step(&live, &outgoing, click, now) {
@@ -88,6 +94,13 @@ fn waits(live: &Live, outgoing: &Outgoing) -> bool {
     let Some(chat) = cell.facts.chats.get(&fact.conversation) else { return false };
     let first = chat.openings.iter().find(|opening| cell.facts.outbox.contains_key(opening));
     first.is_some_and(|first| *first != fact.outcome)
+}
+
+/// Returns what experiments have not heard yet of an outcome whose viewer was told.
+fn unnoted(live: &Live, outgoing: &Outgoing) -> Option<OutcomeNoted> {
+    let fact = outgoing.noted(&live.catalog())?;
+    let known = live.cell(fact.viewer).facts.has_noted(fact.viewer, fact.outcome);
+    (!known).then_some(fact)
 }
 
 fn click_of(live: &Live, outgoing: &Outgoing) -> Option<Click> {

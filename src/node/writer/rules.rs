@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::decide::holdouts::Tests;
 use crate::decide::mutate::mutate_lists;
 use crate::node::indexer::Shown;
 use crate::node::live::Live;
 use crate::node::writer::{Reply, Writer};
 use crate::state::traffic_rules::Filter;
+use crate::tokens::experiment_key;
 use crate::types::ids::Shard;
 use crate::types::request::{ListChange, ListMutation};
 use crate::types::time::Moment;
@@ -35,6 +37,12 @@ impl Writer {
         self.indexer.note(self.head, Shown::Blocks(blocks));
     }
 
+    /// Shows serving the experiments that have not ended.
+    pub(super) fn show_tests(&mut self, now: Moment) {
+        let tests = self.live.open_tests(now);
+        self.indexer.note(self.head, Shown::Tests(Arc::new(tests)));
+    }
+
     fn show_exchange(&mut self, now: Moment) {
         let table = self.live.catalog().exchange.table_at(now);
         self.exchange_due = table.until();
@@ -61,5 +69,13 @@ impl Live {
         self.blocks.store(Arc::clone(catalog.rules.blocks()));
         self.exchange.store(Arc::new(catalog.exchange.table_at(latest)));
         self.traffic.store(Arc::new(Filter::of(catalog.traffic.all())));
+        drop(catalog);
+        self.tests.store(Arc::new(self.open_tests(latest)));
+    }
+
+    fn open_tests(&self, now: Moment) -> Tests {
+        let sealer = self.sealer.load();
+        let key = |experiment| experiment_key(&sealer.ring().code, experiment);
+        Tests::of(&self.catalog().holdouts, now, key)
     }
 }

@@ -13,6 +13,7 @@ pub(super) mod conversations;
 pub(super) mod conversions;
 mod creatives;
 pub(super) mod events;
+pub(super) mod experiments;
 pub(super) mod explain;
 mod field;
 pub(super) mod mutations;

@@ -1,4 +1,5 @@
-//! AttributionService: streams credited and declined outcomes in their fixed order.
+//! AttributionService: streams credited and declined outcomes in their fixed order, and tells what experiments
+//! have shown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::state::credit::timestamp;
 use crate::types::ids::SeqVector;
 use crate::types::proto::v1;
 use crate::types::proto::v1::attribution_service_server::AttributionService;
+use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::Scope;
 use crate::types::time::Moment;
 
@@ -45,6 +47,16 @@ impl AttributionService for Attributions {
         let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
         tokio::spawn(pull(Arc::clone(&self.node), asked, from.unwrap_or_default(), sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn get_lift(&self, request: Request<v1::GetLiftRequest>) -> Answer<v1::GetLiftResponse> {
+        let scope = caller(&request)?.scope();
+        let id = request.into_inner().experiment_id;
+        if id == 0 {
+            let message = "is empty: send it";
+            return Err(Refusal::new(Reason::FieldMissing, "experiment_id", message).into());
+        }
+        Ok(Response::new(self.node.lift(scope, id).await?))
     }
 }
 

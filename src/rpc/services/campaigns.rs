@@ -1,4 +1,4 @@
-//! CampaignService: creates, gets, lists and updates the seven kinds of things in the catalog, and the kits of sources.
+//! CampaignService: creates, gets, lists and updates the eight kinds of things in the catalog, and the kits of sources.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use crate::node::Node;
 use crate::rpc::parse::ad_sets::ad_set;
 use crate::rpc::parse::admin::search;
 use crate::rpc::parse::campaigns::{account, ad, business, campaign, endpoint};
+use crate::rpc::parse::experiments::experiment;
 use crate::rpc::parse::mutations::{Verb, body_hash, mutation};
 use crate::rpc::parse::places::{List, page_size};
 use crate::rpc::parse::sources::{pixels_per_module, source};
@@ -206,5 +207,12 @@ campaign_service! {
         create_entry_source CreateEntrySourceRequest CreateEntrySourceResponse;
         get_entry_source GetEntrySourceRequest GetEntrySourceResponse;
         list_entry_sources ListEntrySourcesRequest ListEntrySourcesResponse;
+    }
+    Experiment {
+        experiment experiment, experiments under |wire| wire.account_id;
+        create_experiment CreateExperimentRequest CreateExperimentResponse;
+        get_experiment GetExperimentRequest GetExperimentResponse;
+        list_experiments ListExperimentsRequest ListExperimentsResponse;
+        update_experiment UpdateExperimentRequest UpdateExperimentResponse;
     }
 }

@@ -381,7 +381,7 @@ impl Kin {
     pub(super) fn parent(&self, kind: IdKind, thing: u64) -> Option<u64> {
         let number = number(kind, thing);
         let (kind, parent) = match kind {
-            IdKind::Account => return None,
+            IdKind::Account | IdKind::Experiment => return None,
             IdKind::Business => (IdKind::Account, self.account_number_of_business(number)),
             IdKind::Endpoint => {
                 (IdKind::Business, self.endpoints.get(number as usize).copied().unwrap_or_default())
@@ -421,7 +421,7 @@ impl Kin {
             IdKind::Account => self.account(number).is_some_and(|kin| kin.limited),
             IdKind::Campaign => self.campaign(number).is_some_and(|kin| kin.limited),
             IdKind::AdSet => self.ad_set(number).is_some_and(|kin| kin.limited),
-            IdKind::Business | IdKind::Endpoint | IdKind::Ad | IdKind::Source => false,
+            _ => false,
         }
     }
 
@@ -432,7 +432,7 @@ impl Kin {
             IdKind::Campaign => self.campaign(number).map(|kin| kin.status),
             IdKind::AdSet => self.ad_set(number).map(|kin| kin.status),
             IdKind::Ad => self.ad(number).map(|kin| kin.status),
-            IdKind::Business | IdKind::Endpoint | IdKind::Source => None,
+            IdKind::Business | IdKind::Endpoint | IdKind::Source | IdKind::Experiment => None,
         };
         status == Some(Status::ARCHIVED)
     }

@@ -13,7 +13,7 @@ use crate::state::tariffs::Tariffs;
 use crate::state::traffic_rules::TrafficRules;
 use crate::types::ids::IdKind;
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EntrySource,
+    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EntrySource, Experiment,
 };
 
 /// Bits of a page's index beside its kind.
@@ -47,6 +47,7 @@ pub struct Saved {
     ad_sets: Table<AdSet>,
     ads: Table<Ad>,
     sources: Table<EntrySource>,
+    experiments: Table<Experiment>,
 }
 
 /// The bytes of one row.
@@ -79,6 +80,7 @@ impl Saved {
             .chain(pages(&self.ad_sets))
             .chain(pages(&self.ads))
             .chain(pages(&self.sources))
+            .chain(pages(&self.experiments))
     }
 }
 
@@ -106,6 +108,7 @@ impl Catalog {
             ad_sets: self.ad_sets.clone(),
             ads: self.ads.clone(),
             sources: self.sources.clone(),
+            experiments: self.experiments.clone(),
         }
     }
 
@@ -144,7 +147,7 @@ impl Catalog {
     #[must_use]
     pub fn load_page(&mut self, index: usize, bytes: &[u8]) -> Option<()> {
         let rows: Vec<Option<&[u8]>> = postcard::from_bytes(bytes).ok()?;
-        let (kin, names) = (&mut self.kin, &mut self.names);
+        let (kin, names, holdouts) = (&mut self.kin, &mut self.names, &mut self.holdouts);
         for bytes in rows.into_iter().flatten() {
             match index >> PAGE_BITS {
                 1 => load(&mut self.accounts, bytes, |row| kin.put_known_account(row))?,
@@ -157,6 +160,7 @@ impl Catalog {
                 5 => load(&mut self.ad_sets, bytes, |row| kin.put_ad_set(row))?,
                 6 => load(&mut self.ads, bytes, |row| kin.put_ad(row))?,
                 7 => load(&mut self.sources, bytes, |row| kin.put_source(row))?,
+                8 => load(&mut self.experiments, bytes, |row| holdouts.put(row))?,
                 _ => return None,
             }
         }
@@ -172,7 +176,7 @@ fn load<T: Row>(table: &mut Table<T>, bytes: &[u8], relate: impl FnOnce(&T)) -> 
 }
 
 // The numbers that the pages' indexes carry.
-const _: () = assert!(IdKind::Account as usize == 1 && IdKind::Source as usize == 7);
+const _: () = assert!(IdKind::Account as usize == 1 && IdKind::Experiment as usize == 8);
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use triomphe::ThinArc;
 
 use crate::types::ids::{IdKind, NUMBER_MAX, mint, number_of};
 use crate::types::proto::v1::{
-    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EntrySource,
+    Account, Ad, AdSet, Business, Campaign, ChannelEndpoint, EntrySource, Experiment,
 };
 
 /// Rows of one page. A page is shared with copies of the table until one of its rows is replaced.
@@ -88,6 +88,7 @@ rows!(
     ChannelEndpoint => Endpoint { business_id: Business },
     Campaign => Campaign { account_id: Account } [update_time],
     EntrySource => Source { endpoint_id: Endpoint },
+    Experiment => Experiment { account_id: Account },
     AdSet => AdSet { campaign_id: Campaign } [update_time],
 );
 

@@ -154,7 +154,7 @@ pub struct PushChange {
     pub test_event_code: String,
 }
 
-/// One of the catalog's seven kinds of things.
+/// One of the catalog's eight kinds of things.
 #[allow(clippy::large_enum_variant, reason = "writes are rare; a box each would only be noise")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resource {
@@ -172,6 +172,8 @@ pub enum Resource {
     Ad(v1::Ad),
     /// Where else a chat can start.
     Source(v1::EntrySource),
+    /// What is measured by holding ads back.
+    Experiment(v1::Experiment),
 }
 
 impl Resource {
@@ -185,6 +187,7 @@ impl Resource {
             Self::AdSet(row) => row.id,
             Self::Ad(row) => row.id,
             Self::Source(row) => row.id,
+            Self::Experiment(row) => row.id,
         }
     }
 }
