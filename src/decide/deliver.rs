@@ -164,6 +164,8 @@ fn match_opening(
         new_tap_person: touch.is_none()
             && invalid.is_none()
             && !there.viewer.is_some_and(|viewer| viewer.has_tapped(family.campaign)),
+        context: there.viewer.and_then(|viewer| viewer.context_of(click.view)),
+        entry_point: fact.entry_point,
         ..ClickMatched::default()
     }))
 }
@@ -207,6 +209,7 @@ fn credit_conversion(
         invalid: number(invalid),
         new_person: invalid.is_none() && !again,
         endpoint: 0,
+        context: there.viewer.and_then(|viewer| viewer.context_of(click.view)),
         ..ConversionCredited::default()
     }))
 }

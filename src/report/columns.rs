@@ -1,9 +1,16 @@
 //! The columns of a report's row: sums over hours, then what is made of the sums.
 
+use hyperloglockless::HyperLogLog;
+
+use crate::state::breakdowns::{AdDay, Counts};
 use crate::state::credit::confidence_of;
-use crate::state::funnel::Funnel;
+use crate::state::crowd::People;
+use crate::state::funnel::{Funnel, MessageSum};
 use crate::state::tallies::Tally;
 use crate::types::proto::v1::{FunnelPeople, MatchCount, MatchKind, MessageSpend, ReportRow};
+
+/// Reach is rounded down to so many people.
+pub const REACH_STEP: u64 = 10;
 
 /// A row while its hours are being summed.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +18,9 @@ pub(super) struct Sums {
     row: ReportRow,
     tap_people: u64,
     chats: Funnel,
+    people: Option<Box<People>>,
+    /// Impressions of those people.
+    seen: u64,
 }
 
 impl Sums {
@@ -43,13 +53,49 @@ impl Sums {
         }
     }
 
+    /// Adds conversations that one kind of proof led to the ad.
+    pub(super) fn add_matches(&mut self, kind: i32, conversations: u64) {
+        self.row.conversations += conversations;
+        *self.chats.matches.entry(kind).or_default() += conversations;
+    }
+
+    /// Adds a cell of a breakdown.
+    pub(super) fn add_cell(&mut self, counts: &Counts) {
+        let row = &mut self.row;
+        row.impressions += counts.impressions;
+        row.viewable += counts.viewable;
+        row.taps += counts.taps;
+        row.conversations += counts.conversations;
+        row.conversions += counts.conversions;
+        let value = counts.values.get(&row.currency).copied();
+        row.conversion_value_micros += value.unwrap_or_default();
+        row.spend_micros += counts.spend;
+    }
+
+    /// Adds the people of an ad's day.
+    pub(super) fn add_people(&mut self, day: &AdDay) {
+        self.people.get_or_insert_default().merge(&day.people);
+        self.seen += day.seen;
+    }
+
     /// Returns the row with all its columns.
     pub(super) fn finish(self) -> ReportRow {
-        let Self { row, tap_people, chats } = self;
+        let Self { row, tap_people, chats, people, seen } = self;
+        // How often is told of the rounded people too, or it would tell them exactly.
+        let reach = people.map(|people| reach_of(&people)).map(|reach| reach - reach % REACH_STEP);
+        let net = row.spend_micros - row.credited_micros;
+        let parts = |part: u64, of: u64, scale: u128| {
+            let share = (u128::from(part) * scale).checked_div(of.into());
+            share.and_then(|share| u64::try_from(share).ok())
+        };
+        let cost = |amount: i64, of: i128, scale: i128| {
+            let cost = (i128::from(amount) * scale).checked_div(of);
+            cost.and_then(|cost| i64::try_from(cost).ok())
+        };
         let message_cost = chats.messages.values().map(|sum| sum.cost).sum::<i64>();
-        let whole = row.spend_micros - row.credited_micros + message_cost;
+        let whole = net + message_cost;
         let per = |people: u64| i64::try_from(people).ok().and_then(|it| whole.checked_div(it));
-        let spend = |(category, sum): (&i32, &crate::state::funnel::MessageSum)| MessageSpend {
+        let spend = |(category, sum): (&i32, &MessageSum)| MessageSpend {
             category: *category,
             messages: sum.messages,
             free_messages: sum.free,
@@ -61,6 +107,13 @@ impl Sums {
             conversations: *conversations,
         };
         ReportRow {
+            reach,
+            frequency_thousandths: reach.and_then(|reach| parts(seen, reach, 1_000)),
+            tap_rate_ppm: parts(row.taps, row.impressions, 1_000_000),
+            cost_per_thousand_micros: cost(net, row.impressions.into(), 1_000),
+            cost_per_tap_micros: cost(net, row.taps.into(), 1),
+            cost_per_conversion_micros: cost(net, row.conversions.into(), 1),
+            return_on_spend_thousandths: cost(row.conversion_value_micros, net.into(), 1_000),
             first_messages: chats.wrote,
             qualified: chats.qualified,
             people: Some(FunnelPeople {
@@ -82,6 +135,16 @@ impl Sums {
             ..row
         }
     }
+}
+
+/// Estimates how many people a sketch holds.
+fn reach_of(people: &People) -> u64 {
+    let registers = people.registers();
+    let zeros = registers.iter().filter(|rank| **rank == 0).count();
+    let sum = registers.iter().map(|rank| (-f64::from(*rank)).exp2()).sum();
+    // The sketch has its people already: nothing is hashed any more.
+    let hasher = foldhash::fast::FixedState::default();
+    HyperLogLog::from_parts(registers.into(), hasher, zeros, sum).count() as u64
 }
 
 #[cfg(test)]

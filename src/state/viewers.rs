@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::context::{Context, context_of_view};
 use crate::types::proto::journal::v1::{
-    ClickMatched, ConversionCredited, FeedbackGiven, ImpressionSeen, Showing, Tapped,
+    ClickMatched, ConversionCredited, FeedbackGiven, ImpressionSeen, Showing, Tapped, ViewContext,
 };
 use crate::types::proto::v1::{CapEvent, EventKind, InvalidReason};
 use crate::types::request::SHOW_BY_S_MAX;
@@ -66,6 +67,8 @@ pub struct View {
     pub invalid: u8,
     /// When it was seen, milliseconds.
     pub seen_ms: i64,
+    /// Where, and to whom.
+    pub context: Context,
 }
 
 impl View {
@@ -114,6 +117,8 @@ pub struct Touch {
     pub conversation_price: i64,
     /// The conversation that it was matched to; 0: none yet.
     pub conversation: u64,
+    /// Where, and by whom.
+    pub context: Context,
 }
 
 impl Touch {
@@ -217,6 +222,12 @@ impl Viewer {
         self.touches.iter().rev().find(|known| known.view == view)
     }
 
+    /// Returns where and to whom a showing was, by its tap or its view; `None`: neither is remembered.
+    pub fn context_of(&self, view: u64) -> Option<ViewContext> {
+        let of_touch = self.touch(view).map(|touch| touch.context);
+        of_touch.or_else(|| self.view(view).map(|view| view.context)).map(Context::wire)
+    }
+
     /// Tells whether a valid tap on an ad of this campaign is remembered.
     pub fn has_tapped(&self, campaign: u64) -> bool {
         let theirs = |touch: &Touch| touch.campaign == campaign && touch.invalid == 0;
@@ -249,6 +260,7 @@ impl Viewer {
             timed: fact.event_ms != at.0,
             invalid: fact.invalid as u8,
             seen_ms: fact.event_ms,
+            context: Context::of(&context_of_view(fact)),
         });
         self.count_cap(showing.ad_set, CapEvent::Impressions, fact.cap_hours, at);
     }
@@ -291,6 +303,7 @@ impl Viewer {
             country: fact.country as u16,
             tap_ms: fact.event_ms,
             conversation_price: fact.conversation_price,
+            context: fact.context.as_ref().map(Context::of).unwrap_or_default(),
             ..touch_of(showing)
         });
     }
@@ -343,6 +356,7 @@ impl Viewer {
                 implied: true,
                 invalid: fact.invalid as u8,
                 tap_ms: fact.touch_ms,
+                context: fact.context.as_ref().map(Context::of).unwrap_or_default(),
                 ..touch_of(showing)
             });
         }

@@ -7,6 +7,7 @@ mod attribution;
 mod audience;
 mod beyond;
 mod billing;
+mod breakdowns;
 mod budgets;
 mod campaigns;
 mod caps;

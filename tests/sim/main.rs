@@ -28,6 +28,7 @@ mod pen;
 mod properties;
 mod quarter;
 mod rates;
+mod reports;
 mod sent;
 mod shop;
 mod steps;
