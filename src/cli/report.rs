@@ -101,6 +101,10 @@ pub enum By {
     MatchConfidence,
     /// Whether the ad is a text, a picture, a video or a carousel.
     CreativeType,
+    /// How outcomes are split between the touches before them.
+    Model,
+    /// Which touches are eligible; unspecified: those in the ad sets' own windows.
+    Window,
 }
 
 /// What rows may be broken down by, one at a time.
@@ -149,6 +153,8 @@ impl By {
             Self::Placement => Dimension::Placement,
             Self::MatchConfidence => Dimension::MatchConfidence,
             Self::CreativeType => Dimension::CreativeType,
+            Self::Model => Dimension::Model,
+            Self::Window => Dimension::Window,
         }
     }
 }
@@ -185,7 +191,12 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode, ReportError> {
         serde_json::to_writer_pretty(&mut out, &json(&answer)).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        let columns = if args.funnel { table::FUNNEL } else { table::DELIVERY };
+        let by_credit = [By::Model, By::Window].iter().any(|by| args.dimensions.contains(by));
+        let columns = match (by_credit, args.funnel) {
+            (true, _) => table::CREDITED,
+            (false, true) => table::FUNNEL,
+            (false, false) => table::DELIVERY,
+        };
         write!(out, "{}", Table::of(&answer, &args.dimensions, args.breakdown.is_some(), columns))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@ pub mod moved;
 use crate::channels::{self, Channel};
 use crate::decide::Decided;
 use crate::decide::record::event_time;
+use crate::decide::steps::{Place, step_rows};
 use crate::decide::tariff::{Told, price_of};
 use crate::state::bucket::{KnownConversion, content_of};
 use crate::state::catalog::Catalog;
@@ -81,8 +82,12 @@ pub fn opened(
         if again {
             return Ok(None);
         }
+        let told = viewer_proof(opening.viewer);
         let proof = match claim {
+            // The channel names its ad, but no click of it is known.
+            Some(Claim::Ad(_)) if found.is_none() && told.is_some() => told,
             Some(claim) => proof_of(claim, found),
+            None if told.is_some() && may_come_from_ad(opening) => told,
             None => found.map(|tap| found_proof(MatchKind::OnlyTap, tap)),
         };
         let source = source_of(claim);
@@ -100,7 +105,8 @@ pub fn opened(
             wrote: opening.wrote || !opens_silently(catalog, chat.endpoint),
             country: u32::from(chat.country),
             independent: chat.independent,
-            ..ConversationOpened::default()
+            imported: false,
+            told_viewer: opening.viewer,
         })];
         facts.extend(referral(chat, opening, event_ms));
         if proof.is_none() {
@@ -176,7 +182,7 @@ pub fn message(
         if known.knows_message(receipt.message) {
             return Ok(price.map(|price| vec![price]));
         }
-        let recorded = Kind::MessageRecorded(MessageRecorded {
+        let recorded = MessageRecorded {
             conversation,
             account,
             business: chat.business,
@@ -187,8 +193,10 @@ pub fn message(
             category: receipt.category.into(),
             template: receipt.template,
             ..steps_of(known, direction, event_ms)
-        });
-        Ok(Some([recorded].into_iter().chain(price).collect()))
+        };
+        let steps = told_steps(known, &recorded, event_ms);
+        let recorded = Kind::MessageRecorded(recorded);
+        Ok(Some([recorded].into_iter().chain(steps).chain(price).collect()))
     };
     finish(judged())
 }
@@ -217,6 +225,15 @@ fn steps_of(known: &KnownChat, direction: Direction, event_ms: i64) -> MessageRe
         new_qualified_person: qualifies && is_new(Step::Qualified),
         ..none
     }
+}
+
+/// Returns the rows of the steps that a message is.
+fn told_steps(known: &KnownChat, fact: &MessageRecorded, event_ms: i64) -> Vec<Kind> {
+    let place = Place { account: fact.account, conversation: fact.conversation };
+    let replied = (fact.first_reply_ad != 0).then_some(event_ms);
+    let qualified = (fact.qualified_ad != 0).then_some(event_ms);
+    let touch = known.latest_touch.as_ref();
+    touch.map_or_else(Vec::new, |touch| step_rows(place, &touch.0, replied, qualified))
 }
 
 /// Tells whether both sides have written as often as a qualified conversation needs.
@@ -254,7 +271,11 @@ pub fn converted(
                 let chat = chat.ok_or_else(unknown_chat)?;
                 (chat.claim.as_ref().map(|claim| claim.0), id)
             }
+            Origin::Viewer { .. } => (None, 0),
         };
+        // A conversation that came by a printed code came by no ad.
+        let other = chat.is_some_and(|chat| chat.source != 0);
+        let proof = proof.or_else(|| viewer_proof(conversion.viewer).filter(|_| !other));
         let fact = Converted {
             outcome,
             account,
@@ -264,7 +285,8 @@ pub fn converted(
             name: conversion.name.clone(),
             value: conversion.value.clone(),
             proof,
-            ..Converted::default()
+            imported: false,
+            told_viewer: conversion.viewer,
         };
         match known {
             Some(known) if known.content == content_of(&fact) => return Ok(None),
@@ -375,6 +397,12 @@ fn proof_of(claim: &Claim, found: Option<FoundTap>) -> Option<Proof> {
     })
 }
 
+/// Returns what a viewer whom the platform tells proves; `None`: it tells none.
+fn viewer_proof(viewer: u64) -> Option<Proof> {
+    let match_kind = MatchKind::Viewer.into();
+    (viewer != 0).then(|| Proof { match_kind, viewer, by_viewer: true, ..Proof::default() })
+}
+
 /// Returns the proof of a tap that was looked up. Its price is the tap's own.
 fn found_proof(kind: MatchKind, tap: FoundTap) -> Proof {
     let FoundTap { view, viewer, ad } = tap;
@@ -437,6 +465,8 @@ fn account_of(catalog: &Catalog, conversion: &Conversion) -> Option<u64> {
     match conversion.origin {
         Origin::Click(token) => Some(catalog.family(token.ad)?.account),
         Origin::Conversation { endpoint, .. } => catalog.account_of(IdKind::Endpoint, endpoint),
+        // Whether there is one is asked when it is judged whose it is.
+        Origin::Viewer { account } => Some(account),
     }
 }
 

@@ -5,8 +5,10 @@
 //! outbox. Both may be repeated after a crash: what was done is seen and not done again.
 
 use crate::decide::chats::{declined, is_qualified};
+use crate::decide::paths::{Asked, credited, path};
 use crate::decide::purse::charge;
 use crate::decide::record::{number, showing_of};
+use crate::decide::steps::{Place, step_rows};
 use crate::state::bucket::Outgoing;
 use crate::state::catalog::Catalog;
 use crate::state::chats::Chat;
@@ -14,23 +16,22 @@ use crate::state::credit::CodeEntry;
 use crate::state::people::Step as Person;
 use crate::state::purses::Purse;
 use crate::state::viewers::{Touch, Viewer};
+use crate::types::attribution::Windows;
 use crate::types::day::day_of;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     ClickMatched, ConversationOpened, ConversationTouch, ConversionCredited, Converted,
-    OutboxSettled, OutcomeDeclined, Proof, Showing,
+    OutboxSettled, OutcomeDeclined, PathTouch, Proof, Showing,
 };
-use crate::types::proto::v1::{CapEvent, DeclineReason, InvalidReason, MatchKind, Outcome};
-use crate::types::time::{DAY_MS, Moment};
-
-/// A tap earns what happens within this span: the `7d_click` window, the field's default (FACTS,
-/// "Attribution windows").
-pub const CLICK_WINDOW_MS: i64 = 7 * DAY_MS;
+use crate::types::proto::v1::{
+    CapEvent, DeclineReason, InvalidReason, MatchKind, Outcome, TouchKind,
+};
+use crate::types::time::Moment;
 
 /// Where an outgoing claim leads: the viewer and click that it names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Click {
-    /// The click's id.
+    /// The click's id; 0: only the viewer is known.
     pub view: u64,
     /// Whose it is.
     pub viewer: u64,
@@ -47,6 +48,12 @@ pub struct There<'a> {
     pub purse: Option<&'a Purse>,
     /// The journal's time.
     pub now: Moment,
+}
+
+impl<'a> There<'a> {
+    fn asked(&self, account: u64, event_ms: i64) -> Asked<'a> {
+        Asked { catalog: self.catalog, viewer: self.viewer, account, event_ms }
+    }
 }
 
 /// The next step of a delivery.
@@ -71,6 +78,9 @@ impl Outgoing {
     /// is unknown, or good for another endpoint.
     pub fn click(&self, by_code: impl Fn(u64) -> Option<CodeEntry>) -> Option<Click> {
         let proof = self.proof();
+        if proof.by_viewer {
+            return Some(Click { view: 0, viewer: proof.viewer });
+        }
         if proof.code == 0 {
             // A channel may name an ad of which no tap is known.
             let click = Click { view: proof.view, viewer: proof.viewer };
@@ -96,7 +106,7 @@ pub fn deliver(
     match outgoing {
         Outgoing::Opened(fact) => match match_opening(fact, outgoing.proof(), click, there, chat) {
             Ok(Some(matched)) => Step::Credit(Kind::ClickMatched(matched)),
-            Ok(None) => Step::Settle(vec![settled_opening(fact, outgoing, click, there, chat)]),
+            Ok(None) => Step::Settle(settled_opening(fact, outgoing, click, there, chat)),
             Err(reason) => Step::Settle(vec![
                 Kind::OutcomeDeclined(Box::new(declined_opening(fact, reason, click, there))),
                 Kind::OutboxSettled(unsettled(fact.outcome, fact.conversation)),
@@ -124,20 +134,30 @@ fn match_opening(
     chat: Option<&Chat>,
 ) -> Result<Option<ClickMatched>, DeclineReason> {
     let click = click.ok_or(DeclineReason::NoTouch)?;
-    let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
-    let invalid = invalid(there, click.view);
-    let (showing, touch_ms, price) = match touch {
-        Some(touch) if touch.conversation == fact.conversation => return Ok(None),
-        Some(touch) if touch.conversation != 0 => return Err(DeclineReason::Duplicated),
-        Some(touch) => (touch.showing(click.viewer), touch.tap_ms, touch.conversation_price),
-        None => {
-            let (showing, touch_ms) = implied(proof, click, there)?;
-            // A tap that was never reported is charged only if its view was recorded.
-            let seen = there.viewer.is_some_and(|viewer| viewer.view(click.view).is_some());
-            (showing, touch_ms, if seen { proof.price } else { 0 })
+    if there.viewer.is_some_and(|viewer| viewer.credit_of(fact.outcome).is_some()) {
+        return Ok(None);
+    }
+    let asked = there.asked(fact.account, fact.event_ms);
+    let earner = match proof.by_viewer {
+        true => earner_told(&asked, click, there)?,
+        false => {
+            let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
+            let ours = |touch: &Touch| touch.conversation == fact.conversation;
+            let used = |touch: &Touch| touch.conversation != 0 && !ours(touch);
+            if touch.is_some_and(used) {
+                return Err(DeclineReason::Duplicated);
+            }
+            if touch.is_some_and(ours) {
+                return Ok(None);
+            }
+            earner_proven(&asked, proof, click, there)?
         }
     };
-    inside_window(fact.event_ms, touch_ms, showing.issued_s)?;
+    let Earner { showing, touch_ms, price, implied, invalid, path } = earner;
+    // The platform tells again of a conversation that the same touch has opened.
+    if proof.by_viewer && opened_before(there, showing.view, fact.conversation, chat) {
+        return Ok(None);
+    }
     let family = there.catalog.family(showing.ad).ok_or(DeclineReason::NoTouch)?;
     let billed = price > 0 && invalid.is_none();
     let zone = there.catalog.zone_of(family.account).unwrap_or_default();
@@ -151,7 +171,7 @@ fn match_opening(
         event_ms: fact.event_ms,
         touch_ms,
         match_kind: proof.match_kind,
-        implied_tap: touch.is_none(),
+        implied_tap: implied,
         charge,
         endpoint: fact.endpoint,
         cap_hours: family.cap_hours(CapEvent::Conversations),
@@ -161,12 +181,13 @@ fn match_opening(
         invalid_day,
         new_person: invalid.is_none()
             && chat.is_some_and(|chat| chat.taken.is_new(family.campaign, Person::Opened)),
-        new_tap_person: touch.is_none()
+        new_tap_person: implied
             && invalid.is_none()
             && !there.viewer.is_some_and(|viewer| viewer.has_tapped(family.campaign)),
-        context: there.viewer.and_then(|viewer| viewer.context_of(click.view)),
+        context: there.viewer.and_then(|viewer| viewer.context_of(showing.view)),
         entry_point: fact.entry_point,
-        ..ClickMatched::default()
+        path,
+        imported: fact.imported,
     }))
 }
 
@@ -178,22 +199,24 @@ fn credit_conversion(
     there: &There<'_>,
 ) -> Result<Option<ConversionCredited>, DeclineReason> {
     let click = click.ok_or(DeclineReason::NoTouch)?;
-    let known = |viewer: &Viewer| viewer.credited.iter().any(|it| it.outcome == fact.outcome);
-    if there.viewer.is_some_and(known) {
+    if there.viewer.is_some_and(|viewer| viewer.credit_of(fact.outcome).is_some()) {
         return Ok(None);
     }
-    let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
+    let asked = there.asked(fact.account, fact.event_ms);
     let used_by_another = |touch: &Touch| {
         let (used, ours) = (touch.conversation, fact.conversation);
         used != 0 && ours != 0 && used != ours
     };
-    let (showing, touch_ms) = match touch {
-        Some(touch) if used_by_another(touch) => return Err(DeclineReason::Duplicated),
-        Some(touch) => (touch.showing(click.viewer), touch.tap_ms),
-        None => implied(proof, click, there)?,
+    let earner = if proof.by_viewer {
+        earner_told(&asked, click, there)?
+    } else {
+        let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
+        if touch.is_some_and(used_by_another) {
+            return Err(DeclineReason::Duplicated);
+        }
+        earner_proven(&asked, proof, click, there)?
     };
-    inside_window(fact.event_ms, touch_ms, showing.issued_s)?;
-    let invalid = invalid(there, click.view);
+    let Earner { showing, touch_ms, invalid, path, .. } = earner;
     let campaign = showing.campaign;
     let again = there.viewer.is_some_and(|viewer| viewer.has_converted(campaign));
     Ok(Some(ConversionCredited {
@@ -209,9 +232,87 @@ fn credit_conversion(
         invalid: number(invalid),
         new_person: invalid.is_none() && !again,
         endpoint: 0,
-        context: there.viewer.and_then(|viewer| viewer.context_of(click.view)),
-        ..ConversionCredited::default()
+        context: there.viewer.and_then(|viewer| viewer.context_of(showing.view)),
+        path,
+        imported: fact.imported,
     }))
+}
+
+/// The touch that an outcome is credited to.
+struct Earner {
+    showing: Showing,
+    touch_ms: i64,
+    /// Of the conversation that it may open, micros; 0: none.
+    price: i64,
+    /// Whether it is a tap that was never reported.
+    implied: bool,
+    invalid: Option<InvalidReason>,
+    /// The eligible touches before the outcome; none where the tap is invalid: it is nobody's.
+    path: Vec<PathTouch>,
+}
+
+/// Returns the tap that is proven, if the outcome is in its ad set's window.
+fn earner_proven(
+    asked: &Asked<'_>,
+    proof: Proof,
+    click: Click,
+    there: &There<'_>,
+) -> Result<Earner, DeclineReason> {
+    let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
+    let (showing, touch_ms, price) = match touch {
+        Some(touch) => (touch.showing(click.viewer), touch.tap_ms, touch.conversation_price),
+        None => {
+            let (showing, touch_ms) = implied(proof, click, there)?;
+            // A tap that was never reported is charged only if its view was recorded.
+            let seen = there.viewer.is_some_and(|viewer| viewer.view(click.view).is_some());
+            (showing, touch_ms, if seen { proof.price } else { 0 })
+        }
+    };
+    let windows = there.catalog.windows_of(showing.ad_set);
+    inside_window(asked.event_ms, touch_ms, showing.issued_s, windows)?;
+    let invalid = invalid(there, click.view);
+    let proven = PathTouch {
+        view: showing.view,
+        ad: showing.ad,
+        ad_set: showing.ad_set,
+        campaign: showing.campaign,
+        kind: TouchKind::Tap.into(),
+        event_ms: touch_ms,
+        in_window: true,
+        proven: true,
+    };
+    let path = if invalid.is_none() { path(asked, Some(proven)) } else { Vec::new() };
+    Ok(Earner { showing, touch_ms, price, implied: touch.is_none(), invalid, path })
+}
+
+/// Returns the last touch of a viewer whom the platform tells, by the windows of the ad sets.
+fn earner_told(
+    asked: &Asked<'_>,
+    click: Click,
+    there: &There<'_>,
+) -> Result<Earner, DeclineReason> {
+    let (path, credited) = credited(asked)?;
+    let touch = there.viewer.and_then(|viewer| viewer.touch(credited.view));
+    let (showing, price) = match touch {
+        // A tap that has opened a conversation was paid for with that.
+        Some(touch) if touch.conversation != 0 => (touch.showing(click.viewer), 0),
+        Some(touch) => (touch.showing(click.viewer), touch.conversation_price),
+        None => {
+            let view = there.viewer.and_then(|viewer| viewer.view(credited.view));
+            let (feed, issued_s) = view.map_or((0, 0), |view| (view.feed, view.issued_s));
+            let family = there.catalog.family(credited.ad).ok_or(DeclineReason::NoTouch)?;
+            (showing_of(&family, credited.view, click.viewer, feed, issued_s), 0)
+        }
+    };
+    let touch_ms = credited.event_ms;
+    Ok(Earner { showing, touch_ms, price, implied: false, invalid: None, path })
+}
+
+/// Tells whether a touch has led to this conversation before.
+fn opened_before(there: &There<'_>, view: u64, conversation: u64, chat: Option<&Chat>) -> bool {
+    let touch = there.viewer.and_then(|viewer| viewer.touch(view));
+    touch.is_some_and(|touch| touch.conversation == conversation)
+        || chat.is_some_and(|chat| chat.has_touch(view))
 }
 
 /// Returns why what a click leads to is invalid: as its tap, or as its view where the tap is only implied.
@@ -235,9 +336,14 @@ fn implied(proof: Proof, click: Click, there: &There<'_>) -> Result<(Showing, i6
 
 /// Refuses credit for what happened too long after the touch, or before its ad was handed out. Clocks of
 /// a device and a chat platform differ, so it may lie a little before the touch itself.
-fn inside_window(event_ms: i64, touch_ms: i64, issued_s: u32) -> Result<(), DeclineReason> {
+fn inside_window(
+    event_ms: i64,
+    touch_ms: i64,
+    issued_s: u32,
+    windows: Windows,
+) -> Result<(), DeclineReason> {
     let issued_ms = Moment::from_seconds(issued_s).0;
-    let inside = event_ms >= issued_ms && event_ms - touch_ms <= CLICK_WINDOW_MS;
+    let inside = event_ms >= issued_ms && event_ms - touch_ms <= windows.click_ms();
     if inside { Ok(()) } else { Err(DeclineReason::OutOfLookbackWindow) }
 }
 
@@ -247,29 +353,41 @@ fn settled_opening(
     click: Option<Click>,
     there: &There<'_>,
     chat: Option<&Chat>,
-) -> Kind {
-    let view = click.map_or(0, |click| click.view);
+) -> Vec<Kind> {
+    // What the viewer's shard has journaled of it; of a click that had opened the conversation before, nothing.
+    let credited = there.viewer.and_then(|viewer| viewer.credit_of(fact.outcome)?.touch.as_ref());
+    let claimed = click.map_or(0, |click| click.view);
+    let view = credited.map_or(claimed, |touch| touch.0.view);
     // Found by its ad first and proven by its code afterwards, it is still one click.
     if chat.is_some_and(|chat| chat.has_touch(view)) {
-        return Kind::OutboxSettled(unsettled(fact.outcome, fact.conversation));
+        return vec![Kind::OutboxSettled(unsettled(fact.outcome, fact.conversation))];
     }
-    let touch = there.viewer.and_then(|viewer| viewer.touch(view));
-    let touch = touch.map(|touch| ConversationTouch {
-        campaign: touch.campaign,
-        ad_set: touch.ad_set,
-        ad: touch.ad,
-        view,
-        match_kind: outgoing.proof().match_kind,
-        event_ms: fact.event_ms,
-        invalid: number(invalid(there, view)),
-        ..ConversationTouch::default()
-    });
+    let touch = match credited {
+        Some(touch) => Some(touch.0.clone()),
+        None => there.viewer.and_then(|viewer| viewer.touch(view)).map(|touch| ConversationTouch {
+            campaign: touch.campaign,
+            ad_set: touch.ad_set,
+            ad: touch.ad,
+            view,
+            match_kind: outgoing.proof().match_kind,
+            event_ms: fact.event_ms,
+            invalid: number(invalid(there, view)),
+            ..ConversationTouch::default()
+        }),
+    };
     // What was said before the match is counted now.
     let said = touch.as_ref().filter(|touch| touch.invalid == 0).zip(chat);
     let settled =
         said.map_or_else(OutboxSettled::default, |(touch, chat)| said_before(touch, chat));
+    let steps = touch.as_ref().map_or_else(Vec::new, |touch| {
+        let place = Place { account: fact.account, conversation: fact.conversation };
+        let replied = (settled.first_reply_ad != 0).then_some(settled.first_reply_ms);
+        let qualified = (settled.qualified_ad != 0).then_some(fact.event_ms);
+        step_rows(place, touch, replied, qualified)
+    });
     let (outcome, conversation) = (fact.outcome, fact.conversation);
-    Kind::OutboxSettled(OutboxSettled { outcome, conversation, touch, ..settled })
+    let settled = Kind::OutboxSettled(OutboxSettled { outcome, conversation, touch, ..settled });
+    [settled].into_iter().chain(steps).collect()
 }
 
 /// Returns which steps a conversation had taken before its match.

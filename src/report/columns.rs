@@ -4,10 +4,13 @@ use hyperloglockless::HyperLogLog;
 
 use crate::state::breakdowns::{AdDay, Counts};
 use crate::state::credit::confidence_of;
+use crate::state::credits::CreditCell;
 use crate::state::crowd::People;
 use crate::state::funnel::{Funnel, MessageSum};
 use crate::state::tallies::Tally;
-use crate::types::proto::v1::{FunnelPeople, MatchCount, MatchKind, MessageSpend, ReportRow};
+use crate::types::proto::v1::{
+    CreditedOutcomes, FunnelPeople, MatchCount, MatchKind, MessageSpend, ReportRow,
+};
 
 /// Reach is rounded down to so many people.
 pub const REACH_STEP: u64 = 10;
@@ -21,6 +24,7 @@ pub(super) struct Sums {
     people: Option<Box<People>>,
     /// Impressions of those people.
     seen: u64,
+    credited: Option<Box<CreditCell>>,
 }
 
 impl Sums {
@@ -59,6 +63,11 @@ impl Sums {
         *self.chats.matches.entry(kind).or_default() += conversations;
     }
 
+    /// Adds what a model gives under a window.
+    pub(super) fn add_credit(&mut self, cell: &CreditCell) {
+        self.credited.get_or_insert_default().merge(cell);
+    }
+
     /// Adds a cell of a breakdown.
     pub(super) fn add_cell(&mut self, counts: &Counts) {
         let row = &mut self.row;
@@ -80,7 +89,17 @@ impl Sums {
 
     /// Returns the row with all its columns.
     pub(super) fn finish(self) -> ReportRow {
-        let Self { row, tap_people, chats, people, seen } = self;
+        let Self { mut row, tap_people, chats, people, seen, credited } = self;
+        if let Some(cell) = credited {
+            let value = cell.values.get(&row.currency).copied();
+            row.conversion_value_micros = value.unwrap_or_default();
+            row.credited = Some(CreditedOutcomes {
+                conversations_micros: cell.conversations,
+                first_replies_micros: cell.first_replies,
+                qualified_micros: cell.qualified,
+                conversions_micros: cell.conversions,
+            });
+        }
         // How often is told of the rounded people too, or it would tell them exactly.
         let reach = people.map(|people| reach_of(&people)).map(|reach| reach - reach % REACH_STEP);
         let net = row.spend_micros - row.credited_micros;

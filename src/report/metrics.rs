@@ -51,6 +51,10 @@ pub fn mismatch(metric: Metric, query: &Query) -> Option<&'static str> {
     {
         return Some("does not go with MATCH_CONFIDENCE: only CONVERSATIONS and MATCHES are matched");
     }
+    if query.is_of_credits() && !is_outcome(metric) {
+        return Some("does not go with models and windows: they split CONVERSATIONS, FIRST_REPLIES, \
+                     QUALIFIED, CONVERSIONS and CONVERSION_VALUE");
+    }
     let by_feed = has(Dimension::Feed)
         || has(Dimension::Placement)
         || !query.filters.feeds.is_empty()
@@ -73,6 +77,18 @@ pub fn mismatch(metric: Metric, query: &Query) -> Option<&'static str> {
 
 const fn is_broken_down(metric: Metric) -> bool {
     !steps_of(metric).is_empty()
+}
+
+/// Tells whether a metric is of what attribution models split.
+const fn is_outcome(metric: Metric) -> bool {
+    matches!(
+        metric,
+        Metric::Conversations
+            | Metric::FirstReplies
+            | Metric::Qualified
+            | Metric::Conversions
+            | Metric::ConversionValue
+    )
 }
 
 /// Tells whether a metric holds what is told about a conversation after its opening.
@@ -111,6 +127,15 @@ pub const fn steps_of(metric: Metric) -> &'static [Step] {
 /// Returns the number that rows are ordered by; `None`: it is absent. The inner one is `None` for a metric that is
 /// more than one number.
 pub fn number_of(row: &ReportRow, metric: Metric) -> Option<Option<i128>> {
+    if let (Some(credited), true) = (&row.credited, is_outcome(metric)) {
+        return Some(Some(match metric {
+            Metric::Conversations => credited.conversations_micros.into(),
+            Metric::FirstReplies => credited.first_replies_micros.into(),
+            Metric::Qualified => credited.qualified_micros.into(),
+            Metric::Conversions => credited.conversions_micros.into(),
+            _ => row.conversion_value_micros.into(),
+        }));
+    }
     Some(match metric {
         Metric::Impressions => Some(row.impressions.into()),
         Metric::Viewable => Some(row.viewable.into()),
@@ -155,6 +180,15 @@ pub(super) fn keep(row: &mut ReportRow, asked: impl Fn(Metric) -> bool) {
 }
 
 fn clear(row: &mut ReportRow, metric: Metric) {
+    if let Some(credited) = &mut row.credited {
+        match metric {
+            Metric::Conversations => credited.conversations_micros = 0,
+            Metric::FirstReplies => credited.first_replies_micros = 0,
+            Metric::Qualified => credited.qualified_micros = 0,
+            Metric::Conversions => credited.conversions_micros = 0,
+            _ => {}
+        }
+    }
     match metric {
         Metric::Impressions => row.impressions = 0,
         Metric::Viewable => row.viewable = 0,

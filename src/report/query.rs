@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::report::columns::Sums;
-use crate::report::metrics::{mismatch, steps_of};
+use crate::report::metrics::{METRICS, mismatch, steps_of};
 use crate::report::rows::{Key, Order, arrange};
 use crate::report::settled::settled_fraction;
 use crate::state::breakdowns::{AUDIENCE_MIN, Cut, Step, day_number, is_frozen};
@@ -15,7 +15,7 @@ use crate::state::tallies::{AdTally, Tally};
 use crate::types::day::{Day, day_of};
 use crate::types::iso::currency_index;
 use crate::types::proto::v1::{
-    Dimension, EmptySlots, MatchKind, Metric, QueryReportResponse, ReportRow,
+    AttributionModel, Dimension, EmptySlots, MatchKind, Metric, QueryReportResponse, ReportRow,
 };
 use crate::types::request::Scope;
 use crate::types::time::{DAY_MS, HOUR_MS, Moment};
@@ -40,6 +40,10 @@ pub struct Filters {
     pub placements: Vec<i32>,
     /// Numbers of `MatchConfidence`.
     pub confidences: Vec<i32>,
+    /// Numbers of `AttributionModel`.
+    pub models: Vec<i32>,
+    /// Numbers of `AttributionWindow`.
+    pub windows: Vec<i32>,
 }
 
 /// One question, parsed.
@@ -97,6 +101,28 @@ impl Query {
         self.breakdown.is_some_and(Cut::is_of_viewer)
             || self.asks(Metric::Reach)
             || self.asks(Metric::Frequency)
+    }
+
+    /// Tells whether outcomes are asked for as attribution models split them.
+    pub fn is_of_credits(&self) -> bool {
+        self.has(Dimension::Model)
+            || self.has(Dimension::Window)
+            || !self.filters.models.is_empty()
+            || !self.filters.windows.is_empty()
+    }
+
+    /// Tells whether a model and window are asked for: without either the default ones.
+    fn holds_credit(&self, model: i32, window: i32) -> bool {
+        let Filters { models, windows, .. } = &self.filters;
+        let by_default = |filter: &[i32], dimension, value: i32, usual: i32| {
+            if filter.is_empty() && !self.has(dimension) {
+                value == usual
+            } else {
+                holds(filter, &value)
+            }
+        };
+        by_default(models, Dimension::Model, model, AttributionModel::LastTouch.into())
+            && by_default(windows, Dimension::Window, window, 0)
     }
 
     fn days(&self) -> std::ops::Range<u32> {
@@ -185,7 +211,7 @@ pub struct Report<'a> {
 impl<'a> Report<'a> {
     /// Returns an empty report on a question at a moment.
     pub fn new(query: &'a Query, now: Moment) -> Self {
-        let asked = crate::report::metrics::METRICS.into_iter().filter(|metric| query.asks(*metric));
+        let asked = METRICS.into_iter().filter(|metric| query.asks(*metric));
         let steps = asked.flat_map(|metric| steps_of(metric).iter().copied());
         Self {
             query,
@@ -235,7 +261,9 @@ impl<'a> Report<'a> {
                 period: self.period(&subject.zone, *hour),
                 ..key
             };
-            if query.has(Dimension::MatchConfidence) {
+            if query.is_of_credits() {
+                self.add_credits(key, tally);
+            } else if query.has(Dimension::MatchConfidence) {
                 self.add_matches(key, tally);
             } else {
                 self.row(key).add(tally);
@@ -249,6 +277,21 @@ impl<'a> Report<'a> {
             let confidence = i32::from(confidence_of(kind_of));
             if holds(&self.query.filters.confidences, &confidence) {
                 self.row(Key { confidence, ..key }).add_matches(*kind, *count);
+            }
+        }
+    }
+
+    fn add_credits(&mut self, key: Key, tally: &Tally) {
+        let query = self.query;
+        for ((model, window), cell) in tally.credits.iter().flat_map(|credits| &credits.cells) {
+            let (model, window) = (i32::from(*model), i32::from(*window));
+            if query.holds_credit(model, window) {
+                let key = Key {
+                    model: if query.has(Dimension::Model) { model } else { 0 },
+                    window: if query.has(Dimension::Window) { window } else { 0 },
+                    ..key
+                };
+                self.row(key).add_credit(cell);
             }
         }
     }

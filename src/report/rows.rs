@@ -24,6 +24,8 @@ pub(super) struct Key {
     pub(super) placement: i32,
     pub(super) confidence: i32,
     pub(super) creative: i32,
+    pub(super) model: i32,
+    pub(super) window: i32,
     pub(super) cut: Option<Cut>,
     pub(super) value: u32,
     /// Its start, milliseconds; the least number: none was asked for.
@@ -44,6 +46,8 @@ impl Default for Key {
             placement: 0,
             confidence: 0,
             creative: 0,
+            model: 0,
+            window: 0,
             cut: None,
             value: 0,
             period: i64::MIN,
@@ -67,6 +71,8 @@ impl Key {
             placement: self.placement,
             match_confidence: self.confidence,
             creative_type: self.creative,
+            model: self.model,
+            window: self.window,
             breakdown: named.map(|cut| name_of(cut, self.value)).unwrap_or_default(),
             other: is_rest,
             period: (self.period != i64::MIN).then(|| timestamp(self.period)),
@@ -89,6 +95,8 @@ impl Key {
             Dimension::Placement => self.placement.cmp(&other.placement),
             Dimension::MatchConfidence => self.confidence.cmp(&other.confidence),
             Dimension::CreativeType => self.creative.cmp(&other.creative),
+            Dimension::Model => self.model.cmp(&other.model),
+            Dimension::Window => self.window.cmp(&other.window),
         }
     }
 }

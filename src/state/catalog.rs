@@ -19,6 +19,7 @@ use crate::state::rules::Rules;
 use crate::state::tariffs::Tariffs;
 use crate::state::traffic_rules::TrafficRules;
 use crate::state::{Map, Stamp};
+use crate::types::attribution::Windows;
 use crate::types::ids::{IdKind, Seq, mint};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{ConversionPushPut, RequestAnswered};
@@ -194,6 +195,11 @@ impl Catalog {
     /// Returns an ad with everything above it; `None`: there is no such ad. Decodes nothing.
     pub fn family(&self, ad: u64) -> Option<Family> {
         self.kin.family(ad)
+    }
+
+    /// Returns the attribution windows of an ad set; the default ones of one that is not known.
+    pub fn windows_of(&self, ad_set: u64) -> Windows {
+        self.kin.windows(ad_set)
     }
 
     /// Returns what holds for an account now; unspecified: there is none.

@@ -4,15 +4,16 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::credits::Earned;
 use crate::state::kinds::catalog_kinds;
 use crate::state::viewers::TOUCH_MEMORY_MS;
 use crate::state::{Map, Stamp};
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ClickMatched, ConversionCredited, OutcomeDeclined, Showing,
+    ClickMatched, ConversionCredited, OutcomeDeclined, OutcomeRevised, PathTouch, Showing,
 };
-use crate::types::proto::v1::{AttributionRow, MatchConfidence, MatchKind, Outcome};
+use crate::types::proto::v1::{AttributionRow, MatchConfidence, MatchKind, Outcome, TouchKind};
 use crate::types::time::{DAY_MS, MINUTE_MS, Moment};
 
 /// Rows are kept in memory for this long, as the journal is (DESIGN section 11).
@@ -27,9 +28,14 @@ pub struct Credit {
     pub at_ms: i64,
     /// The click that a conversion is credited to; 0: none.
     pub click: u64,
-    /// What is sent.
+    /// What is sent, but for its path.
     #[serde(with = "crate::state::wire::message")]
     pub row: AttributionRow,
+    /// The eligible touches before it, the oldest first.
+    #[serde(with = "crate::state::wire::messages")]
+    pub path: Vec<PathTouch>,
+    /// The moment by which the path is judged: the outcome's, or that of the opening that it belongs to.
+    pub judged_ms: i64,
 }
 
 /// The click that a code stands for.
@@ -76,12 +82,21 @@ impl ShardPart {
                 self.codes.insert(fact.code, entry);
                 self.by_age.push_back((stamp.at.0, fact.code));
             }
-            Kind::ClickMatched(fact) => self.credit(stamp, 0, row_of_match(fact)),
-            Kind::ConversionCredited(fact) => {
-                let click = fact.showing.as_ref().map_or(0, |showing| showing.view);
-                self.credit(stamp, click, row_of_conversion(fact));
+            Kind::ClickMatched(fact) => {
+                self.credit(stamp, 0, row_of_match(fact), Earned::by_match(fact));
             }
-            Kind::OutcomeDeclined(fact) => self.credit(stamp, 0, row_of_decline(fact)),
+            Kind::ConversionCredited(fact) => {
+                let tapped = touch_kind(&Earned::by_conversion(fact)) == TouchKind::Tap;
+                let click = fact.showing.as_ref().filter(|_| tapped);
+                let click = click.map_or(0, |showing| showing.view);
+                self.credit(stamp, click, row_of_conversion(fact), Earned::by_conversion(fact));
+            }
+            Kind::OutcomeDeclined(fact) => {
+                self.credit(stamp, 0, row_of_decline(fact), Earned::default());
+            }
+            Kind::OutcomeRevised(fact) => {
+                self.credit(stamp, 0, row_of_revision(fact), Earned::by_revision(fact));
+            }
             catalog_kinds!()
             | Kind::Funded(_)
             | Kind::EventCredited(_)
@@ -98,17 +113,19 @@ impl ShardPart {
             | Kind::ContactMoved(_)
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
-            | Kind::OutcomeRevised(_)
             | Kind::GhostNoted(_)
             | Kind::ConversionAdjusted(_)
             | Kind::OutboxSettled(_) => {}
         }
     }
 
-    fn credit(&mut self, stamp: Stamp, click: u64, mut row: AttributionRow) {
-        row.revision = 1;
+    fn credit(&mut self, stamp: Stamp, click: u64, mut row: AttributionRow, earned: Earned<'_>) {
+        row.revision = row.revision.max(1);
         row.journal_minute = Some(timestamp(stamp.at.0 - stamp.at.0.rem_euclid(MINUTE_MS)));
-        self.credits.push_back(Credit { seq: stamp.seq.0, at_ms: stamp.at.0, click, row });
+        row.touch_kind = touch_kind(&earned).into();
+        let (path, judged_ms) = (earned.path.into_owned(), earned.judged_ms);
+        let (seq, at_ms) = (stamp.seq.0, stamp.at.0);
+        self.credits.push_back(Credit { seq, at_ms, click, row, path, judged_ms });
     }
 
     /// Returns the credit that stands at a number.
@@ -125,6 +142,14 @@ impl ShardPart {
         let credits_from = at.plus_ms(-CREDIT_MEMORY_MS).0;
         while self.credits.pop_front_if(|credit| credit.at_ms < credits_from).is_some() {}
     }
+}
+
+/// Returns the kind of the touch that an outcome is credited to; unspecified: to none.
+fn touch_kind(earned: &Earned<'_>) -> TouchKind {
+    let credited = earned.path.iter().find(|touch| touch.view == earned.view);
+    // Of an invalid click there is no path, but it was one.
+    let alone = if earned.view == 0 { TouchKind::Unspecified } else { TouchKind::Tap };
+    credited.map_or(alone, PathTouch::kind)
 }
 
 /// Returns how sure a match of this kind is (DESIGN section 9).
@@ -184,6 +209,30 @@ fn row_of_conversion(fact: &ConversionCredited) -> AttributionRow {
         match_kind: fact.match_kind,
         match_confidence: confidence_of(fact.match_kind()).into(),
         invalid: fact.invalid,
+        ..AttributionRow::default()
+    };
+    credited(fact.showing.as_ref(), row)
+}
+
+fn row_of_revision(fact: &OutcomeRevised) -> AttributionRow {
+    let row = AttributionRow {
+        outcome_id: fact.outcome,
+        revision: fact.revision,
+        revision_cause: fact.cause,
+        outcome: fact.kind,
+        account_id: fact.account,
+        conversation_id: fact.conversation,
+        event_id: fact.event_id.clone(),
+        name: fact.name.clone(),
+        value: fact.value.clone(),
+        event_time: Some(timestamp(fact.event_ms)),
+        touch_time: fact.showing.map(|_| timestamp(fact.touch_ms)),
+        match_kind: fact.match_kind,
+        match_confidence: confidence_of(fact.match_kind()).into(),
+        decline_reason: fact.reason,
+        charged_micros: fact.charged,
+        invalid: fact.invalid,
+        deleted: fact.deleted,
         ..AttributionRow::default()
     };
     credited(fact.showing.as_ref(), row)

@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod chats;
 pub mod context;
 pub mod credit;
+pub mod credits;
 pub mod crowd;
 pub mod desks;
 pub mod exchange;

@@ -3,6 +3,7 @@
 use crate::state::kinds::catalog_kinds;
 use crate::types::ids::{SHARDS, number_of};
 use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{PathTouch, Showing};
 use crate::types::proto::v1::InvalidReason;
 
 /// Buckets of one shard. Fixed: a viewer's bucket is in the bits of its number.
@@ -123,9 +124,13 @@ pub fn route(fact: &Kind) -> Route {
         Kind::ClickMatched(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
             let desk = desk_of(fact.endpoint);
-            Route { desk, ..of_showing(&fact.showing, charged, true) }
+            let tallies = of_path(&fact.showing, &fact.path);
+            Route { desk, tallies, ..of_showing(&fact.showing, charged, true) }
         }
-        Kind::ConversionCredited(fact) => of_showing(&fact.showing, false, true),
+        Kind::ConversionCredited(fact) => {
+            let tallies = of_path(&fact.showing, &fact.path);
+            Route { tallies, ..of_showing(&fact.showing, false, true) }
+        }
         Kind::ConversationOpened(fact) => Route {
             bucket: Some(bucket_of(fact.conversation)),
             desk: desk_of(fact.endpoint),
@@ -138,14 +143,7 @@ pub fn route(fact: &Kind) -> Route {
             Route { tallies: Chunks::None, ..of_showing(&fact.showing, false, false) }
         }
         Kind::OutcomeRevised(fact) => {
-            let ads = fact.path.iter().chain(&fact.was_path).map(|touch| touch.ad);
-            let credited = fact.showing.map_or(0, |showing| showing.ad);
-            Route {
-                bucket: fact.showing.map(|showing| bucket_of(showing.viewer)),
-                shard: true,
-                tallies: several(ads.chain([fact.was_ad, credited])),
-                ..NOWHERE
-            }
+            Route { shard: true, tallies: of_path(&fact.showing, &fact.path), ..NOWHERE }
         }
         Kind::MessagePriced(fact) => Route {
             bucket: Some(bucket_of(fact.conversation)),
@@ -192,12 +190,14 @@ fn several(ads: impl IntoIterator<Item = u64>) -> Chunks {
     }
 }
 
+/// Returns the chunks of the ad shown, and of those on the path to an outcome.
+fn of_path(showing: &Option<Showing>, path: &[PathTouch]) -> Chunks {
+    let credited = showing.as_ref().map_or(0, |showing| showing.ad);
+    several(path.iter().map(|touch| touch.ad).chain([credited]))
+}
+
 /// Returns the route of a fact about one showing.
-fn of_showing(
-    showing: &Option<crate::types::proto::journal::v1::Showing>,
-    charged: bool,
-    shard: bool,
-) -> Route {
+fn of_showing(showing: &Option<Showing>, charged: bool, shard: bool) -> Route {
     let Some(showing) = showing else {
         return NOWHERE;
     };
@@ -230,7 +230,7 @@ pub fn invalid_of(fact: &Kind) -> Option<InvalidReason> {
 mod tests {
     use super::*;
     use crate::types::ids::shard_of;
-    use crate::types::proto::journal::v1::{ImpressionSeen, Showing};
+    use crate::types::proto::journal::v1::ImpressionSeen;
 
     #[test]
     fn an_invalid_event_reaches_the_purse_by_its_price_though_nobody_pays() {

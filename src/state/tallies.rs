@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::state::ad_tally::{AdTally, PASSED_HOURS, PASSED_REASONS_MAX, Slot};
+use crate::state::credits::{Credits, Earned};
 use crate::state::funnel::Funnel;
 use crate::state::kinds::catalog_kinds;
 use crate::state::lateness::Lateness;
@@ -57,6 +58,8 @@ pub struct Tally {
     pub credited: i64,
     /// What came of it in chats; `None`: nothing.
     pub chats: Option<Box<Funnel>>,
+    /// What attribution models give it; `None`: nothing.
+    pub credits: Option<Box<Credits>>,
 }
 
 impl Tally {
@@ -83,6 +86,9 @@ impl Tally {
         }
         if let Some(chats) = &other.chats {
             self.funnel().merge(chats);
+        }
+        if let Some(credits) = &other.credits {
+            self.credits.get_or_insert_default().merge(credits);
         }
     }
 
@@ -183,15 +189,23 @@ impl TallyChunk {
                 ad.hides += u64::from(fact.event_kind != EventKind::Undo as u32);
             }
             Kind::ClickMatched(fact) => {
-                self.learn(&fact.showing, kind).open(fact, stamp.at);
-                self.lateness.note(fact.event_ms, stamp.at);
+                // Other chunks hold other touches of its path.
+                if chunk_of(ad_of(&fact.showing)) == chunk {
+                    self.learn(&fact.showing, kind).open(fact, stamp.at);
+                    self.lateness.note(fact.event_ms, stamp.at);
+                }
+                self.earn(chunk, &Earned::by_match(fact));
             }
+            Kind::OutcomeRevised(fact) => self.earn(chunk, &Earned::by_revision(fact)),
             Kind::EventCredited(fact) => {
                 self.of(&fact.showing).slot(stamp.at.0, &fact.showing, 0).credited += fact.amount;
             }
             Kind::ConversionCredited(fact) if fact.invalid == 0 => {
-                self.learn(&fact.showing, kind).convert(fact, stamp.at);
-                self.lateness.note(fact.event_ms, stamp.at);
+                if chunk_of(ad_of(&fact.showing)) == chunk {
+                    self.learn(&fact.showing, kind).convert(fact, stamp.at);
+                    self.lateness.note(fact.event_ms, stamp.at);
+                }
+                self.earn(chunk, &Earned::by_conversion(fact));
             }
             Kind::MessageRecorded(fact) => self.hear(chunk, fact),
             Kind::OutboxSettled(fact) => self.settle(chunk, fact),
@@ -209,7 +223,6 @@ impl TallyChunk {
             | Kind::ContactMoved(_)
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
-            | Kind::OutcomeRevised(_)
             | Kind::GhostNoted(_)
             | Kind::ConversionAdjusted(_)
             | Kind::OutcomeDeclined(_) => {}
@@ -224,12 +237,23 @@ impl TallyChunk {
     }
 
     fn of(&mut self, showing: &Option<Showing>) -> &mut AdTally {
-        self.ads.entry(showing.as_ref().map_or(0, |showing| showing.ad)).or_default()
+        self.ads.entry(ad_of(showing)).or_default()
     }
 
     /// Returns an ad of this chunk. A message may name ads of several.
     fn here(&mut self, chunk: usize, ad: u64) -> Option<&mut AdTally> {
         (ad != 0 && chunk_of(ad) == chunk).then(|| self.ads.entry(ad).or_default())
+    }
+
+    /// Adds to each ad of this chunk what its touches earned of an outcome.
+    fn earn(&mut self, chunk: usize, earned: &Earned<'_>) {
+        let currency = earned.value.map_or("", |value| value.currency.as_str());
+        for part in earned.parts() {
+            if let Some(ad) = self.here(chunk, part.ad) {
+                let credits = &mut ad.hour(earned.event_ms).credits;
+                credits.get_or_insert_default().add(&part, earned.kind, currency);
+            }
+        }
     }
 
     fn hear(&mut self, chunk: usize, fact: &MessageRecorded) {
@@ -277,6 +301,10 @@ impl TallyChunk {
         }
         ad.pass(minute / 60, &row.passed);
     }
+}
+
+fn ad_of(showing: &Option<Showing>) -> u64 {
+    showing.as_ref().map_or(0, |showing| showing.ad)
 }
 
 /// Tells whether a fact says that a valid view was viewable.

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::chats::StoredTouch;
 use crate::state::context::{Context, context_of_view};
 use crate::types::proto::journal::v1::{
-    ClickMatched, ConversionCredited, FeedbackGiven, ImpressionSeen, Showing, Tapped, ViewContext,
+    ClickMatched, ConversationTouch, ConversionCredited, FeedbackGiven, ImpressionSeen, Showing,
+    Tapped, ViewContext,
 };
 use crate::types::proto::v1::{CapEvent, EventKind, InvalidReason};
 use crate::types::request::SHOW_BY_S_MAX;
@@ -59,6 +61,8 @@ pub struct View {
     pub category: u64,
     /// When it was handed out, seconds.
     pub issued_s: u32,
+    /// The feed it was shown in.
+    pub feed: u32,
     /// What happened to it.
     pub flags: Flags,
     /// Whether the device said when it was seen.
@@ -75,6 +79,12 @@ impl View {
     /// Returns why it is invalid traffic; `None`: it is valid.
     pub fn invalid(&self) -> Option<InvalidReason> {
         reason_of(self.invalid)
+    }
+
+    /// Tells whether half of its video was played, or more.
+    pub fn is_engaged(&self) -> bool {
+        let played = [EventKind::Video50, EventKind::Video75, EventKind::Video100];
+        played.into_iter().any(|kind| self.flags.has(kind))
     }
 }
 
@@ -184,7 +194,7 @@ pub struct Hidden {
 }
 
 /// All that is known of one viewer.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Viewer {
     /// Changes with every fact: whoever selects from a copy checks it before reserving.
     pub version: u32,
@@ -196,19 +206,21 @@ pub struct Viewer {
     pub caps: Vec<CapCount>,
     /// What is hidden.
     pub hidden: Vec<Hidden>,
-    /// Conversions credited to the viewer's taps: each is credited once.
+    /// Outcomes credited to the viewer's touches: each is credited once.
     pub credited: Vec<Credited>,
 }
 
-/// A conversion that was credited to one of the viewer's taps.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+/// A conversation or conversion that was credited to one of the viewer's touches.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Credited {
     /// Its outcome.
     pub outcome: u64,
-    /// The campaign; 0: its click was invalid.
+    /// The campaign of a conversion; 0: its click was invalid, or it is a conversation.
     pub campaign: u64,
     /// The journal's time of the credit.
     pub at_ms: i64,
+    /// What a conversation is settled with.
+    pub touch: Option<StoredTouch>,
 }
 
 impl Viewer {
@@ -226,6 +238,11 @@ impl Viewer {
     pub fn context_of(&self, view: u64) -> Option<ViewContext> {
         let of_touch = self.touch(view).map(|touch| touch.context);
         of_touch.or_else(|| self.view(view).map(|view| view.context)).map(Context::wire)
+    }
+
+    /// Returns an outcome that was credited to one of the viewer's touches.
+    pub fn credit_of(&self, outcome: u64) -> Option<&Credited> {
+        self.credited.iter().rev().find(|credited| credited.outcome == outcome)
     }
 
     /// Tells whether a valid tap on an ad of this campaign is remembered.
@@ -255,6 +272,7 @@ impl Viewer {
             business: showing.business,
             category: fact.category,
             issued_s: showing.issued_s,
+            feed: showing.feed,
             flags,
             // Without the device's word the journal's time was taken.
             timed: fact.event_ms != at.0,
@@ -343,7 +361,8 @@ impl Viewer {
         at: Moment,
     ) {
         let campaign = if fact.invalid == 0 { showing.campaign } else { 0 };
-        self.credited.push(Credited { outcome: fact.outcome, campaign, at_ms: at.0 });
+        let (outcome, at_ms) = (fact.outcome, at.0);
+        self.credited.push(Credited { outcome, campaign, at_ms, touch: None });
     }
 
     pub(in crate::state) fn open(&mut self, fact: &ClickMatched, showing: &Showing, at: Moment) {
@@ -360,9 +379,24 @@ impl Viewer {
                 ..touch_of(showing)
             });
         }
-        if let Some(touch) = self.touches.iter_mut().find(|touch| touch.view == showing.view) {
+        let tapped = self.touches.iter_mut().find(|touch| touch.view == showing.view);
+        // A conversation that a platform tells of may be credited to a tap that led to another before.
+        if let Some(touch) = tapped.filter(|touch| touch.conversation == 0) {
             touch.conversation = fact.conversation;
         }
+        let touch = Some(StoredTouch(ConversationTouch {
+            campaign: showing.campaign,
+            ad_set: showing.ad_set,
+            ad: showing.ad,
+            view: showing.view,
+            match_kind: fact.match_kind,
+            event_ms: fact.event_ms,
+            invalid: fact.invalid,
+            path: fact.path.clone(),
+            outcome: fact.outcome,
+            touch_ms: fact.touch_ms,
+        }));
+        self.credited.push(Credited { outcome: fact.outcome, campaign: 0, at_ms: at.0, touch });
     }
 
     /// Forgets what is past its memory; tells whether anything is left.

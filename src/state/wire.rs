@@ -19,3 +19,24 @@ pub(in crate::state) mod message {
         M::decode(&bytes[..]).map_err(D::Error::custom)
     }
 }
+
+/// For a list of them: `#[serde(with = "crate::state::wire::messages")]`.
+pub(in crate::state) mod messages {
+    use prost::Message;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(in crate::state) fn serialize<M: Message, S: Serializer>(
+        messages: &[M],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let encoded: Vec<_> = messages.iter().map(Message::encode_to_vec).collect();
+        encoded.serialize(serializer)
+    }
+
+    pub(in crate::state) fn deserialize<'de, M: Message + Default, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<M>, D::Error> {
+        let encoded = Vec::<Vec<u8>>::deserialize(deserializer)?;
+        encoded.iter().map(|bytes| M::decode(&bytes[..]).map_err(D::Error::custom)).collect()
+    }
+}

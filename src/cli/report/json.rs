@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cli::report::{id, short, written};
 use crate::types::proto::v1::{
-    FunnelPeople, MatchCount, MessageSpend, QueryReportResponse, ReportRow,
+    CreditedOutcomes, FunnelPeople, MatchCount, MessageSpend, QueryReportResponse, ReportRow,
 };
 
 /// One row as JSON has it. Ids are text: they do not fit a JavaScript number.
@@ -19,6 +19,8 @@ struct JsonRow {
     placement: &'static str,
     match_confidence: &'static str,
     creative_type: &'static str,
+    model: &'static str,
+    window: &'static str,
     breakdown: String,
     other: bool,
     period: String,
@@ -56,6 +58,26 @@ struct JsonRow {
     cost_per_tap_micros: Option<i64>,
     cost_per_conversion_micros: Option<i64>,
     return_on_spend_thousandths: Option<i64>,
+    credited: Option<JsonCredited>,
+}
+
+#[derive(Serialize)]
+struct JsonCredited {
+    conversations_micros: u64,
+    first_replies_micros: u64,
+    qualified_micros: u64,
+    conversions_micros: u64,
+}
+
+impl JsonCredited {
+    const fn of(credited: &CreditedOutcomes) -> Self {
+        Self {
+            conversations_micros: credited.conversations_micros,
+            first_replies_micros: credited.first_replies_micros,
+            qualified_micros: credited.qualified_micros,
+            conversions_micros: credited.conversions_micros,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -143,6 +165,8 @@ fn row(row: &ReportRow) -> JsonRow {
             "MATCH_CONFIDENCE_",
         ),
         creative_type: told(row.creative_type, creative.as_str_name(), "CREATIVE_FORMAT_"),
+        model: told(row.model, row.model().as_str_name(), "ATTRIBUTION_MODEL_"),
+        window: told(row.window, row.window().as_str_name(), "ATTRIBUTION_WINDOW_"),
         breakdown: row.breakdown.clone(),
         other: row.other,
         period: written(row.period.as_ref()),
@@ -180,6 +204,7 @@ fn row(row: &ReportRow) -> JsonRow {
         cost_per_tap_micros: row.cost_per_tap_micros,
         cost_per_conversion_micros: row.cost_per_conversion_micros,
         return_on_spend_thousandths: row.return_on_spend_thousandths,
+        credited: row.credited.as_ref().map(JsonCredited::of),
     }
 }
 

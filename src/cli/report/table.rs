@@ -4,7 +4,9 @@ use std::fmt;
 
 use crate::cli::report::{By, id, short, written};
 use crate::types::money::Micros;
-use crate::types::proto::v1::{MessageCategory, QueryReportResponse, ReportRow};
+use crate::types::proto::v1::{
+    CreditedOutcomes, MessageCategory, QueryReportResponse, ReportRow,
+};
 
 /// A column of figures: its head, and what it shows of a row.
 pub(super) type Column = (&'static str, fn(&ReportRow) -> String);
@@ -47,6 +49,20 @@ pub(super) const FUNNEL: &[Column] = &[
     ("per_reply", |row| or_none(row.cost_per_reply_micros.map(money))),
     ("per_qualified", |row| or_none(row.cost_per_qualified_micros.map(money))),
 ];
+
+/// What attribution models give: outcomes in parts.
+pub(super) const CREDITED: &[Column] = &[
+    ("conversations", |row| credited(row, |it| it.conversations_micros)),
+    ("replies", |row| credited(row, |it| it.first_replies_micros)),
+    ("qualified", |row| credited(row, |it| it.qualified_micros)),
+    ("conversions", |row| credited(row, |it| it.conversions_micros)),
+    ("value", |row| money(row.conversion_value_micros)),
+];
+
+fn credited(row: &ReportRow, of: fn(&CreditedOutcomes) -> u64) -> String {
+    let micros = row.credited.as_ref().map_or(0, of);
+    Micros(i64::try_from(micros).unwrap_or(i64::MAX)).to_string()
+}
 
 fn money(micros: i64) -> String {
     Micros(micros).to_string()
@@ -108,6 +124,13 @@ impl Table {
                 }
                 By::CreativeType => {
                     short(row.creative_type().as_str_name(), "CREATIVE_FORMAT_").to_lowercase()
+                }
+                By::Model => {
+                    short(row.model().as_str_name(), "ATTRIBUTION_MODEL_").to_lowercase()
+                }
+                By::Window if row.window == 0 => "own".to_owned(),
+                By::Window => {
+                    short(row.window().as_str_name(), "ATTRIBUTION_WINDOW_").to_lowercase()
                 }
             });
             let value = if row.other { "(other)" } else { &row.breakdown };

@@ -50,6 +50,7 @@ pub(in crate::decide) fn merge(
                 "spend_cap" => take(&mut row.spend_cap, &new.spend_cap),
                 "daily_min_spend" => take(&mut row.daily_min_spend, &new.daily_min_spend),
                 "schedule_hours" => take(&mut row.schedule_hours, &new.schedule_hours),
+                "attribution_spec" => take(&mut row.attribution_spec, &new.attribution_spec),
                 _ => false,
             },
             (Resource::Ad(row), Resource::Ad(new)) => match field.as_str() {

@@ -82,7 +82,8 @@ impl Writer {
         let event_ms = chat.at.unwrap_or(now).0;
         match opening.claim {
             Some(Claim::Ad(ad)) => self.taps.newest(chat.endpoint, ad, event_ms),
-            None if may_come_from_ad(opening) => {
+            // Who it was says more than what lies near.
+            None if opening.viewer == 0 && may_come_from_ad(opening) => {
                 self.taps.only(chat.endpoint, chat.country, event_ms)
             }
             Some(Claim::Click(_) | Claim::Code(_) | Claim::Source(_)) | None => None,

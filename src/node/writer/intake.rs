@@ -264,7 +264,7 @@ fn conversion_of(
     };
     let chat = match conversion.origin {
         Origin::Conversation { id, .. } => live.cell(id).facts.chats.get(&id).cloned(),
-        Origin::Click(_) => None,
+        Origin::Click(_) | Origin::Viewer { .. } => None,
     };
     let cell = live.cell(outcome);
     let known = cell.facts.conversions.get(&outcome);

@@ -33,6 +33,7 @@ const AD_SET: Shape = Shape {
         "spend_cap",
         "daily_min_spend",
         "schedule_hours",
+        "attribution_spec",
     ],
     fixed: &["campaign_id", "billing_event", "bid_strategy", "optimization_goal"],
 };
@@ -61,6 +62,11 @@ pub(in crate::rpc) fn ad_set(wire: Option<v1::AdSet>, verb: Verb) -> Result<Chan
     span(&row, &fields, path)?;
     if fields.take("schedule_hours") {
         schedule_hours(&row.schedule_hours, path.field("schedule_hours"))?;
+    }
+    if fields.take("attribution_spec") {
+        row.attribution_spec
+            .iter()
+            .try_for_each(|spec| attribution_spec(spec, path.field("attribution_spec")))?;
     }
     row.effective_status = 0;
     row.issues.clear();
@@ -189,6 +195,21 @@ fn frequency_cap(cap: &mut v1::FrequencyCap, path: Path) -> Result<(), Refusal> 
     Ok(())
 }
 
+/// Checks the windows in which touches earn an outcome.
+fn attribution_spec(spec: &v1::AttributionSpec, path: Path) -> Result<(), Refusal> {
+    let check = |value: u32, allowed: &[u32], name| {
+        if allowed.contains(&value) {
+            return Ok(());
+        }
+        let allowed: Vec<_> = allowed.iter().map(u32::to_string).collect();
+        let message = format!("is {value}: send {}", allowed.join(" or "));
+        Err(path.field(name).refuse(Reason::FieldInvalid, message))
+    };
+    check(spec.click_window_days, &[1, 7, 28], "click_window_days")?;
+    check(spec.view_window_days, &[0, 1], "view_window_days")?;
+    check(spec.engaged_view_window_days, &[0, 1], "engaged_view_window_days")
+}
+
 /// Checks start and end, and their order where both are taken; else `decide` knows the other one.
 fn span(row: &v1::AdSet, fields: &Fields, path: Path) -> Result<(), Refusal> {
     let taken = |name, value| {
@@ -213,6 +234,31 @@ mod tests {
     fn a_good_ad_set_passes_with_its_strategy_named() {
         let wanted = v1::AdSet { bid_strategy: 2, optimization_goal: 1, ..whole() };
         assert_eq!(parse(whole()), Ok(Change::Create(Resource::AdSet(wanted))));
+    }
+
+    #[test]
+    fn attribution_windows_are_those_of_the_field() {
+        let with = |click, view, engaged| v1::AdSet {
+            attribution_spec: Some(v1::AttributionSpec {
+                click_window_days: click,
+                view_window_days: view,
+                engaged_view_window_days: engaged,
+            }),
+            ..whole()
+        };
+        for click in [1, 7, 28] {
+            assert!(parse(with(click, 0, 1)).is_ok());
+        }
+        for (spec, field) in [
+            (with(0, 1, 1), "click_window_days"),
+            (with(14, 1, 1), "click_window_days"),
+            (with(7, 2, 0), "view_window_days"),
+            (with(7, 0, 7), "engaged_view_window_days"),
+        ] {
+            let refusal = parse(spec).unwrap_err();
+            assert_eq!(refusal.field, format!("ad_set.attribution_spec.{field}"));
+            assert_eq!(refusal.reason, Reason::FieldInvalid);
+        }
     }
 
     #[test]

@@ -12,13 +12,14 @@ use crate::rpc::parse::field::{Path, at_most, id, moment, required, variant};
 use crate::rpc::parse::places::{List, page_size_within};
 use crate::state::breakdowns::Cut;
 use crate::tokens::Sealer;
+use crate::types::attribution::RULE_MODELS;
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::Scope;
 use crate::types::time::Moment;
 
 /// Dimensions of one report: each once.
-const DIMENSIONS_MAX: usize = 12;
+const DIMENSIONS_MAX: usize = 14;
 
 /// Returns the list that a report's pages belong to, and its question.
 pub(in crate::rpc) fn query(
@@ -140,6 +141,8 @@ fn filters(wire: &v1::QueryReportRequest) -> Result<Filters, Refusal> {
         ad_sets: ids(&wire.ad_set_ids, Path::root("ad_set_ids"))?,
         ads: ids(&wire.ad_ids, Path::root("ad_ids"))?,
         channels: values::<v1::Channel>(&wire.channels, Path::root("channels"))?,
+        models: values::<v1::AttributionModel>(&wire.models, Path::root("models"))?,
+        windows: values::<v1::AttributionWindow>(&wire.windows, Path::root("windows"))?,
         feeds: ids(&wire.feed_ids, Path::root("feed_ids"))?,
         placements: values::<v1::Placement>(&wire.placements, Path::root("placements"))?,
         confidences: values::<v1::MatchConfidence>(
@@ -175,6 +178,7 @@ fn go_together(query: &Query) -> Result<(), Refusal> {
         let message = "goes only with the dimension MATCH_CONFIDENCE: ask for that too";
         return Err(Path::root("match_confidences").refuse(Reason::FieldInvalid, message));
     }
+    credits_go_together(query)?;
     if query.breakdown.is_none() {
         return Ok(());
     }
@@ -200,6 +204,41 @@ fn go_together(query: &Query) -> Result<(), Refusal> {
     if !query.has_whole_days() {
         let message = "needs whole days: let the span begin and end at midnight UTC";
         return Err(path.refuse(Reason::FieldInvalid, message));
+    }
+    Ok(())
+}
+
+fn credits_go_together(query: &Query) -> Result<(), Refusal> {
+    if !query.is_of_credits() {
+        return Ok(());
+    }
+    let Filters { models, windows, .. } = &query.filters;
+    let live = |model: &i32| RULE_MODELS.iter().any(|known| i32::from(*known) == *model);
+    if let Some(at) = models.iter().position(|model| !live(model)) {
+        let message = "is computed over a period and in no report: take one that splits single outcomes";
+        return Err(Path::root("models").at(at).refuse(Reason::FieldInvalid, message));
+    }
+    let several = [
+        ("models", models.len(), v1::Dimension::Model),
+        ("windows", windows.len(), v1::Dimension::Window),
+    ];
+    for (field, count, dimension) in several {
+        if count > 1 && !query.has(dimension) {
+            let message = "has several, which would count outcomes more than once: add the dimension too";
+            return Err(Path::root(field).refuse(Reason::FieldInvalid, message));
+        }
+    }
+    if query.has(v1::Dimension::MatchConfidence) || query.breakdown.is_some() {
+        let message = "has MODEL or WINDOW, which go with neither MATCH_CONFIDENCE nor a breakdown";
+        return Err(Path::root("dimensions").refuse(Reason::FieldInvalid, message));
+    }
+    if query.has(v1::Dimension::Feed)
+        || query.has(v1::Dimension::Placement)
+        || !query.filters.feeds.is_empty()
+        || !query.filters.placements.is_empty()
+    {
+        let message = "has MODEL or WINDOW, which do not go with feeds and placements: touches keep neither";
+        return Err(Path::root("dimensions").refuse(Reason::FieldInvalid, message));
     }
     Ok(())
 }
@@ -292,7 +331,7 @@ mod tests {
         check("end_time", |wire| (wire.start_time, wire.end_time) = (second(3_600), second(7_199)));
         check("dimensions[0]", |wire| wire.dimensions = vec![0]);
         check("dimensions[1]", |wire| wire.dimensions = vec![1, 99]);
-        check("dimensions", |wire| wire.dimensions = vec![1; 13]);
+        check("dimensions", |wire| wire.dimensions = vec![1; 15]);
         check("dimensions", |wire| wire.dimensions = vec![6, 10]);
         check("breakdown", |wire| wire.breakdown = 99);
         check("breakdown", |wire| (wire.breakdown, wire.dimensions) = (1, vec![5]));
@@ -305,6 +344,12 @@ mod tests {
         check("metrics[0]", |wire| (wire.metrics, wire.dimensions) = (vec![9], vec![8]));
         check("metrics[0]", |wire| (wire.metrics, wire.dimensions) = (vec![1], vec![11]));
         check("metrics[0]", |wire| (wire.metrics, wire.start_time) = (vec![3], second(3_600)));
+        check("models[0]", |wire| (wire.models, wire.dimensions) = (vec![7], vec![13]));
+        check("models", |wire| wire.models = vec![1, 2]);
+        check("windows", |wire| (wire.windows, wire.dimensions) = (vec![1, 2], vec![13]));
+        check("dimensions", |wire| wire.dimensions = vec![13, 8]);
+        check("dimensions", |wire| (wire.dimensions, wire.breakdown) = (vec![14], 1));
+        check("metrics[0]", |wire| (wire.metrics, wire.dimensions) = (vec![13], vec![13]));
         check("ad_ids[0]", |wire| wire.ad_ids = vec![0]);
         check("campaign_ids", |wire| wire.campaign_ids = vec![1; 1_001]);
         check("channels[0]", |wire| wire.channels = vec![99]);

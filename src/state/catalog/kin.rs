@@ -3,6 +3,7 @@
 //! Derived from the rows by the same fold, so it is not kept on disk.
 
 use super::sources::{SourceRef, Sources};
+use crate::types::attribution::Windows;
 use crate::types::hash::category_number;
 use crate::types::ids::{IdKind, mint, number_of};
 use crate::types::proto::v1::{
@@ -117,6 +118,7 @@ struct CampaignKin {
 struct AdSetKin {
     campaign: u32,
     caps: [u16; 3],
+    windows: Windows,
     status: Status,
     limited: bool,
 }
@@ -268,6 +270,7 @@ impl Kin {
         let kin = AdSetKin {
             campaign: number(IdKind::Campaign, row.campaign_id),
             caps: caps_of(row),
+            windows: Windows::of(row.attribution_spec.as_ref()),
             status: Status::of(row.configured_status()),
             limited: has_budget(row.budget.as_ref()) || has_budget(row.spend_cap.as_ref()),
         };
@@ -369,6 +372,11 @@ impl Kin {
             limited: [account.limited, campaign.limited, ad_set.limited],
             caps: ad_set.caps,
         })
+    }
+
+    pub(super) fn windows(&self, ad_set: u64) -> Windows {
+        let kin = self.ad_set(number(IdKind::AdSet, ad_set));
+        kin.map_or_else(Windows::default, |kin| kin.windows)
     }
 
     /// Returns what stands directly above a thing; `None`: nothing does, or there is no such thing.

@@ -94,6 +94,8 @@ pub struct Opening {
     pub channel_click_id: String,
     /// The channel's own id of the ad. Empty: not told.
     pub channel_ad_id: String,
+    /// Who it was, as the platform says; 0: not told.
+    pub viewer: u64,
 }
 
 impl Opening {
@@ -106,6 +108,7 @@ impl Opening {
             free_entry: false,
             channel_click_id: String::new(),
             channel_ad_id: String::new(),
+            viewer: 0,
         }
     }
 }
@@ -167,6 +170,8 @@ pub struct Conversion {
     pub at: Option<Moment>,
     /// Where it came from.
     pub origin: Origin,
+    /// Who it was, as the platform says; 0: not told.
+    pub viewer: u64,
 }
 
 /// Where a conversion came from.
@@ -180,6 +185,11 @@ pub enum Origin {
         endpoint: u64,
         /// The conversation's id.
         id: u64,
+    },
+    /// Nothing but the viewer is known.
+    Viewer {
+        /// Whose conversion it is.
+        account: u64,
     },
 }
 

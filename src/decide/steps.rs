@@ -1,0 +1,96 @@
+//! First replies and qualified conversations as outcomes of their own, credited as their opening was.
+
+use crate::types::ids::from_hash;
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{ConversationTouch, OutcomeRevised, Showing};
+use crate::types::proto::v1::Outcome;
+
+/// Bits of an id that say its shard and bucket.
+const PLACE_BITS: u32 = 16;
+
+/// Whose conversation it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// The account.
+    pub account: u64,
+    /// The conversation.
+    pub conversation: u64,
+}
+
+/// Returns the rows of the steps that a conversation has taken at these times; of one that is invalid, or was
+/// matched before such rows were, none.
+pub fn step_rows(
+    place: Place,
+    touch: &ConversationTouch,
+    replied_ms: Option<i64>,
+    qualified_ms: Option<i64>,
+) -> Vec<Kind> {
+    if touch.outcome == 0 || touch.invalid != 0 {
+        return Vec::new();
+    }
+    let steps = [(Outcome::FirstReply, replied_ms), (Outcome::Qualified, qualified_ms)];
+    let taken = steps.into_iter().filter_map(|(kind, at_ms)| Some((kind, at_ms?)));
+    taken.map(|(kind, at_ms)| row(place, touch, kind, at_ms)).collect()
+}
+
+fn row(place: Place, touch: &ConversationTouch, kind: Outcome, event_ms: i64) -> Kind {
+    Kind::OutcomeRevised(Box::new(OutcomeRevised {
+        outcome: step_outcome(touch.outcome, kind),
+        kind: kind.into(),
+        revision: 1,
+        account: place.account,
+        conversation: place.conversation,
+        event_ms,
+        opened_ms: touch.event_ms,
+        showing: Some(Showing {
+            view: touch.view,
+            ad: touch.ad,
+            ad_set: touch.ad_set,
+            campaign: touch.campaign,
+            account: place.account,
+            ..Showing::default()
+        }),
+        touch_ms: touch.touch_ms,
+        match_kind: touch.match_kind,
+        path: touch.path.clone(),
+        ..OutcomeRevised::default()
+    }))
+}
+
+/// Names a step: the place of its opening's name, then a hash of both.
+fn step_outcome(opening: u64, kind: Outcome) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"munadi step").update(&opening.to_be_bytes()).update(&[kind as u8]);
+    let hash = from_hash(hasher.finalize().as_bytes());
+    let place = u64::MAX << (u64::BITS - PLACE_BITS);
+    (opening & place) | (hash & !place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ids::shard_of;
+    use crate::types::proto::v1::InvalidReason;
+
+    #[test]
+    fn each_step_has_a_name_of_its_own_in_its_openings_shard() {
+        let opening = 0x8123_4567_89AB_CDEF;
+        let names =
+            [Outcome::FirstReply, Outcome::Qualified].map(|kind| step_outcome(opening, kind));
+        assert_eq!(names, names.map(|name| name), "the same each time");
+        assert!(names[0] != names[1] && !names.contains(&opening));
+        assert!(names.iter().all(|name| shard_of(*name) == shard_of(opening)));
+    }
+
+    #[test]
+    fn an_invalid_or_unnamed_opening_has_no_steps() {
+        let place = Place { account: 1, conversation: 2 };
+        let touch = ConversationTouch { outcome: 3, ad: 4, ..ConversationTouch::default() };
+        assert_eq!(step_rows(place, &touch, Some(5), Some(6)).len(), 2);
+        assert_eq!(step_rows(place, &touch, None, None), []);
+        let unnamed = ConversationTouch { outcome: 0, ..touch.clone() };
+        assert_eq!(step_rows(place, &unnamed, Some(5), Some(6)), []);
+        let invalid = ConversationTouch { invalid: InvalidReason::Network.into(), ..touch };
+        assert_eq!(step_rows(place, &invalid, Some(5), Some(6)), []);
+    }
+}

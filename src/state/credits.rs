@@ -1,0 +1,184 @@
+//! What each attribution model gives an ad under each window, in one hour.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::attribution::{RULE_MODELS, WINDOWS, share, split};
+use crate::types::proto::journal::v1::{
+    ClickMatched, ConversionCredited, OutcomeRevised, PathTouch, Showing,
+};
+use crate::types::proto::v1::{Money, Outcome, TouchKind};
+
+/// Parts of outcomes that one ad earned, by `AttributionModel` and `AttributionWindow` (their numbers).
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Credits {
+    /// A pair without an entry earned nothing.
+    pub cells: BTreeMap<(u8, u8), CreditCell>,
+}
+
+/// What one model gives under one window. Counts are micro-credits: 1,000,000 of one outcome.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CreditCell {
+    /// Of conversations.
+    pub conversations: u64,
+    /// Of first answers.
+    pub first_replies: u64,
+    /// Of qualified conversations.
+    pub qualified: u64,
+    /// Of conversions.
+    pub conversions: u64,
+    /// Of the conversions' values, by currency, micros.
+    pub values: BTreeMap<String, i64>,
+}
+
+impl CreditCell {
+    /// Adds what another one counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.conversations += other.conversations;
+        self.first_replies += other.first_replies;
+        self.qualified += other.qualified;
+        self.conversions += other.conversions;
+        for (currency, micros) in &other.values {
+            *self.values.entry(currency.clone()).or_default() += micros;
+        }
+    }
+}
+
+impl Credits {
+    /// Adds what another one holds.
+    pub fn merge(&mut self, other: &Self) {
+        for (pair, cell) in &other.cells {
+            self.cells.entry(*pair).or_default().merge(cell);
+        }
+    }
+
+    /// Adds what one touch earned of an outcome.
+    pub(in crate::state) fn add(&mut self, part: &Part, kind: Outcome, currency: &str) {
+        let cell = self.cells.entry(part.cell).or_default();
+        let count = match kind {
+            Outcome::Unspecified => return,
+            Outcome::Conversation => &mut cell.conversations,
+            Outcome::FirstReply => &mut cell.first_replies,
+            Outcome::Qualified => &mut cell.qualified,
+            Outcome::Conversion => &mut cell.conversions,
+        };
+        *count += u64::from(part.credit);
+        if !currency.is_empty() {
+            *cell.values.entry(currency.to_owned()).or_default() += part.value;
+        }
+    }
+}
+
+/// What one touch earned of an outcome under one model and window.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Part {
+    /// Model and window.
+    pub cell: (u8, u8),
+    /// The ad.
+    pub ad: u64,
+    /// Micro-credits.
+    pub credit: u32,
+    /// Micros of the outcome's value.
+    pub value: i64,
+}
+
+/// An outcome and the touches that may have earned it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Earned<'a> {
+    /// What it is.
+    pub kind: Outcome,
+    /// The eligible touches before it, the oldest first; empty: it earns nobody anything.
+    pub path: Cow<'a, [PathTouch]>,
+    /// The touch that it is credited to by default; 0: none.
+    pub view: u64,
+    /// When it happened.
+    pub event_ms: i64,
+    /// The moment by which the path is judged.
+    pub judged_ms: i64,
+    /// What it was worth.
+    pub value: Option<&'a Money>,
+}
+
+impl<'a> Earned<'a> {
+    /// Returns what a matched conversation earns.
+    pub fn by_match(fact: &'a ClickMatched) -> Self {
+        let touches = (&*fact.path, fact.showing.as_ref(), fact.touch_ms);
+        Self {
+            kind: Outcome::Conversation,
+            path: path(touches, fact.invalid),
+            view: fact.showing.map_or(0, |showing| showing.view),
+            event_ms: fact.event_ms,
+            judged_ms: fact.event_ms,
+            value: None,
+        }
+    }
+
+    /// Returns what a conversion earns.
+    pub fn by_conversion(fact: &'a ConversionCredited) -> Self {
+        let touches = (&*fact.path, fact.showing.as_ref(), fact.touch_ms);
+        Self {
+            kind: Outcome::Conversion,
+            path: path(touches, fact.invalid),
+            view: fact.showing.map_or(0, |showing| showing.view),
+            event_ms: fact.event_ms,
+            judged_ms: fact.event_ms,
+            value: fact.value.as_ref(),
+        }
+    }
+
+    /// Returns what an outcome earns as it is known now.
+    pub fn by_revision(fact: &'a OutcomeRevised) -> Self {
+        Self {
+            kind: fact.kind(),
+            path: Cow::Borrowed(&fact.path),
+            view: fact.showing.map_or(0, |showing| showing.view),
+            event_ms: fact.event_ms,
+            judged_ms: if fact.opened_ms == 0 { fact.event_ms } else { fact.opened_ms },
+            value: fact.value.as_ref(),
+        }
+    }
+
+    /// Returns what each touch earned by every model of single outcomes under every window.
+    pub fn parts(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for model in RULE_MODELS {
+            for window in WINDOWS {
+                let credits = split(model, window, &self.path, self.judged_ms);
+                let micros = self.value.map_or(0, |value| value.micros);
+                let values = share(micros, &credits);
+                let touches = self.path.iter().zip(credits).zip(values);
+                parts.extend(touches.filter(|((_, credit), _)| *credit > 0).map(
+                    |((touch, credit), value)| {
+                        let cell = (model as u8, window as u8);
+                        Part { cell, ad: touch.ad, credit, value }
+                    },
+                ));
+            }
+        }
+        parts
+    }
+}
+
+/// Returns the path of a fact: its own, or of one from before there were any its click alone. What is invalid
+/// earns nobody anything.
+fn path<'a>(
+    (path, showing, touch_ms): (&'a [PathTouch], Option<&Showing>, i64),
+    invalid: i32,
+) -> Cow<'a, [PathTouch]> {
+    match showing {
+        _ if invalid != 0 => Cow::Borrowed(&[]),
+        Some(showing) if path.is_empty() => Cow::Owned(vec![PathTouch {
+            view: showing.view,
+            ad: showing.ad,
+            ad_set: showing.ad_set,
+            campaign: showing.campaign,
+            kind: TouchKind::Tap.into(),
+            event_ms: touch_ms,
+            in_window: true,
+            proven: true,
+        }]),
+        _ => Cow::Borrowed(path),
+    }
+}
