@@ -191,6 +191,9 @@ impl Front {
                 // Each ad once, in whatever order: sums do not show it.
                 tallies.ads.keys().copied().collect()
             };
+            if ads.is_empty() {
+                continue;
+            }
             let subjects: Vec<(u64, Subject)> = {
                 let catalog = self.0.catalog();
                 let subject = |ad| Some((ad, Subject::of(query, scope, &catalog, ad)?));

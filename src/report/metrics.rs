@@ -46,14 +46,17 @@ pub fn mismatch(metric: Metric, query: &Query) -> Option<&'static str> {
     if query.breakdown.is_some() && !is_broken_down(metric) {
         return Some("is not counted by breakdowns: ask for it without one");
     }
-    if has(Dimension::MatchConfidence)
-        && !matches!(metric, Metric::Conversations | Metric::Matches)
+    if has(Dimension::MatchConfidence) && !matches!(metric, Metric::Conversations | Metric::Matches)
     {
-        return Some("does not go with MATCH_CONFIDENCE: only CONVERSATIONS and MATCHES are matched");
+        return Some(
+            "does not go with MATCH_CONFIDENCE: only CONVERSATIONS and MATCHES are matched",
+        );
     }
     if query.is_of_credits() && !is_outcome(metric) {
-        return Some("does not go with models and windows: they split CONVERSATIONS, FIRST_REPLIES, \
-                     QUALIFIED, CONVERSIONS and CONVERSION_VALUE");
+        return Some(
+            "does not go with models and windows: they split CONVERSATIONS, FIRST_REPLIES, \
+                     QUALIFIED, CONVERSIONS and CONVERSION_VALUE",
+        );
     }
     let by_feed = has(Dimension::Feed)
         || has(Dimension::Placement)

@@ -1,6 +1,7 @@
 //! A report's question, and the fold of tallies that answers it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::report::columns::Sums;
 use crate::report::metrics::{METRICS, mismatch, steps_of};
@@ -109,6 +110,13 @@ impl Query {
             || self.has(Dimension::Window)
             || !self.filters.models.is_empty()
             || !self.filters.windows.is_empty()
+    }
+
+    /// Tells whether feeds, placements or credits are asked for, which sums of hours do not know.
+    fn is_by_slot(&self) -> bool {
+        let by_feed = self.has(Dimension::Feed) || !self.filters.feeds.is_empty();
+        let by_placement = self.has(Dimension::Placement) || !self.filters.placements.is_empty();
+        by_feed || by_placement || self.is_of_credits()
     }
 
     /// Tells whether a model and window are asked for: without either the default ones.
@@ -243,16 +251,12 @@ impl<'a> Report<'a> {
 
     fn add_hours(&mut self, subject: &Subject, tally: &AdTally) {
         let (query, key) = (self.query, subject.key(self.query));
+        if !query.is_by_slot() {
+            return self.add_spans(key, subject, tally);
+        }
         let filters = &query.filters;
         for ((hour, feed, placement), tally) in tally.between(query.start_hour, query.end_hour) {
             if !holds(&filters.feeds, feed) || !holds(&filters.placements, placement) {
-                continue;
-            }
-            let events = tally.impressions + tally.taps + tally.conversations + tally.conversions;
-            if events > 0 {
-                *self.events.entry(*hour).or_default() += events;
-            }
-            if query.breakdown.is_some() {
                 continue;
             }
             let key = Key {
@@ -261,6 +265,7 @@ impl<'a> Report<'a> {
                 period: self.period(&subject.zone, *hour),
                 ..key
             };
+            self.note_events(*hour, tally);
             if query.is_of_credits() {
                 self.add_credits(key, tally);
             } else if query.has(Dimension::MatchConfidence) {
@@ -268,6 +273,59 @@ impl<'a> Report<'a> {
             } else {
                 self.row(key).add(tally);
             }
+        }
+    }
+
+    /// Adds the sums of spans of hours, as long as rows and the share of what is settled allow.
+    fn add_spans(&mut self, key: Key, subject: &Subject, tally: &AdTally) {
+        let query = self.query;
+        let is_utc = query.has(Dimension::UtcDay) || subject.zone == "UTC";
+        let longest = match () {
+            () if query.has(Dimension::Hour) => 0,
+            () if query.has(Dimension::Day) && !is_utc => 0,
+            () if query.has(Dimension::Day) || query.has(Dimension::UtcDay) => DAY_HOURS,
+            () => u32::MAX,
+        };
+        // Of the hours whose tokens have not all ended each one counts by itself.
+        let settled = self.now.hour().saturating_sub(DELAY_HOURS as u32);
+        let mut row: Option<(Key, Sums)> = None;
+        for (hour, tally) in tally.cover(query.start_hour, query.end_hour, settled, longest) {
+            self.note_events(hour, tally);
+            if query.breakdown.is_some() {
+                continue;
+            }
+            let key = Key { period: self.period(&subject.zone, hour), ..key };
+            if query.has(Dimension::MatchConfidence) {
+                self.add_matches(key, tally);
+                continue;
+            }
+            match &mut row {
+                Some((known, sums)) if *known == key => sums.add(tally),
+                _ => {
+                    let mut sums = Sums::of(key.row());
+                    sums.add(tally);
+                    self.put(row.replace((key, sums)));
+                }
+            }
+        }
+        self.put(row);
+    }
+
+    /// Joins a row's sums with what is known of it.
+    fn put(&mut self, row: Option<(Key, Sums)>) {
+        let Some((key, sums)) = row else { return };
+        match self.rows.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(sums);
+            }
+            Entry::Occupied(mut known) => known.get_mut().merge(sums),
+        }
+    }
+
+    fn note_events(&mut self, hour: u32, tally: &Tally) {
+        let events = tally.impressions + tally.taps + tally.conversations + tally.conversions;
+        if events > 0 {
+            *self.events.entry(hour).or_default() += events;
         }
     }
 

@@ -108,7 +108,7 @@ fn name_of(cut: Cut, value: u32) -> String {
         letters.map(char::from).collect::<String>()
     };
     let number = |value: u32| i32::try_from(value).unwrap_or_default();
-    let bare = |name: &'static str, prefix| name.strip_prefix(prefix).unwrap_or(name);
+    let bare = |name: &'static str, prefix: &str| name.strip_prefix(prefix).unwrap_or(name);
     match cut {
         Cut::Country => letters(value),
         Cut::Region => match unpack_region(value as u16) {
@@ -121,7 +121,9 @@ fn name_of(cut: Cut, value: u32) -> String {
             let age = bare(age.as_str_name(), "AGE_BAND_");
             format!("{age} {}", bare(gender.as_str_name(), "GENDER_"))
         }
-        Cut::Os => bare(Os::try_from(number(value)).unwrap_or_default().as_str_name(), "OS_").into(),
+        Cut::Os => {
+            bare(Os::try_from(number(value)).unwrap_or_default().as_str_name(), "OS_").into()
+        }
         Cut::Position => value.to_string(),
         Cut::EntryPoint => {
             let point = EntryPoint::try_from(number(value)).unwrap_or_default();

@@ -25,11 +25,17 @@ pub const PASSED_REASONS_MAX: usize = 8;
 /// they are not known: of minutes' counts, and of what is told about a conversation after its opening.
 pub type Slot = (u32, u32, i32);
 
+/// Hours of the spans that tallies are summed over while they are counted, so that a report need not walk all
+/// hours: a day, and 16 days, both UTC.
+const ROLLED_HOURS: [u32; 2] = [24, 384];
+
 /// The tallies of one ad.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct AdTally {
     /// By hour, feed and placement.
     pub hours: BTreeMap<Slot, Tally>,
+    /// Sums of hours whatever the feed and placement, without what models give: by length and number of the span.
+    rolled: BTreeMap<(u32, u32), Tally>,
     /// By day, with people and breakdowns.
     pub days: AdDays,
     /// What action rates come from.
@@ -59,18 +65,67 @@ impl AdTally {
         hours
     }
 
+    /// Returns tallies that sum up to those from one hour up to another, each with its first hour, in order.
+    /// Before `rolled_before` they are of spans of at most `longest` hours.
+    pub fn cover(
+        &self,
+        start: u32,
+        end: u32,
+        rolled_before: u32,
+        longest: u32,
+    ) -> Vec<(u32, &Tally)> {
+        let [first, last] = [self.hours.keys().next(), self.hours.keys().next_back()]
+            .map(|slot| slot.map_or(0, |(hour, ..)| *hour));
+        // Nothing is before the first hour's longest span.
+        let mut at = start.max(first - first % ROLLED_HOURS[1]);
+        let mut found = Vec::new();
+        while at < end && at <= last {
+            let fits = |hours: &u32| {
+                let whole = at.is_multiple_of(*hours) && at + hours <= end.min(rolled_before);
+                whole && *hours <= longest
+            };
+            if let Some(hours) = ROLLED_HOURS.into_iter().rev().find(fits) {
+                found.extend(self.rolled.get(&(hours, at / hours)).map(|tally| (at, tally)));
+                at += hours;
+            } else {
+                let until = end.min((at / ROLLED_HOURS[0] + 1) * ROLLED_HOURS[0]);
+                found.extend(self.between(at, until).map(|((hour, ..), tally)| (*hour, tally)));
+                at = until;
+            }
+        }
+        found
+    }
+
     /// Returns the tally of an hour whose feed is not known.
     pub(in crate::state) fn hour(&mut self, ms: i64) -> &mut Tally {
         self.hours.entry((Moment(ms).hour(), 0, 0)).or_default()
     }
 
-    pub(in crate::state) fn slot(&mut self, ms: i64, showing: &Option<Showing>, placement: u32) -> &mut Tally {
+    /// Counts something of an hour whose feed is not known.
+    pub(in crate::state) fn note(&mut self, ms: i64, add: impl Fn(&mut Tally)) {
+        self.note_shown(ms, &None, 0, add);
+    }
+
+    /// Counts something of an hour, feed and placement.
+    pub(in crate::state) fn note_shown(
+        &mut self,
+        ms: i64,
+        showing: &Option<Showing>,
+        placement: u32,
+        add: impl Fn(&mut Tally),
+    ) {
         let feed = showing.as_ref().map_or(0, |showing| showing.feed);
-        self.hours.entry((Moment(ms).hour(), feed, placement as i32)).or_default()
+        let hour = Moment(ms).hour();
+        add(self.hours.entry((hour, feed, placement as i32)).or_default());
+        for hours in ROLLED_HOURS {
+            add(self.rolled.entry((hours, hour / hours)).or_default());
+        }
     }
 
     pub(in crate::state) fn see(&mut self, fact: &ImpressionSeen, at: Moment) {
-        *self.slot(fact.event_ms, &fact.showing, fact.placement).seen(fact.invalid) += 1;
+        self.note_shown(fact.event_ms, &fact.showing, fact.placement, |tally| {
+            *tally.seen(fact.invalid) += 1;
+        });
         let context = context_of_view(fact);
         let event = happened(&fact.showing, Some(&context), fact.event_ms, at);
         if fact.invalid == 0 {
@@ -81,7 +136,7 @@ impl AdTally {
     }
 
     pub(in crate::state) fn watch(&mut self, fact: &Watched, at: Moment) {
-        self.slot(fact.event_ms, &fact.showing, fact.placement).viewable += 1;
+        self.note_shown(fact.event_ms, &fact.showing, fact.placement, |tally| tally.viewable += 1);
         let event = happened(&fact.showing, fact.context.as_ref(), fact.event_ms, at);
         self.days.count(event, None, |counts| counts.viewable += 1);
     }
@@ -105,9 +160,10 @@ impl AdTally {
     }
 
     pub(in crate::state) fn tap(&mut self, fact: &Tapped, at: Moment) {
-        let tally = self.slot(fact.event_ms, &fact.showing, fact.placement);
-        *tally.tapped(fact.invalid) += 1;
-        tally.tap_people += u64::from(fact.new_person);
+        self.note_shown(fact.event_ms, &fact.showing, fact.placement, |tally| {
+            *tally.tapped(fact.invalid) += 1;
+            tally.tap_people += u64::from(fact.new_person);
+        });
         let event = happened(&fact.showing, fact.context.as_ref(), fact.event_ms, at);
         if fact.invalid == 0 {
             self.days.count(event, Some(Step::Tapped), |counts| counts.taps += 1);
@@ -120,19 +176,23 @@ impl AdTally {
         let placement = placement_of(fact.context.as_ref());
         let context = fact.context.as_ref();
         if fact.implied_tap {
-            let tally = self.slot(fact.touch_ms, &fact.showing, placement);
-            *tally.tapped(fact.invalid) += 1;
-            tally.tap_people += u64::from(fact.new_tap_person);
+            self.note_shown(fact.touch_ms, &fact.showing, placement, |tally| {
+                *tally.tapped(fact.invalid) += 1;
+                tally.tap_people += u64::from(fact.new_tap_person);
+            });
             if fact.invalid == 0 {
                 let tapped = happened(&fact.showing, context, fact.touch_ms, at);
                 self.days.count(tapped, Some(Step::Tapped), |counts| counts.taps += 1);
             }
         }
-        let tally = self.slot(fact.event_ms, &fact.showing, placement);
-        *tally.opened(fact.invalid) += 1;
+        self.note_shown(fact.event_ms, &fact.showing, placement, |tally| {
+            *tally.opened(fact.invalid) += 1;
+            if fact.invalid == 0 {
+                tally.funnel().open(fact);
+            }
+        });
         let event = happened(&fact.showing, context, fact.event_ms, at);
         if fact.invalid == 0 {
-            tally.funnel().open(fact);
             let opened = Happened { entry_point: fact.entry_point, ..event };
             self.days.count(opened, Some(Step::Opened), |counts| counts.conversations += 1);
         }
@@ -142,7 +202,8 @@ impl AdTally {
 
     pub(in crate::state) fn convert(&mut self, fact: &ConversionCredited, at: Moment) {
         let context = fact.context.as_ref();
-        self.slot(fact.event_ms, &fact.showing, placement_of(context)).convert(fact);
+        let placement = placement_of(context);
+        self.note_shown(fact.event_ms, &fact.showing, placement, |tally| tally.convert(fact));
         let event = happened(&fact.showing, context, fact.event_ms, at);
         self.days.convert(event, fact.value.as_ref());
     }
@@ -155,9 +216,10 @@ impl AdTally {
         placement: u32,
     ) {
         if let Some(charge) = charge {
-            let tally = self.slot(at.0, showing, placement);
-            tally.spend += charge.amount;
-            tally.over_delivered += charge.over_delivered;
+            self.note_shown(at.0, showing, placement, |tally| {
+                tally.spend += charge.amount;
+                tally.over_delivered += charge.over_delivered;
+            });
         }
     }
 }

@@ -145,7 +145,7 @@ impl Crowd {
     }
 
     fn close(&mut self) {
-        let bit = |step: Step| if self.has_enough(step) { 1 << step as u8 } else { 0 };
+        let bit = |step: Step| -> u8 { if self.has_enough(step) { 1 << step as u8 } else { 0 } };
         *self = Self::Closed(Step::ALL.into_iter().map(bit).sum());
     }
 }
@@ -182,10 +182,10 @@ impl AdDay {
         }
         let mut folded = vec![!is_frozen; cells.len()];
         for step in steps {
-            let good = |(value, cell): &(u32, &Cell)| {
-                *value != REST && cell.crowd.has_enough(*step)
-            };
-            let (few, enough): (Vec<_>, Vec<_>) = (0..cells.len()).partition(|at| !good(&cells[*at]));
+            // The rest is of no value that anyone could name.
+            let named = (0..cells.len()).filter(|at| cells[*at].0 != REST);
+            let (few, enough): (Vec<_>, Vec<_>) =
+                named.partition(|at| !cells[*at].1.crowd.has_enough(*step));
             let size = |at: &usize| (cells[*at].1.counts.impressions, cells[*at].0);
             let smallest = enough.into_iter().min_by_key(size).filter(|_| !few.is_empty());
             few.into_iter().chain(smallest).for_each(|at| folded[at] = true);

@@ -38,8 +38,7 @@ impl Lateness {
             }
         }
         let is_open = self.hour.saturating_sub(event) as usize <= last;
-        let delays =
-            if is_open { self.open.entry(event).or_default() } else { &mut self.closed };
+        let delays = if is_open { self.open.entry(event).or_default() } else { &mut self.closed };
         delays[delay.min(last)] += 1;
     }
 }

@@ -17,7 +17,7 @@ use crate::types::proto::journal::v1::{
     Showing, Watched,
 };
 use crate::types::proto::v1::{EventKind, Money};
-use crate::types::time::Moment;
+use crate::types::time::{MINUTE_MS, Moment};
 
 /// What happened in one hour, or in all.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -185,7 +185,8 @@ impl TallyChunk {
             }
             Kind::FeedbackGiven(fact) if fact.invalid == 0 => {
                 let ad = self.of(&fact.showing);
-                ad.slot(fact.event_ms, &fact.showing, 0).hear(fact.event_kind);
+                let kind = fact.event_kind;
+                ad.note_shown(fact.event_ms, &fact.showing, 0, |tally| tally.hear(kind));
                 ad.hides += u64::from(fact.event_kind != EventKind::Undo as u32);
             }
             Kind::ClickMatched(fact) => {
@@ -198,7 +199,8 @@ impl TallyChunk {
             }
             Kind::OutcomeRevised(fact) => self.earn(chunk, &Earned::by_revision(fact)),
             Kind::EventCredited(fact) => {
-                self.of(&fact.showing).slot(stamp.at.0, &fact.showing, 0).credited += fact.amount;
+                let ad = self.of(&fact.showing);
+                ad.note_shown(stamp.at.0, &fact.showing, 0, |tally| tally.credited += fact.amount);
             }
             Kind::ConversionCredited(fact) if fact.invalid == 0 => {
                 if chunk_of(ad_of(&fact.showing)) == chunk {
@@ -259,13 +261,13 @@ impl TallyChunk {
     fn hear(&mut self, chunk: usize, fact: &MessageRecorded) {
         let ms = fact.event_ms;
         if let Some(ad) = self.here(chunk, fact.first_reply_ad) {
-            ad.hour(ms).answer(fact.new_reply_person, fact.reply_after_s);
+            ad.note(ms, |tally| tally.answer(fact.new_reply_person, fact.reply_after_s));
         }
         if let Some(ad) = self.here(chunk, fact.wrote_ad) {
-            ad.hour(ms).write(fact.new_wrote_person);
+            ad.note(ms, |tally| tally.write(fact.new_wrote_person));
         }
         if let Some(ad) = self.here(chunk, fact.qualified_ad) {
-            ad.hour(ms).qualify(fact.new_qualified_person);
+            ad.note(ms, |tally| tally.qualify(fact.new_qualified_person));
         }
     }
 
@@ -273,19 +275,20 @@ impl TallyChunk {
     fn settle(&mut self, chunk: usize, fact: &OutboxSettled) {
         let ms = fact.touch.as_ref().map_or(fact.first_reply_ms, |touch| touch.event_ms);
         if let Some(ad) = self.here(chunk, fact.first_reply_ad) {
-            ad.hour(fact.first_reply_ms).answer(fact.new_reply_person, fact.reply_after_s);
+            let (new, waited) = (fact.new_reply_person, fact.reply_after_s);
+            ad.note(fact.first_reply_ms, |tally| tally.answer(new, waited));
         }
         if let Some(ad) = self.here(chunk, fact.wrote_ad) {
-            ad.hour(ms).write(fact.new_wrote_person);
+            ad.note(ms, |tally| tally.write(fact.new_wrote_person));
         }
         if let Some(ad) = self.here(chunk, fact.qualified_ad) {
-            ad.hour(ms).qualify(fact.new_qualified_person);
+            ad.note(ms, |tally| tally.qualify(fact.new_qualified_person));
         }
     }
 
     fn price(&mut self, chunk: usize, fact: &MessagePriced) {
         if let Some(ad) = self.here(chunk, fact.ad) {
-            ad.hour(fact.event_ms).funnel().price(fact);
+            ad.note(fact.event_ms, |tally| tally.funnel().price(fact));
         }
     }
 
@@ -297,7 +300,8 @@ impl TallyChunk {
     fn serve(&mut self, row: &ServedRow, minute: u32) {
         let ad = self.ads.entry(row.ad).or_default();
         if row.served > 0 {
-            ad.hours.entry((minute / 60, 0, 0)).or_default().served += u64::from(row.served);
+            let ms = i64::from(minute) * MINUTE_MS;
+            ad.note(ms, |tally| tally.served += u64::from(row.served));
         }
         ad.pass(minute / 60, &row.passed);
     }
@@ -402,7 +406,8 @@ mod tests {
         let ad = &chunk.ads[&1];
         let Tally { impressions, taps, conversations, .. } = ad.hours[&(1, 0, 0)];
         assert_eq!((impressions, taps, conversations), (2, 2, 1));
-        let Tally { invalid_impressions, invalid_taps, invalid_conversations, .. } = ad.hours[&(1, 0, 0)];
+        let Tally { invalid_impressions, invalid_taps, invalid_conversations, .. } =
+            ad.hours[&(1, 0, 0)];
         assert_eq!((invalid_impressions, invalid_taps, invalid_conversations), (2, 2, 1));
         assert_eq!((ad.hours[&(1, 0, 0)].credited, ad.hours[&(2, 0, 0)].credited), (0, 70));
         assert_eq!(ad.totals.funnel(), [2, 2, 1]);

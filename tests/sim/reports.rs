@@ -9,7 +9,7 @@ use munadi::report::query::{Filters, Query, Report, Subject};
 use munadi::state::breakdowns::{Cut, Step};
 use munadi::state::{Stamp, State};
 use munadi::types::day::day_of;
-use munadi::types::ids::{IdKind, Seq, Shard, mint};
+use munadi::types::ids::{IdKind, Seq, Shard, mint, number_of};
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{
     AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, Charge, ClickMatched,
@@ -34,8 +34,7 @@ const DAYS: i64 = 3;
 const ZONES: [(&str, &str); 2] = [("UTC", "MXN"), ("Asia/Kolkata", "INR")];
 
 /// Two letters as a number each: MX, IN, BR, and one that is not known.
-const COUNTRIES: [u32; 9] =
-    [0, 0x4D58, 0x4D58, 0x4D58, 0x4D58, 0x494E, 0x494E, 0x494E, 0x4252];
+const COUNTRIES: [u32; 9] = [0, 0x4D58, 0x4D58, 0x4D58, 0x4D58, 0x494E, 0x494E, 0x494E, 0x4252];
 
 /// Something that happened, as plainly as can be.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +58,7 @@ fn ad_of(index: u64) -> u64 {
 
 /// Returns which of the two accounts, and which campaign, an ad is of.
 fn owner(ad: u64) -> (usize, u64) {
-    let index = ad - ad_of(0);
+    let index = number_of(ad) - 1;
     ((index / 2) as usize, mint(IdKind::Campaign, index / 2 + 1))
 }
 
@@ -221,8 +220,7 @@ impl Event {
 type Figures = [i64; 7];
 
 fn figures(row: &ReportRow) -> Figures {
-    let counts =
-        [row.impressions, row.viewable, row.taps, row.conversations, row.conversions];
+    let counts = [row.impressions, row.viewable, row.taps, row.conversations, row.conversions];
     let [seen, viewable, taps, chats, sales] = counts.map(|count| count as i64);
     [seen, viewable, taps, chats, sales, row.conversion_value_micros, row.spend_micros]
 }
@@ -302,16 +300,14 @@ impl Twin<'_> {
         let billed = |it: &Event| {
             it.amount != 0 && !matches!(it.what, Metric::Viewable | Metric::Conversions)
         };
-        let present = |it: &&&Event| {
-            it.day() == day || (it.at.0.div_euclid(DAY_MS) == day && billed(it))
-        };
+        let present =
+            |it: &&&Event| it.day() == day || (it.at.0.div_euclid(DAY_MS) == day && billed(it));
         let values: BTreeSet<u32> = all
             .iter()
             .filter(present)
             .filter(|it| it.day() != day || it.in_time())
             .map(|it| it.value(cut))
             .collect();
-        let has_late = all.iter().any(|it| it.day() == day && !it.in_time());
         let mut folded = BTreeSet::new();
         let asked = METRICS.into_iter().filter(|metric| self.query.asks(*metric));
         for step in asked.flat_map(|metric| steps_of(metric).iter().copied()) {
@@ -328,7 +324,7 @@ impl Twin<'_> {
             let (good, few): (Vec<u32>, Vec<u32>) = values
                 .iter()
                 .partition(|value| of(**value, step).collect::<BTreeSet<_>>().len() >= enough);
-            if !few.is_empty() || has_late {
+            if !few.is_empty() {
                 let smallest = good.iter().min_by_key(|value| of(**value, Step::Seen).count());
                 folded.extend(smallest);
             }
@@ -366,8 +362,10 @@ impl Twin<'_> {
 
 fn random_query(luck: &mut Luck, last_hour: u32) -> Query {
     let first = FIRST_DAY as u32 * 24;
-    let breakdown = luck.chance(500).then(|| *luck.pick(&[Cut::Country, Cut::Country, Cut::Position]));
-    let mut dimensions = vec![Dimension::Campaign, Dimension::Ad, Dimension::Feed, Dimension::Placement];
+    let breakdown =
+        luck.chance(500).then(|| *luck.pick(&[Cut::Country, Cut::Country, Cut::Position]));
+    let mut dimensions =
+        vec![Dimension::Campaign, Dimension::Ad, Dimension::Feed, Dimension::Placement];
     if breakdown.is_some() {
         dimensions.truncate(2);
     }
@@ -387,7 +385,11 @@ fn random_query(luck: &mut Luck, last_hour: u32) -> Query {
     };
     let mut query = Query {
         start_hour: first + span[0] + uneven,
-        end_hour: if luck.chance(500) { last_hour.next_multiple_of(24) } else { first + span[0] + span[1] },
+        end_hour: if luck.chance(500) {
+            last_hour.next_multiple_of(24)
+        } else {
+            first + span[0] + span[1]
+        },
         dimensions,
         breakdown,
         account: if luck.chance(100) { mint(IdKind::Account, 1) } else { 0 },

@@ -159,11 +159,7 @@ fn row(row: &ReportRow) -> JsonRow {
         channel: channel.to_owned(),
         feed_id: row.feed_id,
         placement: told(row.placement, placement.as_str_name(), "PLACEMENT_"),
-        match_confidence: told(
-            row.match_confidence,
-            confidence.as_str_name(),
-            "MATCH_CONFIDENCE_",
-        ),
+        match_confidence: told(row.match_confidence, confidence.as_str_name(), "MATCH_CONFIDENCE_"),
         creative_type: told(row.creative_type, creative.as_str_name(), "CREATIVE_FORMAT_"),
         model: told(row.model, row.model().as_str_name(), "ATTRIBUTION_MODEL_"),
         window: told(row.window, row.window().as_str_name(), "ATTRIBUTION_WINDOW_"),

@@ -4,9 +4,7 @@ use std::fmt;
 
 use crate::cli::report::{By, id, short, written};
 use crate::types::money::Micros;
-use crate::types::proto::v1::{
-    CreditedOutcomes, MessageCategory, QueryReportResponse, ReportRow,
-};
+use crate::types::proto::v1::{CreditedOutcomes, MessageCategory, QueryReportResponse, ReportRow};
 
 /// A column of figures: its head, and what it shows of a row.
 pub(super) type Column = (&'static str, fn(&ReportRow) -> String);
@@ -125,9 +123,7 @@ impl Table {
                 By::CreativeType => {
                     short(row.creative_type().as_str_name(), "CREATIVE_FORMAT_").to_lowercase()
                 }
-                By::Model => {
-                    short(row.model().as_str_name(), "ATTRIBUTION_MODEL_").to_lowercase()
-                }
+                By::Model => short(row.model().as_str_name(), "ATTRIBUTION_MODEL_").to_lowercase(),
                 By::Window if row.window == 0 => "own".to_owned(),
                 By::Window => {
                     short(row.window().as_str_name(), "ATTRIBUTION_WINDOW_").to_lowercase()

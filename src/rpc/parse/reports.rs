@@ -85,14 +85,15 @@ fn span(wire: &v1::QueryReportRequest, now: Moment) -> Result<(u32, u32, bool), 
 fn dimensions(wire: &[i32]) -> Result<Vec<v1::Dimension>, Refusal> {
     let path = Path::root("dimensions");
     at_most(wire.len(), DIMENSIONS_MAX, path)?;
-    let dimension = |(index, &value)| {
+    let dimension = |(index, &value): (usize, &i32)| {
         known(value, path.at(index), || names(1.., v1::Dimension::as_str_name, "DIMENSION_"))
     };
     let dimensions: Vec<v1::Dimension> =
         wire.iter().enumerate().map(dimension).collect::<Result<_, _>>()?;
     let periods = [v1::Dimension::Hour, v1::Dimension::Day, v1::Dimension::UtcDay];
     if periods.iter().filter(|period| dimensions.contains(period)).count() > 1 {
-        let message = "has several of HOUR, DAY and UTC_DAY: a row has one period, ask for one of them";
+        let message =
+            "has several of HOUR, DAY and UTC_DAY: a row has one period, ask for one of them";
         return Err(path.refuse(Reason::FieldInvalid, message));
     }
     Ok(dimensions)
@@ -215,7 +216,8 @@ fn credits_go_together(query: &Query) -> Result<(), Refusal> {
     let Filters { models, windows, .. } = &query.filters;
     let live = |model: &i32| RULE_MODELS.iter().any(|known| i32::from(*known) == *model);
     if let Some(at) = models.iter().position(|model| !live(model)) {
-        let message = "is computed over a period and in no report: take one that splits single outcomes";
+        let message =
+            "is computed over a period and in no report: take one that splits single outcomes";
         return Err(Path::root("models").at(at).refuse(Reason::FieldInvalid, message));
     }
     let several = [
@@ -224,7 +226,8 @@ fn credits_go_together(query: &Query) -> Result<(), Refusal> {
     ];
     for (field, count, dimension) in several {
         if count > 1 && !query.has(dimension) {
-            let message = "has several, which would count outcomes more than once: add the dimension too";
+            let message =
+                "has several, which would count outcomes more than once: add the dimension too";
             return Err(Path::root(field).refuse(Reason::FieldInvalid, message));
         }
     }
@@ -237,7 +240,8 @@ fn credits_go_together(query: &Query) -> Result<(), Refusal> {
         || !query.filters.feeds.is_empty()
         || !query.filters.placements.is_empty()
     {
-        let message = "has MODEL or WINDOW, which do not go with feeds and placements: touches keep neither";
+        let message =
+            "has MODEL or WINDOW, which do not go with feeds and placements: touches keep neither";
         return Err(Path::root("dimensions").refuse(Reason::FieldInvalid, message));
     }
     Ok(())
@@ -254,7 +258,8 @@ fn metrics(wire: &[i32], query: &Query, scope: Scope) -> Result<Vec<v1::Metric>,
             operators.then_some("is only for operators and analysts of all tenants")
         });
         let name = metric.as_str_name().trim_start_matches("METRIC_");
-        let refuse = |reason| path.at(index).refuse(Reason::FieldInvalid, format!("{name} {reason}"));
+        let refuse =
+            |reason| path.at(index).refuse(Reason::FieldInvalid, format!("{name} {reason}"));
         reason.map_or(Ok(metric), |reason| Err(refuse(reason)))
     };
     wire.iter().enumerate().map(metric).collect()
