@@ -13,7 +13,7 @@ use crate::types::proto::v1::{
 };
 
 /// Reach is rounded down to so many people.
-pub const REACH_STEP: u64 = 10;
+const REACH_STEP: u64 = 10;
 
 /// A row while its hours are being summed.
 #[derive(Clone, Debug, Default)]

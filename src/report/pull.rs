@@ -91,7 +91,8 @@ mod tests {
 
     fn credit(seq: u64, minute: i64) -> Credit {
         let row = AttributionRow { outcome_id: seq, ..AttributionRow::default() };
-        Credit { seq, at_ms: minute * MINUTE_MS + 7, click: 0, row }
+        let (path, judged_ms) = (Vec::new(), 0);
+        Credit { seq, at_ms: minute * MINUTE_MS + 7, click: 0, row, path, judged_ms }
     }
 
     fn shards() -> Vec<Vec<Credit>> {

@@ -17,7 +17,7 @@ use crate::types::proto::journal::v1::{
     Showing, Watched,
 };
 use crate::types::proto::v1::{EventKind, Money};
-use crate::types::time::{MINUTE_MS, Moment};
+use crate::types::time::MINUTE_MS;
 
 /// What happened in one hour, or in all.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -324,7 +324,7 @@ mod tests {
         ClickMatched, EventCredited, ImpressionSeen, Reason, Tapped,
     };
     use crate::types::proto::v1::InvalidReason;
-    use crate::types::time::HOUR_MS;
+    use crate::types::time::{HOUR_MS, Moment};
 
     fn row(reasons: &[(u32, u32)]) -> ServedRow {
         let reason = |(reason, count): &(u32, u32)| Reason { reason: *reason, count: *count };

@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(own(PositionBased, &third), [400_000, 200_000, 400_000]);
         assert_eq!(own(PositionBased, &third[..2]), [500_000, 500_000]);
         assert_eq!(own(PositionBased, &third[..1]), [1_000_000]);
-        assert_eq!(own(AttributionModel::Markov, &third), []);
+        assert!(own(AttributionModel::Markov, &third).is_empty());
     }
 
     /// 2^-1, 2^(-25/168), 2^(-5/168) and 2^(-1/168), each over their sum.

@@ -200,7 +200,8 @@ impl World {
         let value = (worth > 0).then_some(Money { micros: worth, currency });
         let key = Key::Converted(account, event_id.clone());
         let (name, at) = ("Purchase".to_owned(), at_ms.map(Moment));
-        let conversion = Conversion { tenant, event_id, name, value, at, origin };
+        let viewer = 0;
+        let conversion = Conversion { tenant, event_id, name, value, at, origin, viewer };
         self.send(Sent::Items(vec![(key, Incoming::Converted(Box::new(conversion)))]));
     }
 }

@@ -110,6 +110,7 @@ fn a_sale_before_the_ad_earns_the_ad_nothing() {
         value: None,
         at,
         origin: Origin::Click(click),
+        viewer: 0,
     };
     send(&mut world, key.clone(), Incoming::Converted(Box::new(sale)));
     world.audit().expect("no difference");

@@ -392,7 +392,8 @@ pub(crate) fn event_at(shown: &Shown, kind: EventKind, at: Moment) -> Incoming {
 pub(crate) fn sale(shop: &Shop, event_id: &str, micros: i64, origin: Origin) -> Conversion {
     let value = Some(Money { micros, currency: "MXN".into() });
     let (event_id, name) = (event_id.to_owned(), "Purchase".to_owned());
-    Conversion { tenant: shop.tenant, event_id, name, value, at: None, origin }
+    let (at, viewer) = (None, 0);
+    Conversion { tenant: shop.tenant, event_id, name, value, at, origin, viewer }
 }
 
 /// Returns what was charged for a new event.
