@@ -201,8 +201,9 @@ impl Ledger {
             | Kind::MessagePriced(_)
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
-            | Kind::StepCredited(_)
+            | Kind::OutcomeRevised(_)
             | Kind::GhostNoted(_)
+            | Kind::ConversionAdjusted(_)
             | Kind::ExperimentPut(_) => Ok(()),
             Kind::TaxonomyPut(_)
             | Kind::PolicyRulesPut(_)

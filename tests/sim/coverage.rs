@@ -139,7 +139,7 @@ pub(crate) fn name_of(kind: &Kind) -> &'static str {
         Kind::ContactMoved(_) => "ContactMoved",
         Kind::SourceTapped(_) => "SourceTapped",
         Kind::ReferralNoted(_) => "ReferralNoted",
-        Kind::StepCredited(_) => "StepCredited",
+        Kind::OutcomeRevised(_) => "OutcomeRevised",
         Kind::GhostNoted(_) => "GhostNoted",
         Kind::ConversionAdjusted(_) => "ConversionAdjusted",
         Kind::ExperimentPut(_) => "ExperimentPut",
