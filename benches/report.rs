@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use munadi::report::query::{Filters, Query, Report, Subject};
 use munadi::state::{Stamp, State};
-use munadi::types::ids::{IdKind, Seq, Shard, mint};
+use munadi::types::ids::{IdKind, Seq, Shard, mint, shard_of};
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{
     AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, Charge, EndpointPut, ImpressionSeen,
@@ -70,7 +70,9 @@ fn filled(ads: u64, days: u32) -> State {
     let mut seq = 0;
     let mut apply = |fact: &Kind, at| {
         seq += 1;
-        state.apply(Stamp { shard: Shard::CATALOG, seq: Seq(seq), at }, fact);
+        // The catalog's facts stand first.
+        let shard = if at == Moment(0) { Shard::CATALOG } else { shard_of(0) };
+        state.apply(Stamp { shard, seq: Seq(seq), at }, fact);
     };
     catalog(ads).iter().for_each(|fact| apply(fact, Moment(0)));
     let account = mint(IdKind::Account, 1);

@@ -9,7 +9,7 @@ use munadi::report::query::{Filters, Query, Report, Subject};
 use munadi::state::breakdowns::{Cut, Step};
 use munadi::state::{Stamp, State};
 use munadi::types::day::day_of;
-use munadi::types::ids::{IdKind, Seq, Shard, mint, number_of};
+use munadi::types::ids::{IdKind, Seq, Shard, mint, number_of, shard_of};
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{
     AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, Charge, ClickMatched,
@@ -26,11 +26,11 @@ use crate::luck::Luck;
 use crate::number;
 use crate::shop::money;
 
-const CASES: u64 = 1_500;
-const FACTS: u64 = 500;
+const CASES: u64 = 400;
+const FACTS: u64 = 1_500;
 /// The first day of events.
 const FIRST_DAY: i64 = 20_000;
-const DAYS: i64 = 3;
+const DAYS: i64 = 2;
 const ZONES: [(&str, &str); 2] = [("UTC", "MXN"), ("Asia/Kolkata", "INR")];
 
 /// Two letters as a number each: MX, IN, BR, and one that is not known.
@@ -281,68 +281,68 @@ impl Twin<'_> {
     }
 
     /// Returns the value under which an event of a day is shown.
-    fn shown(&self, cut: Cut, event: &Event, day: i64) -> String {
-        let name = |value: u32| match cut {
+    fn shown(&self, cut: Cut, event: &Event, day: i64, folded: &BTreeSet<u32>) -> String {
+        let value = event.value(cut);
+        let name = match cut {
             _ if value == 0 => String::new(),
             Cut::Country => String::from_utf8_lossy(&(value as u16).to_be_bytes()).into_owned(),
             _ => value.to_string(),
         };
-        if cut == Cut::Position {
-            return name(event.value(cut));
-        }
         let late = event.day() == day && !event.in_time();
-        if late || self.now.0.div_euclid(DAY_MS) <= day + 1 {
-            return "other".into();
-        }
-        let all: Vec<&Event> =
-            self.events.iter().filter(|it| it.ad == event.ad && !it.invalid).collect();
+        let open = self.now.0.div_euclid(DAY_MS) <= day + 1;
+        let hidden = late || open || folded.contains(&value);
+        if cut == Cut::Country && hidden { "other".into() } else { name }
+    }
+
+    /// Returns the values that an ad's day does not show.
+    fn folded(&self, cut: Cut, ad: u64, day: i64) -> BTreeSet<u32> {
+        let all: Vec<&Event> = self.events.iter().filter(|it| it.ad == ad && !it.invalid).collect();
         // Charges put a cell on the day of the journal, whatever its event's.
         let billed = |it: &Event| {
             it.amount != 0 && !matches!(it.what, Metric::Viewable | Metric::Conversions)
         };
-        let present =
-            |it: &&&Event| it.day() == day || (it.at.0.div_euclid(DAY_MS) == day && billed(it));
-        let values: BTreeSet<u32> = all
-            .iter()
-            .filter(present)
-            .filter(|it| it.day() != day || it.in_time())
-            .map(|it| it.value(cut))
-            .collect();
+        let present = |it: &&&Event| {
+            let counted = it.day() == day && it.in_time();
+            counted || (it.at.0.div_euclid(DAY_MS) == day && billed(it))
+        };
+        let values: BTreeSet<u32> = all.iter().filter(present).map(|it| it.value(cut)).collect();
+        let of = |value: u32, step: Step| {
+            let theirs = |it: &&&Event| {
+                let same = it.value(cut) == value && it.step() == Some(step);
+                same && it.day() == day && it.in_time()
+            };
+            all.iter().filter(theirs).map(|it| it.viewer as u32).collect::<Vec<_>>()
+        };
         let mut folded = BTreeSet::new();
         let asked = METRICS.into_iter().filter(|metric| self.query.asks(*metric));
-        for step in asked.flat_map(|metric| steps_of(metric).iter().copied()) {
+        let steps = asked.flat_map(|metric| steps_of(metric).iter().copied());
+        for step in Step::ALL.into_iter().filter(|step| steps.clone().any(|it| it == *step)) {
             let enough = if step == Step::Seen { 50 } else { 10 };
-            let of = |value: u32, step: Step| {
-                let these = all.iter().filter(move |it| {
-                    it.day() == day
-                        && it.in_time()
-                        && it.value(cut) == value
-                        && it.step() == Some(step)
-                });
-                these.map(|it| it.viewer as u32)
-            };
-            let (good, few): (Vec<u32>, Vec<u32>) = values
-                .iter()
-                .partition(|value| of(**value, step).collect::<BTreeSet<_>>().len() >= enough);
+            let (good, few): (Vec<u32>, Vec<u32>) = values.iter().partition(|value| {
+                of(**value, step).into_iter().collect::<BTreeSet<_>>().len() >= enough
+            });
             if !few.is_empty() {
-                let smallest = good.iter().min_by_key(|value| of(**value, Step::Seen).count());
-                folded.extend(smallest);
+                folded.extend(good.iter().min_by_key(|value| of(**value, Step::Seen).len()));
             }
             folded.extend(few);
         }
-        let value = event.value(cut);
-        if folded.contains(&value) { "other".into() } else { name(value) }
+        folded
     }
 
     fn rows(&self) -> BTreeMap<String, Figures> {
         let mut rows = BTreeMap::<String, Figures>::new();
+        let mut folds = BTreeMap::new();
         for event in self.events.iter().filter(|event| self.asks_for(event)) {
             let mut add = |hour: i64, column: usize, more: i64| {
                 if !self.is_inside(hour) || !self.query.asks(COLUMNS[column]) || more == 0 {
                     return;
                 }
                 let cut = self.query.breakdown;
-                let value = cut.map_or(String::new(), |cut| self.shown(cut, event, hour / 24));
+                let value = cut.map_or(String::new(), |cut| {
+                    let day = hour / 24;
+                    let fold = || self.folded(cut, event.ad, day);
+                    self.shown(cut, event, day, folds.entry((event.ad, day)).or_insert_with(fold))
+                });
                 rows.entry(self.key(event, hour, &value)).or_default()[column] += more;
             };
             if event.invalid {
@@ -420,7 +420,7 @@ fn check(case: u64) -> [usize; 2] {
     for seq in 0..FACTS {
         at = at.plus_ms(luck.below(2 * until / FACTS) as i64);
         let event = Event::random(&mut luck, &people, at);
-        let stamp = Stamp { shard: Shard::CATALOG, seq: Seq(100 + seq), at };
+        let stamp = Stamp { shard: shard_of(0), seq: Seq(1 + seq), at };
         state.apply(stamp, &event.fact(seq));
         events.push(event);
     }
@@ -440,7 +440,7 @@ fn check(case: u64) -> [usize; 2] {
         let mut wanted = twin.rows();
         for row in rows {
             let value = if row.other { "other" } else { &*row.breakdown };
-            seen[usize::from(row.other)] += usize::from(query.breakdown.is_some());
+            seen[usize::from(row.other)] += usize::from(query.breakdown == Some(Cut::Country));
             let period = row.period.map_or(-1, |period| period.seconds * 1_000);
             let key = format!(
                 "campaign {} ad {} feed {} placement {} period {period} value {value} {}",
@@ -469,5 +469,5 @@ fn a_report_is_what_a_recount_of_the_facts_says() {
         let [values, others] = check(case);
         seen = [seen[0] + values, seen[1] + others];
     }
-    assert!(seen.iter().all(|count| *count > 500), "{seen:?}");
+    assert!(seen.iter().all(|count| *count > 100), "{seen:?}");
 }
