@@ -328,3 +328,44 @@ pub fn day_number(ms: i64) -> u32 {
 pub fn is_frozen(day: u32, at: Moment) -> bool {
     day_number(at.0) > day.saturating_add(BREAKDOWN_OPEN_DAYS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts something of an ad by its number: day, value and kind all follow from it.
+    fn count(ad: &mut AdDays, number: i64, at: Moment) {
+        let context = ViewContext { country: (number * 37 % 90) as u32, ..ViewContext::default() };
+        let event = Happened {
+            context: Some(&context),
+            entry_point: 0,
+            viewer: (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+            event_ms: at.0 - number % 4 * DAY_MS,
+            at,
+        };
+        match number % 3 {
+            0 => ad.see(event),
+            1 => ad.count(event, Some(Step::Tapped), |counts| counts.taps += 1),
+            _ => ad.count(event, None, |counts| counts.viewable += 1),
+        }
+        ad.charge(event, Some(&Charge { amount: number % 2, ..Charge::default() }));
+    }
+
+    #[test]
+    fn neither_the_order_within_a_batch_nor_too_many_values_show() {
+        let (mut one, mut other) = (AdDays::default(), AdDays::default());
+        for batch in 0..400 {
+            let at = Moment(20_000 * DAY_MS + batch * DAY_MS / 9);
+            let numbers: Vec<i64> = (batch * 7..batch * 7 + 7).collect();
+            numbers.iter().for_each(|number| count(&mut one, *number, at));
+            numbers.iter().rev().for_each(|number| count(&mut other, *number, at));
+        }
+        assert_eq!(one, other);
+        let full =
+            one.days.values().map(|day| day.cells.range((Cut::Country, 0)..=(Cut::Country, REST)));
+        assert!(full.clone().any(|cells| cells.count() == BREAKDOWN_VALUES_MAX + 1));
+        let closed =
+            |day: &AdDay| day.cells.values().all(|it| matches!(it.crowd, Crowd::Closed(_)));
+        assert!(one.days.values().next().is_some_and(closed));
+    }
+}
