@@ -21,7 +21,7 @@ const FILES: [&str; 13] = [
 ];
 
 /// Facts too large to lie beside the small ones that every event makes.
-const BOXED: [&str; 26] = [
+const BOXED: [&str; 25] = [
     "account_put",
     "business_put",
     "endpoint_put",
@@ -45,9 +45,8 @@ const BOXED: [&str; 26] = [
     "conversion_credited",
     "outcome_declined",
     "experiment_put",
-    "outcome_revised",
+    "step_credited",
     "ghost_noted",
-    "conversion_adjusted",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod altered;
 mod compare;
+mod credits;
 mod ledger;
 mod output;
 mod recount;

@@ -82,14 +82,7 @@ pub fn opened(
         if again {
             return Ok(None);
         }
-        let told = viewer_proof(opening.viewer);
-        let proof = match claim {
-            // The channel names its ad, but no click of it is known.
-            Some(Claim::Ad(_)) if found.is_none() && told.is_some() => told,
-            Some(claim) => proof_of(claim, found),
-            None if told.is_some() && may_come_from_ad(opening) => told,
-            None => found.map(|tap| found_proof(MatchKind::OnlyTap, tap)),
-        };
+        let proof = opening_proof(opening, found);
         let source = source_of(claim);
         let mut facts = vec![Kind::ConversationOpened(ConversationOpened {
             outcome,
@@ -263,7 +256,11 @@ pub fn converted(
         let (account, outcome) = account_of(catalog, conversion)
             .zip(conversion_outcome(catalog, conversion))
             .ok_or_else(|| not_found("origin", "no such click's ad or endpoint"))?;
-        owned(catalog, account, conversion.tenant)?;
+        let theirs = owned(catalog, account, conversion.tenant);
+        theirs.map_err(|refusal| match conversion.origin {
+            Origin::Viewer { .. } => not_found("account_id", "no such account"),
+            Origin::Click(_) | Origin::Conversation { .. } => refusal,
+        })?;
         let event_ms = young(event_time(conversion.at, now)?, CONVERSION_AGE_MS_MAX, now)?;
         let (proof, conversation) = match conversion.origin {
             Origin::Click(token) => (proof_of(&Claim::Click(token), None), 0),
@@ -395,6 +392,18 @@ fn proof_of(claim: &Claim, found: Option<FoundTap>) -> Option<Proof> {
         }
         Claim::Source(_) => return None,
     })
+}
+
+/// Returns what an opening proves: by its claim, else by its viewer, else by the tap that was found.
+fn opening_proof(opening: &Opening, found: Option<FoundTap>) -> Option<Proof> {
+    let told = viewer_proof(opening.viewer);
+    match &opening.claim {
+        // The channel names its ad, but no click of it is known.
+        Some(Claim::Ad(_)) if found.is_none() && told.is_some() => told,
+        Some(claim) => proof_of(claim, found),
+        None if told.is_some() && may_come_from_ad(opening) => told,
+        None => found.map(|tap| found_proof(MatchKind::OnlyTap, tap)),
+    }
 }
 
 /// Returns what a viewer whom the platform tells proves; `None`: it tells none.

@@ -268,7 +268,7 @@ fn earner_proven(
             (showing, touch_ms, if seen { proof.price } else { 0 })
         }
     };
-    let windows = there.catalog.windows_of(showing.ad_set);
+    let windows = there.catalog.windows_of(showing.ad);
     inside_window(asked.event_ms, touch_ms, showing.issued_s, windows)?;
     let invalid = invalid(there, click.view);
     let proven = PathTouch {

@@ -80,7 +80,7 @@ fn taps<'a>(asked: &Asked<'a>) -> impl Iterator<Item = PathTouch> + use<'a> {
     let touches = viewer.into_iter().flat_map(|viewer| &viewer.touches);
     let valid = touches.filter(move |touch| touch.account == account && touch.invalid == 0);
     valid.map(move |touch| {
-        let windows = catalog.windows_of(touch.ad_set);
+        let windows = catalog.windows_of(touch.ad);
         PathTouch {
             view: touch.view,
             ad: touch.ad,
@@ -110,7 +110,7 @@ fn views<'a>(asked: &Asked<'a>) -> impl Iterator<Item = PathTouch> + use<'a> {
             campaign: family.campaign,
             kind: kind.into(),
             event_ms: view.seen_ms,
-            in_window: catalog.windows_of(family.ad_set).hold(kind, event_ms - view.seen_ms),
+            in_window: family.windows.hold(kind, event_ms - view.seen_ms),
             proven: false,
         })
     })
@@ -127,4 +127,29 @@ fn has_invalid(asked: &Asked<'_>) -> bool {
         let seen = |view: &View| view.invalid != 0 && view.seen_ms <= event_ms && theirs(view.ad);
         tapped || viewer.views.iter().any(seen)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::viewers::Touch;
+    use crate::types::time::DAY_MS;
+
+    #[test]
+    fn of_too_many_touches_the_newest_are_on_the_path_and_what_is_proven() {
+        let (catalog, event_ms) = (Catalog::default(), 100 * DAY_MS);
+        let tap = |view: u64| {
+            let tap_ms = event_ms - view as i64;
+            Touch { view, tap_ms, account: 1, ..Touch::default() }
+        };
+        let viewer = Viewer { touches: (1..=40).map(tap).collect(), ..Viewer::default() };
+        let asked = Asked { catalog: &catalog, viewer: Some(&viewer), account: 1, event_ms };
+        let views =
+            |proven| -> Vec<u64> { path(&asked, proven).iter().map(|touch| touch.view).collect() };
+        assert_eq!(views(None), (1..=32).rev().collect::<Vec<_>>());
+        let proven =
+            PathTouch { view: 40, event_ms: event_ms - 40, proven: true, ..PathTouch::default() };
+        let kept: Vec<_> = std::iter::once(40).chain((1..=31).rev()).collect();
+        assert_eq!(views(Some(proven)), kept);
+    }
 }

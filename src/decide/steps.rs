@@ -2,7 +2,7 @@
 
 use crate::types::ids::from_hash;
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{ConversationTouch, OutcomeRevised, Showing};
+use crate::types::proto::journal::v1::{ConversationTouch, Showing, StepCredited};
 use crate::types::proto::v1::Outcome;
 
 /// Bits of an id that say its shard and bucket.
@@ -34,10 +34,9 @@ pub fn step_rows(
 }
 
 fn row(place: Place, touch: &ConversationTouch, kind: Outcome, event_ms: i64) -> Kind {
-    Kind::OutcomeRevised(Box::new(OutcomeRevised {
+    Kind::StepCredited(Box::new(StepCredited {
         outcome: step_outcome(touch.outcome, kind),
         kind: kind.into(),
-        revision: 1,
         account: place.account,
         conversation: place.conversation,
         event_ms,
@@ -53,7 +52,6 @@ fn row(place: Place, touch: &ConversationTouch, kind: Outcome, event_ms: i64) ->
         touch_ms: touch.touch_ms,
         match_kind: touch.match_kind,
         path: touch.path.clone(),
-        ..OutcomeRevised::default()
     }))
 }
 

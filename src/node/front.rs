@@ -227,6 +227,11 @@ impl Front {
     /// it says too.
     pub fn pull(&self, scope: Scope, cursor: &SeqVector, now: Moment) -> (Pulled, Moment) {
         let end = closed_before(now);
+        (self.pull_before(scope, cursor, end), end)
+    }
+
+    /// Returns the next page of what was journaled before a moment, which lies in no open minute.
+    pub fn pull_before(&self, scope: Scope, cursor: &SeqVector, end: Moment) -> Pulled {
         let shards = (0..SHARDS).map(|shard| {
             let catalog = self.0.catalog();
             let part = self.0.shard(shard);
@@ -235,8 +240,7 @@ impl Front {
                 sees(&catalog, scope, Some(row.account_id))
             })
         });
-        let pulled = merge(shards.collect(), cursor, PULL_ROWS_MAX);
-        (pulled, end)
+        merge(shards.collect(), cursor, PULL_ROWS_MAX)
     }
 
     /// Writes a checkpoint; it counts once the journal is durable up to the returned batch.

@@ -21,7 +21,7 @@ use crate::node::queue::Queue;
 use crate::node::recover::{OpenError, Opened, open};
 use crate::node::serve::Answer;
 use crate::node::writer::{Reply, Work, Writer};
-use crate::report::pull::Pulled;
+use crate::report::pull::{Pulled, closed_before};
 use crate::report::query::Query;
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
@@ -311,9 +311,15 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::settled`].
-    pub async fn pull(&self, scope: Scope, cursor: SeqVector) -> Result<(Pulled, Moment), Refusal> {
-        let now = self.settled().await?;
-        Ok(self.front.pull(scope, &cursor, now))
+    pub async fn pull(
+        &self,
+        scope: Scope,
+        cursor: SeqVector,
+        as_of: Option<Moment>,
+    ) -> Result<(Pulled, Moment), Refusal> {
+        let end = closed_before(self.settled().await?);
+        let end = as_of.map_or(end, |as_of| as_of.min(end));
+        Ok((self.front.pull_before(scope, &cursor, end), end))
     }
 
     /// Finishes what was taken, seals the journal and stops.

@@ -1,8 +1,10 @@
 //! The attribution stream: credits of all shards in the order of minute, shard and sequence.
 
-use crate::state::credit::Credit;
+use crate::state::credit::{Credit, timestamp};
+use crate::types::attribution::{RULE_MODELS, split};
 use crate::types::ids::{SHARDS, Seq, SeqVector};
-use crate::types::proto::v1::AttributionRow;
+use crate::types::proto::journal::v1::PathTouch;
+use crate::types::proto::v1::{AttributionRow, AttributionWindow, TouchCredit};
 use crate::types::time::{MINUTE_MS, Moment};
 
 /// One page of the stream.
@@ -55,7 +57,30 @@ pub fn closed_before(now: Moment) -> Moment {
 /// Merges the shards' parts, by shard, into one page of at most `limit` rows.
 pub fn merge(shards: Vec<ShardPage>, cursor: &SeqVector, limit: usize) -> Pulled {
     let (credits, cursor, more) = merge_credits(shards, cursor, limit);
-    Pulled { rows: credits.into_iter().map(|(_, credit)| credit.row).collect(), cursor, more }
+    Pulled {
+        rows: credits.into_iter().map(|(_, credit)| whole_row(credit)).collect(),
+        cursor,
+        more,
+    }
+}
+
+/// Returns the row of a credit with what each touch of its path earned in the ad sets' own windows.
+pub fn whole_row(credit: Credit) -> AttributionRow {
+    let Credit { row, path, judged_ms, .. } = credit;
+    let own = AttributionWindow::Unspecified;
+    let models = RULE_MODELS.map(|model| split(model, own, &path, judged_ms));
+    let credited = |(index, touch): (usize, &PathTouch)| TouchCredit {
+        campaign_id: touch.campaign,
+        ad_set_id: touch.ad_set,
+        ad_id: touch.ad,
+        kind: touch.kind,
+        time: Some(timestamp(touch.event_ms)),
+        credit_micros: models
+            .iter()
+            .map(|credits| credits.get(index).copied().unwrap_or_default())
+            .collect(),
+    };
+    AttributionRow { path: path.iter().enumerate().map(credited).collect(), ..row }
 }
 
 /// Merges the shards' parts, by shard, into at most `limit` credits with their shards; says where they end,

@@ -116,13 +116,7 @@ impl Bucket {
             Kind::MessagePriced(fact) => {
                 self.chats.entry(fact.conversation).or_default().price(fact, stamp.at);
             }
-            Kind::Converted(fact) => {
-                let known = KnownConversion { content: content_of(fact), at_ms: stamp.at.0 };
-                self.conversions.insert(fact.outcome, known);
-                if fact.proof.is_some() {
-                    self.outbox.insert(fact.outcome, Outgoing::Converted(Converted::clone(fact)));
-                }
-            }
+            Kind::Converted(fact) => self.convert(fact, stamp.at),
             Kind::OutboxSettled(fact) => {
                 self.outbox.remove(&fact.outcome);
                 if let Some(chat) = self.chats.get_mut(&fact.conversation) {
@@ -136,10 +130,17 @@ impl Bucket {
             | Kind::ServedMinute(_)
             | Kind::ConversionsPushed(_)
             | Kind::SourceTapped(_)
-            | Kind::OutcomeRevised(_)
+            | Kind::StepCredited(_)
             | Kind::GhostNoted(_)
-            | Kind::ConversionAdjusted(_)
             | Kind::OutcomeDeclined(_) => {}
+        }
+    }
+
+    fn convert(&mut self, fact: &Converted, at: Moment) {
+        let known = KnownConversion { content: content_of(fact), at_ms: at.0 };
+        self.conversions.insert(fact.outcome, known);
+        if fact.proof.is_some() {
+            self.outbox.insert(fact.outcome, Outgoing::Converted(fact.clone()));
         }
     }
 

@@ -197,9 +197,9 @@ impl Catalog {
         self.kin.family(ad)
     }
 
-    /// Returns the attribution windows of an ad set; the default ones of one that is not known.
-    pub fn windows_of(&self, ad_set: u64) -> Windows {
-        self.kin.windows(ad_set)
+    /// Returns the attribution windows of an ad; the default ones of one that is not known.
+    pub fn windows_of(&self, ad: u64) -> Windows {
+        self.family(ad).map(|family| family.windows).unwrap_or_default()
     }
 
     /// Returns what holds for an account now; unspecified: there is none.

@@ -11,9 +11,11 @@ use crate::state::{Map, Stamp};
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ClickMatched, ConversionCredited, OutcomeDeclined, OutcomeRevised, PathTouch, Showing,
+    ClickMatched, ConversionCredited, OutcomeDeclined, PathTouch, Showing, StepCredited,
 };
-use crate::types::proto::v1::{AttributionRow, MatchConfidence, MatchKind, Outcome, TouchKind};
+use crate::types::proto::v1::{
+    AttributionRow, DeclineReason, InvalidReason, MatchConfidence, MatchKind, Outcome, TouchKind,
+};
 use crate::types::time::{DAY_MS, MINUTE_MS, Moment};
 
 /// Rows are kept in memory for this long, as the journal is (DESIGN section 11).
@@ -94,8 +96,8 @@ impl ShardPart {
             Kind::OutcomeDeclined(fact) => {
                 self.credit(stamp, 0, row_of_decline(fact), Earned::default());
             }
-            Kind::OutcomeRevised(fact) => {
-                self.credit(stamp, 0, row_of_revision(fact), Earned::by_revision(fact));
+            Kind::StepCredited(fact) => {
+                self.credit(stamp, 0, row_of_step(fact), Earned::by_step(fact));
             }
             catalog_kinds!()
             | Kind::Funded(_)
@@ -114,13 +116,12 @@ impl ShardPart {
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
             | Kind::GhostNoted(_)
-            | Kind::ConversionAdjusted(_)
             | Kind::OutboxSettled(_) => {}
         }
     }
 
     fn credit(&mut self, stamp: Stamp, click: u64, mut row: AttributionRow, earned: Earned<'_>) {
-        row.revision = row.revision.max(1);
+        row.revision = 1;
         row.journal_minute = Some(timestamp(stamp.at.0 - stamp.at.0.rem_euclid(MINUTE_MS)));
         row.touch_kind = touch_kind(&earned).into();
         let (path, judged_ms) = (earned.path.into_owned(), earned.judged_ms);
@@ -190,6 +191,7 @@ fn row_of_match(fact: &ClickMatched) -> AttributionRow {
         match_kind: fact.match_kind,
         match_confidence: confidence_of(fact.match_kind()).into(),
         charged_micros: fact.charge.as_ref().map_or(0, |charge| charge.amount),
+        decline_reason: fraud(fact.invalid()).into(),
         invalid: fact.invalid,
         ..AttributionRow::default()
     };
@@ -208,31 +210,30 @@ fn row_of_conversion(fact: &ConversionCredited) -> AttributionRow {
         touch_time: Some(timestamp(fact.touch_ms)),
         match_kind: fact.match_kind,
         match_confidence: confidence_of(fact.match_kind()).into(),
+        decline_reason: fraud(fact.invalid()).into(),
         invalid: fact.invalid,
         ..AttributionRow::default()
     };
     credited(fact.showing.as_ref(), row)
 }
 
-fn row_of_revision(fact: &OutcomeRevised) -> AttributionRow {
+/// Returns why an outcome of an invalid click is nobody's, though the click is told. A test is no fraud.
+const fn fraud(invalid: InvalidReason) -> DeclineReason {
+    match invalid {
+        InvalidReason::Unspecified | InvalidReason::Sandbox => DeclineReason::Unspecified,
+        _ => DeclineReason::FraudDetected,
+    }
+}
+
+fn row_of_step(fact: &StepCredited) -> AttributionRow {
     let row = AttributionRow {
         outcome_id: fact.outcome,
-        revision: fact.revision,
-        revision_cause: fact.cause,
         outcome: fact.kind,
-        account_id: fact.account,
         conversation_id: fact.conversation,
-        event_id: fact.event_id.clone(),
-        name: fact.name.clone(),
-        value: fact.value.clone(),
         event_time: Some(timestamp(fact.event_ms)),
-        touch_time: fact.showing.map(|_| timestamp(fact.touch_ms)),
+        touch_time: Some(timestamp(fact.touch_ms)),
         match_kind: fact.match_kind,
         match_confidence: confidence_of(fact.match_kind()).into(),
-        decline_reason: fact.reason,
-        charged_micros: fact.charged,
-        invalid: fact.invalid,
-        deleted: fact.deleted,
         ..AttributionRow::default()
     };
     credited(fact.showing.as_ref(), row)

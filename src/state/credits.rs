@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::attribution::{RULE_MODELS, WINDOWS, share, split};
 use crate::types::proto::journal::v1::{
-    ClickMatched, ConversionCredited, OutcomeRevised, PathTouch, Showing,
+    ClickMatched, ConversionCredited, PathTouch, Showing, StepCredited,
 };
 use crate::types::proto::v1::{Money, Outcome, TouchKind};
 
@@ -128,15 +128,15 @@ impl<'a> Earned<'a> {
         }
     }
 
-    /// Returns what an outcome earns as it is known now.
-    pub fn by_revision(fact: &'a OutcomeRevised) -> Self {
+    /// Returns what a first reply or a qualified conversation earns.
+    pub fn by_step(fact: &'a StepCredited) -> Self {
         Self {
             kind: fact.kind(),
             path: Cow::Borrowed(&fact.path),
             view: fact.showing.map_or(0, |showing| showing.view),
             event_ms: fact.event_ms,
-            judged_ms: if fact.opened_ms == 0 { fact.event_ms } else { fact.opened_ms },
-            value: fact.value.as_ref(),
+            judged_ms: fact.opened_ms,
+            value: None,
         }
     }
 

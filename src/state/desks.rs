@@ -181,9 +181,8 @@ impl DeskChunk {
             | Kind::OutcomeDeclined(_)
             | Kind::ContactMoved(_)
             | Kind::ReferralNoted(_)
-            | Kind::OutcomeRevised(_)
-            | Kind::GhostNoted(_)
-            | Kind::ConversionAdjusted(_) => {}
+            | Kind::StepCredited(_)
+            | Kind::GhostNoted(_) => {}
         }
     }
 

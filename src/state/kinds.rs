@@ -45,9 +45,8 @@ macro_rules! other_kinds {
             | $crate::types::proto::journal::v1::fact::Kind::ContactMoved(_)
             | $crate::types::proto::journal::v1::fact::Kind::SourceTapped(_)
             | $crate::types::proto::journal::v1::fact::Kind::ReferralNoted(_)
-            | $crate::types::proto::journal::v1::fact::Kind::OutcomeRevised(_)
+            | $crate::types::proto::journal::v1::fact::Kind::StepCredited(_)
             | $crate::types::proto::journal::v1::fact::Kind::GhostNoted(_)
-            | $crate::types::proto::journal::v1::fact::Kind::ConversionAdjusted(_)
     };
 }
 

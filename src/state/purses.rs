@@ -348,9 +348,8 @@ impl PurseChunk {
             | Kind::ContactMoved(_)
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
-            | Kind::OutcomeRevised(_)
+            | Kind::StepCredited(_)
             | Kind::GhostNoted(_)
-            | Kind::ConversionAdjusted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }

@@ -3,7 +3,7 @@
 use crate::state::kinds::catalog_kinds;
 use crate::types::ids::{SHARDS, number_of};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{PathTouch, Showing};
+use crate::types::proto::journal::v1::{PathTouch, ServedMinute, Showing};
 use crate::types::proto::v1::InvalidReason;
 
 /// Buckets of one shard. Fixed: a viewer's bucket is in the bits of its number.
@@ -95,18 +95,7 @@ pub fn route(fact: &Kind) -> Route {
         catalog_kinds!() => Route { catalog: true, ..NOWHERE },
         Kind::Granted(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
         Kind::Funded(fact) => Route { purse: Some(chunk_of(fact.account)), ..NOWHERE },
-        Kind::ServedMinute(fact) => {
-            let mut chunks: Vec<_> = fact.rows.iter().map(|row| chunk_of(row.ad)).collect();
-            chunks.sort_unstable();
-            chunks.dedup();
-            Route {
-                tallies: Chunks::Many(chunks),
-                feeds: !fact.feeds.is_empty(),
-                paces: !fact.paces.is_empty(),
-                shapes: !fact.markets.is_empty(),
-                ..NOWHERE
-            }
-        }
+        Kind::ServedMinute(fact) => of_minute(fact),
         Kind::ImpressionSeen(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
             of_showing(&fact.showing, charged, false)
@@ -138,11 +127,10 @@ pub fn route(fact: &Kind) -> Route {
         },
         Kind::ContactMoved(fact) => of_bucket(fact.conversation),
         Kind::ReferralNoted(fact) => of_bucket(fact.conversation),
-        Kind::ConversionAdjusted(fact) => of_bucket(fact.outcome),
         Kind::GhostNoted(fact) => {
             Route { tallies: Chunks::None, ..of_showing(&fact.showing, false, false) }
         }
-        Kind::OutcomeRevised(fact) => {
+        Kind::StepCredited(fact) => {
             Route { shard: true, tallies: of_path(&fact.showing, &fact.path), ..NOWHERE }
         }
         Kind::MessagePriced(fact) => Route {
@@ -165,6 +153,19 @@ pub fn route(fact: &Kind) -> Route {
             ..NOWHERE
         },
         Kind::OutcomeDeclined(fact) => Route { shard: true, tallies: tally(fact.ad), ..NOWHERE },
+    }
+}
+
+fn of_minute(fact: &ServedMinute) -> Route {
+    let mut chunks: Vec<_> = fact.rows.iter().map(|row| chunk_of(row.ad)).collect();
+    chunks.sort_unstable();
+    chunks.dedup();
+    Route {
+        tallies: Chunks::Many(chunks),
+        feeds: !fact.feeds.is_empty(),
+        paces: !fact.paces.is_empty(),
+        shapes: !fact.markets.is_empty(),
+        ..NOWHERE
     }
 }
 

@@ -197,7 +197,7 @@ impl TallyChunk {
                 }
                 self.earn(chunk, &Earned::by_match(fact));
             }
-            Kind::OutcomeRevised(fact) => self.earn(chunk, &Earned::by_revision(fact)),
+            Kind::StepCredited(fact) => self.earn(chunk, &Earned::by_step(fact)),
             Kind::EventCredited(fact) => {
                 let ad = self.of(&fact.showing);
                 ad.note_shown(stamp.at.0, &fact.showing, 0, |tally| tally.credited += fact.amount);
@@ -226,7 +226,6 @@ impl TallyChunk {
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
             | Kind::GhostNoted(_)
-            | Kind::ConversionAdjusted(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }

@@ -2,9 +2,12 @@
 
 use munadi::node::PULL_ROWS_MAX;
 use munadi::types::ids::SeqVector;
-use munadi::types::proto::v1::{AttributionRow, Channel, DeclineReason, MatchKind, Outcome};
+use munadi::types::proto::v1::{
+    AdSet, AttributionRow, AttributionSpec, Channel, DeclineReason, EventKind, InvalidReason,
+    MatchConfidence, MatchKind, Outcome, TouchKind,
+};
 use munadi::types::refusal::Reason;
-use munadi::types::request::{Claim, Incoming, Origin, Scope, Verdict};
+use munadi::types::request::{Claim, Conversion, Incoming, Origin, Resource, Scope, Verdict};
 use munadi::types::time::{DAY_MS, MINUTE_MS};
 
 use crate::stage::{ALL, Offer, Shop, Stage, TENANT, charged, refused, sale};
@@ -198,4 +201,102 @@ fn a_tenant_pulls_its_own_rows_only() {
         stage.front.pull(scope, &SeqVector::default(), stage.now).0.rows.len()
     };
     assert_eq!((pull(TENANT), pull(99)), (3, 0));
+}
+
+/// Reports a sale of which only the viewer is known.
+fn sold_to(stage: &mut Stage, shop: &Shop, event_id: &str, name: &str) -> AttributionRow {
+    let origin = Origin::Viewer { account: shop.account };
+    let viewer = stage.viewer(name);
+    let sold = Conversion { viewer, ..sale(shop, event_id, 9_000_000, origin) };
+    charged(&stage.record(Incoming::Converted(Box::new(sold))));
+    stage.credits().into_iter().find(|row| row.event_id == event_id).unwrap()
+}
+
+#[test]
+fn a_sale_of_a_viewer_whom_the_platform_tells_goes_to_the_last_tap_else_the_last_view() {
+    let (mut stage, shop) = staged();
+    let row = sold_to(&mut stage, &shop, "before", "ana");
+    assert_eq!(row.decline_reason(), DeclineReason::NoTouch);
+    let shown = stage.show("ana");
+    stage.see(&shown);
+    stage.wait(DAY_MS - 2 * MINUTE_MS);
+    let row = sold_to(&mut stage, &shop, "viewed", "ana");
+    assert_eq!((row.ad_id, row.touch_kind()), (shop.ad, TouchKind::View));
+    assert_eq!((row.match_kind(), row.match_confidence()), VIEWER);
+    stage.tapped("ana");
+    stage.wait(MINUTE_MS);
+    let shown = stage.show("ana");
+    stage.see(&shown);
+    stage.happen(&shown, EventKind::Video50);
+    let row = sold_to(&mut stage, &shop, "tapped", "ana");
+    assert_eq!(row.touch_kind(), TouchKind::Tap);
+    let kinds: Vec<_> = row.path.iter().map(|touch| touch.kind()).collect();
+    assert_eq!(kinds, [TouchKind::View, TouchKind::Tap, TouchKind::EngagedView]);
+    let credits = &row.path[2].credit_micros;
+    assert_eq!(credits[..], [0, 0, 0, 333_333, credits[4], 400_000], "by model");
+    let row = sold_to(&mut stage, &shop, "stranger", "ben");
+    assert_eq!(row.decline_reason(), DeclineReason::NoTouch, "each viewer for itself");
+}
+
+/// What a match by the platform's word is, and how sure.
+const VIEWER: (MatchKind, MatchConfidence) = (MatchKind::Viewer, MatchConfidence::High);
+
+#[test]
+fn windows_are_those_of_the_ad_set_when_the_outcome_comes() {
+    let (mut stage, shop) = staged();
+    let shown = stage.show("ana");
+    stage.see(&shown);
+    let spec = |stage: &mut Stage, click, view| {
+        let attribution_spec = Some(AttributionSpec {
+            click_window_days: click,
+            view_window_days: view,
+            engaged_view_window_days: 0,
+        });
+        let row = AdSet { id: shop.ad_set, attribution_spec, ..AdSet::default() };
+        stage.update(TENANT, Resource::AdSet(row), &["attribution_spec"]);
+    };
+    spec(&mut stage, 1, 0);
+    let row = sold_to(&mut stage, &shop, "unseen", "ana");
+    assert_eq!(row.decline_reason(), DeclineReason::ViewThroughDisabled);
+    stage.tap(&shown);
+    stage.wait(DAY_MS + 1);
+    let row = sold_to(&mut stage, &shop, "late", "ana");
+    assert_eq!(row.decline_reason(), DeclineReason::OutOfLookbackWindow);
+    spec(&mut stage, 28, 0);
+    let mut stage = stage.restarted();
+    let row = sold_to(&mut stage, &shop, "in time", "ana");
+    assert_eq!((row.ad_id, row.decline_reason), (shop.ad, 0));
+}
+
+#[test]
+fn a_viewer_of_invalid_touches_alone_earns_nobody_anything() {
+    let (mut stage, shop) = staged();
+    let shown = stage.show("ana");
+    let suspect = Some(InvalidReason::Network);
+    let token = shown.token;
+    let seen = Incoming::Ad { token, kind: EventKind::Impression, at: None, suspect, network: 0 };
+    stage.record(seen);
+    let row = sold_to(&mut stage, &shop, "order", "ana");
+    assert_eq!((row.decline_reason(), row.ad_id), (DeclineReason::FraudDetected, 0));
+    assert!(row.path.is_empty());
+}
+
+#[test]
+fn what_was_known_at_a_moment_is_what_was_journaled_before_it() {
+    let (mut stage, shop) = staged();
+    let mut ends = Vec::new();
+    for number in 0..3 {
+        sold_to(&mut stage, &shop, &format!("order {number}"), "ana");
+        stage.wait(MINUTE_MS);
+        stage.settle();
+        ends.push(stage.now);
+    }
+    for (count, end) in (1..).zip(&ends) {
+        let start = SeqVector::default();
+        let known = stage.front.pull_before(ALL, &start, *end);
+        assert_eq!(known.rows.len(), count);
+        assert_eq!(stage.front.pull_before(ALL, &start, *end), known, "the same each time");
+        let rest = stage.front.pull_before(ALL, &known.cursor, stage.now);
+        assert_eq!(known.rows.len() + rest.rows.len(), 3, "and it goes on from there");
+    }
 }

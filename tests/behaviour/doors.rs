@@ -1,5 +1,8 @@
 //! What each role can do through the door, and what it is told when it can't.
 
+use std::sync::Arc;
+
+use munadi::node::clock::MovedClock;
 use munadi::types::proto::v1;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -8,6 +11,7 @@ use crate::desk::{
     ANALYST, Desk, FLOOR_CPM_MICROS, PLATFORM, RIVALS, STATUS, STORIES, Shop, TACOS, calls, event,
     first_ad, open_shop, tray,
 };
+use crate::stage::at;
 
 #[test]
 fn an_ad_goes_from_campaign_to_tray_to_chat_to_report() {
@@ -263,7 +267,7 @@ fn a_pull_without_rows_still_says_where_it_stands() {
     let desk = Desk::start();
     calls(async {
         let mut client = desk.attributions(ANALYST);
-        let pull = |cursor| v1::PullAttributionsRequest { cursor };
+        let pull = |cursor| v1::PullAttributionsRequest { cursor, ..Default::default() };
         let mut pages = client.pull_attributions(pull(Vec::new())).await?.into_inner();
         let page = pages.message().await?.unwrap();
         assert!(page.rows.is_empty() && page.complete_up_to.is_some());
@@ -273,6 +277,29 @@ fn a_pull_without_rows_still_says_where_it_stands() {
         assert!(again.is_some());
         let foreign = client.pull_attributions(pull(vec![1; 60])).await.unwrap_err();
         assert_eq!(foreign.get_details_error_info().unwrap().reason, "CURSOR_FOREIGN");
+        Ok::<_, Status>(())
+    })
+    .unwrap();
+    desk.stop();
+}
+
+#[test]
+fn whoever_follows_is_sent_each_further_minute() {
+    let clock = Arc::new(MovedClock::at(at("2026-11-23T12:00:30Z")));
+    let desk = Desk::moved(true, &clock, |_, _| {});
+    calls(async {
+        let mut client = desk.attributions(ANALYST);
+        let follow = v1::PullAttributionsRequest { follow: true, ..Default::default() };
+        let mut pages = client.pull_attributions(follow.clone()).await?.into_inner();
+        let first = pages.message().await?.unwrap();
+        clock.set(at("2026-11-23T12:01:30Z"));
+        let second = pages.message().await?.unwrap();
+        let minute = |page: &v1::PullAttributionsResponse| page.complete_up_to.unwrap().seconds;
+        assert_eq!(minute(&second) - minute(&first), 60);
+        let as_of = second.complete_up_to;
+        let both = v1::PullAttributionsRequest { as_of, ..follow };
+        let refused = client.pull_attributions(both).await.unwrap_err();
+        assert_eq!(refused.get_details_bad_request().unwrap().field_violations[0].field, "follow");
         Ok::<_, Status>(())
     })
     .unwrap();

@@ -33,6 +33,7 @@ mod matching;
 mod openings;
 mod outbound;
 mod pacing;
+mod paths;
 mod rates;
 mod redirect;
 mod refusals;

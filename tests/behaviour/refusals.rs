@@ -476,7 +476,7 @@ fn each_bad_event_of_a_chat_is_refused_and_leaves_no_conversation() {
 fn a_cursor_of_another_journal_is_refused() {
     let (here, there) = (Desk::start(), Desk::start());
     calls(async {
-        let pull = |cursor| v1::PullAttributionsRequest { cursor };
+        let pull = |cursor| v1::PullAttributionsRequest { cursor, ..Default::default() };
         let pages = there.attributions(TACOS).pull_attributions(pull(Vec::new())).await?;
         let cursor = pages.into_inner().message().await?.unwrap().cursor;
         let refused = here.attributions(TACOS).pull_attributions(pull(cursor)).await.unwrap_err();

@@ -201,9 +201,8 @@ impl Ledger {
             | Kind::MessagePriced(_)
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
-            | Kind::OutcomeRevised(_)
+            | Kind::StepCredited(_)
             | Kind::GhostNoted(_)
-            | Kind::ConversionAdjusted(_)
             | Kind::ExperimentPut(_) => Ok(()),
             Kind::TaxonomyPut(_)
             | Kind::PolicyRulesPut(_)

@@ -189,6 +189,7 @@ impl World {
                 ad.and_then(|ad| rows.above(ad.ad_set_id)).map(|(_, _, account)| account.id)
             }
             Origin::Conversation { endpoint, .. } => rows.account_of_endpoint(endpoint),
+            Origin::Viewer { account } => Some(account),
         };
         let account = account.unwrap_or_default();
         let currency = if id.is_multiple_of(7) {

@@ -139,9 +139,8 @@ pub(crate) fn name_of(kind: &Kind) -> &'static str {
         Kind::ContactMoved(_) => "ContactMoved",
         Kind::SourceTapped(_) => "SourceTapped",
         Kind::ReferralNoted(_) => "ReferralNoted",
-        Kind::OutcomeRevised(_) => "OutcomeRevised",
+        Kind::StepCredited(_) => "StepCredited",
         Kind::GhostNoted(_) => "GhostNoted",
-        Kind::ConversionAdjusted(_) => "ConversionAdjusted",
         Kind::ExperimentPut(_) => "ExperimentPut",
     }
 }

@@ -58,7 +58,7 @@ fn counts_of(tally: &Tally) -> Counts {
     }
 }
 
-/// Compares what came of taps in chats, ad by ad and hour by hour.
+/// Compares what came of taps in chats, and what models give for it, ad by ad and hour by hour.
 fn steps(recount: &Recount, state: &State, found: &mut Vec<String>) {
     let all = state.tallies.iter().flat_map(|chunk| &chunk.ads);
     let hours = |(ad, tally): (&u64, &AdTally)| {
@@ -72,6 +72,12 @@ fn steps(recount: &Recount, state: &State, found: &mut Vec<String>) {
         let tally = node.get(&key).unwrap_or(&none);
         let difference = counted.steps.difference(tally);
         found.extend(difference.map(|what| format!("ad {}, hour {}, chats: {what}", key.0, key.1)));
+    }
+    let earned: BTreeMap<_, _> = recount.earned.places().map(|place| (place, ())).collect();
+    for (ad, hour) in keys(&earned, &node) {
+        let tally = node.get(&(ad, hour)).copied().unwrap_or(&none);
+        let difference = recount.earned.difference(ad, hour, tally);
+        found.extend(difference.map(|what| format!("ad {ad}, hour {hour}, credits: {what}")));
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
+use crate::cli::audit::credits::Earned;
 use crate::cli::audit::ledger::Postings;
 use crate::cli::audit::steps::Steps;
 use crate::journal::Block;
 use crate::types::ids::{SHARDS_ALL, Shard};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{Charge, Decision, Granted, Showing};
+use crate::types::proto::journal::v1::{Charge, Decision, Granted, Showing, StepCredited};
 use crate::types::proto::v1::{Budget, EventKind, Money};
 
 /// An account, campaign or ad set with its kind's number in the journal: 1, 2, 3.
@@ -86,6 +87,7 @@ pub(super) struct Recount {
     pub(super) grants: BTreeMap<u64, GrantBook>,
     /// By shard.
     pub(super) credits: [Vec<CreditRow>; SHARDS_ALL],
+    pub(super) earned: Earned,
     /// Charged above a budget or grant, micros.
     pub(super) over_budget: i64,
     currencies: BTreeMap<u64, String>,
@@ -113,6 +115,7 @@ impl Default for Recount {
             lines: BTreeMap::new(),
             grants: BTreeMap::new(),
             credits: std::array::from_fn(|_| Vec::new()),
+            earned: Earned::default(),
             over_budget: 0,
             currencies: BTreeMap::new(),
             latest_ms: [i64::MIN; SHARDS_ALL],
@@ -125,6 +128,10 @@ impl Default for Recount {
             unless_trimmed: Vec::new(),
         }
     }
+}
+
+fn ad_of(fact: &StepCredited) -> u64 {
+    fact.showing.map_or(0, |showing| showing.ad)
 }
 
 /// Where and when a fact stands.
@@ -175,6 +182,7 @@ impl Recount {
         let lines = &self.lines;
         let spent = |account| lines.get(&(ACCOUNT, account)).map_or(0, |book| book.life);
         self.postings.take(fact, spent);
+        self.earned.take(fact);
         for (ad, ms, step) in Steps::of(fact) {
             self.ad(ad, ms).steps.add(&step);
         }
@@ -229,6 +237,7 @@ impl Recount {
                 self.credit(place, fact.outcome, showing.ad, 0);
             }
             Kind::OutcomeDeclined(fact) => self.credit(place, fact.outcome, 0, 0),
+            Kind::StepCredited(fact) => self.credit(place, fact.outcome, ad_of(fact), 0),
             Kind::MessageRecorded(fact) if fact.first_reply_ad != 0 => {
                 self.ad(fact.first_reply_ad, fact.event_ms).first_replies += 1;
             }

@@ -5,14 +5,15 @@ use std::str::FromStr;
 use crate::node::ListedChats;
 use crate::rpc::limits::{
     CONTACT_CHARS_MAX, CONVERSION_NAME_CHARS_MAX, EVENT_ID_CHARS_MAX, LEAD_MINUTES_DEFAULT,
-    LEAD_MINUTES_MAX, MESSAGE_ID_CHARS_MAX, PSEUDONYM_CHARS_MAX,
+    LEAD_MINUTES_MAX, MESSAGE_ID_CHARS_MAX,
 };
 use crate::rpc::parse::field::{
     Path, country, id, moment, money, optional_text, optional_variant, required, text, token,
     variant,
 };
 use crate::rpc::parse::places::{List, page_size};
-use crate::tokens::{Sealer, contact_number, conversation_id, message_number, viewer_number};
+use crate::rpc::parse::viewers::told_viewer;
+use crate::tokens::{Sealer, contact_number, conversation_id, message_number};
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{
@@ -90,7 +91,7 @@ impl Desk<'_> {
         text(&wire.name, CONVERSION_NAME_CHARS_MAX, Path::root("name"))?;
         wire.value.iter().try_for_each(|value| money(value, Path::root("value")))?;
         let at = moment(wire.time, Path::root("time"))?;
-        let viewer = self.viewer(wire.viewer.as_ref(), Path::root("viewer"))?;
+        let viewer = told_viewer(self, wire.viewer.as_ref(), Path::root("viewer"))?;
         let account = Path::root("account_id");
         if wire.account_id != 0 && wire.origin.is_some() {
             let message = "is what the origin says already: leave it empty";
@@ -124,22 +125,6 @@ impl Desk<'_> {
         })))
     }
 
-    /// Returns the number of a viewer whom the platform tells; 0: it tells none.
-    fn viewer(&self, wire: Option<&v1::ViewerRef>, path: Path) -> Result<u64, Refusal> {
-        let Some(wire) = wire else { return Ok(0) };
-        if self.tenant != 0 {
-            let message =
-                "only the platform itself or an operator may say who it was: leave it empty";
-            return Err(path.refuse(Reason::FieldInvalid, message));
-        }
-        text(&wire.viewer_id, PSEUDONYM_CHARS_MAX, path.field("viewer_id"))?;
-        let link = self.sealer.ring().link(wire.feed_id).ok_or_else(|| {
-            let message = "no such feed: send the id under which the feed asks for ads";
-            path.field("feed_id").refuse(Reason::NotFound, message)
-        })?;
-        Ok(viewer_number(link, &wire.viewer_id))
-    }
-
     fn opened(&self, chat: Chat, wire: v1::Opened) -> Result<Incoming, Refusal> {
         let path = Path::root("opened");
         for (told, max, field) in [
@@ -168,7 +153,7 @@ impl Desk<'_> {
         ] {
             optional_text(told, chars_max, path.field(name))?;
         }
-        let viewer = self.viewer(wire.viewer.as_ref(), path.field("viewer"))?;
+        let viewer = told_viewer(self, wire.viewer.as_ref(), path.field("viewer"))?;
         let opening = Opening {
             viewer,
             wrote: wire.wrote,

@@ -5,6 +5,7 @@
 pub(super) mod ad_sets;
 pub(super) mod admin;
 pub(super) mod ads;
+pub(super) mod attributions;
 mod audience;
 pub(super) mod billing;
 pub(super) mod campaigns;
@@ -23,3 +24,4 @@ pub(super) mod rules;
 mod samples;
 pub(super) mod sources;
 mod targeting;
+mod viewers;

@@ -35,6 +35,8 @@ pub struct Family {
     pub policy: u16,
     /// Whether the account has a spend limit, the campaign a budget or cap, the ad set a budget or cap.
     pub limited: [bool; 3],
+    /// In which its touches earn outcomes.
+    pub windows: Windows,
     /// See [`Family::cap_hours`].
     caps: [u16; 3],
 }
@@ -370,13 +372,9 @@ impl Kin {
             policy: kin.policy,
             category: self.categories.get(business as usize).copied().unwrap_or_default(),
             limited: [account.limited, campaign.limited, ad_set.limited],
+            windows: ad_set.windows,
             caps: ad_set.caps,
         })
-    }
-
-    pub(super) fn windows(&self, ad_set: u64) -> Windows {
-        let kin = self.ad_set(number(IdKind::AdSet, ad_set));
-        kin.map_or_else(Windows::default, |kin| kin.windows)
     }
 
     /// Returns what stands directly above a thing; `None`: nothing does, or there is no such thing.

@@ -1,0 +1,493 @@
+//! Who earned what by every model and window, beside a recount that is as plain as the rules are told.
+
+mod naive;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use munadi::node::fold;
+use munadi::state::State;
+use munadi::types::ids::SeqVector;
+use munadi::types::proto::v1::{
+    AttributionRow, AttributionSpec, DeclineReason, Direction, EntryPoint, EventKind,
+    InvalidReason, MatchKind, Outcome, TouchKind,
+};
+use munadi::types::request::{Claim, Conversion, Incoming, Opening, Origin, Verdict};
+use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment, SECOND_MS};
+use munadi::types::token::{ClickToken, ViewToken};
+
+use crate::stage::{ALL, FEED, Offer, Shop, Stage, sale};
+use naive::{Luck, Touch, cells, near, path_of, reason, sums};
+
+/// Viewers, each with a history of its own.
+const HISTORIES: usize = 1_000;
+
+/// The longest history.
+const SPAN_MS: i64 = 30 * DAY_MS;
+
+/// Click, view and engaged-view windows of each shop, days. The first two are of one account.
+const SPECS: [[i64; 3]; 3] = [[7, 1, 0], [28, 0, 1], [1, 0, 0]];
+
+/// One showing, as the recount knows it.
+#[derive(Clone, Debug, Default)]
+struct Showing {
+    shop: usize,
+    token: ViewToken,
+    seen_ms: i64,
+    tap_ms: i64,
+    /// Whether it was valid, once it was reported.
+    seen: Option<bool>,
+    engaged: bool,
+    /// When it was tapped, and whether validly.
+    tapped: Option<(i64, bool)>,
+    /// The conversation that its tap has opened.
+    used: Option<u32>,
+}
+
+/// What happens to one viewer. Showings are numbered.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    See(usize, bool),
+    Engage(usize),
+    Tap(usize, bool),
+    Outcome(Told),
+    Message { shop: usize, contact: u32, direction: Direction },
+}
+
+/// A conversion or, with its contact, a conversation; by the token of a showing, or by the viewer alone.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    number: u32,
+    shop: usize,
+    by: Option<usize>,
+    opens: bool,
+    at_ms: i64,
+    micros: i64,
+}
+
+struct Due {
+    at_ms: i64,
+    viewer: usize,
+    deed: Deed,
+}
+
+/// What an outcome must come to.
+#[derive(Clone, Debug)]
+struct Expected {
+    kind: Outcome,
+    credited: Option<Touch>,
+    declined: DeclineReason,
+    /// Whether an older view may be remembered or not.
+    unsure: bool,
+    path: Vec<Touch>,
+    event_ms: i64,
+    judged_ms: i64,
+    micros: i64,
+}
+
+/// A conversation, and what was said in it.
+struct Chat {
+    expected: Expected,
+    inbound: u32,
+    outbound: u32,
+}
+
+struct Recount {
+    stage: Stage,
+    shops: Vec<Shop>,
+    viewers: Vec<Vec<Showing>>,
+    chats: BTreeMap<u32, Chat>,
+    /// By event id, or by conversation and kind.
+    expected: BTreeMap<(String, i32), Expected>,
+    reasons: BTreeMap<String, usize>,
+}
+
+#[test]
+fn all_models_and_windows_equal_a_naive_recount_of_1_000_histories() {
+    let mut recount = Recount::new();
+    let mut dues = Vec::new();
+    for viewer in 0..HISTORIES {
+        recount.plan(viewer, &mut Luck::new(viewer as u64), &mut dues);
+    }
+    dues.sort_by_key(|due: &Due| due.at_ms);
+    let restarts = [dues.len() / 3, dues.len() / 2, dues.len() - 5];
+    for (number, due) in dues.iter().enumerate() {
+        if restarts.contains(&number) {
+            recount.stage = recount.stage.restarted();
+        }
+        recount.take(due);
+    }
+    recount.check();
+}
+
+impl Recount {
+    fn new() -> Self {
+        let mut stage = Stage::new();
+        let first = stage.shop_of_spec(None, SPECS[0]);
+        let second = stage.shop_of_spec(Some(first.account), SPECS[1]);
+        let third = stage.shop_of_spec(None, SPECS[2]);
+        Self {
+            stage,
+            shops: vec![first, second, third],
+            viewers: vec![Vec::new(); HISTORIES],
+            chats: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+        }
+    }
+
+    /// Draws a viewer's history.
+    fn plan(&mut self, viewer: usize, luck: &mut Luck, dues: &mut Vec<Due>) {
+        let start = self.stage.now.0 + HOUR_MS;
+        let mut due = |at_ms, deed| dues.push(Due { at_ms, viewer, deed });
+        // Half of them live within two days, so that views count.
+        let span_ms = if luck.chance(2) { 2 * DAY_MS } else { SPAN_MS };
+        for index in 0..1 + luck.below(7) as usize {
+            let shop = luck.below(3) as usize;
+            let seen_ms = start + luck.below(span_ms as u64) as i64;
+            let tap_ms = seen_ms + 200 + luck.below(30 * SECOND_MS as u64) as i64;
+            let issued = Moment(seen_ms).seconds() - 1 - luck.below(200) as u32;
+            let token = ViewToken {
+                view: (viewer as u64) << 16 | index as u64 + 1,
+                ad: self.shops[shop].ad,
+                viewer: self.stage.viewer(&format!("viewer {viewer}")),
+                feed: FEED,
+                issued,
+                show_by: 900,
+                placement: 1,
+                country: *b"MX",
+                ..ViewToken::default()
+            };
+            let late_ms = if luck.chance(6) { luck.below(20 * HOUR_MS as u64) as i64 } else { 500 };
+            due(seen_ms + late_ms, Deed::See(index, luck.chance(10)));
+            if luck.chance(4) {
+                due(seen_ms + late_ms + MINUTE_MS, Deed::Engage(index));
+            }
+            if luck.chance(2) {
+                due(tap_ms + late_ms + 2 * MINUTE_MS, Deed::Tap(index, luck.chance(8)));
+            }
+            let showing = Showing { shop, token, seen_ms, tap_ms, ..Showing::default() };
+            self.viewers[viewer].push(showing);
+        }
+        for number in 0..1 + luck.below(4) as u32 {
+            let number = viewer as u32 * 8 + number;
+            let by = luck.below(self.viewers[viewer].len() as u64) as usize;
+            let showing = &self.viewers[viewer][by];
+            let day = [DAY_MS, 7 * DAY_MS, 28 * DAY_MS][luck.below(3) as usize];
+            let edge = if luck.chance(2) { showing.tap_ms } else { showing.seen_ms };
+            let at_ms = match luck.below(4) {
+                0 => edge + day,
+                1 => edge + day + 1,
+                2 => edge + luck.below(20 * HOUR_MS as u64) as i64,
+                _ => start + luck.below(span_ms as u64) as i64,
+            };
+            let by_token = luck.chance(3) && at_ms >= i64::from(showing.token.issued) * SECOND_MS;
+            let shop = if by_token { showing.shop } else { luck.below(3) as usize };
+            let by = by_token.then_some(by);
+            let (opens, micros) = (luck.chance(2), luck.below(1 << 30) as i64);
+            let told = Told { number, shop, by, opens, at_ms, micros };
+            let reported_ms = at_ms + MINUTE_MS + luck.below(25 * MINUTE_MS as u64) as i64;
+            due(reported_ms, Deed::Outcome(told));
+            let mut said_ms = reported_ms;
+            for _ in 0..luck.below(4) {
+                let inbound = luck.chance(2);
+                let direction = if inbound { Direction::Inbound } else { Direction::Outbound };
+                said_ms += MINUTE_MS;
+                if opens {
+                    due(said_ms, Deed::Message { shop, contact: number, direction });
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, due: &Due) {
+        self.stage.now = Moment(due.at_ms);
+        let viewer = due.viewer;
+        match due.deed {
+            Deed::See(index, suspect) => {
+                let at_ms = self.viewers[viewer][index].seen_ms;
+                let valid = self.happen(viewer, index, EventKind::Impression, at_ms, suspect);
+                self.viewers[viewer][index].seen = Some(valid.expect("once"));
+            }
+            Deed::Engage(index) => {
+                let at_ms = self.viewers[viewer][index].seen_ms + SECOND_MS;
+                self.happen(viewer, index, EventKind::Video50, at_ms, false).expect("once");
+                self.viewers[viewer][index].engaged = true;
+            }
+            Deed::Tap(index, suspect) => {
+                let at_ms = self.viewers[viewer][index].tap_ms;
+                // A token may have implied it before.
+                if let Some(valid) = self.happen(viewer, index, EventKind::Tap, at_ms, suspect) {
+                    self.viewers[viewer][index].tapped = Some((at_ms, valid));
+                }
+            }
+            Deed::Outcome(told) => self.outcome(viewer, told),
+            Deed::Message { shop, contact, direction } => {
+                self.message(shop, contact, direction, due.at_ms);
+            }
+        }
+    }
+
+    /// Reports an event; returns whether it was valid, `None`: it was known.
+    fn happen(
+        &mut self,
+        viewer: usize,
+        index: usize,
+        kind: EventKind,
+        at_ms: i64,
+        suspect: bool,
+    ) -> Option<bool> {
+        let suspect = suspect.then_some(InvalidReason::Network);
+        let (token, at) = (self.viewers[viewer][index].token, Some(Moment(at_ms)));
+        match self.stage.record(Incoming::Ad { token, kind, at, suspect, network: 0 }) {
+            Verdict::Recorded { invalid, .. } => Some(invalid.is_none()),
+            Verdict::Already => None,
+            Verdict::Refused(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
+    /// Reports an outcome, and notes what it must come to.
+    fn outcome(&mut self, viewer: usize, told: Told) {
+        let shop = self.shops[told.shop];
+        let number = self.stage.viewer(&format!("viewer {viewer}"));
+        let click = told.by.map(|by| {
+            let token = self.viewers[viewer][by].token;
+            let (view, ad, viewer, issued) = (token.view, token.ad, token.viewer, token.issued);
+            ClickToken { entry_point: 1, view, ad, viewer, issued, ..ClickToken::default() }
+        });
+        let kind = if told.opens { Outcome::Conversation } else { Outcome::Conversion };
+        let expected = self.expect(viewer, told, kind);
+        let at = Some(Moment(told.at_ms));
+        let viewer = if click.is_none() { number } else { 0 };
+        let (name, incoming) = if told.opens {
+            let contact = format!("contact {}", told.number);
+            let chat = munadi::types::request::Chat { at, ..self.stage.chat(&shop, &contact) };
+            let claim = click.map(Claim::Click);
+            let opening = Opening { viewer, ..Opening::by_message(EntryPoint::Ad, claim) };
+            (chat.id.to_string(), Incoming::Opened { chat, opening })
+        } else {
+            let name = format!("order {}", told.number);
+            let origin = match click {
+                Some(click) => Origin::Click(click),
+                None => Origin::Viewer { account: shop.account },
+            };
+            let sold = sale(&shop, &name, told.micros, origin);
+            (name, Incoming::Converted(Box::new(Conversion { at, viewer, ..sold })))
+        };
+        let verdict = self.stage.record(incoming);
+        assert!(matches!(verdict, Verdict::Recorded { .. }), "{told:?}: {verdict:?}");
+        *self.reasons.entry(format!("{kind:?} {:?}", expected.declined)).or_default() += 1;
+        if told.opens && expected.credited.is_some() {
+            let chat = Chat { expected: expected.clone(), inbound: 1, outbound: 0 };
+            self.chats.insert(told.number, chat);
+        }
+        self.expected.insert((name, kind.into()), expected);
+    }
+
+    /// Says what an outcome must come to, by what was reported up to now.
+    fn expect(&mut self, viewer: usize, told: Told, kind: Outcome) -> Expected {
+        let showings = self.viewers[viewer].clone();
+        let of_account = |shop: usize| self.shops[shop].account == self.shops[told.shop].account;
+        let declined = |declined, path: Vec<Touch>| Expected {
+            kind,
+            credited: None,
+            declined,
+            unsure: false,
+            path,
+            event_ms: told.at_ms,
+            judged_ms: told.at_ms,
+            micros: if told.opens { 0 } else { told.micros },
+        };
+        let Some(by) = told.by else {
+            let path = path_of(&showings, of_account, told.at_ms, None);
+            let last = naive::last(&path, |touch| touch.inside);
+            let Some(credited) = last else {
+                let reason = reason(&showings, of_account, told.at_ms, !path.is_empty());
+                let unsure = naive::is_unsure(&showings, of_account, told.at_ms);
+                return Expected { unsure, ..declined(reason, Vec::new()) };
+            };
+            if told.opens
+                && let Some(tap) = self.viewers[viewer]
+                    .iter_mut()
+                    .find(|showing| showing.token.view == credited.view)
+                && tap.tapped.is_some()
+            {
+                tap.used.get_or_insert(told.number);
+            }
+            let none = DeclineReason::Unspecified;
+            return Expected { credited: Some(credited), ..declined(none, path) };
+        };
+        let showing = &mut self.viewers[viewer][by];
+        if told.opens && showing.used.is_some() {
+            return declined(DeclineReason::Duplicated, Vec::new());
+        }
+        let issued_ms = i64::from(showing.token.issued) * SECOND_MS;
+        let (ms, valid) = showing.tapped.unwrap_or((issued_ms, showing.seen.unwrap_or(true)));
+        if told.at_ms - ms > SPECS[told.shop][0] * DAY_MS {
+            return declined(DeclineReason::OutOfLookbackWindow, Vec::new());
+        }
+        if told.opens {
+            showing.used = Some(told.number);
+            showing.tapped = Some((ms, valid));
+        }
+        let (view, kind) = (showing.token.view, TouchKind::Tap);
+        let proven = Touch { ms, view, kind, shop: told.shop, inside: true, proven: true };
+        if !valid {
+            return declined(DeclineReason::FraudDetected, Vec::new());
+        }
+        let path = path_of(&showings, of_account, told.at_ms, Some(proven));
+        let none = DeclineReason::Unspecified;
+        Expected { credited: Some(proven), ..declined(none, path) }
+    }
+
+    fn message(&mut self, shop: usize, contact: u32, direction: Direction, at_ms: i64) {
+        let name = format!("contact {contact}");
+        let shop = self.shops[shop];
+        let receipt = self.stage.receipt(&shop, &name, &format!("message {at_ms}"), direction);
+        let verdict = self.stage.record(receipt);
+        assert!(matches!(verdict, Verdict::Recorded { .. }), "{verdict:?}");
+        let Some(chat) = self.chats.get_mut(&contact) else { return };
+        let (replied, was_qualified) = (chat.outbound > 0, chat.is_qualified());
+        match direction {
+            Direction::Inbound => chat.inbound += 1,
+            _ => chat.outbound += 1,
+        }
+        let mut steps = Vec::new();
+        if !replied && chat.outbound > 0 {
+            steps.push(Outcome::FirstReply);
+        }
+        if !was_qualified && chat.is_qualified() {
+            steps.push(Outcome::Qualified);
+        }
+        let id = self.stage.chat(&shop, &name).id.to_string();
+        for kind in steps {
+            let expected = Expected { kind, event_ms: at_ms, ..chat.expected.clone() };
+            self.expected.insert((id.clone(), kind.into()), expected);
+        }
+    }
+
+    /// Compares the stream's rows and the tallies with the recount.
+    fn check(&mut self) {
+        self.stage.settle();
+        let rows = self.rows();
+        for row in &rows {
+            let id = match row.outcome() {
+                Outcome::Conversion => row.event_id.clone(),
+                _ => row.conversation_id.to_string(),
+            };
+            let expected = &self.expected[&(id.clone(), row.outcome)];
+            self.check_row(row, expected);
+        }
+        assert_eq!(rows.len(), self.expected.len());
+        for reason in ["Unspecified", "OutOfLookbackWindow", "ViewThroughDisabled", "NoTouch"] {
+            let of = |kind| self.reasons.get(&format!("{kind} {reason}")).copied();
+            assert!(of("Conversion").is_some_and(|count| count > 3), "{:?}", self.reasons);
+        }
+        self.check_tallies();
+    }
+
+    fn rows(&self) -> Vec<AttributionRow> {
+        let (mut cursor, mut rows) = (SeqVector::default(), Vec::new());
+        loop {
+            let end = self.stage.now.plus_ms(HOUR_MS);
+            let page = self.stage.front.pull(ALL, &cursor, end).0;
+            rows.extend(page.rows);
+            cursor = page.cursor;
+            if !page.more {
+                return rows;
+            }
+        }
+    }
+
+    fn check_row(&self, row: &AttributionRow, expected: &Expected) {
+        let what = format!("{row:?}\nexpected {expected:?}");
+        let told = row.decline_reason();
+        let older = [DeclineReason::OutOfLookbackWindow, DeclineReason::FraudDetected];
+        let remembered = expected.unsure && older.contains(&told);
+        assert!(told == expected.declined || remembered, "{what}");
+        if let Some(credited) = expected.credited {
+            assert_eq!(row.touch_time, Some(timestamp(credited.ms)), "{what}");
+            assert_eq!(row.ad_id, self.shops[credited.shop].ad, "{what}");
+            assert_eq!(row.touch_kind(), credited.kind, "{what}");
+            let by_viewer = row.match_kind() == MatchKind::Viewer;
+            assert_eq!(by_viewer, !credited.proven, "{what}");
+        }
+        assert_eq!(row.event_time, Some(timestamp(expected.event_ms)), "{what}");
+        assert_eq!(row.path.len(), expected.path.len(), "{what}");
+        for (model, sum) in (1..).zip(sums(row)) {
+            let credits = naive::split(model, 0, &expected.path, expected.judged_ms);
+            let whole = if credits.iter().any(|credit| *credit > 0) { 1_000_000 } else { 0 };
+            assert_eq!(sum, whole, "{what}");
+            for ((told, touch), credit) in row.path.iter().zip(&expected.path).zip(credits) {
+                let place = (told.ad_id, told.kind(), told.time);
+                let ours = (self.shops[touch.shop].ad, touch.kind);
+                assert_eq!(place, (ours.0, ours.1, Some(timestamp(touch.ms))), "{what}");
+                let told = i64::from(told.credit_micros[model - 1]);
+                assert!(near(model, told, credit, 1), "{what}");
+            }
+        }
+    }
+
+    fn check_tallies(&self) {
+        let mut state = State::default();
+        let log = self.stage.writer.log();
+        log.read_from(&SeqVector::default(), &mut |block| {
+            fold(block, |stamp, kind| state.apply(stamp, kind)).unwrap();
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(self.stage.front.difference(&state), None, "live, and folded anew");
+        let mut counted = BTreeMap::new();
+        for expected in self.expected.values() {
+            cells(expected, &mut counted);
+        }
+        let mut found = 0;
+        for (shop, place) in self.shops.iter().zip(0..) {
+            let chunk = munadi::state::chunk_of(shop.ad);
+            for (hour, tally) in &state.tallies[chunk].ads[&shop.ad].hours {
+                for ((model, window), cell) in tally.credits.iter().flat_map(|it| &it.cells) {
+                    let key = (place, i64::from(*hour), *model as usize, *window as usize);
+                    let (ours, touches) = counted.get(&key).cloned().unwrap_or_default();
+                    let told = [
+                        cell.conversations as i64,
+                        cell.first_replies as i64,
+                        cell.qualified as i64,
+                        cell.conversions as i64,
+                        cell.values.get("MXN").copied().unwrap_or_default(),
+                    ];
+                    for (told, ours) in told.into_iter().zip(ours) {
+                        assert!(near(key.2, told, ours, touches), "{key:?}: {told}, not {ours}");
+                    }
+                    found += 1;
+                }
+            }
+        }
+        counted.retain(|_, (ours, _)| ours.iter().any(|count| *count != 0));
+        assert!(found >= counted.len() && found > 1_000, "{found} of {}", counted.len());
+    }
+}
+
+impl Chat {
+    const fn is_qualified(&self) -> bool {
+        self.inbound >= 2 && self.outbound >= 1
+    }
+}
+
+fn timestamp(ms: i64) -> prost_types::Timestamp {
+    munadi::state::credit::timestamp(ms)
+}
+
+impl Stage {
+    /// Creates an advertiser, or a further shop of one, with these windows.
+    fn shop_of_spec(&mut self, account: Option<u64>, [click, view, engaged]: [i64; 3]) -> Shop {
+        let offer = Offer::default();
+        let account = account.unwrap_or_else(|| self.shop(&offer).account);
+        self.shop_of(account, &offer, |row| {
+            row.attribution_spec = Some(AttributionSpec {
+                click_window_days: click as u32,
+                view_window_days: view as u32,
+                engaged_view_window_days: engaged as u32,
+            });
+        })
+    }
+}
