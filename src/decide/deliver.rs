@@ -60,7 +60,7 @@ impl<'a> There<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Journal this in the viewer's shard, then deliver again.
-    Credit(Kind),
+    Credit(Box<Kind>),
     /// Journal these in the outcome's shard: the delivery is done.
     Settle(Vec<Kind>),
 }
@@ -105,7 +105,7 @@ pub fn deliver(
 ) -> Step {
     match outgoing {
         Outgoing::Opened(fact) => match match_opening(fact, outgoing.proof(), click, there, chat) {
-            Ok(Some(matched)) => Step::Credit(Kind::ClickMatched(matched)),
+            Ok(Some(matched)) => Step::Credit(Box::new(Kind::ClickMatched(matched))),
             Ok(None) => Step::Settle(settled_opening(fact, outgoing, click, there, chat)),
             Err(reason) => Step::Settle(vec![
                 Kind::OutcomeDeclined(Box::new(declined_opening(fact, reason, click, there))),
@@ -114,7 +114,9 @@ pub fn deliver(
         },
         Outgoing::Converted(fact) => {
             match credit_conversion(fact, outgoing.proof(), click, there) {
-                Ok(Some(credited)) => Step::Credit(Kind::ConversionCredited(Box::new(credited))),
+                Ok(Some(credited)) => {
+                    Step::Credit(Box::new(Kind::ConversionCredited(Box::new(credited))))
+                }
                 Ok(None) => Step::Settle(vec![Kind::OutboxSettled(unsettled(fact.outcome, 0))]),
                 Err(reason) => Step::Settle(vec![
                     Kind::OutcomeDeclined(Box::new(declined(fact, reason))),

@@ -98,7 +98,7 @@ impl Bucket {
             Kind::ConversationOpened(fact) => {
                 self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
                 if fact.proof.is_some() {
-                    self.outbox.insert(fact.outcome, Outgoing::Opened(fact.clone()));
+                    self.outbox.insert(fact.outcome, Outgoing::Opened(*fact));
                 }
             }
             Kind::ContactMoved(fact) => {

@@ -232,11 +232,11 @@ const ROOTS: [u64; 24] = [
 fn decay(age_ms: i64) -> u64 {
     let age_ms = age_ms.clamp(0, 30 * HALF_LIFE_MS) as u64;
     let half_life_ms = HALF_LIFE_MS as u64;
-    let part = (age_ms % half_life_ms << 24) / half_life_ms;
+    let part = ((age_ms % half_life_ms) << 24) / half_life_ms;
     let mut factor = 1_u64 << 32;
     for (index, root) in ROOTS.iter().enumerate() {
-        if part >> (23 - index) & 1 == 1 {
-            factor = (u128::from(factor) * u128::from(*root) >> 32) as u64;
+        if (part >> (23 - index)) & 1 == 1 {
+            factor = ((u128::from(factor) * u128::from(*root)) >> 32) as u64;
         }
     }
     factor >> (age_ms / half_life_ms)

@@ -75,7 +75,7 @@ fn steps(recount: &Recount, state: &State, found: &mut Vec<String>) {
     }
     let earned: BTreeMap<_, _> = recount.earned.places().map(|place| (place, ())).collect();
     for (ad, hour) in keys(&earned, &node) {
-        let tally = node.get(&(ad, hour)).copied().unwrap_or(&none);
+        let tally = node.get(&(ad, hour)).unwrap_or(&none);
         let difference = recount.earned.difference(ad, hour, tally);
         found.extend(difference.map(|what| format!("ad {ad}, hour {hour}, credits: {what}")));
     }

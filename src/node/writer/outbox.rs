@@ -72,7 +72,7 @@ impl Writer {
         match next_step(&live, &outgoing, click, now) {
             Step::Credit(fact) => {
                 self.pacer.note_goal(&live, &fact, None);
-                self.journal(shard_of(viewer), vec![fact], now);
+                self.journal(shard_of(viewer), vec![*fact], now);
                 self.outbox.push_back(outcome);
             }
             Step::Settle(facts) => self.journal(shard_of(outcome), facts, now),
