@@ -288,6 +288,9 @@ impl<'a> Report<'a> {
         };
         // Of the hours whose tokens have not all ended each one counts by itself.
         let settled = self.now.hour().saturating_sub(DELAY_HOURS as u32);
+        // Without a period all of an ad is in one row.
+        let has_period =
+            [Dimension::Hour, Dimension::Day, Dimension::UtcDay].iter().any(|it| query.has(*it));
         let mut row: Option<(Key, Sums)> = None;
         for (hour, tally) in tally.cover(query.start_hour, query.end_hour, settled, longest) {
             self.note_events(hour, tally);
@@ -297,6 +300,10 @@ impl<'a> Report<'a> {
             let key = Key { period: self.period(&subject.zone, hour), ..key };
             if query.has(Dimension::MatchConfidence) {
                 self.add_matches(key, tally);
+                continue;
+            }
+            if has_period {
+                self.row(key).add(tally);
                 continue;
             }
             match &mut row {
