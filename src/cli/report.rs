@@ -16,7 +16,7 @@ use tonic::{Request, Status};
 use crate::cli::report::json::json;
 use crate::cli::report::table::Table;
 use crate::types::proto::v1::report_service_client::ReportServiceClient;
-use crate::types::proto::v1::{Dimension, QueryReportRequest, QueryReportResponse};
+use crate::types::proto::v1::{Breakdown, Dimension, QueryReportRequest, QueryReportResponse};
 
 /// Rows that one call asks for.
 const PAGE_ROWS: u32 = 1_000;
@@ -59,6 +59,10 @@ pub struct ReportArgs {
     /// Only this campaign.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     pub campaign: u64,
+    /// Break rows down by an attribute too, in whole days (UTC). Of attributes of viewers only what enough people
+    /// did is shown; the rest is in rows `other`.
+    #[arg(long)]
+    pub breakdown: Option<Cut>,
     /// Print the way from tap to sale instead: each step in events and in people, the median time to the
     /// first answer, what the chat platform charged for messages, and what a conversation, an answered and a
     /// qualified one cost with media and messages together.
@@ -87,6 +91,51 @@ pub enum By {
     Hour,
     /// The day in the account's zone.
     Day,
+    /// The day, UTC: of reach and breakdowns.
+    UtcDay,
+    /// The feed in which the ad was shown.
+    Feed,
+    /// Where in the app.
+    Placement,
+    /// How sure it is that a conversation belongs to the ad.
+    MatchConfidence,
+    /// Whether the ad is a text, a picture, a video or a carousel.
+    CreativeType,
+    /// How outcomes are split between the touches before them.
+    Model,
+    /// Which touches are eligible; unspecified: those in the ad sets' own windows.
+    Window,
+}
+
+/// What rows may be broken down by, one at a time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Cut {
+    /// The viewer's country.
+    Country,
+    /// The viewer's region.
+    Region,
+    /// The viewer's age band and gender.
+    AgeGender,
+    /// The system of the viewer's device.
+    Os,
+    /// The ad's place in the tray.
+    Position,
+    /// By which the chat was opened; conversations only.
+    EntryPoint,
+}
+
+impl Cut {
+    const fn breakdown(self) -> Breakdown {
+        match self {
+            Self::Country => Breakdown::Country,
+            Self::Region => Breakdown::Region,
+            Self::AgeGender => Breakdown::AgeGender,
+            Self::Os => Breakdown::Os,
+            Self::Position => Breakdown::Position,
+            Self::EntryPoint => Breakdown::EntryPoint,
+        }
+    }
 }
 
 impl By {
@@ -99,6 +148,13 @@ impl By {
             Self::Channel => Dimension::Channel,
             Self::Hour => Dimension::Hour,
             Self::Day => Dimension::Day,
+            Self::UtcDay => Dimension::UtcDay,
+            Self::Feed => Dimension::Feed,
+            Self::Placement => Dimension::Placement,
+            Self::MatchConfidence => Dimension::MatchConfidence,
+            Self::CreativeType => Dimension::CreativeType,
+            Self::Model => Dimension::Model,
+            Self::Window => Dimension::Window,
         }
     }
 }
@@ -135,8 +191,13 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode, ReportError> {
         serde_json::to_writer_pretty(&mut out, &json(&answer)).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        let columns = if args.funnel { table::FUNNEL } else { table::DELIVERY };
-        write!(out, "{}", Table::of(&answer, &args.dimensions, columns))?;
+        let by_credit = [By::Model, By::Window].iter().any(|by| args.dimensions.contains(by));
+        let columns = match (by_credit, args.funnel) {
+            (true, _) => table::CREDITED,
+            (false, true) => table::FUNNEL,
+            (false, false) => table::DELIVERY,
+        };
+        write!(out, "{}", Table::of(&answer, &args.dimensions, args.breakdown.is_some(), columns))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -203,6 +264,8 @@ fn question(args: &ReportArgs, page_token: &str) -> QueryReportRequest {
         campaign_id: args.campaign,
         page_size: PAGE_ROWS,
         page_token: page_token.to_owned(),
+        breakdown: args.breakdown.map_or(0, |by| by.breakdown().into()),
+        ..QueryReportRequest::default()
     }
 }
 
@@ -237,6 +300,7 @@ mod tests {
             end: None,
             account: 7,
             campaign: 0,
+            breakdown: None,
             funnel: false,
             json: false,
         }

@@ -228,6 +228,8 @@ fn match_opening(
         new_tap_person: implied
             && invalid.is_none()
             && !there.viewer.is_some_and(|viewer| viewer.has_tapped(family.campaign)),
+        context: there.viewer.and_then(|viewer| viewer.context_of(showing.view)),
+        entry_point: fact.entry_point,
         path,
         imported: fact.imported,
     }))
@@ -274,6 +276,7 @@ fn credit_conversion(
         invalid: number(invalid),
         new_person: invalid.is_none() && !again,
         endpoint: 0,
+        context: there.viewer.and_then(|viewer| viewer.context_of(showing.view)),
         path,
         imported: fact.imported,
     }))

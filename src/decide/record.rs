@@ -10,7 +10,7 @@ use crate::state::viewers::{HIDDEN_MAX, VIEW_MEMORY_MS, VIEWS_MAX, View, Viewer}
 use crate::types::day::day_of;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    Charge, FeedbackGiven, GhostNoted, ImpressionSeen, Showing, Tapped, Watched,
+    Charge, FeedbackGiven, GhostNoted, ImpressionSeen, Showing, Tapped, ViewContext, Watched,
 };
 use crate::types::proto::v1::{BillingEvent, CapEvent, EventKind, InvalidReason};
 use crate::types::refusal::{Reason, Refusal};
@@ -117,7 +117,8 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         | EventKind::Video75
         | EventKind::Video100 => {
             let placement = u32::from(token.placement);
-            let fact = Watched { showing, event_ms, event_kind, placement, invalid };
+            let context = Some(context_of(token));
+            let fact = Watched { showing, event_ms, event_kind, placement, invalid, context };
             Ok(Some(Kind::Watched(fact)))
         }
         EventKind::Tap => Ok(Some(tap(known, event, Some(view), event_ms))),
@@ -236,6 +237,7 @@ fn tap(known: &Known<'_>, event: &Event<'_>, view: Option<&View>, event_ms: i64)
         new_person: invalid.is_none()
             && !known.viewer.is_some_and(|viewer| viewer.has_tapped(known.family.campaign)),
         country: u32::from(u16::from_be_bytes(token.country)),
+        context: Some(context_of(token)),
         ..Tapped::default()
     })
 }
@@ -260,6 +262,18 @@ fn price(
 /// Returns a reason as facts carry it: 0 for a valid event.
 pub fn number(invalid: Option<InvalidReason>) -> i32 {
     invalid.unwrap_or_default().into()
+}
+
+/// Returns what serving knew of the place and the viewer, as breakdowns cut it.
+fn context_of(token: &ViewToken) -> ViewContext {
+    ViewContext {
+        placement: u32::from(token.placement),
+        position: u32::from(token.position) + 1,
+        country: u32::from(u16::from_be_bytes(token.country)),
+        region: u32::from(token.region),
+        age_gender: u32::from(token.age_gender),
+        os_device: u32::from(token.os_device),
+    }
 }
 
 fn showing(known: &Known<'_>, token: &ViewToken) -> Showing {

@@ -112,7 +112,7 @@ impl Front {
         let tallies = self.0.tallies_at(chunk_of(ad));
         let Some(tally) = tallies.ads.get(&ad) else { return (0, Vec::new()) };
         let hours = now.hour().saturating_sub(EXPLAIN_HOURS - 1)..;
-        let served = tally.hours.range(hours.clone()).map(|(_, hour)| hour.served).sum();
+        let served = tally.between(hours.start, u32::MAX).map(|(_, hour)| hour.served).sum();
         let mut sums = BTreeMap::<u32, u64>::new();
         for (reason, count) in tally.passed.range(hours).flat_map(|(_, reasons)| reasons) {
             *sums.entry(*reason).or_default() += count;

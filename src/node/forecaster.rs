@@ -225,7 +225,7 @@ impl Live {
         for chunk in 0..CHUNKS_MAX {
             for (ad, tally) in &self.tallies_at(chunk).ads {
                 let mut impressions = 0;
-                for (at, hour) in tally.hours.range(day.hour()..until.hour()) {
+                for ((at, ..), hour) in tally.between(day.hour(), until.hour()) {
                     all.served += hour.served;
                     all.impressions += hour.impressions;
                     impressions += if *at < from.hour() { 0 } else { hour.impressions };

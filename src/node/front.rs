@@ -10,7 +10,8 @@ use crate::node::live::Live;
 use crate::node::queue::Queue;
 use crate::node::serve::Answer;
 use crate::report::pull::{Pulled, ShardPage, closed_before, merge};
-use crate::report::query::{Query, Report, add_feeds, complete_up_to};
+use crate::report::query::{Query, Report, Subject, add_feeds, people_up_to};
+use crate::report::settled::complete_up_to;
 use crate::state::catalog::Catalog;
 use crate::state::credit::timestamp;
 use crate::state::desks::DeskChunk;
@@ -23,8 +24,8 @@ use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
 use crate::types::proto::v1::{
-    AdSetIssue, ExchangeRate, PolicyRule, QueryReportResponse, RateCard, Taxonomy, TaxonomyEntry,
-    TrafficRules,
+    AdSetIssue, ExchangeRate, Metric, PolicyRule, QueryReportResponse, RateCard, Taxonomy,
+    TaxonomyEntry, TrafficRules,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
@@ -32,6 +33,9 @@ use crate::types::time::Moment;
 
 /// Rows of one page of a pull.
 pub const PULL_ROWS_MAX: usize = 1_000;
+
+/// Ads that a report looks at while the writer waits.
+const REPORT_ADS_LOCKED: usize = 16;
 
 /// A handle of the live state for those who read it. Cheap to clone.
 #[derive(Clone)]
@@ -185,21 +189,41 @@ impl Front {
         query: &Query,
         now: Moment,
     ) -> (QueryReportResponse, Option<u64>) {
-        let mut report = Report::default();
+        let mut report = Report::new(query, now);
         for chunk in 0..CHUNKS_MAX {
-            let tallies = self.0.tallies_at(chunk);
-            if tallies.ads.is_empty() {
+            let ads: Vec<u64> = {
+                let tallies = self.0.tallies_at(chunk);
+                report.learn(&tallies.lateness);
+                // Each ad once, in whatever order: sums do not show it.
+                tallies.ads.keys().copied().collect()
+            };
+            if ads.is_empty() {
                 continue;
             }
-            let copy = tallies.ads.clone();
-            drop(tallies);
-            let catalog = self.0.catalog();
-            copy.iter().for_each(|(ad, tally)| report.add(query, scope, &catalog, *ad, tally));
+            let subjects: Vec<(u64, Subject)> = {
+                let catalog = self.0.catalog();
+                let subject = |ad| Some((ad, Subject::of(query, scope, &catalog, ad)?));
+                ads.into_iter().filter_map(subject).collect()
+            };
+            // The writer waits for a few ads at most.
+            for some in subjects.chunks(REPORT_ADS_LOCKED) {
+                let tallies = self.0.tallies_at(chunk);
+                for (ad, subject) in some {
+                    if let Some(tally) = tallies.ads.get(ad) {
+                        report.add(subject, tally);
+                    }
+                }
+            }
         }
-        let (rows, next) = report.page(query);
-        let complete_up_to = Some(timestamp(complete_up_to(now).0));
-        let mut answer = QueryReportResponse { rows, complete_up_to, ..Default::default() };
-        if scope.any {
+        let mut answer = QueryReportResponse {
+            complete_up_to: Some(timestamp(complete_up_to(now).0)),
+            settled_fraction: report.settled_fraction(),
+            people_up_to: query.is_of_people().then(|| timestamp(people_up_to(now).0)),
+            ..Default::default()
+        };
+        let (rows, next) = report.page();
+        answer.rows = rows;
+        if scope.any && query.asks(Metric::EmptySlots) {
             add_feeds(&mut answer, query, &self.0.feeds());
         }
         (answer, next)

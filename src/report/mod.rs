@@ -3,7 +3,10 @@
 mod columns;
 pub mod invoices;
 pub mod lift;
+pub mod metrics;
 pub mod outbound;
 pub mod pull;
 pub mod query;
+pub mod rows;
+pub mod settled;
 pub mod transfers;

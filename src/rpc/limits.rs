@@ -251,6 +251,15 @@ pub const REPORT_PAGE_DEFAULT: usize = 1_000;
 /// Rows in a report's page.
 pub const REPORT_PAGE_MAX: usize = 10_000;
 
+/// Days of a report's span that has both ends: three years.
+pub const REPORT_DAYS_MAX: u32 = 1_100;
+
+/// Entries of each filter of a report.
+pub const REPORT_FILTER_MAX: usize = 1_000;
+
+/// Orders of a report's rows.
+pub const REPORT_ORDERS_MAX: usize = 3;
+
 /// Characters of a page token: a sealed place is some dozens of bytes.
 pub const PAGE_TOKEN_CHARS_MAX: usize = 512;
 

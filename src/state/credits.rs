@@ -33,7 +33,27 @@ pub struct CreditCell {
     pub values: BTreeMap<String, i64>,
 }
 
+impl CreditCell {
+    /// Adds what another one counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.conversations += other.conversations;
+        self.first_replies += other.first_replies;
+        self.qualified += other.qualified;
+        self.conversions += other.conversions;
+        for (currency, micros) in &other.values {
+            *self.values.entry(currency.clone()).or_default() += micros;
+        }
+    }
+}
+
 impl Credits {
+    /// Adds what another one holds.
+    pub fn merge(&mut self, other: &Self) {
+        for (pair, cell) in &other.cells {
+            self.cells.entry(*pair).or_default().merge(cell);
+        }
+    }
+
     /// Adds what one touch earned of an outcome.
     pub(in crate::state) fn add(&mut self, part: &Part, kind: Outcome, currency: &str) {
         let cell = self.cells.entry(part.cell).or_default();

@@ -5,17 +5,22 @@
 //! rest, so parts are copied one by one while the engine runs, and a restart replays the tail over
 //! them.
 
+mod ad_tally;
+pub mod breakdowns;
 pub mod bucket;
 pub mod catalog;
 pub mod chats;
+pub mod context;
 pub mod credit;
 pub mod credits;
+pub mod crowd;
 pub mod desks;
 pub mod exchange;
 pub mod exposures;
 pub mod feeds;
 pub mod funnel;
 mod kinds;
+pub mod lateness;
 pub mod ledger;
 pub mod lists;
 pub mod paces;

@@ -1,28 +1,23 @@
 //! Counts and money by ad and hour: what reports are made of.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::state::ad_tally::{AdTally, PASSED_HOURS, PASSED_REASONS_MAX, Slot};
 use crate::state::credits::{Credits, Earned};
 use crate::state::funnel::Funnel;
 use crate::state::kinds::catalog_kinds;
+use crate::state::lateness::Lateness;
 use crate::state::totals::Totals;
 use crate::state::{Applied, Map, Stamp, chunk_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    Charge, ClickMatched, ConversionCredited, MessagePriced, MessageRecorded, OutboxSettled,
-    Reason, ServedMinute, ServedRow, Showing, Tapped, Watched,
+    ConversionCredited, MessagePriced, MessageRecorded, OutboxSettled, ServedMinute, ServedRow,
+    Showing, Watched,
 };
 use crate::types::proto::v1::{EventKind, Money};
-use crate::types::time::Moment;
-
-/// Hours for which it is known why an ad was passed over.
-pub const PASSED_HOURS: u32 = 48;
-
-/// Reasons that are kept of one ad and hour: the largest.
-pub const PASSED_REASONS_MAX: usize = 8;
+use crate::types::time::MINUTE_MS;
 
 /// What happened in one hour, or in all.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -68,7 +63,36 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn convert(&mut self, fact: &ConversionCredited) {
+    /// Adds what another one counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.served += other.served;
+        self.impressions += other.impressions;
+        self.viewable += other.viewable;
+        self.taps += other.taps;
+        self.tap_people += other.tap_people;
+        self.conversations += other.conversations;
+        self.first_replies += other.first_replies;
+        self.conversions += other.conversions;
+        self.spend += other.spend;
+        self.over_delivered += other.over_delivered;
+        self.hides += other.hides;
+        self.reports += other.reports;
+        self.invalid_impressions += other.invalid_impressions;
+        self.invalid_taps += other.invalid_taps;
+        self.invalid_conversations += other.invalid_conversations;
+        self.credited += other.credited;
+        for (currency, micros) in &other.values {
+            *self.values.entry(currency.clone()).or_default() += micros;
+        }
+        if let Some(chats) = &other.chats {
+            self.funnel().merge(chats);
+        }
+        if let Some(credits) = &other.credits {
+            self.credits.get_or_insert_default().merge(credits);
+        }
+    }
+
+    pub(in crate::state) fn convert(&mut self, fact: &ConversionCredited) {
         self.conversions += 1;
         if let Some(Money { micros, currency }) = &fact.value {
             *self.values.entry(currency.clone()).or_default() += micros;
@@ -78,12 +102,12 @@ impl Tally {
         }
     }
 
-    fn funnel(&mut self) -> &mut Funnel {
+    pub(in crate::state) fn funnel(&mut self) -> &mut Funnel {
         self.chats.get_or_insert_default()
     }
 
     /// Counts the first answer to a conversation.
-    fn answer(&mut self, new_person: bool, after_s: u32) {
+    pub(in crate::state) fn answer(&mut self, new_person: bool, after_s: u32) {
         self.first_replies += 1;
         let funnel = self.funnel();
         funnel.replied_people += u64::from(new_person);
@@ -91,102 +115,36 @@ impl Tally {
     }
 
     /// Counts the first message of the person in a conversation.
-    fn write(&mut self, new_person: bool) {
+    pub(in crate::state) fn write(&mut self, new_person: bool) {
         let funnel = self.funnel();
         funnel.wrote += 1;
         funnel.wrote_people += u64::from(new_person);
     }
 
-    fn qualify(&mut self, new_person: bool) {
+    pub(in crate::state) fn qualify(&mut self, new_person: bool) {
         let funnel = self.funnel();
         funnel.qualified += 1;
         funnel.qualified_people += u64::from(new_person);
     }
 
     /// Returns the count that an impression belongs to: an `InvalidReason` other than 0 keeps it apart.
-    const fn seen(&mut self, invalid: i32) -> &mut u64 {
+    pub(in crate::state) const fn seen(&mut self, invalid: i32) -> &mut u64 {
         if invalid == 0 { &mut self.impressions } else { &mut self.invalid_impressions }
     }
 
-    const fn tapped(&mut self, invalid: i32) -> &mut u64 {
+    pub(in crate::state) const fn tapped(&mut self, invalid: i32) -> &mut u64 {
         if invalid == 0 { &mut self.taps } else { &mut self.invalid_taps }
     }
 
-    const fn opened(&mut self, invalid: i32) -> &mut u64 {
+    pub(in crate::state) const fn opened(&mut self, invalid: i32) -> &mut u64 {
         if invalid == 0 { &mut self.conversations } else { &mut self.invalid_conversations }
     }
 
-    fn hear(&mut self, event_kind: u32) {
+    pub(in crate::state) fn hear(&mut self, event_kind: u32) {
         match EventKind::try_from(event_kind as i32) {
             Ok(EventKind::HideAd | EventKind::HideBusiness) => self.hides += 1,
             Ok(EventKind::Report) => self.reports += 1,
             _ => {}
-        }
-    }
-}
-
-/// The tallies of one ad.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct AdTally {
-    /// By hours since the epoch.
-    pub hours: BTreeMap<u32, Tally>,
-    /// What action rates come from.
-    pub totals: Totals,
-    /// How often it was hidden or reported since the beginning.
-    pub hides: u64,
-    /// How often the ad reached an auction and was passed over, by hour since the epoch and reason. Kept
-    /// are the last [`PASSED_HOURS`] hours that have any, and of each the [`PASSED_REASONS_MAX`] largest
-    /// counts: after each minute the smallest of too many is forgotten, of equals the highest number.
-    pub passed: BTreeMap<u32, BTreeMap<u32, u64>>,
-}
-
-impl AdTally {
-    fn hour(&mut self, ms: i64) -> &mut Tally {
-        self.hours.entry(Moment(ms).hour()).or_default()
-    }
-
-    fn pass(&mut self, hour: u32, reasons: &[Reason]) {
-        let last = self.passed.keys().next_back().map_or(hour, |last| hour.max(*last));
-        let first = last.saturating_sub(PASSED_HOURS - 1);
-        if reasons.is_empty() || hour < first {
-            return;
-        }
-        let counts = self.passed.entry(hour).or_default();
-        for reason in reasons {
-            *counts.entry(reason.reason).or_default() += u64::from(reason.count);
-        }
-        while counts.len() > PASSED_REASONS_MAX {
-            let smallest = counts.iter().min_by_key(|(reason, count)| (**count, Reverse(**reason)));
-            let Some(smallest) = smallest.map(|(reason, _)| *reason) else { break };
-            counts.remove(&smallest);
-        }
-        self.passed = self.passed.split_off(&first);
-    }
-
-    fn tap(&mut self, fact: &Tapped) {
-        let tally = self.hour(fact.event_ms);
-        *tally.tapped(fact.invalid) += 1;
-        tally.tap_people += u64::from(fact.new_person);
-    }
-
-    fn open(&mut self, fact: &ClickMatched) {
-        if fact.implied_tap {
-            let tally = self.hour(fact.touch_ms);
-            *tally.tapped(fact.invalid) += 1;
-            tally.tap_people += u64::from(fact.new_tap_person);
-        }
-        let tally = self.hour(fact.event_ms);
-        *tally.opened(fact.invalid) += 1;
-        if fact.invalid == 0 {
-            tally.funnel().open(fact);
-        }
-    }
-
-    fn charge(&mut self, charge: &Option<Charge>, at: Moment) {
-        if let Some(charge) = charge {
-            let tally = self.hour(at.0);
-            tally.spend += charge.amount;
-            tally.over_delivered += charge.over_delivered;
         }
     }
 }
@@ -197,6 +155,8 @@ pub struct TallyChunk {
     applied: Applied,
     /// By ad.
     pub ads: Map<u64, AdTally>,
+    /// How late their events are told.
+    pub lateness: Lateness,
 }
 
 impl TallyChunk {
@@ -213,39 +173,39 @@ impl TallyChunk {
         }
         match kind {
             Kind::ImpressionSeen(fact) => {
-                *self.of(&fact.showing).hour(fact.event_ms).seen(fact.invalid) += 1;
-                self.learn(&fact.showing, kind, &fact.charge, stamp.at);
+                self.learn(&fact.showing, kind).see(fact, stamp.at);
+                self.lateness.note(fact.event_ms, stamp.at);
             }
             Kind::Watched(fact) if is_viewable(fact) => {
-                let ad = self.of(&fact.showing);
-                ad.hour(fact.event_ms).viewable += 1;
-                ad.totals.add(&Totals::of(kind));
+                self.learn(&fact.showing, kind).watch(fact, stamp.at);
             }
             Kind::Tapped(fact) => {
-                self.of(&fact.showing).tap(fact);
-                self.learn(&fact.showing, kind, &fact.charge, stamp.at);
+                self.learn(&fact.showing, kind).tap(fact, stamp.at);
+                self.lateness.note(fact.event_ms, stamp.at);
             }
             Kind::FeedbackGiven(fact) if fact.invalid == 0 => {
                 let ad = self.of(&fact.showing);
-                ad.hour(fact.event_ms).hear(fact.event_kind);
+                let kind = fact.event_kind;
+                ad.note_shown(fact.event_ms, &fact.showing, 0, |tally| tally.hear(kind));
                 ad.hides += u64::from(fact.event_kind != EventKind::Undo as u32);
             }
             Kind::ClickMatched(fact) => {
                 // Other chunks hold other touches of its path.
-                if self.here(chunk, ad_of(&fact.showing)).is_some() {
-                    self.of(&fact.showing).open(fact);
-                    self.learn(&fact.showing, kind, &fact.charge, stamp.at);
+                if chunk_of(ad_of(&fact.showing)) == chunk {
+                    self.learn(&fact.showing, kind).open(fact, stamp.at);
+                    self.lateness.note(fact.event_ms, stamp.at);
                 }
                 self.earn(chunk, &Earned::by_match(fact));
             }
             Kind::StepCredited(fact) => self.earn(chunk, &Earned::by_step(fact)),
             Kind::EventCredited(fact) => {
-                self.of(&fact.showing).hour(stamp.at.0).credited += fact.amount;
+                let ad = self.of(&fact.showing);
+                ad.note_shown(stamp.at.0, &fact.showing, 0, |tally| tally.credited += fact.amount);
             }
             Kind::ConversionCredited(fact) if fact.invalid == 0 => {
-                if let Some(ad) = self.here(chunk, ad_of(&fact.showing)) {
-                    ad.totals.add(&Totals::of(kind));
-                    ad.hour(fact.event_ms).convert(fact);
+                if chunk_of(ad_of(&fact.showing)) == chunk {
+                    self.learn(&fact.showing, kind).convert(fact, stamp.at);
+                    self.lateness.note(fact.event_ms, stamp.at);
                 }
                 self.earn(chunk, &Earned::by_conversion(fact));
             }
@@ -271,17 +231,11 @@ impl TallyChunk {
         }
     }
 
-    /// Adds what an event teaches of its ad, and what it cost.
-    fn learn(
-        &mut self,
-        showing: &Option<Showing>,
-        kind: &Kind,
-        charge: &Option<Charge>,
-        at: Moment,
-    ) {
+    /// Adds what an event teaches of its ad, and returns it.
+    fn learn(&mut self, showing: &Option<Showing>, kind: &Kind) -> &mut AdTally {
         let ad = self.of(showing);
         ad.totals.add(&Totals::of(kind));
-        ad.charge(charge, at);
+        ad
     }
 
     fn of(&mut self, showing: &Option<Showing>) -> &mut AdTally {
@@ -307,13 +261,13 @@ impl TallyChunk {
     fn hear(&mut self, chunk: usize, fact: &MessageRecorded) {
         let ms = fact.event_ms;
         if let Some(ad) = self.here(chunk, fact.first_reply_ad) {
-            ad.hour(ms).answer(fact.new_reply_person, fact.reply_after_s);
+            ad.note(ms, |tally| tally.answer(fact.new_reply_person, fact.reply_after_s));
         }
         if let Some(ad) = self.here(chunk, fact.wrote_ad) {
-            ad.hour(ms).write(fact.new_wrote_person);
+            ad.note(ms, |tally| tally.write(fact.new_wrote_person));
         }
         if let Some(ad) = self.here(chunk, fact.qualified_ad) {
-            ad.hour(ms).qualify(fact.new_qualified_person);
+            ad.note(ms, |tally| tally.qualify(fact.new_qualified_person));
         }
     }
 
@@ -321,19 +275,20 @@ impl TallyChunk {
     fn settle(&mut self, chunk: usize, fact: &OutboxSettled) {
         let ms = fact.touch.as_ref().map_or(fact.first_reply_ms, |touch| touch.event_ms);
         if let Some(ad) = self.here(chunk, fact.first_reply_ad) {
-            ad.hour(fact.first_reply_ms).answer(fact.new_reply_person, fact.reply_after_s);
+            let (new, waited) = (fact.new_reply_person, fact.reply_after_s);
+            ad.note(fact.first_reply_ms, |tally| tally.answer(new, waited));
         }
         if let Some(ad) = self.here(chunk, fact.wrote_ad) {
-            ad.hour(ms).write(fact.new_wrote_person);
+            ad.note(ms, |tally| tally.write(fact.new_wrote_person));
         }
         if let Some(ad) = self.here(chunk, fact.qualified_ad) {
-            ad.hour(ms).qualify(fact.new_qualified_person);
+            ad.note(ms, |tally| tally.qualify(fact.new_qualified_person));
         }
     }
 
     fn price(&mut self, chunk: usize, fact: &MessagePriced) {
         if let Some(ad) = self.here(chunk, fact.ad) {
-            ad.hour(fact.event_ms).funnel().price(fact);
+            ad.note(fact.event_ms, |tally| tally.funnel().price(fact));
         }
     }
 
@@ -345,7 +300,8 @@ impl TallyChunk {
     fn serve(&mut self, row: &ServedRow, minute: u32) {
         let ad = self.ads.entry(row.ad).or_default();
         if row.served > 0 {
-            ad.hours.entry(minute / 60).or_default().served += u64::from(row.served);
+            let ms = i64::from(minute) * MINUTE_MS;
+            ad.note(ms, |tally| tally.served += u64::from(row.served));
         }
         ad.pass(minute / 60, &row.passed);
     }
@@ -364,9 +320,11 @@ fn is_viewable(fact: &Watched) -> bool {
 mod tests {
     use super::*;
     use crate::types::ids::{Seq, Shard};
-    use crate::types::proto::journal::v1::{EventCredited, ImpressionSeen};
+    use crate::types::proto::journal::v1::{
+        ClickMatched, EventCredited, ImpressionSeen, Reason, Tapped,
+    };
     use crate::types::proto::v1::InvalidReason;
-    use crate::types::time::HOUR_MS;
+    use crate::types::time::{HOUR_MS, Moment};
 
     fn row(reasons: &[(u32, u32)]) -> ServedRow {
         let reason = |(reason, count): &(u32, u32)| Reason { reason: *reason, count: *count };
@@ -407,7 +365,7 @@ mod tests {
         }
         let ad = &chunk.ads[&1];
         assert_eq!(ad.totals.funnel(), [1, 1, 0]);
-        assert_eq!((ad.hours[&0].impressions, ad.hours[&0].taps), (1, 1));
+        assert_eq!((ad.hours[&(0, 0, 0)].impressions, ad.hours[&(0, 0, 0)].taps), (1, 1));
     }
 
     #[test]
@@ -446,11 +404,12 @@ mod tests {
             chunk.apply(0, stamp, fact);
         }
         let ad = &chunk.ads[&1];
-        let Tally { impressions, taps, conversations, .. } = ad.hours[&1];
+        let Tally { impressions, taps, conversations, .. } = ad.hours[&(1, 0, 0)];
         assert_eq!((impressions, taps, conversations), (2, 2, 1));
-        let Tally { invalid_impressions, invalid_taps, invalid_conversations, .. } = ad.hours[&1];
+        let Tally { invalid_impressions, invalid_taps, invalid_conversations, .. } =
+            ad.hours[&(1, 0, 0)];
         assert_eq!((invalid_impressions, invalid_taps, invalid_conversations), (2, 2, 1));
-        assert_eq!((ad.hours[&1].credited, ad.hours[&2].credited), (0, 70));
+        assert_eq!((ad.hours[&(1, 0, 0)].credited, ad.hours[&(2, 0, 0)].credited), (0, 70));
         assert_eq!(ad.totals.funnel(), [2, 2, 1]);
     }
 }

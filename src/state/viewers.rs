@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::state::chats::StoredTouch;
+use crate::state::context::{Context, context_of_view};
 use crate::types::proto::journal::v1::{
     ClickMatched, ConversationTouch, ConversionCredited, FeedbackGiven, ImpressionSeen, Showing,
-    Tapped,
+    Tapped, ViewContext,
 };
 use crate::types::proto::v1::{CapEvent, EventKind, InvalidReason};
 use crate::types::request::SHOW_BY_S_MAX;
@@ -70,6 +71,8 @@ pub struct View {
     pub invalid: u8,
     /// When it was seen, milliseconds.
     pub seen_ms: i64,
+    /// Where, and to whom.
+    pub context: Context,
 }
 
 impl View {
@@ -124,6 +127,8 @@ pub struct Touch {
     pub conversation_price: i64,
     /// The conversation that it was matched to; 0: none yet.
     pub conversation: u64,
+    /// Where, and by whom.
+    pub context: Context,
 }
 
 impl Touch {
@@ -229,6 +234,12 @@ impl Viewer {
         self.touches.iter().rev().find(|known| known.view == view)
     }
 
+    /// Returns where and to whom a showing was, by its tap or its view; `None`: neither is remembered.
+    pub fn context_of(&self, view: u64) -> Option<ViewContext> {
+        let of_touch = self.touch(view).map(|touch| touch.context);
+        of_touch.or_else(|| self.view(view).map(|view| view.context)).map(Context::wire)
+    }
+
     /// Returns an outcome that was credited to one of the viewer's touches.
     pub fn credit_of(&self, outcome: u64) -> Option<&Credited> {
         self.credited.iter().rev().find(|credited| credited.outcome == outcome)
@@ -267,6 +278,7 @@ impl Viewer {
             timed: fact.event_ms != at.0,
             invalid: fact.invalid as u8,
             seen_ms: fact.event_ms,
+            context: Context::of(&context_of_view(fact)),
         });
         self.count_cap(showing.ad_set, CapEvent::Impressions, fact.cap_hours, at);
     }
@@ -309,6 +321,7 @@ impl Viewer {
             country: fact.country as u16,
             tap_ms: fact.event_ms,
             conversation_price: fact.conversation_price,
+            context: fact.context.as_ref().map(Context::of).unwrap_or_default(),
             ..touch_of(showing)
         });
     }
@@ -362,6 +375,7 @@ impl Viewer {
                 implied: true,
                 invalid: fact.invalid as u8,
                 tap_ms: fact.touch_ms,
+                context: fact.context.as_ref().map(Context::of).unwrap_or_default(),
                 ..touch_of(showing)
             });
         }

@@ -8,6 +8,7 @@ mod audience;
 mod audited;
 mod beyond;
 mod billing;
+mod breakdowns;
 mod budgets;
 mod campaigns;
 mod caps;

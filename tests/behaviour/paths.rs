@@ -444,7 +444,7 @@ impl Recount {
         let mut found = 0;
         for (shop, place) in self.shops.iter().zip(0..) {
             let chunk = munadi::state::chunk_of(shop.ad);
-            for (hour, tally) in &state.tallies[chunk].ads[&shop.ad].hours {
+            for ((hour, ..), tally) in &state.tallies[chunk].ads[&shop.ad].hours {
                 for ((model, window), cell) in tally.credits.iter().flat_map(|it| &it.cells) {
                     let key = (place, i64::from(*hour), *model as usize, *window as usize);
                     let (ours, touches) = counted.get(&key).cloned().unwrap_or_default();

@@ -341,8 +341,29 @@ fn empty_and_huge_requests_are_refused_by_their_field() {
             v1::QueryReportRequest { start_time: hour(9), end_time: hour(8), ..Default::default() };
         let report = desk.reports(TACOS).query_report(request).await;
         invalid(report.unwrap_err(), "END_BEFORE_START", "end_time");
+        refused_reports(&desk).await;
     });
     desk.stop();
+}
+
+/// Asks for what no report has, or has not together.
+async fn refused_reports(desk: &Desk) {
+    let ask = async |request: v1::QueryReportRequest| {
+        desk.reports(TACOS).query_report(request).await.unwrap_err()
+    };
+    let unknown = ask(v1::QueryReportRequest { metrics: vec![99], ..Default::default() }).await;
+    assert!(unknown.message().contains("IMPRESSIONS, VIEWABLE, REACH"), "{unknown:?}");
+    invalid(unknown, "FIELD_INVALID", "metrics[0]");
+    let unknown = ask(v1::QueryReportRequest { dimensions: vec![99], ..Default::default() }).await;
+    assert!(unknown.message().contains("ACCOUNT, CAMPAIGN, AD_SET"), "{unknown:?}");
+    invalid(unknown, "FIELD_INVALID", "dimensions[0]");
+    let (metrics, breakdown) = (vec![v1::Metric::Reach.into()], v1::Breakdown::Country.into());
+    let apart = ask(v1::QueryReportRequest { metrics, breakdown, ..Default::default() }).await;
+    assert!(apart.message().contains("REACH is not counted by breakdowns"), "{apart:?}");
+    invalid(apart, "FIELD_INVALID", "metrics[0]");
+    let page_token = "AAAA".to_owned();
+    let foreign = ask(v1::QueryReportRequest { page_token, ..Default::default() }).await;
+    invalid(foreign, "CURSOR_FOREIGN", "page_token");
 }
 
 /// Tells that items were refused for these reasons and fields, and nothing was charged.

@@ -32,6 +32,7 @@ mod properties;
 mod quarter;
 mod rates;
 mod receipts;
+mod reports;
 mod sent;
 mod shop;
 mod steps;

@@ -12,7 +12,7 @@ use crate::report::invoices::{Asked, invoices as node_invoices};
 use crate::state::State;
 use crate::state::ledger::{LEDGER_ACCOUNTS, Sums};
 use crate::state::purses::{AccountDay, Purse};
-use crate::state::tallies::Tally;
+use crate::state::tallies::{AdTally, Tally};
 use crate::types::proto::journal::v1::LineKind;
 use crate::types::proto::v1::LedgerAccount;
 use crate::types::time::{DAY_MS, Moment};
@@ -63,19 +63,21 @@ fn counts_of(tally: &Tally) -> Counts {
 /// Compares what came of taps in chats, and what models give for it, ad by ad and hour by hour.
 fn steps(recount: &Recount, state: &State, found: &mut Vec<String>) {
     let all = state.tallies.iter().flat_map(|chunk| &chunk.ads);
-    let node: BTreeMap<(u64, i64), &Tally> = all
-        .flat_map(|(ad, tally)| tally.hours.iter().map(|(hour, it)| ((*ad, i64::from(*hour)), it)))
-        .collect();
+    let hours = |(ad, tally): (&u64, &AdTally)| {
+        let ad = *ad;
+        tally.by_hour().into_iter().map(move |(hour, it)| ((ad, i64::from(hour)), it))
+    };
+    let node: BTreeMap<(u64, i64), Tally> = all.flat_map(hours).collect();
     let (none, nothing) = (Tally::default(), Counts::default());
     for key in keys(&recount.ads, &node) {
         let counted = recount.ads.get(&key).unwrap_or(&nothing);
-        let tally = node.get(&key).copied().unwrap_or(&none);
+        let tally = node.get(&key).unwrap_or(&none);
         let difference = counted.steps.difference(tally);
         found.extend(difference.map(|what| format!("ad {}, hour {}, chats: {what}", key.0, key.1)));
     }
     let earned: BTreeMap<_, _> = recount.earned.places().map(|place| (place, ())).collect();
     for (ad, hour) in keys(&earned, &node) {
-        let tally = node.get(&(ad, hour)).copied().unwrap_or(&none);
+        let tally = node.get(&(ad, hour)).unwrap_or(&none);
         let difference = recount.earned.difference(ad, hour, tally);
         found.extend(difference.map(|what| format!("ad {ad}, hour {hour}, credits: {what}")));
     }
@@ -86,8 +88,8 @@ fn ads(recount: &Recount, state: &State, found: &mut Vec<String>) {
     let mut totals = BTreeMap::<u64, [u64; 3]>::new();
     for (ad, tally) in state.tallies.iter().flat_map(|chunk| &chunk.ads) {
         totals.insert(*ad, tally.totals.funnel());
-        let hours = tally.hours.iter();
-        node.extend(hours.map(|(hour, tally)| ((*ad, i64::from(*hour)), counts_of(tally))));
+        let hours = tally.by_hour().into_iter();
+        node.extend(hours.map(|(hour, tally)| ((*ad, i64::from(hour)), counts_of(&tally))));
     }
     let mut counted = BTreeMap::<u64, [u64; 3]>::new();
     for ((ad, _), counts) in &recount.ads {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cli::report::{id, short, written};
 use crate::types::proto::v1::{
-    FunnelPeople, MatchCount, MessageSpend, QueryReportResponse, ReportRow,
+    CreditedOutcomes, FunnelPeople, MatchCount, MessageSpend, QueryReportResponse, ReportRow,
 };
 
 /// One row as JSON has it. Ids are text: they do not fit a JavaScript number.
@@ -15,6 +15,14 @@ struct JsonRow {
     ad_set_id: String,
     ad_id: String,
     channel: String,
+    feed_id: u32,
+    placement: &'static str,
+    match_confidence: &'static str,
+    creative_type: &'static str,
+    model: &'static str,
+    window: &'static str,
+    breakdown: String,
+    other: bool,
     period: String,
     currency: String,
     impressions: u64,
@@ -43,6 +51,33 @@ struct JsonRow {
     cost_per_conversation_micros: Option<i64>,
     cost_per_reply_micros: Option<i64>,
     cost_per_qualified_micros: Option<i64>,
+    reach: Option<u64>,
+    frequency_thousandths: Option<u64>,
+    tap_rate_ppm: Option<u64>,
+    cost_per_thousand_micros: Option<i64>,
+    cost_per_tap_micros: Option<i64>,
+    cost_per_conversion_micros: Option<i64>,
+    return_on_spend_thousandths: Option<i64>,
+    credited: Option<JsonCredited>,
+}
+
+#[derive(Serialize)]
+struct JsonCredited {
+    conversations_micros: u64,
+    first_replies_micros: u64,
+    qualified_micros: u64,
+    conversions_micros: u64,
+}
+
+impl JsonCredited {
+    const fn of(credited: &CreditedOutcomes) -> Self {
+        Self {
+            conversations_micros: credited.conversations_micros,
+            first_replies_micros: credited.first_replies_micros,
+            qualified_micros: credited.qualified_micros,
+            conversions_micros: credited.conversions_micros,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -103,20 +138,33 @@ pub(super) fn json(answer: &QueryReportResponse) -> serde_json::Value {
     serde_json::json!({
         "rows": answer.rows.iter().map(row).collect::<Vec<_>>(),
         "complete_up_to": written(answer.complete_up_to.as_ref()),
+        "settled_fraction": answer.settled_fraction,
+        "people_up_to": written(answer.people_up_to.as_ref()),
     })
 }
 
 fn row(row: &ReportRow) -> JsonRow {
-    let channel = match row.channel {
+    let told = |number: i32, name: &'static str, prefix| match number {
         0 => "",
-        _ => short(row.channel().as_str_name(), "CHANNEL_"),
+        _ => short(name, prefix),
     };
+    let channel = told(row.channel, row.channel().as_str_name(), "CHANNEL_");
+    let (placement, confidence) = (row.placement(), row.match_confidence());
+    let creative = row.creative_type();
     JsonRow {
         account_id: id(row.account_id),
         campaign_id: id(row.campaign_id),
         ad_set_id: id(row.ad_set_id),
         ad_id: id(row.ad_id),
         channel: channel.to_owned(),
+        feed_id: row.feed_id,
+        placement: told(row.placement, placement.as_str_name(), "PLACEMENT_"),
+        match_confidence: told(row.match_confidence, confidence.as_str_name(), "MATCH_CONFIDENCE_"),
+        creative_type: told(row.creative_type, creative.as_str_name(), "CREATIVE_FORMAT_"),
+        model: told(row.model, row.model().as_str_name(), "ATTRIBUTION_MODEL_"),
+        window: told(row.window, row.window().as_str_name(), "ATTRIBUTION_WINDOW_"),
+        breakdown: row.breakdown.clone(),
+        other: row.other,
         period: written(row.period.as_ref()),
         currency: row.currency.clone(),
         impressions: row.impressions,
@@ -145,6 +193,14 @@ fn row(row: &ReportRow) -> JsonRow {
         cost_per_conversation_micros: row.cost_per_conversation_micros,
         cost_per_reply_micros: row.cost_per_reply_micros,
         cost_per_qualified_micros: row.cost_per_qualified_micros,
+        reach: row.reach,
+        frequency_thousandths: row.frequency_thousandths,
+        tap_rate_ppm: row.tap_rate_ppm,
+        cost_per_thousand_micros: row.cost_per_thousand_micros,
+        cost_per_tap_micros: row.cost_per_tap_micros,
+        cost_per_conversion_micros: row.cost_per_conversion_micros,
+        return_on_spend_thousandths: row.return_on_spend_thousandths,
+        credited: row.credited.as_ref().map(JsonCredited::of),
     }
 }
 

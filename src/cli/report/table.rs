@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::cli::report::{By, id, short, written};
 use crate::types::money::Micros;
-use crate::types::proto::v1::{MessageCategory, QueryReportResponse, ReportRow};
+use crate::types::proto::v1::{CreditedOutcomes, MessageCategory, QueryReportResponse, ReportRow};
 
 /// A column of figures: its head, and what it shows of a row.
 pub(super) type Column = (&'static str, fn(&ReportRow) -> String);
@@ -12,6 +12,7 @@ pub(super) type Column = (&'static str, fn(&ReportRow) -> String);
 /// What was delivered, and what it cost.
 pub(super) const DELIVERY: &[Column] = &[
     ("impressions", |row| row.impressions.to_string()),
+    ("reach", |row| or_none(row.reach.map(|reach| reach.to_string()))),
     ("viewable", |row| row.viewable.to_string()),
     ("taps", |row| row.taps.to_string()),
     ("conversations", |row| row.conversations.to_string()),
@@ -47,6 +48,20 @@ pub(super) const FUNNEL: &[Column] = &[
     ("per_qualified", |row| or_none(row.cost_per_qualified_micros.map(money))),
 ];
 
+/// What attribution models give: outcomes in parts.
+pub(super) const CREDITED: &[Column] = &[
+    ("conversations", |row| credited(row, |it| it.conversations_micros)),
+    ("replies", |row| credited(row, |it| it.first_replies_micros)),
+    ("qualified", |row| credited(row, |it| it.qualified_micros)),
+    ("conversions", |row| credited(row, |it| it.conversions_micros)),
+    ("value", |row| money(row.conversion_value_micros)),
+];
+
+fn credited(row: &ReportRow, of: fn(&CreditedOutcomes) -> u64) -> String {
+    let micros = row.credited.as_ref().map_or(0, of);
+    Micros(i64::try_from(micros).unwrap_or(i64::MAX)).to_string()
+}
+
 fn money(micros: i64) -> String {
     Micros(micros).to_string()
 }
@@ -74,15 +89,22 @@ pub(super) struct Table {
     /// Columns of text stand left, figures right.
     texts: usize,
     complete_up_to: String,
+    settled: Option<f64>,
 }
 
 impl Table {
-    pub(super) fn of(answer: &QueryReportResponse, dimensions: &[By], columns: &[Column]) -> Self {
+    pub(super) fn of(
+        answer: &QueryReportResponse,
+        dimensions: &[By],
+        is_broken_down: bool,
+        columns: &[Column],
+    ) -> Self {
         let mut dimensions: Vec<By> = dimensions.to_vec();
         dimensions.sort_by_key(|by| *by as u8);
         dimensions.dedup();
         let name = |by: &By| format!("{by:?}").to_lowercase();
-        let head = dimensions.iter().map(name).chain(["currency".to_owned()]);
+        let broken_down = is_broken_down.then(|| "breakdown".to_owned());
+        let head = dimensions.iter().map(name).chain(broken_down).chain(["currency".to_owned()]);
         let heads = columns.iter().map(|(head, _)| (*head).to_owned());
         let mut cells = vec![head.chain(heads).collect::<Vec<_>>()];
         for row in &answer.rows {
@@ -92,13 +114,32 @@ impl Table {
                 By::AdSet => id(row.ad_set_id),
                 By::Ad => id(row.ad_id),
                 By::Channel => short(row.channel().as_str_name(), "CHANNEL_").to_lowercase(),
-                By::Hour | By::Day => written(row.period.as_ref()),
+                By::Hour | By::Day | By::UtcDay => written(row.period.as_ref()),
+                By::Feed => row.feed_id.to_string(),
+                By::Placement => short(row.placement().as_str_name(), "PLACEMENT_").to_lowercase(),
+                By::MatchConfidence => {
+                    short(row.match_confidence().as_str_name(), "MATCH_CONFIDENCE_").to_lowercase()
+                }
+                By::CreativeType => {
+                    short(row.creative_type().as_str_name(), "CREATIVE_FORMAT_").to_lowercase()
+                }
+                By::Model => short(row.model().as_str_name(), "ATTRIBUTION_MODEL_").to_lowercase(),
+                By::Window if row.window == 0 => "own".to_owned(),
+                By::Window => {
+                    short(row.window().as_str_name(), "ATTRIBUTION_WINDOW_").to_lowercase()
+                }
             });
-            let line = about.chain([row.currency.clone()]);
+            let value = if row.other { "(other)" } else { &row.breakdown };
+            let line = about.chain(is_broken_down.then(|| value.to_owned()));
+            let line = line.chain([row.currency.clone()]);
             cells.push(line.chain(columns.iter().map(|(_, cell)| cell(row))).collect());
         }
-        let complete_up_to = written(answer.complete_up_to.as_ref());
-        Self { cells, texts: dimensions.len() + 1, complete_up_to }
+        Self {
+            cells,
+            texts: dimensions.len() + 1 + usize::from(is_broken_down),
+            complete_up_to: written(answer.complete_up_to.as_ref()),
+            settled: answer.settled_fraction,
+        }
     }
 }
 
@@ -127,7 +168,8 @@ impl fmt::Display for Table {
             f,
             "complete up to {}",
             if self.complete_up_to.is_empty() { "-" } else { &self.complete_up_to }
-        )
+        )?;
+        self.settled.map_or(Ok(()), |share| writeln!(f, "settled {:.2} %", 100.0 * share))
     }
 }
 
@@ -151,7 +193,7 @@ mod tests {
             ..ReportRow::default()
         };
         let answer = QueryReportResponse { rows: vec![row], ..Default::default() };
-        let text = Table::of(&answer, &[By::Day, By::Campaign], DELIVERY).to_string();
+        let text = Table::of(&answer, &[By::Day, By::Campaign], false, DELIVERY).to_string();
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].starts_with("campaign  day"), "{text}");
         assert!(lines[1].starts_with("12        1970-01-01T00:00:00Z  MXN"), "{text}");
@@ -163,7 +205,7 @@ mod tests {
 
     #[test]
     fn an_empty_report_says_so() {
-        let text = Table::of(&QueryReportResponse::default(), &[], DELIVERY).to_string();
+        let text = Table::of(&QueryReportResponse::default(), &[], false, DELIVERY).to_string();
         assert!(text.contains("nothing was delivered"), "{text}");
     }
 
@@ -182,7 +224,7 @@ mod tests {
             ..ReportRow::default()
         };
         let answer = QueryReportResponse { rows: vec![row], ..Default::default() };
-        let text = Table::of(&answer, &[By::Channel], FUNNEL).to_string();
+        let text = Table::of(&answer, &[By::Channel], false, FUNNEL).to_string();
         let lines: Vec<_> = text.lines().collect();
         let column = |name| lines[0].split_whitespace().position(|head| head == name).unwrap();
         let cell = |name| lines[1].split_whitespace().nth(column(name)).unwrap();

@@ -1,0 +1,240 @@
+//! The tallies of one ad: by hour, feed and placement, by day, and why it was passed over.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::breakdowns::{AdDays, Happened, Step};
+use crate::state::context::context_of_view;
+use crate::state::tallies::Tally;
+use crate::state::totals::Totals;
+use crate::types::proto::journal::v1::{
+    Charge, ClickMatched, ConversionCredited, ImpressionSeen, Reason, Showing, Tapped, ViewContext,
+    Watched,
+};
+use crate::types::time::Moment;
+
+/// Hours for which it is known why an ad was passed over.
+pub const PASSED_HOURS: u32 = 48;
+
+/// Reasons that are kept of one ad and hour: the largest.
+pub const PASSED_REASONS_MAX: usize = 8;
+
+/// What an hour of an ad is counted by: hours since the epoch, feed, `Placement`. Feed and placement are 0 where
+/// they are not known: of minutes' counts, and of what is told about a conversation after its opening.
+pub type Slot = (u32, u32, i32);
+
+/// Hours of the spans that tallies are summed over while they are counted, so that a report need not walk all
+/// hours: a day, and 16 days, both UTC.
+const ROLLED_HOURS: [u32; 2] = [24, 384];
+
+/// The tallies of one ad.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AdTally {
+    /// By hour, feed and placement.
+    pub hours: BTreeMap<Slot, Tally>,
+    /// Sums of hours whatever the feed and placement, without what models give: by length and number of the span.
+    rolled: BTreeMap<(u32, u32), Tally>,
+    /// By day, with people and breakdowns.
+    pub days: AdDays,
+    /// What action rates come from.
+    pub totals: Totals,
+    /// How often it was hidden or reported since the beginning.
+    pub hides: u64,
+    /// How often the ad reached an auction and was passed over, by hour since the epoch and reason. Kept
+    /// are the last [`PASSED_HOURS`] hours that have any, and of each the [`PASSED_REASONS_MAX`] largest
+    /// counts: after each minute the smallest of too many is forgotten, of equals the highest number.
+    pub passed: BTreeMap<u32, BTreeMap<u32, u64>>,
+}
+
+impl AdTally {
+    /// Returns the tallies of hours from one up to another, in their order.
+    pub fn between(&self, start: u32, end: u32) -> impl Iterator<Item = (&Slot, &Tally)> {
+        // A range that ends before it starts would panic.
+        let first = (start, 0, i32::MIN);
+        self.hours.range(first..(end.max(start), 0, i32::MIN))
+    }
+
+    /// Returns the tallies of hours, whatever the feed and placement.
+    pub fn by_hour(&self) -> BTreeMap<u32, Tally> {
+        let mut hours = BTreeMap::<u32, Tally>::new();
+        for ((hour, ..), tally) in &self.hours {
+            hours.entry(*hour).or_default().merge(tally);
+        }
+        hours
+    }
+
+    /// Returns tallies that sum up to those from one hour up to another, each with its first hour, in order.
+    /// Before `rolled_before` they are of spans of at most `longest` hours.
+    pub fn cover(
+        &self,
+        start: u32,
+        end: u32,
+        rolled_before: u32,
+        longest: u32,
+    ) -> Vec<(u32, &Tally)> {
+        let [first, last] = [self.hours.keys().next(), self.hours.keys().next_back()]
+            .map(|slot| slot.map_or(0, |(hour, ..)| *hour));
+        // Nothing is before the first hour's longest span.
+        let mut at = start.max(first - first % ROLLED_HOURS[1]);
+        let mut found = Vec::new();
+        while at < end && at <= last {
+            let fits = |hours: &u32| {
+                let whole = at.is_multiple_of(*hours) && at + hours <= end.min(rolled_before);
+                whole && *hours <= longest
+            };
+            if let Some(hours) = ROLLED_HOURS.into_iter().rev().find(fits) {
+                found.extend(self.rolled.get(&(hours, at / hours)).map(|tally| (at, tally)));
+                at += hours;
+            } else {
+                let until = end.min((at / ROLLED_HOURS[0] + 1) * ROLLED_HOURS[0]);
+                found.extend(self.between(at, until).map(|((hour, ..), tally)| (*hour, tally)));
+                at = until;
+            }
+        }
+        found
+    }
+
+    /// Returns the tally of an hour whose feed is not known.
+    pub(in crate::state) fn hour(&mut self, ms: i64) -> &mut Tally {
+        self.hours.entry((Moment(ms).hour(), 0, 0)).or_default()
+    }
+
+    /// Counts something of an hour whose feed is not known.
+    pub(in crate::state) fn note(&mut self, ms: i64, add: impl Fn(&mut Tally)) {
+        self.note_shown(ms, &None, 0, add);
+    }
+
+    /// Counts something of an hour, feed and placement.
+    pub(in crate::state) fn note_shown(
+        &mut self,
+        ms: i64,
+        showing: &Option<Showing>,
+        placement: u32,
+        add: impl Fn(&mut Tally),
+    ) {
+        let feed = showing.as_ref().map_or(0, |showing| showing.feed);
+        let hour = Moment(ms).hour();
+        add(self.hours.entry((hour, feed, placement as i32)).or_default());
+        for hours in ROLLED_HOURS {
+            add(self.rolled.entry((hours, hour / hours)).or_default());
+        }
+    }
+
+    pub(in crate::state) fn see(&mut self, fact: &ImpressionSeen, at: Moment) {
+        self.note_shown(fact.event_ms, &fact.showing, fact.placement, |tally| {
+            *tally.seen(fact.invalid) += 1;
+        });
+        let context = context_of_view(fact);
+        let event = happened(&fact.showing, Some(&context), fact.event_ms, at);
+        if fact.invalid == 0 {
+            self.days.see(event);
+        }
+        self.days.charge(event, fact.charge.as_ref());
+        self.charge(&fact.charge, at, &fact.showing, fact.placement);
+    }
+
+    pub(in crate::state) fn watch(&mut self, fact: &Watched, at: Moment) {
+        self.note_shown(fact.event_ms, &fact.showing, fact.placement, |tally| tally.viewable += 1);
+        let event = happened(&fact.showing, fact.context.as_ref(), fact.event_ms, at);
+        self.days.count(event, None, |counts| counts.viewable += 1);
+    }
+
+    pub(in crate::state) fn pass(&mut self, hour: u32, reasons: &[Reason]) {
+        let last = self.passed.keys().next_back().map_or(hour, |last| hour.max(*last));
+        let first = last.saturating_sub(PASSED_HOURS - 1);
+        if reasons.is_empty() || hour < first {
+            return;
+        }
+        let counts = self.passed.entry(hour).or_default();
+        for reason in reasons {
+            *counts.entry(reason.reason).or_default() += u64::from(reason.count);
+        }
+        while counts.len() > PASSED_REASONS_MAX {
+            let smallest = counts.iter().min_by_key(|(reason, count)| (**count, Reverse(**reason)));
+            let Some(smallest) = smallest.map(|(reason, _)| *reason) else { break };
+            counts.remove(&smallest);
+        }
+        self.passed = self.passed.split_off(&first);
+    }
+
+    pub(in crate::state) fn tap(&mut self, fact: &Tapped, at: Moment) {
+        self.note_shown(fact.event_ms, &fact.showing, fact.placement, |tally| {
+            *tally.tapped(fact.invalid) += 1;
+            tally.tap_people += u64::from(fact.new_person);
+        });
+        let event = happened(&fact.showing, fact.context.as_ref(), fact.event_ms, at);
+        if fact.invalid == 0 {
+            self.days.count(event, Some(Step::Tapped), |counts| counts.taps += 1);
+        }
+        self.days.charge(event, fact.charge.as_ref());
+        self.charge(&fact.charge, at, &fact.showing, fact.placement);
+    }
+
+    pub(in crate::state) fn open(&mut self, fact: &ClickMatched, at: Moment) {
+        let placement = placement_of(fact.context.as_ref());
+        let context = fact.context.as_ref();
+        if fact.implied_tap {
+            self.note_shown(fact.touch_ms, &fact.showing, placement, |tally| {
+                *tally.tapped(fact.invalid) += 1;
+                tally.tap_people += u64::from(fact.new_tap_person);
+            });
+            if fact.invalid == 0 {
+                let tapped = happened(&fact.showing, context, fact.touch_ms, at);
+                self.days.count(tapped, Some(Step::Tapped), |counts| counts.taps += 1);
+            }
+        }
+        self.note_shown(fact.event_ms, &fact.showing, placement, |tally| {
+            *tally.opened(fact.invalid) += 1;
+            if fact.invalid == 0 {
+                tally.funnel().open(fact);
+            }
+        });
+        let event = happened(&fact.showing, context, fact.event_ms, at);
+        if fact.invalid == 0 {
+            let opened = Happened { entry_point: fact.entry_point, ..event };
+            self.days.count(opened, Some(Step::Opened), |counts| counts.conversations += 1);
+        }
+        self.days.charge(event, fact.charge.as_ref());
+        self.charge(&fact.charge, at, &fact.showing, placement);
+    }
+
+    pub(in crate::state) fn convert(&mut self, fact: &ConversionCredited, at: Moment) {
+        let context = fact.context.as_ref();
+        let placement = placement_of(context);
+        self.note_shown(fact.event_ms, &fact.showing, placement, |tally| tally.convert(fact));
+        let event = happened(&fact.showing, context, fact.event_ms, at);
+        self.days.convert(event, fact.value.as_ref());
+    }
+
+    pub(in crate::state) fn charge(
+        &mut self,
+        charge: &Option<Charge>,
+        at: Moment,
+        showing: &Option<Showing>,
+        placement: u32,
+    ) {
+        if let Some(charge) = charge {
+            self.note_shown(at.0, showing, placement, |tally| {
+                tally.spend += charge.amount;
+                tally.over_delivered += charge.over_delivered;
+            });
+        }
+    }
+}
+
+/// Returns an event of a showing, as the days count it.
+fn happened<'a>(
+    showing: &Option<Showing>,
+    context: Option<&'a ViewContext>,
+    event_ms: i64,
+    at: Moment,
+) -> Happened<'a> {
+    let viewer = showing.as_ref().map_or(0, |showing| showing.viewer);
+    Happened { context, entry_point: 0, viewer, event_ms, at }
+}
+
+fn placement_of(context: Option<&ViewContext>) -> u32 {
+    context.map_or(0, |context| context.placement)
+}
