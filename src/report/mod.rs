@@ -2,6 +2,7 @@
 
 mod columns;
 pub mod invoices;
+pub mod models;
 pub mod outbound;
 pub mod pull;
 pub mod query;
