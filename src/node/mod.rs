@@ -19,6 +19,7 @@ mod indexer;
 mod links;
 mod live;
 mod lobby;
+mod models;
 mod openings;
 mod outbound;
 mod pacer;
@@ -52,6 +53,7 @@ pub use forecaster::{
 pub use front::{Front, PULL_ROWS_MAX};
 pub use links::{Followed, Follower};
 pub use lobby::Counter;
+pub use models::MODEL_DAYS;
 pub use outbound::PulledPayloads;
 pub use panel::{PANEL_MAX, PANEL_MEMORY_MS};
 pub use pending::Pending;

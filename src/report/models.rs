@@ -3,6 +3,7 @@
 //! A path is the order in which a person met the players (campaigns, ad sets or ads) before it ended in an outcome
 //! or in nothing. Many people share a path, so paths are counted, not listed.
 
+pub mod compare;
 mod markov;
 mod shapley;
 mod shares;

@@ -14,6 +14,7 @@ mod creatives;
 pub(super) mod events;
 pub(super) mod explain;
 mod field;
+pub(super) mod models;
 pub(super) mod mutations;
 pub(super) mod places;
 pub(super) mod rates;
