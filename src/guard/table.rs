@@ -39,6 +39,7 @@ pub(super) const TABLE: &[(&str, Access)] = &[
     ("/munadi.v1.AdminService/SetRateCards", OPERATORS),
     ("/munadi.v1.AdminService/SetTrafficRules", OPERATORS),
     ("/munadi.v1.AdminService/UpdateTaxonomy", OPERATORS),
+    ("/munadi.v1.AttributionService/CompareModels", READERS),
     ("/munadi.v1.AttributionService/GetLift", READERS),
     ("/munadi.v1.AttributionService/PullAttributions", READERS),
     ("/munadi.v1.BillingService/FundAccount", OPERATORS),

@@ -1,4 +1,4 @@
-//! What a node does beside serving and writing: checkpoints and key rotation.
+//! What a node does beside serving and writing: checkpoints, key rotation, attribution models once a night.
 
 use std::io;
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use crate::node::clock::Clock;
 use crate::node::dice::fill_from_system;
 use crate::node::files::Files;
 use crate::node::front::Front;
+use crate::node::models::night_before;
 use crate::types::ids::{BatchNo, JournalId};
 
-/// What happens beside serving: checkpoints and key rotation.
+/// What happens beside serving: checkpoints, key rotation, attribution models once a night.
 pub(in crate::node) struct Helper {
     pub(in crate::node) front: Front,
     pub(in crate::node) files: Files,
@@ -24,9 +25,15 @@ impl Helper {
     /// Runs until it is told to stop, then writes a last checkpoint.
     pub(in crate::node) fn run(&self, stopping: &AtomicBool) {
         let mut last = self.clock.monotonic();
+        let mut night = night_before(self.clock.now());
         while !stopping.load(Ordering::Acquire) {
             std::thread::park_timeout(Duration::from_secs(1).min(self.every));
             self.rotate();
+            let due = night_before(self.clock.now());
+            if due > night {
+                night = due;
+                self.front.run_models(night);
+            }
             let now = self.clock.monotonic();
             if now.saturating_sub(last) >= self.every {
                 last = now;

@@ -17,6 +17,7 @@ use crate::decide::rates::Predictor;
 use crate::node::checkpoint::Progress;
 use crate::node::coach::Coach;
 use crate::node::counts::Counts;
+use crate::node::models::Nights;
 use crate::node::pacer::Landscapes;
 use crate::node::walker::Watch;
 use crate::report::outbound::Reported;
@@ -118,6 +119,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) coach: Coach,
     /// How far the writer is.
     pub(in crate::node) progress: Progress,
+    /// What attribution models gave last night.
+    pub(in crate::node) nights: Nights,
     /// Where the HTTP door is reached from outside; empty: nowhere.
     pub(in crate::node) public_url: OnceLock<String>,
 }
@@ -161,6 +164,7 @@ impl Live {
             landscapes: Landscapes::default(),
             coach: Coach::default(),
             progress: Progress::default(),
+            nights: Nights::default(),
             public_url: OnceLock::new(),
         }
     }

@@ -20,6 +20,7 @@ mod lift;
 mod links;
 mod live;
 mod lobby;
+mod models;
 mod openings;
 mod outbound;
 mod pacer;
@@ -53,6 +54,7 @@ pub use forecaster::{
 pub use front::{Front, PULL_ROWS_MAX};
 pub use links::{Followed, Follower};
 pub use lobby::Counter;
+pub use models::MODEL_DAYS;
 pub use outbound::PulledPayloads;
 pub use panel::{PANEL_MAX, PANEL_MEMORY_MS};
 pub use pending::Pending;

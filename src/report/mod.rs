@@ -4,6 +4,7 @@ mod columns;
 pub mod invoices;
 pub mod lift;
 pub mod metrics;
+pub mod models;
 pub mod outbound;
 pub mod pull;
 pub mod query;

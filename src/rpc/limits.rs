@@ -342,3 +342,9 @@ const _: () = assert!(TAXONOMY_CALL_MAX * ENTRY_BYTES_MAX <= LISTS_MESSAGE_BYTES
 const TRAFFIC_BYTES_MAX: usize = NETWORKS_LISTED_MAX * (ADDRESS_CHARS_MAX + 3 + 2)
     + USER_AGENTS_MAX * (USER_AGENT_PART_CHARS_MAX + 2);
 const _: () = assert!(TRAFFIC_BYTES_MAX <= LISTS_MESSAGE_BYTES_MAX);
+
+/// Comparisons of attribution models at work: each walks all that is known of viewers.
+pub const MODELS_AT_ONCE_MAX: usize = 1;
+
+/// Days of outcomes in one comparison of models: rows are kept for 95.
+pub const MODEL_PERIOD_DAYS_MAX: i64 = 93;

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::node::Node;
 use crate::rpc::parse::attributions::as_of;
+use crate::rpc::parse::models::compared;
 use crate::rpc::parse::places::{open_cursor, seal_cursor};
-use crate::rpc::services::{Answer, Answers, caller};
+use crate::rpc::services::{Answer, Answers, aside, caller};
 use crate::state::credit::timestamp;
 use crate::types::ids::SeqVector;
 use crate::types::proto::v1;
@@ -29,6 +30,8 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 /// The service.
 pub(super) struct Attributions {
     pub(super) node: Arc<Node>,
+    /// Places for comparisons at work.
+    pub(super) places: Arc<Semaphore>,
 }
 
 #[tonic::async_trait]
@@ -57,6 +60,24 @@ impl AttributionService for Attributions {
             return Err(Refusal::new(Reason::FieldMissing, "experiment_id", message).into());
         }
         Ok(Response::new(self.node.lift(scope, id).await?))
+    }
+
+    async fn compare_models(
+        &self,
+        request: Request<v1::CompareModelsRequest>,
+    ) -> Answer<v1::CompareModelsResponse> {
+        let scope = caller(&request)?.scope();
+        let now = self.node.settled().await?;
+        let (asked, any_period) = compared(&request.into_inner(), now)?;
+        if any_period {
+            let (account, outcome, level) = (asked.account, asked.outcome, asked.level);
+            let front = self.node.front();
+            if let Some(run) = front.models_of_last_night(scope, account, outcome, level)? {
+                return Ok(Response::new(run));
+            }
+        }
+        let work = move |node: &Node| node.front().compare_models(scope, &asked, now);
+        Ok(Response::new(aside(&self.node, &self.places, work).await??))
     }
 }
 

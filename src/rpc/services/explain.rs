@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use crate::node::Node;
 use crate::rpc::parse::explain::{Inquiry, explained_ad, explained_request, question};
-use crate::rpc::services::{Answer, Policies, caller};
+use crate::rpc::services::{Answer, Policies, aside, caller};
 use crate::types::proto::v1;
 use crate::types::proto::v1::explain_service_server::ExplainService;
 
@@ -20,22 +20,11 @@ pub(super) struct Explain {
 }
 
 impl Explain {
-    /// Answers on a thread that may take its time.
     async fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Node) -> T + Send + 'static,
     ) -> Result<T, Status> {
-        // Whoever waits for a place is cut off by the deadline of all calls.
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.map_err(|_| Status::unavailable("the server stops"))?;
-        let node = Arc::clone(&self.node);
-        let work = move || {
-            // Work goes on when its caller leaves, and keeps its place.
-            let _place = place;
-            work(&node)
-        };
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|_| Status::internal("the question could not be answered; send it again"))
+        aside(&self.node, &self.places, work).await
     }
 }
 

@@ -28,7 +28,7 @@ use crate::node::Node;
 use crate::rpc::errors::deadline;
 use crate::rpc::limits::{
     EXPLAINED_AT_ONCE_MAX, FEED_MESSAGE_BYTES_MAX, FINDINGS_AT_ONCE_MAX, INGEST_DEADLINE,
-    LISTS_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX,
+    LISTS_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, MODELS_AT_ONCE_MAX,
 };
 use crate::types::proto::v1::admin_service_server::AdminServiceServer;
 use crate::types::proto::v1::attribution_service_server::AttributionServiceServer;
@@ -98,8 +98,11 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
                 .max_decoding_message_size(others),
         )
         .add_service(
-            AttributionServiceServer::new(attributions::Attributions { node: node() })
-                .max_decoding_message_size(others),
+            AttributionServiceServer::new(attributions::Attributions {
+                node: node(),
+                places: Arc::new(Semaphore::new(MODELS_AT_ONCE_MAX)),
+            })
+            .max_decoding_message_size(others),
         )
 }
 
@@ -107,6 +110,25 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
 async fn write(node: &Node, mutation: Result<Mutation, Refusal>) -> Result<Resource, Status> {
     let written = timeout(INGEST_DEADLINE, node.mutate(mutation?)).await;
     Ok(written.map_err(|_| deadline())??)
+}
+
+/// Answers on a thread that may take its time; `places` bounds how many do so at once.
+async fn aside<T: Send + 'static>(
+    node: &Arc<Node>,
+    places: &Arc<Semaphore>,
+    work: impl FnOnce(&Node) -> T + Send + 'static,
+) -> Result<T, Status> {
+    // Whoever waits for a place is cut off by the deadline of all calls.
+    let place = Arc::clone(places).acquire_owned().await;
+    let place = place.map_err(|_| Status::unavailable("the server stops"))?;
+    let node = Arc::clone(node);
+    let work = move || {
+        // Work goes on when its caller leaves, and keeps its place.
+        let _place = place;
+        work(&node)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Status::internal("the question could not be answered; send it again"))
 }
 
 /// Returns who makes a call. The guard stands before every service, so there is one.
