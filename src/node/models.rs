@@ -73,7 +73,7 @@ impl Front {
     }
 
     /// Works out the models of every account with outcomes in the days before a night.
-    pub(in crate::node) fn run_models(&self, night: Moment) {
+    pub fn run_models(&self, night: Moment) {
         let all = Scope { tenant: 0, any: true };
         let (start, end) = (night.plus_ms(-MODEL_DAYS * DAY_MS), night);
         let mut runs = BTreeMap::new();

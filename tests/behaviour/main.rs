@@ -33,6 +33,7 @@ mod lists;
 mod market;
 mod matching;
 mod message_costs;
+mod models;
 mod openings;
 mod outbound;
 mod pacing;
