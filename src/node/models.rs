@@ -8,7 +8,7 @@ use crate::report::models::compare::{Asked, Gathered};
 use crate::report::pull::whole_row;
 use crate::state::BUCKETS;
 use crate::state::credit::timestamp;
-use crate::state::viewers::Viewer;
+use crate::state::viewers::{Credited, Viewer};
 use crate::types::ids::SHARDS;
 use crate::types::proto::v1::{CompareModelsResponse, CreditLevel, Outcome};
 use crate::types::refusal::{Reason, Refusal};
@@ -123,9 +123,11 @@ fn idle_path(viewer: &Viewer, asked: &Asked) -> Option<Vec<u64>> {
         touch.account == asked.account && touch.invalid == 0 && inside(touch.tap_ms)
     });
     let mut taps: Vec<_> = taps.collect();
+    let opened = |credited: &Credited| credited.touch.as_ref().is_some_and(|it| it.0.invalid == 0);
+    let mut credited = viewer.credited.iter().filter(|credited| inside(credited.at_ms));
     let came_to_it = match asked.outcome {
-        Outcome::Conversion => viewer.credited.iter().any(|credited| inside(credited.at_ms)),
-        _ => taps.iter().any(|touch| touch.conversation != 0),
+        Outcome::Conversion => credited.any(|credited| credited.campaign != 0),
+        _ => credited.any(opened) || taps.iter().any(|touch| touch.conversation != 0),
     };
     taps.sort_by_key(|touch| (touch.tap_ms, touch.view));
     let path: Vec<_> =
@@ -136,7 +138,7 @@ fn idle_path(viewer: &Viewer, asked: &Asked) -> Option<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::viewers::{Credited, Touch};
+    use crate::state::viewers::Touch;
 
     const ASKED: Asked = Asked {
         account: 1,
@@ -165,7 +167,7 @@ mod tests {
         assert_eq!(idle_path(&viewer(&[(6, 99)]), &ASKED), None, "before the period");
         assert_eq!(idle_path(&viewer(&[(5, 150)]), &Asked { account: 2, ..ASKED }), None);
         let bought = |at_ms| Viewer {
-            credited: vec![Credited { outcome: 1, campaign: 5, at_ms }],
+            credited: vec![Credited { outcome: 1, campaign: 5, at_ms, touch: None }],
             ..viewer(&[(5, 150)])
         };
         assert_eq!(idle_path(&bought(160), &ASKED), None);

@@ -123,7 +123,7 @@ mod tests {
         for length in [0, 1, 100, 125, 126, 127, 128, 129, 16_000, 16_384, 20_000] {
             let why = WhyThisAd { advertiser: "a".repeat(length), ..Default::default() };
             let ad = PlacedAd { ad_id: 7, why_this_ad: Some(why), ..Default::default() };
-            let slot = Slot { position: 0, filling: Some(Filling::Ad(ad)) };
+            let slot = Slot { position: 0, filling: Some(Filling::Ad(ad)), ..Slot::default() };
             let mut out = Vec::new();
             put_number(&mut out, 1, 0);
             put_nested(&mut out, 2, |out| {

@@ -34,8 +34,11 @@ fn by(cut: Cut, metrics: &[Metric]) -> Query {
     Query { is_open: true, breakdown: Some(cut), metrics: metrics.to_vec(), ..whole() }
 }
 
+fn name(row: &ReportRow) -> &str {
+    if row.other { "other" } else { &row.breakdown }
+}
+
 fn values(rows: &[ReportRow], of: fn(&ReportRow) -> u64) -> Vec<(&str, u64)> {
-    let name = |row| if row.other { "other" } else { &*row.breakdown };
     rows.iter().map(|row| (name(row), of(row))).collect()
 }
 

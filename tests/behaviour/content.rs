@@ -10,7 +10,7 @@ const SERVICES: [&str; 4] =
     ["ConversationService", "EventService", "AttributionService", "ConversionService"];
 
 /// What is journaled of conversations.
-const FACTS: [&str; 12] = [
+const FACTS: [&str; 14] = [
     "ConversationOpened",
     "MessageRecorded",
     "MessagePriced",
@@ -18,15 +18,17 @@ const FACTS: [&str; 12] = [
     "SourceTapped",
     "Converted",
     "OutboxSettled",
+    "OutcomeNoted",
     "OutcomeDeclined",
     "ClickMatched",
     "ConversionCredited",
     "ConversionPushPut",
     "ReferralNoted",
+    "StepCredited",
 ];
 
 /// Every text or bytes that these messages may carry, and why none of them is a message's text.
-const ALLOWED: [(&str, &str); 55] = [
+const ALLOWED: [(&str, &str); 59] = [
     ("v1.AdEvent.network", "an address; only a keyed hash of its network is kept"),
     ("v1.AdEvent.user_agent", "looked at for invalid traffic at the door, and not kept"),
     ("v1.AdEvent.view_token", "sealed by the engine; anything else does not open"),
@@ -58,6 +60,10 @@ const ALLOWED: [(&str, &str); 55] = [
     ),
     ("v1.ConversionPush.test_event_code", "letters, digits, hyphens and underscores, 64 at most"),
     ("v1.ConversionPush.url", "an https URL of the advertiser's, checked as one"),
+    ("v1.CompareModelsResponse.currency", "three letters of ISO 4217, from the account"),
+    ("v1.Experiment.etag", "a number, written by the engine"),
+    ("v1.Experiment.name", "what an advertiser calls an experiment, 100 characters at most"),
+    ("v1.ViewerRef.viewer_id", "a pseudonym; only a keyed hash of it is kept"),
     ("v1.CreateTestClickResponse.chat_link", "written by the engine from the ad"),
     ("v1.CreateTestClickResponse.click_token", "sealed by the engine"),
     ("v1.CreateTestClickResponse.prefill_code", "ten characters, made by the engine"),

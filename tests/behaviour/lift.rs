@@ -185,7 +185,7 @@ fn a_viewer_without_a_name_stays_in_its_group_by_its_token() {
     begin(&mut stage, row(&shop));
     let mut groups = [0, 0];
     for _ in 0..40 {
-        let answer = stage.tray(&stage.tray_of(""));
+        let answer = stage.tray(&stage.tray_of("")).decode();
         let sealed = answer.frequency_token.clone();
         let first = stage.filled(answer.slots.into_iter().next().unwrap()).unwrap();
         let token = stage.front.sealer().open_frequency(&sealed, stage.now.seconds()).unwrap();

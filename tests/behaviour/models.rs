@@ -58,7 +58,7 @@ fn tapped(stage: &mut Stage, name: &str, shop: &Shop) -> Shown {
 
 fn bought(stage: &mut Stage, shop: &Shop, id: &str, shown: &Shown) {
     let sold = sale(shop, id, WORTH, Origin::Click(stage.click(shown)));
-    charged(&stage.record(Incoming::Converted(sold)));
+    charged(&stage.record(Incoming::Converted(Box::new(sold))));
 }
 
 fn asked(stage: &Stage, account: u64) -> Asked {

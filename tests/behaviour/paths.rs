@@ -248,6 +248,8 @@ impl Recount {
 
     /// Reports an outcome, and notes what it must come to.
     fn outcome(&mut self, viewer: usize, told: Told) {
+        let by = told.by.filter(|by| !self.is_forgotten(&self.viewers[viewer][*by]));
+        let told = Told { by, ..told };
         let shop = self.shops[told.shop];
         let number = self.stage.viewer(&format!("viewer {viewer}"));
         let click = told.by.map(|by| {
@@ -282,6 +284,12 @@ impl Recount {
             self.chats.insert(told.number, chat);
         }
         self.expected.insert((name, kind.into()), expected);
+    }
+
+    /// Tells whether a node may no longer know that a view was invalid whose tap nobody has reported.
+    fn is_forgotten(&self, showing: &Showing) -> bool {
+        let is_old = self.stage.now.0 - showing.seen_ms > DAY_MS;
+        is_old && showing.seen == Some(false) && showing.tapped.is_none()
     }
 
     /// Says what an outcome must come to, by what was reported up to now.

@@ -307,14 +307,15 @@ fn etag_fault(reason: &str) -> bool {
     reason == "ETAG_MISMATCH"
 }
 
+#[track_caller]
+fn invalid(status: Status, reason: &str, field: &str) {
+    assert_eq!(told(&status), (Code::InvalidArgument, reason.to_owned(), field.to_owned()));
+}
+
 #[test]
 fn empty_and_huge_requests_are_refused_by_their_field() {
     let desk = Desk::start();
     calls(async {
-        let invalid = |status: Status, reason: &str, field: &str| {
-            let wanted = (Code::InvalidArgument, reason.to_owned(), field.to_owned());
-            assert_eq!(told(&status), wanted);
-        };
         let ads = desk.ads(STATUS).request_ads(v1::RequestAdsRequest::default()).await;
         invalid(ads.unwrap_err(), "FIELD_MISSING", "ad_request");
         let mut request = tray("a").unwrap();

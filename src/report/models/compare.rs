@@ -137,7 +137,7 @@ impl Gathered {
 
 /// Tells whether a row has somebody to credit.
 fn is_credited(row: &AttributionRow) -> bool {
-    !row.deleted && row.decline_reason == 0 && row.invalid == 0 && !row.path.is_empty()
+    row.decline_reason == 0 && row.invalid == 0 && !row.path.is_empty()
 }
 
 /// Adds what one model gives of one outcome.
@@ -232,9 +232,9 @@ mod tests {
 
     #[test]
     fn the_highest_revision_of_an_outcome_counts() {
-        let revised = |revision, deleted| AttributionRow {
+        let revised = |revision, is_invalid| AttributionRow {
             revision,
-            deleted,
+            invalid: i32::from(is_invalid),
             ..row(1, &[(7, [1_000_000; 6])])
         };
         let mut gathered = Gathered::default();
