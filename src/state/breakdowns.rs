@@ -356,7 +356,7 @@ mod tests {
         let (mut one, mut other) = (AdDays::default(), AdDays::default());
         for batch in 0..400 {
             let at = Moment(20_000 * DAY_MS + batch * DAY_MS / 9);
-            let numbers: Vec<i64> = (batch * 7..batch * 7 + 7).collect();
+            let numbers: Vec<i64> = (batch * 21..batch * 21 + 21).collect();
             numbers.iter().for_each(|number| count(&mut one, *number, at));
             numbers.iter().rev().for_each(|number| count(&mut other, *number, at));
         }

@@ -21,6 +21,8 @@ fn seen_in(stage: &mut Stage, name: &str, country: &str) -> Shown {
 }
 
 fn crowd(stage: &mut Stage, country: &str, people: usize) {
+    // On a new day nothing is granted before the writer's first round.
+    stage.settle();
     for person in 0..people {
         seen_in(stage, &format!("{country} {person}"), country);
     }

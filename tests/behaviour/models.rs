@@ -8,7 +8,7 @@ use munadi::types::proto::v1::{
 use munadi::types::refusal::Reason;
 use munadi::types::request::{Incoming, Origin, Scope};
 use munadi::types::time::{DAY_MS, HOUR_MS, Moment, SECOND_MS};
-use munadi::types::token::ViewToken;
+use munadi::types::token::{ClickToken, ViewToken};
 
 use crate::stage::{ALL, FEED, Offer, Shop, Shown, Stage, charged, sale};
 
@@ -57,7 +57,9 @@ fn tapped(stage: &mut Stage, name: &str, shop: &Shop) -> Shown {
 }
 
 fn bought(stage: &mut Stage, shop: &Shop, id: &str, shown: &Shown) {
-    let sold = sale(shop, id, WORTH, Origin::Click(stage.click(shown)));
+    let ViewToken { view, ad, viewer, issued, .. } = shown.token;
+    let click = ClickToken { entry_point: 1, view, ad, viewer, issued, ..ClickToken::default() };
+    let sold = sale(shop, id, WORTH, Origin::Click(click));
     charged(&stage.record(Incoming::Converted(Box::new(sold))));
 }
 

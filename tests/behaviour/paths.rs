@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use munadi::node::fold;
 use munadi::state::State;
+use munadi::state::credit::timestamp;
 use munadi::types::ids::SeqVector;
 use munadi::types::proto::v1::{
     AttributionRow, AttributionSpec, DeclineReason, Direction, EntryPoint, EventKind,
@@ -479,10 +480,6 @@ impl Chat {
     const fn is_qualified(&self) -> bool {
         self.inbound >= 2 && self.outbound >= 1
     }
-}
-
-fn timestamp(ms: i64) -> prost_types::Timestamp {
-    munadi::state::credit::timestamp(ms)
 }
 
 impl Stage {

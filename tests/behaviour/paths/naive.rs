@@ -92,10 +92,7 @@ pub(super) fn reason(
     let theirs = showings.iter().filter(|showing| of_account(showing.shop));
     let before: Vec<(Touch, bool)> = theirs
         .filter_map(|showing| touch_of(showing, at_ms))
-        .filter(|(touch, _)| {
-            // Views are remembered for 25 hours after they were handed out, taps for 29 days.
-            touch.ms <= at_ms && (touch.kind == TouchKind::Tap || at_ms - touch.ms < DAY_MS + 1)
-        })
+        .filter(|(touch, _)| touch.ms <= at_ms && at_ms - touch.ms <= surely_remembered_ms(touch))
         .collect();
     let valid = |tap: bool| {
         before.iter().any(|(touch, valid)| *valid && (touch.kind == TouchKind::Tap) == tap)
@@ -113,7 +110,15 @@ pub(super) fn reason(
     }
 }
 
-/// Tells whether there was a view that is older than those that count: it may be remembered for a while.
+/// Views are remembered for 25 hours after they were handed out, taps for 29 days, from when a sweep comes.
+const fn surely_remembered_ms(touch: &Touch) -> i64 {
+    match touch.kind {
+        TouchKind::Tap => 29 * DAY_MS - HOUR_MS,
+        _ => DAY_MS,
+    }
+}
+
+/// Tells whether there was a touch that is older than those that count: it may be remembered for a while.
 pub(super) fn is_unsure(
     showings: &[Showing],
     of_account: impl Fn(usize) -> bool,
@@ -121,7 +126,7 @@ pub(super) fn is_unsure(
 ) -> bool {
     let theirs = showings.iter().filter(|showing| of_account(showing.shop));
     let mut touches = theirs.filter_map(|showing| touch_of(showing, at_ms));
-    touches.any(|(touch, _)| touch.kind != TouchKind::Tap && at_ms - touch.ms > DAY_MS)
+    touches.any(|(touch, _)| at_ms - touch.ms > surely_remembered_ms(&touch))
 }
 
 /// Returns the last touch of the best kind.
