@@ -11,15 +11,13 @@ use munadi::node::{Node, NodeOptions, Pending};
 use munadi::tokens::Sealer;
 use munadi::types::dice::Dice;
 use munadi::types::proto::v1;
-use munadi::types::request::{Change, Incoming, Mutation, Resource, Verdict};
+use munadi::types::request::{Incoming, Verdict};
 use munadi::types::token::ViewToken;
 use prost::Message;
 use tokio::runtime::Runtime;
 
 use crate::support::Rate;
-
-const FEED: u32 = 1;
-const TENANT: u32 = 1;
+use crate::support::shop::{FEED, advertise, text};
 
 /// Batches handed to the node ahead of the one that is waited for.
 const AHEAD: usize = 8;
@@ -52,7 +50,7 @@ pub(crate) fn record_batches(
         ..NodeOptions::default()
     };
     let node = Node::start(dir, Arc::new(SystemClock::default()), &options)?;
-    let ads = advertise(&node, &runtime)?;
+    let (_, ads) = advertise(&node, &runtime)?;
     let encoded = encode(&node, &ads, events, batches);
     let (begun, cpu) = (Instant::now(), cpu_time()?);
     let mut waiting: VecDeque<(Pending<Vec<Verdict>>, Instant)> = VecDeque::new();
@@ -130,65 +128,6 @@ fn event(sealer: &Sealer, ads: &[u64], issued: u32, dice: &mut impl Dice) -> v1:
     };
     let view_token = sealer.seal_view(&token).to_vec().into();
     v1::AdEvent { view_token, kind: v1::EventKind::Impression.into(), ..v1::AdEvent::default() }
-}
-
-/// Creates an account with 100 campaigns of ten ads, their budgets far above what is spent.
-fn advertise(node: &Node, runtime: &Runtime) -> Result<Vec<u64>, Box<dyn Error>> {
-    let mut number = 0;
-    let mut create = |resource| {
-        number += 1;
-        let mutation = Mutation {
-            tenant: TENANT,
-            any_tenant: false,
-            request_id: number.to_string(),
-            body_hash: [0; 16],
-            validate_only: false,
-            change: Change::Create(resource),
-            approve: true,
-        };
-        runtime.block_on(node.mutate(mutation)).map(|created| created.id()).map_err(text)
-    };
-    let money = |micros| Some(v1::Money { micros, currency: "MXN".into() });
-    let account_id = create(Resource::Account(v1::Account {
-        name: "bench".into(),
-        currency: "MXN".into(),
-        time_zone: "America/Mexico_City".into(),
-        ..v1::Account::default()
-    }))?;
-    let business = v1::Business { account_id, name: "bench".into(), ..v1::Business::default() };
-    let business_id = create(Resource::Business(business))?;
-    let endpoint_id = create(Resource::Endpoint(v1::ChannelEndpoint {
-        business_id,
-        channel: v1::Channel::Telegram.into(),
-        address: "bench_bot".into(),
-        ..v1::ChannelEndpoint::default()
-    }))?;
-    let mut ads = Vec::new();
-    for _ in 0..100 {
-        let budget = v1::Budget { daily: money(1_000_000_000_000), lifetime: None };
-        let campaign = v1::Campaign { account_id, budget: Some(budget), ..v1::Campaign::default() };
-        let campaign_id = create(Resource::Campaign(campaign))?;
-        let ad_set_id = create(Resource::AdSet(v1::AdSet {
-            campaign_id,
-            billing_event: v1::BillingEvent::Impressions.into(),
-            bid: money(5_000_000),
-            ..v1::AdSet::default()
-        }))?;
-        for _ in 0..10 {
-            let destination = v1::ChatDestination { endpoint_id, ..Default::default() };
-            let destination = Some(destination);
-            ads.push(create(Resource::Ad(v1::Ad {
-                ad_set_id,
-                destination,
-                ..Default::default()
-            }))?);
-        }
-    }
-    Ok(ads)
-}
-
-fn text(refusal: munadi::types::refusal::Refusal) -> Box<dyn Error> {
-    format!("{}: {}", refusal.reason.name(), refusal.message).into()
 }
 
 /// Returns the processor time of this process: user and system ticks of a hundredth of a second.

@@ -3,6 +3,7 @@
 pub(crate) mod engine;
 pub(crate) mod fjall_store;
 pub(crate) mod raw;
+pub(crate) mod shop;
 
 use std::time::Duration;
 

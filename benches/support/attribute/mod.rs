@@ -1,0 +1,10 @@
+//! What the attribution bench compares with: floating point, and rows that are merged without a door.
+
+pub(crate) mod floats;
+pub(crate) mod rows;
+
+/// Returns the median of some figures.
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
