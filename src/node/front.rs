@@ -9,7 +9,6 @@ use crate::node::indexer::{Rebaser, merge_behind};
 use crate::node::live::Live;
 use crate::node::queue::Queue;
 use crate::node::serve::Answer;
-use crate::report::pull::{Pulled, ShardPage, closed_before, merge};
 use crate::report::query::{Query, Report, Subject, add_feeds, people_up_to};
 use crate::report::settled::complete_up_to;
 use crate::state::catalog::Catalog;
@@ -22,7 +21,7 @@ use crate::state::tallies::TallyChunk;
 use crate::state::traffic_rules::Filter;
 use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
-use crate::types::ids::{BatchNo, JournalId, SHARDS, SeqVector, number_of};
+use crate::types::ids::{BatchNo, JournalId, SHARDS, number_of};
 use crate::types::proto::v1::{
     AdSetIssue, ExchangeRate, Metric, PolicyRule, QueryReportResponse, RateCard, Taxonomy,
     TaxonomyEntry, TrafficRules,
@@ -30,9 +29,6 @@ use crate::types::proto::v1::{
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
 use crate::types::time::Moment;
-
-/// Rows of one page of a pull.
-pub const PULL_ROWS_MAX: usize = 1_000;
 
 /// Ads that a report looks at while the writer waits.
 const REPORT_ADS_LOCKED: usize = 16;
@@ -227,26 +223,6 @@ impl Front {
             add_feeds(&mut answer, query, &self.0.feeds());
         }
         (answer, next)
-    }
-
-    /// Returns the next page of the attribution stream, up to the last closed minute before `now`, which
-    /// it says too.
-    pub fn pull(&self, scope: Scope, cursor: &SeqVector, now: Moment) -> (Pulled, Moment) {
-        let end = closed_before(now);
-        (self.pull_before(scope, cursor, end), end)
-    }
-
-    /// Returns the next page of what was journaled before a moment, which lies in no open minute.
-    pub fn pull_before(&self, scope: Scope, cursor: &SeqVector, end: Moment) -> Pulled {
-        let shards = (0..SHARDS).map(|shard| {
-            let catalog = self.0.catalog();
-            let part = self.0.shard(shard);
-            let from = part.credits.partition_point(|credit| credit.seq <= cursor.0[shard].0);
-            ShardPage::of(part.credits.range(from..), end, PULL_ROWS_MAX, |row| {
-                sees(&catalog, scope, Some(row.account_id))
-            })
-        });
-        merge(shards.collect(), cursor, PULL_ROWS_MAX)
     }
 
     /// Writes a checkpoint; it counts once the journal is durable up to the returned batch.

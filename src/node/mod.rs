@@ -8,6 +8,7 @@ pub mod clock;
 mod coach;
 mod conversations;
 mod counts;
+mod credits;
 pub mod dice;
 mod estimate;
 mod explain;
@@ -46,12 +47,13 @@ pub use coach::{
     NOTICES_AT_ONCE_MAX, NOTICES_WAITING_MAX, WATCHED_WINDOWS_MAX, WATCHES_MAX, Watch,
 };
 pub use conversations::ListedChats;
+pub use credits::PULL_ROWS_MAX;
 pub use estimate::daily_budget_of;
 pub use files::Files;
 pub use forecaster::{
     COMPARED_LEAST, COMPARED_MAX, FORECASTS_MAX, Question, VISITS_PER_MINUTE, Wanted,
 };
-pub use front::{Front, PULL_ROWS_MAX};
+pub use front::Front;
 pub use links::{Followed, Follower};
 pub use lobby::Counter;
 pub use models::MODEL_DAYS;

@@ -2,12 +2,13 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
-use crate::node::front::{Front, PULL_ROWS_MAX, sees};
+use crate::node::credits::PULL_ROWS_MAX;
+use crate::node::front::{Front, sees};
 use crate::node::live::{Live, locked};
 use crate::node::running::Node;
 use crate::node::writer::Work;
 use crate::report::outbound::{Event, Reported, Source};
-use crate::report::pull::{ShardPage, closed_before, merge_credits};
+use crate::report::pull::{Page, closed_before};
 use crate::state::credit::{Credit, timestamp};
 use crate::tokens::push_secret;
 use crate::types::ids::{SHARDS, SeqVector};
@@ -82,14 +83,10 @@ impl Live {
         limit: usize,
         wanted: impl Fn(&AttributionRow) -> bool,
     ) -> (Vec<(usize, Credit)>, SeqVector, bool) {
-        let shards = (0..SHARDS).map(|shard| {
-            let part = self.shard(shard);
-            let from = part.credits.partition_point(|credit| credit.seq <= cursor.0[shard].0);
-            ShardPage::of(part.credits.range(from..), end, limit, |row| {
-                row.outcome() == Outcome::Conversion && wanted(row)
-            })
+        let Page { places, cursor, more } = self.credits_behind((cursor, end), limit, |_, row| {
+            row.outcome() == Outcome::Conversion && wanted(row)
         });
-        merge_credits(shards.collect(), cursor, limit)
+        (self.credits_at(&places), cursor, more)
     }
 
     /// Looks at what was credited since the last time for clicks and names that came before.

@@ -1,7 +1,10 @@
 //! The attribution stream: credits of all shards in the order of minute, shard and sequence.
 
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
 use crate::state::credit::{Credit, timestamp};
-use crate::types::attribution::{RULE_MODELS, split};
+use crate::types::attribution::{RULE_MODELS, eligible, split_eligible};
 use crate::types::ids::{SHARDS, Seq, SeqVector};
 use crate::types::proto::journal::v1::PathTouch;
 use crate::types::proto::v1::{AttributionRow, AttributionWindow, TouchCredit};
@@ -18,34 +21,46 @@ pub struct Pulled {
     pub more: bool,
 }
 
-/// One shard's part of a page.
+/// Credits of one shard that are looked at together: a page has some of each shard, and copies none that it
+/// doesn't hold.
+const RUN_MAX: usize = 64;
+
+/// Where some of one shard's credits stand.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ShardPage {
-    /// Credits that the caller may see, in order: as many as a page holds, and one.
-    pub credits: Vec<Credit>,
-    /// The last credit of a closed minute, seen or not; 0: none behind the cursor.
-    pub last: u64,
+pub struct Run {
+    /// Of those that the caller may see: the journal's time and the sequence, ascending.
+    places: VecDeque<(i64, u64)>,
+    /// The last credit that was looked at, seen or not; 0: none.
+    last: u64,
+    /// Whether none before the end is behind it.
+    ended: bool,
 }
 
-impl ShardPage {
-    /// Returns the part of one shard: its credits behind the cursor, in minutes that are closed.
+impl Run {
+    /// Looks at a shard's credits behind a place, in minutes that are closed.
     pub fn of<'a>(
         credits: impl Iterator<Item = &'a Credit>,
         end: Moment,
-        limit: usize,
         sees: impl Fn(&AttributionRow) -> bool,
     ) -> Self {
-        let mut page = Self::default();
+        let mut run = Self::default();
         for credit in credits.take_while(|credit| credit.at_ms < end.0) {
-            if page.credits.len() > limit {
-                break;
+            if run.places.len() == RUN_MAX {
+                return run;
             }
-            page.last = credit.seq;
+            run.last = credit.seq;
             if sees(&credit.row) {
-                page.credits.push(credit.clone());
+                run.places.push_back((credit.at_ms, credit.seq));
             }
         }
-        page
+        run.ended = true;
+        run
+    }
+
+    /// Returns the first credit's place in the order of all.
+    fn head(&self, shard: usize) -> Option<Reverse<(i64, usize, u64)>> {
+        let (at_ms, seq) = self.places.front()?;
+        Some(Reverse((i64::from(Moment(*at_ms).minute()), shard, *seq)))
     }
 }
 
@@ -54,21 +69,11 @@ pub fn closed_before(now: Moment) -> Moment {
     Moment(now.0 - now.0.rem_euclid(MINUTE_MS))
 }
 
-/// Merges the shards' parts, by shard, into one page of at most `limit` rows.
-pub fn merge(shards: Vec<ShardPage>, cursor: &SeqVector, limit: usize) -> Pulled {
-    let (credits, cursor, more) = merge_credits(shards, cursor, limit);
-    Pulled {
-        rows: credits.into_iter().map(|(_, credit)| whole_row(credit)).collect(),
-        cursor,
-        more,
-    }
-}
-
 /// Returns the row of a credit with what each touch of its path earned in the ad sets' own windows.
 pub fn whole_row(credit: Credit) -> AttributionRow {
     let Credit { row, path, judged_ms, .. } = credit;
-    let own = AttributionWindow::Unspecified;
-    let models = RULE_MODELS.map(|model| split(model, own, &path, judged_ms));
+    let eligible = eligible(AttributionWindow::Unspecified, &path, judged_ms);
+    let models = RULE_MODELS.map(|model| split_eligible(model, &path, &eligible, judged_ms));
     let credited = |(index, touch): (usize, &PathTouch)| TouchCredit {
         campaign_id: touch.campaign,
         ad_set_id: touch.ad_set,
@@ -83,31 +88,44 @@ pub fn whole_row(credit: Credit) -> AttributionRow {
     AttributionRow { path: path.iter().enumerate().map(credited).collect(), ..row }
 }
 
-/// Merges the shards' parts, by shard, into at most `limit` credits with their shards; says where they end,
-/// and whether there are more.
-pub fn merge_credits(
-    shards: Vec<ShardPage>,
-    cursor: &SeqVector,
-    limit: usize,
-) -> (Vec<(usize, Credit)>, SeqVector, bool) {
-    let lasts: Vec<_> = shards.iter().map(|page| page.last).collect();
-    let mut all: Vec<_> = (0..SHARDS)
-        .zip(shards)
-        .flat_map(|(shard, page)| page.credits.into_iter().map(move |credit| (shard, credit)))
-        .collect();
-    all.sort_by_key(|(shard, credit)| (Moment(credit.at_ms).minute(), *shard, credit.seq));
-    let (mut at, more) = (cursor.clone(), all.len() > limit);
-    all.truncate(limit);
-    for (shard, credit) in &all {
-        at.0[*shard] = Seq(credit.seq);
+/// Which credits stand in a page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// Shard and sequence of each, in order.
+    pub places: Vec<(usize, u64)>,
+    /// Where they end.
+    pub cursor: SeqVector,
+    /// Whether there is more before the end.
+    pub more: bool,
+}
+
+/// Merges the shards behind a cursor into a page of at most `limit` credits. `look` returns the run of a shard
+/// behind a sequence.
+pub fn page(cursor: &SeqVector, limit: usize, mut look: impl FnMut(usize, Seq) -> Run) -> Page {
+    let mut runs: Vec<Run> = (0..SHARDS).map(|shard| look(shard, cursor.0[shard])).collect();
+    let heads = runs.iter().enumerate().filter_map(|(shard, run)| run.head(shard));
+    let mut heads: BinaryHeap<_> = heads.collect();
+    let (mut places, mut cursor) = (Vec::new(), cursor.clone());
+    while places.len() < limit
+        && let Some(Reverse((_, shard, seq))) = heads.pop()
+    {
+        places.push((shard, seq));
+        cursor.0[shard] = Seq(seq);
+        let run = &mut runs[shard];
+        run.places.pop_front();
+        if run.places.is_empty() && !run.ended {
+            *run = look(shard, Seq(run.last));
+        }
+        heads.extend(run.head(shard));
     }
+    let more = !heads.is_empty();
     if !more {
         // What the caller may not see need not be looked at again.
-        for (place, last) in at.0.iter_mut().zip(lasts) {
-            *place = Seq(place.0.max(last));
+        for (place, run) in cursor.0.iter_mut().zip(runs) {
+            *place = Seq(place.0.max(run.last));
         }
     }
-    (all, at, more)
+    Page { places, cursor, more }
 }
 
 #[cfg(test)]
@@ -124,53 +142,83 @@ mod tests {
         vec![vec![credit(1, 0), credit(2, 2)], vec![credit(11, 0), credit(12, 1), credit(13, 2)]]
     }
 
-    fn pages(cursor: &SeqVector, limit: usize) -> Vec<ShardPage> {
-        let page = |(shard, credits): (usize, Vec<Credit>)| {
-            let behind = credits.iter().filter(|credit| credit.seq > cursor.0[shard].0);
-            ShardPage::of(behind, Moment(i64::MAX), limit, |_| true)
-        };
-        (0..).zip(shards()).map(page).collect()
+    fn page_of(
+        shards: &[Vec<Credit>],
+        (cursor, limit): (&SeqVector, usize),
+        sees: impl Fn(&AttributionRow) -> bool,
+    ) -> Page {
+        page(cursor, limit, |shard, after| {
+            let credits = shards.get(shard).into_iter().flatten();
+            Run::of(credits.filter(|credit| credit.seq > after.0), Moment(i64::MAX), &sees)
+        })
+    }
+
+    fn pages(shards: &[Vec<Credit>], limit: usize, sees: fn(&AttributionRow) -> bool) -> Vec<Page> {
+        let mut pages: Vec<Page> = Vec::new();
+        while pages.last().is_none_or(|page| page.more) {
+            let cursor = pages.last().map_or_else(SeqVector::default, |page| page.cursor.clone());
+            pages.push(page_of(shards, (&cursor, limit), sees));
+        }
+        pages
     }
 
     #[test]
     fn rows_come_by_minute_then_shard_then_sequence() {
-        let start = SeqVector::default();
-        let pulled = merge(pages(&start, 100), &start, 100);
-        let ids: Vec<_> = pulled.rows.iter().map(|row| row.outcome_id).collect();
-        assert_eq!(ids, [1, 11, 12, 2, 13]);
-        assert!(!pulled.more);
+        let all = page_of(&shards(), (&SeqVector::default(), 100), |_| true);
+        assert_eq!(all.places, [(0, 1), (1, 11), (1, 12), (0, 2), (1, 13)]);
+        assert!(!all.more);
     }
 
     #[test]
-    fn pages_joined_are_the_whole() {
-        let start = SeqVector::default();
-        let whole = merge(pages(&start, 100), &start, 100);
-        for limit in 1..6 {
-            let (mut cursor, mut rows) = (start.clone(), Vec::new());
-            loop {
-                let page = merge(pages(&cursor, limit), &cursor, limit);
-                rows.extend(page.rows);
-                cursor = page.cursor;
-                if !page.more {
-                    break;
-                }
+    fn pages_joined_are_what_sorting_everything_gives() {
+        let sees: fn(&AttributionRow) -> bool = |row| row.outcome_id % 3 != 0;
+        for seed in 0..40_u64 {
+            let mut state = seed;
+            let mut roll = |end: u64| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 33) % end
+            };
+            let shards: Vec<Vec<Credit>> = (0..5)
+                .map(|_| {
+                    let (mut seq, mut minute) = (0, 0);
+                    let credits = (0..roll(300)).map(|_| {
+                        (seq, minute) = (seq + 1 + roll(3), minute + (roll(9) / 8) as i64);
+                        credit(seq, minute)
+                    });
+                    credits.collect()
+                })
+                .collect();
+            let places = |(shard, credits): (usize, &Vec<Credit>)| {
+                let seen = credits.iter().filter(|credit| sees(&credit.row));
+                seen.map(|credit| (Moment(credit.at_ms).minute(), shard, credit.seq))
+                    .collect::<Vec<_>>()
+            };
+            let mut plain: Vec<_> = shards.iter().enumerate().flat_map(places).collect();
+            plain.sort_unstable();
+            let plain: Vec<_> = plain.into_iter().map(|(_, shard, seq)| (shard, seq)).collect();
+            for limit in [1, 7, 64, 1_000] {
+                let pages = pages(&shards, limit, sees);
+                let joined: Vec<_> = pages.iter().flat_map(|page| page.places.clone()).collect();
+                assert_eq!(joined, plain, "seed {seed}, pages of {limit}");
+                let full = pages.iter().filter(|page| page.places.len() == limit).count();
+                assert!(full + 1 >= pages.len(), "only the last one is shorter");
+                let end = &pages.last().expect("there is one").cursor;
+                let lasts = shards.iter().map(|credits| credits.last().map_or(0, |last| last.seq));
+                assert!(lasts.eq(end.0[..shards.len()].iter().map(|seq| seq.0)), "seed {seed}");
             }
-            assert_eq!(rows, whole.rows, "pages of {limit}");
         }
     }
 
     #[test]
     fn an_open_minute_is_not_sent() {
         let end = closed_before(Moment(2 * MINUTE_MS + 30_000));
-        let page = ShardPage::of(shards()[0].iter(), end, 100, |_| true);
-        assert_eq!((page.credits.len(), page.last), (1, 1));
+        let run = Run::of(shards()[0].iter(), end, |_| true);
+        assert_eq!((run.places.len(), run.last, run.ended), (1, 1, true));
     }
 
     #[test]
     fn what_the_caller_may_not_see_is_passed_over_for_good() {
-        let start = SeqVector::default();
-        let page = ShardPage::of(shards()[0].iter(), Moment(i64::MAX), 100, |_| false);
-        let pulled = merge(vec![page], &start, 100);
-        assert_eq!((pulled.rows.len(), pulled.cursor.0[0]), (0, Seq(2)));
+        let none = page_of(&shards(), (&SeqVector::default(), 100), |_| false);
+        assert_eq!((none.places.len(), none.cursor.0[0], none.more), (0, Seq(2), false));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::attribution::{RULE_MODELS, WINDOWS, share, split};
+use crate::types::attribution::{RULE_MODELS, WINDOWS, eligible, share, split_eligible};
 use crate::types::proto::journal::v1::{
     ClickMatched, ConversionCredited, PathTouch, Showing, StepCredited,
 };
@@ -142,22 +142,38 @@ impl<'a> Earned<'a> {
 
     /// Returns what each touch earned by every model of single outcomes under every window.
     pub fn parts(&self) -> Vec<Part> {
+        let micros = self.value.map_or(0, |value| value.micros);
         let mut parts = Vec::new();
-        for model in RULE_MODELS {
-            for window in WINDOWS {
-                let credits = split(model, window, &self.path, self.judged_ms);
-                let micros = self.value.map_or(0, |value| value.micros);
-                let values = share(micros, &credits);
-                let touches = self.path.iter().zip(credits).zip(values);
-                parts.extend(touches.filter(|((_, credit), _)| *credit > 0).map(
-                    |((touch, credit), value)| {
-                        let cell = (model as u8, window as u8);
-                        Part { cell, ad: touch.ad, credit, value }
-                    },
-                ));
-            }
+        // Windows that take the same touches share their splits.
+        let mut known: Vec<(Vec<bool>, Vec<Part>)> = Vec::new();
+        for window in WINDOWS {
+            let eligible = eligible(window, &self.path, self.judged_ms);
+            let at = known.iter().position(|(same, _)| *same == eligible).unwrap_or_else(|| {
+                let split = self.split(&eligible, micros);
+                known.push((eligible, split));
+                known.len() - 1
+            });
+            let split = known[at].1.iter();
+            parts.extend(split.map(|part| Part { cell: (part.cell.0, window as u8), ..*part }));
         }
         parts
+    }
+
+    /// Returns the parts of the touches that are eligible, of no window yet.
+    fn split(&self, eligible: &[bool], micros: i64) -> Vec<Part> {
+        let of_model = |model| {
+            let credits = split_eligible(model, &self.path, eligible, self.judged_ms);
+            let values = share(micros, &credits);
+            let earned = self.path.iter().zip(credits).zip(values);
+            let earned = earned.filter(|((_, credit), _)| *credit > 0);
+            earned.map(move |((touch, credit), value)| Part {
+                cell: (model as u8, 0),
+                ad: touch.ad,
+                credit,
+                value,
+            })
+        };
+        RULE_MODELS.into_iter().flat_map(of_model).collect()
     }
 }
 

@@ -3,6 +3,8 @@
 //! Fixed for ever: credits are not on disk, but computed from a fact's path whenever it is applied. Another
 //! split would change what reports have said.
 
+use std::cmp::Reverse;
+
 use crate::types::proto::journal::v1::PathTouch;
 use crate::types::proto::v1::{AttributionModel, AttributionSpec, AttributionWindow, TouchKind};
 use crate::types::time::DAY_MS;
@@ -113,9 +115,22 @@ pub fn split(
     path: &[PathTouch],
     outcome_ms: i64,
 ) -> Vec<u32> {
-    let eligible: Vec<bool> =
-        path.iter().map(|touch| is_eligible(window, touch, outcome_ms)).collect();
-    let weights = weights(model, path, &eligible, outcome_ms);
+    split_eligible(model, path, &eligible(window, path, outcome_ms), outcome_ms)
+}
+
+/// Returns which touches of a path may earn an outcome under a window.
+pub fn eligible(window: AttributionWindow, path: &[PathTouch], outcome_ms: i64) -> Vec<bool> {
+    path.iter().map(|touch| is_eligible(window, touch, outcome_ms)).collect()
+}
+
+/// Returns what [`split`] does, between the touches of a path that are eligible.
+pub fn split_eligible(
+    model: AttributionModel,
+    path: &[PathTouch],
+    eligible: &[bool],
+    outcome_ms: i64,
+) -> Vec<u32> {
+    let weights = weights(model, path, eligible, outcome_ms);
     let parts = apportion(WHOLE_CREDIT.into(), &weights);
     parts.into_iter().map(|part| part as u32).collect()
 }
@@ -236,26 +251,48 @@ fn decay(age_ms: i64) -> u64 {
     let mut factor = 1_u64 << 32;
     for (index, root) in ROOTS.iter().enumerate() {
         if (part >> (23 - index)) & 1 == 1 {
-            factor = ((u128::from(factor) * u128::from(*root)) >> 32) as u64;
+            // At most 2^32 times less than that.
+            factor = (factor * root) >> 32;
         }
     }
     factor >> (age_ms / half_life_ms)
 }
 
 /// Returns a total in whole parts by weight, by largest remainders: each part is rounded down, and what is left
-/// goes by one to the largest remainders, of equals to the first. Empty: no weight is above 0.
+/// goes by one to the largest remainders, of equals to the first. Empty: no weight is above 0. Weights sum to
+/// less than 2^64.
 fn apportion(total: u64, weights: &[u64]) -> Vec<u64> {
-    let sum: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
+    let sum: u64 = weights.iter().sum();
+    let heaviest = weights.iter().copied().max().unwrap_or_default();
     if sum == 0 {
         return Vec::new();
     }
-    let exact = |weight: &u64| u128::from(total) * u128::from(*weight);
-    let mut parts: Vec<u64> = weights.iter().map(|weight| (exact(weight) / sum) as u64).collect();
-    let left = total - parts.iter().sum::<u64>();
+    if sum == heaviest {
+        // All of it is one touch's.
+        return weights.iter().map(|weight| if *weight == 0 { 0 } else { total }).collect();
+    }
+    let divide: &dyn Fn(u64) -> (u64, u64) = if total.checked_mul(heaviest).is_some() {
+        &|weight| (total * weight / sum, total * weight % sum)
+    } else {
+        // Above 18 million units of a currency.
+        &|weight| {
+            let (exact, sum) = (u128::from(total) * u128::from(weight), u128::from(sum));
+            ((exact / sum) as u64, (exact % sum) as u64)
+        }
+    };
+    let (mut parts, mut rests) = (Vec::with_capacity(weights.len()), Vec::new());
+    let mut left = total;
+    for (index, weight) in weights.iter().enumerate() {
+        let (part, rest) = divide(*weight);
+        parts.push(part);
+        left -= part;
+        if rest > 0 {
+            rests.push((Reverse(rest), index));
+        }
+    }
     if left > 0 {
-        let mut order: Vec<usize> = (0..weights.len()).collect();
-        order.sort_by_key(|index| std::cmp::Reverse(exact(&weights[*index]) % sum));
-        order.iter().take(left as usize).for_each(|index| parts[*index] += 1);
+        rests.sort_unstable();
+        rests.iter().take(left as usize).for_each(|(_, index)| parts[*index] += 1);
     }
     parts
 }
