@@ -279,7 +279,7 @@ fn written(time: Option<&Timestamp>) -> String {
 }
 
 /// Returns an enum's name without its prefix.
-fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
+pub(in crate::cli) fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
     name.strip_prefix(prefix).unwrap_or(name)
 }
 
