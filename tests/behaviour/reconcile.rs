@@ -8,11 +8,11 @@ use munadi::report::reconcile::{Asked, Named, Reconciled, Told};
 use munadi::rpc::limits::{RECONCILE_BYTES_MAX, RECONCILE_PAGE_MAX};
 use munadi::types::proto::v1;
 use munadi::types::proto::v1::{
-    DeclineReason, Outcome, ReconcileDifference, ReconcileReason as Why, ReconcileResult as What,
-    ReconcileRow,
+    Channel, DeclineReason, Direction, MessageCategory, Outcome, ReconcileDifference,
+    ReconcileReason as Why, ReconcileResult as What, ReconcileRow,
 };
 use munadi::types::refusal::Reason;
-use munadi::types::request::{Claim, Origin, Scope};
+use munadi::types::request::{Claim, Incoming, Origin, Receipt, Scope};
 use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -126,10 +126,36 @@ fn a_list_of_conversations_goes_by_their_names() {
     assert_eq!(told(&all), expected);
     assert_eq!(all.rows[1].conversation_id, stage.chat(&shop, "from an ad").id);
     assert_eq!(count(&all, What::Matched), 1);
-    // The same after a restart, and once more under another name of the person.
-    let stage = stage.restarted();
-    let again = vec![of_chat(&stage, &shop, "contact"), of_chat(&stage, &shop, "nobody")];
+    // The same after a restart, and under another name of the person.
+    let mut stage = stage.restarted();
+    let (chat, from) = (stage.chat(&shop, "new number"), stage.chat(&shop, "contact").id);
+    charged(&stage.record(Incoming::Moved { chat, from }));
+    let again = vec![of_chat(&stage, &shop, "new number"), of_chat(&stage, &shop, "nobody")];
     assert_eq!(reconcile(&stage, &asked, again), all);
+    let both = vec![of_chat(&stage, &shop, "contact"), of_chat(&stage, &shop, "new number")];
+    let all = reconcile(&stage, &asked, both);
+    assert_eq!((all.rows[0].result(), all.rows[0].first_line), (What::DuplicateLine, 1));
+}
+
+#[test]
+fn a_conversation_that_the_business_began_is_known_and_not_opened() {
+    let mut stage = Stage::new();
+    let shop = stage.shop(&Offer { channel: Channel::Whatsapp, ..Offer::default() });
+    let sent = Receipt::delivered(1, Direction::Outbound, MessageCategory::Utility);
+    let receipt = Receipt { template: true, ..sent };
+    let chat = stage.chat(&shop, "contact");
+    charged(&stage.record(Incoming::Message { chat, receipt }));
+    stage.wait(MINUTE_MS);
+    let asked = last_day(&stage, &shop, Outcome::Conversation);
+    let lines = || vec![of_chat(&stage, &shop, "contact")];
+    let all = reconcile(&stage, &asked, lines());
+    assert_eq!(told(&all), [(What::MissingHere, Why::NotOpened, 1)]);
+    // Another account's conversation is as unknown as nobody's.
+    let lines = lines();
+    let other = stage.shop(&Offer::default());
+    let asked = Asked { account: other.account, ..asked };
+    let all = reconcile(&stage, &asked, lines);
+    assert_eq!(told(&all), [(What::MissingHere, Why::UnknownId, 1)]);
 }
 
 #[test]
