@@ -9,7 +9,7 @@ use serde::Serialize;
 use tonic::Request;
 use tonic::transport::Endpoint;
 
-use crate::cli::report::{KeyArgs, ReportError, short};
+use crate::cli::report::{KeyArgs, ReportError, short, written};
 use crate::types::proto::v1::attribution_service_client::AttributionServiceClient;
 use crate::types::proto::v1::{
     Outcome, ReconcileCount, ReconcileDifference, ReconcileReason, ReconcileRequest,
@@ -182,8 +182,8 @@ fn detail(row: &ReconcileRow) -> String {
     if !row.message.is_empty() {
         return format!("{} {}", row.field, row.message).trim_start().to_owned();
     }
-    let known = row.known.as_ref();
-    match (row.reason(), known) {
+    match (row.reason(), row.known.as_ref()) {
+        (ReconcileReason::OutsidePeriod, Some(known)) => written(known.event_time.as_ref()),
         (ReconcileReason::Declined, Some(known)) => {
             short(known.decline_reason().as_str_name(), "DECLINE_REASON_").to_owned()
         }
@@ -219,6 +219,7 @@ struct JsonRow<'a> {
     first_line: u64,
     outcome_id: String,
     ad_id: String,
+    event_time: String,
     decline_reason: &'static str,
     invalid: &'static str,
     field: &'a str,
@@ -253,6 +254,7 @@ impl<'a> JsonRow<'a> {
             first_line: row.first_line,
             outcome_id: known.outcome_id.to_string(),
             ad_id: known.ad_id.to_string(),
+            event_time: written(known.event_time.as_ref()),
             decline_reason: short(known.decline_reason().as_str_name(), "DECLINE_REASON_"),
             invalid: short(known.invalid().as_str_name(), "INVALID_REASON_"),
             field: &row.field,

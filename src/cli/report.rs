@@ -273,7 +273,7 @@ fn id(id: u64) -> String {
     if id == 0 { String::new() } else { id.to_string() }
 }
 
-fn written(time: Option<&Timestamp>) -> String {
+pub(in crate::cli) fn written(time: Option<&Timestamp>) -> String {
     let time = time.and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok());
     time.map_or_else(String::new, |time| time.to_string())
 }

@@ -349,13 +349,13 @@ pub const MODELS_AT_ONCE_MAX: usize = 1;
 /// Days of outcomes in one comparison of models: rows are kept for 95.
 pub const MODEL_PERIOD_DAYS_MAX: i64 = 93;
 
-/// Lists at work or on their way to Reconcile: each may hold some hundred megabytes with what it is compared to.
+/// Lists on their way to Reconcile or at work: each may take a hundred megabytes with what it is compared with.
 pub const RECONCILED_AT_ONCE_MAX: usize = 2;
 
 /// Lines of one list: the sales of a large shop's quarter.
 pub const RECONCILE_LINES_MAX: usize = 250_000;
 
-/// Bytes of one list.
+/// Bytes of one list: it stands in memory while it is compared.
 pub const RECONCILE_BYTES_MAX: usize = 32 << 20;
 
 /// Bytes of one line: its longest ids, each character escaped.

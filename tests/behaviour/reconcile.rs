@@ -114,10 +114,13 @@ fn a_sale_told_differently_names_what_differs() {
 
 #[test]
 fn a_list_of_conversations_goes_by_their_names() {
-    let (mut stage, shop) = sold();
-    let shown = stage.tapped("b");
+    let mut stage = Stage::new();
+    let shop = stage.shop(&Offer::default());
+    let shown = stage.tapped("a");
     let click = Some(Claim::Click(stage.click(&shown)));
-    stage.open_chat(&shop, "from an ad", click);
+    charged(&stage.open_chat(&shop, "from an ad", click));
+    stage.wait(HOUR_MS);
+    charged(&stage.open_chat(&shop, "contact", None));
     stage.wait(MINUTE_MS);
     let asked = last_day(&stage, &shop, Outcome::Conversation);
     let lines = vec![of_chat(&stage, &shop, "contact"), of_chat(&stage, &shop, "nobody")];
