@@ -9,6 +9,7 @@ mod figures;
 pub mod fsck;
 mod keys;
 mod rates;
+pub mod reconcile;
 mod replay;
 pub mod report;
 mod serve;
@@ -46,6 +47,7 @@ enum Command {
     Fsck(fsck::FsckArgs),
     Report(report::ReportArgs),
     Conversions(conversions::ConversionsArgs),
+    Reconcile(reconcile::ReconcileArgs),
     /// Let a seeded town live one day in seconds, and print what it came to.
     Demo(demo::DemoArguments),
     /// Run recorded requests against campaigns, and print what they would have come to.
@@ -65,6 +67,7 @@ pub fn run() -> ExitCode {
         Command::Fsck(arguments) => fsck::run(&arguments).map_err(Failure::from),
         Command::Report(arguments) => report::run(&arguments).map_err(Failure::from),
         Command::Conversions(arguments) => conversions::run(&arguments).map_err(Failure::from),
+        Command::Reconcile(arguments) => reconcile::run(&arguments).map_err(Failure::from),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
     };

@@ -273,13 +273,13 @@ fn id(id: u64) -> String {
     if id == 0 { String::new() } else { id.to_string() }
 }
 
-fn written(time: Option<&Timestamp>) -> String {
+pub(in crate::cli) fn written(time: Option<&Timestamp>) -> String {
     let time = time.and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok());
     time.map_or_else(String::new, |time| time.to_string())
 }
 
 /// Returns an enum's name without its prefix.
-fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
+pub(in crate::cli) fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
     name.strip_prefix(prefix).unwrap_or(name)
 }
 

@@ -42,6 +42,7 @@ pub(super) const TABLE: &[(&str, Access)] = &[
     ("/munadi.v1.AttributionService/CompareModels", READERS),
     ("/munadi.v1.AttributionService/GetLift", READERS),
     ("/munadi.v1.AttributionService/PullAttributions", READERS),
+    ("/munadi.v1.AttributionService/Reconcile", READERS),
     ("/munadi.v1.BillingService/FundAccount", OPERATORS),
     ("/munadi.v1.BillingService/GetBalance", ADVERTISERS),
     ("/munadi.v1.BillingService/InvalidateEvents", OPERATORS),

@@ -31,6 +31,7 @@ mod prices;
 pub mod push;
 mod queue;
 mod rates;
+mod reconcile;
 mod recover;
 mod running;
 mod sandbox;

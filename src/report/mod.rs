@@ -8,6 +8,7 @@ pub mod models;
 pub mod outbound;
 pub mod pull;
 pub mod query;
+pub mod reconcile;
 pub mod rows;
 pub mod settled;
 pub mod transfers;

@@ -348,3 +348,24 @@ pub const MODELS_AT_ONCE_MAX: usize = 1;
 
 /// Days of outcomes in one comparison of models: rows are kept for 95.
 pub const MODEL_PERIOD_DAYS_MAX: i64 = 93;
+
+/// Lists on their way to Reconcile or at work: each may take a hundred megabytes with what it is compared with.
+pub const RECONCILED_AT_ONCE_MAX: usize = 2;
+
+/// Lines of one list: the sales of a large shop's quarter.
+pub const RECONCILE_LINES_MAX: usize = 250_000;
+
+/// Bytes of one list: it stands in memory while it is compared.
+pub const RECONCILE_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of one line: its longest ids, each character escaped.
+pub const RECONCILE_LINE_BYTES_MAX: usize = 8 << 10;
+
+/// Rows of one answer to a list.
+pub const RECONCILE_PAGE_MAX: usize = 1_000;
+
+/// A line with some of everything, on average.
+const _: () = assert!(RECONCILE_LINES_MAX * 128 <= RECONCILE_BYTES_MAX);
+
+/// Days of outcomes that one list is compared with: rows are kept for 95.
+pub const RECONCILE_PERIOD_DAYS_MAX: i64 = 93;

@@ -28,7 +28,7 @@ const FACTS: [&str; 14] = [
 ];
 
 /// Every text or bytes that these messages may carry, and why none of them is a message's text.
-const ALLOWED: [(&str, &str); 59] = [
+const ALLOWED: [(&str, &str); 64] = [
     ("v1.AdEvent.network", "an address; only a keyed hash of its network is kept"),
     ("v1.AdEvent.user_agent", "looked at for invalid traffic at the door, and not kept"),
     ("v1.AdEvent.view_token", "sealed by the engine; anything else does not open"),
@@ -61,6 +61,14 @@ const ALLOWED: [(&str, &str); 59] = [
     ("v1.ConversionPush.test_event_code", "letters, digits, hyphens and underscores, 64 at most"),
     ("v1.ConversionPush.url", "an https URL of the advertiser's, checked as one"),
     ("v1.CompareModelsResponse.currency", "three letters of ISO 4217, from the account"),
+    (
+        "v1.ReconcileRequest.ndjson",
+        "ids, values and times; a line with any other key is refused, and nothing is kept",
+    ),
+    ("v1.ReconcileRow.event_id", "the caller's id of a sale, 128 characters at most"),
+    ("v1.ReconcileRow.field", "the path of a field, written by the engine"),
+    ("v1.ReconcileRow.field_reason", "a stable name, written by the engine"),
+    ("v1.ReconcileRow.message", "what was wrong with a line, written by the engine"),
     ("v1.Experiment.etag", "a number, written by the engine"),
     ("v1.Experiment.name", "what an advertiser calls an experiment, 100 characters at most"),
     ("v1.ViewerRef.viewer_id", "a pseudonym; only a keyed hash of it is kept"),

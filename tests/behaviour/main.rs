@@ -40,6 +40,7 @@ mod pacing;
 mod paths;
 mod pushed;
 mod rates;
+mod reconcile;
 mod redirect;
 mod refusals;
 mod reports;

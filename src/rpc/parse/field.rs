@@ -41,6 +41,11 @@ impl<'a> Path<'a> {
         Self { index: Some(index), ..self }
     }
 
+    /// Returns the field's own name.
+    pub(super) const fn name(&self) -> &'a str {
+        self.name
+    }
+
     /// Returns a refusal of this field.
     pub(super) fn refuse(&self, reason: Reason, message: impl Into<String>) -> Refusal {
         Refusal::new(reason, self.to_string(), message.into())

@@ -20,6 +20,7 @@ pub(super) mod models;
 pub(super) mod mutations;
 pub(super) mod places;
 pub(super) mod rates;
+pub(super) mod reconcile;
 pub(super) mod reports;
 pub(super) mod rules;
 #[cfg(test)]

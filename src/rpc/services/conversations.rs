@@ -11,12 +11,11 @@ use crate::node::{Node, Watch};
 use crate::rpc::parse::conversations::{Desk, listed, watched};
 use crate::rpc::parse::events::batch;
 use crate::rpc::services::batch::Batch;
-use crate::rpc::services::{Answer, Answers, caller};
+use crate::rpc::services::{Answer, Answers, business_of, caller};
 use crate::tokens::Sealer;
 use crate::types::proto::v1;
 use crate::types::proto::v1::conversation_service_server::ConversationService;
-use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Resource, ResourceKind, Scope};
+use crate::types::request::Scope;
 
 /// The service.
 pub(super) struct Conversations {
@@ -48,7 +47,7 @@ impl ConversationService for Conversations {
         batch(&wire.request_id, wire.conversions.len(), "conversions")?;
         let sealer = self.node.opener();
         let desk = self.desk(&caller, &sealer);
-        let business_of = |endpoint| self.business_of(caller.scope(), endpoint);
+        let business_of = |endpoint| business_of(&self.node, caller.scope(), endpoint);
         let parse = |wire| desk.conversion(wire, business_of);
         let results = Batch::submit(&self.node, wire.conversions, parse)?.results().await?;
         Ok(Response::new(v1::RecordConversionsResponse { results }))
@@ -114,15 +113,5 @@ impl Conversations {
     fn desk<'a>(&self, caller: &Caller, sealer: &'a Sealer) -> Desk<'a> {
         let Scope { tenant, any } = caller.scope();
         Desk { sealer, tenant: if any { 0 } else { tenant }, now: self.node.now() }
-    }
-
-    fn business_of(&self, scope: Scope, endpoint: u64) -> Result<u64, Refusal> {
-        match self.node.get(scope, ResourceKind::Endpoint, endpoint) {
-            Ok(Resource::Endpoint(row)) => Ok(row.business_id),
-            _ => {
-                let message = "no such endpoint: report with the id that its creation answered";
-                Err(Refusal::new(Reason::NotFound, "conversation.endpoint_id", message))
-            }
-        }
     }
 }

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_stream::Stream;
 use tonic::service::Routes;
@@ -28,7 +28,7 @@ use crate::node::Node;
 use crate::rpc::errors::deadline;
 use crate::rpc::limits::{
     EXPLAINED_AT_ONCE_MAX, FEED_MESSAGE_BYTES_MAX, FINDINGS_AT_ONCE_MAX, INGEST_DEADLINE,
-    LISTS_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, MODELS_AT_ONCE_MAX,
+    LISTS_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, MODELS_AT_ONCE_MAX, RECONCILED_AT_ONCE_MAX,
 };
 use crate::types::proto::v1::admin_service_server::AdminServiceServer;
 use crate::types::proto::v1::attribution_service_server::AttributionServiceServer;
@@ -39,8 +39,8 @@ use crate::types::proto::v1::conversion_service_server::ConversionServiceServer;
 use crate::types::proto::v1::event_service_server::EventServiceServer;
 use crate::types::proto::v1::explain_service_server::ExplainServiceServer;
 use crate::types::proto::v1::report_service_server::ReportServiceServer;
-use crate::types::refusal::Refusal;
-use crate::types::request::{Mutation, Policy, Resource};
+use crate::types::refusal::{Reason, Refusal};
+use crate::types::request::{Mutation, Policy, Resource, ResourceKind, Scope};
 
 /// What each feed allows, by its id.
 pub type Policies = Arc<BTreeMap<u32, Policy>>;
@@ -101,6 +101,7 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
             AttributionServiceServer::new(attributions::Attributions {
                 node: node(),
                 places: Arc::new(Semaphore::new(MODELS_AT_ONCE_MAX)),
+                lists: Arc::new(Semaphore::new(RECONCILED_AT_ONCE_MAX)),
             })
             .max_decoding_message_size(others),
         )
@@ -118,9 +119,21 @@ async fn aside<T: Send + 'static>(
     places: &Arc<Semaphore>,
     work: impl FnOnce(&Node) -> T + Send + 'static,
 ) -> Result<T, Status> {
-    // Whoever waits for a place is cut off by the deadline of all calls.
+    at_place(node, place_of(places).await?, work).await
+}
+
+/// Waits for a place. Whoever waits too long is cut off by the deadline of all calls.
+async fn place_of(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
     let place = Arc::clone(places).acquire_owned().await;
-    let place = place.map_err(|_| Status::unavailable("the server stops"))?;
+    place.map_err(|_| Status::unavailable("the server stops"))
+}
+
+/// Answers on a thread that may take its time, from a place that was waited for.
+async fn at_place<T: Send + 'static>(
+    node: &Arc<Node>,
+    place: OwnedSemaphorePermit,
+    work: impl FnOnce(&Node) -> T + Send + 'static,
+) -> Result<T, Status> {
     let node = Arc::clone(node);
     let work = move || {
         // Work goes on when its caller leaves, and keeps its place.
@@ -140,4 +153,15 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 fn caller_of<T>(request: &Request<T>) -> Result<&Caller, Status> {
     let caller = request.extensions().get::<Caller>();
     caller.ok_or_else(|| Status::unauthenticated("the call did not come through the guard"))
+}
+
+/// Returns whose an endpoint is, for whoever names a conversation by it.
+fn business_of(node: &Node, scope: Scope, endpoint: u64) -> Result<u64, Refusal> {
+    match node.get(scope, ResourceKind::Endpoint, endpoint) {
+        Ok(Resource::Endpoint(row)) => Ok(row.business_id),
+        _ => {
+            let message = "no such endpoint: report with the id that its creation answered";
+            Err(Refusal::new(Reason::NotFound, "conversation.endpoint_id", message))
+        }
+    }
 }
