@@ -117,9 +117,9 @@ fn models_stand_side_by_side_over_the_same_outcomes() {
     let effects = [&first, &second].map(|shop| row(&told, shop).removal_effect_micros);
     assert_eq!(effects, [750_000, 500_000]);
     assert_eq!(one[6], 1_200_000);
-    for model in 0..MODELS.len() {
-        let value: i64 = told.rows.iter().map(|row| row.credits[model].value_micros).sum();
-        assert_eq!(value, 2 * WORTH, "{:?}", MODELS[model]);
+    for (at, model) in MODELS.iter().enumerate() {
+        let value: i64 = told.rows.iter().map(|row| row.credits[at].value_micros).sum();
+        assert_eq!(value, 2 * WORTH, "{model:?}");
     }
 }
 
