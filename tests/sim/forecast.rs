@@ -194,6 +194,33 @@ fn run(seed: u64, people: u64, divisor: u32, least_reach: u64) -> Vec<Case> {
     cases
 }
 
+/// The same day again leaves nothing to chance but who looks: what is off here is the replay's own rules.
+#[test]
+fn a_replay_shows_a_draft_to_whom_the_auction_of_the_same_day_does() {
+    let mut quarter = Quarter::new(6, PEOPLE);
+    let (mut memory, mut before) = (Memory::new(), Memory::new());
+    let sample = samples(&quarter, 1, &mut memory).remove(0);
+    quarter.run(&quarter.visits(-1), &mut before, |_, _| {});
+    let (visits, mut luck) = (quarter.visits(0), Luck::new(6 ^ 99));
+    let mut errors = Vec::new();
+    for number in 0..DRAFTS {
+        let (draft, category) = (rival(&mut luck, number + 1), *luck.pick(&["", "food"]));
+        luck.roll();
+        let (plan, bid) = (plan_of(&draft, category), draft.bid.as_ref().map(|bid| bid.micros));
+        let told = Forecaster::new(&plan, &sample).curve(&[bid], &[None]).remove(0);
+        let ad_set = quarter.add(number, category, &draft);
+        let real = quarter.deliver(None, (&visits, &before), &[]);
+        quarter.remove(ad_set);
+        if real.impressions >= LEAST_IMPRESSIONS {
+            let error = told.reach.expected as f64 / real.reach as f64 - 1.0;
+            println!("draft {number}, {category:?}: {real:?}; off by {error:.4}");
+            errors.push(error.abs());
+        }
+    }
+    assert!(errors.len() > 10, "{errors:?}");
+    assert!(quantile(errors.clone(), 500) <= 0.01 && quantile(errors, 1_000) <= 0.1);
+}
+
 /// Returns the figure that so many of 1,000 are not above.
 fn quantile(mut figures: Vec<f64>, per_mille: usize) -> f64 {
     figures.sort_by(f64::total_cmp);

@@ -267,17 +267,27 @@ mod tests {
 
     /// Logs a request of each viewer at each of these moments of one day, with one rival worth so much.
     fn sample(viewers: u64, at: &[i64], total: impl Fn(u64) -> f32) -> Sample {
+        let trays: Vec<_> = at.iter().map(|at| (*at, Policy::USUAL, 9)).collect();
+        sample_of(viewers, &trays, |viewer, _| total(viewer))
+    }
+
+    /// The same of trays with policies of their own, whose rival is of such a group.
+    fn sample_of(
+        viewers: u64,
+        trays: &[(i64, Policy, u64)],
+        total: impl Fn(u64, u64) -> f32,
+    ) -> Sample {
         let mut log = Log::default();
-        for at in std::iter::once(&0).chain(at) {
+        for (at, policy, group) in std::iter::once(&(0, Policy::USUAL, 9)).chain(trays) {
             for viewer in 1..=viewers {
-                let total = total(viewer);
-                let rival = Rival { total, pay: 0.0, group: fold_group(9), ad_set: 3 };
+                let (total, group) = (total(viewer, *group), fold_group(*group));
+                let rival = Rival { total, pay: 0.0, group, ad_set: 3 };
                 let noticed = Noticed {
                     viewer: if *at == 0 { viewer + (1 << 40) } else { viewer },
                     profile: Profile::default(),
                     placement: if *at == 0 { 7 } else { 1 },
                     at: NOW.plus_ms(*at),
-                    shape: Shape::of(&Policy::USUAL, [2].into_iter()).unwrap(),
+                    shape: Shape::of(policy, [2].into_iter()).unwrap(),
                     rivals: vec![rival],
                 };
                 log.take(noticed);
@@ -399,6 +409,30 @@ mod tests {
         assert_eq!(one(&plan, &sample, 6_000_000, None).impressions.expected, 200);
         plan.utc_offset_minutes = -60;
         assert_eq!(one(&plan, &sample, 6_000_000, None).impressions.expected, 100);
+    }
+
+    #[test]
+    fn how_near_to_the_last_an_ad_may_stand_is_said_by_the_tray_that_is_filled() {
+        let apart = |minutes| Policy {
+            advertiser_distance_ms: minutes * MINUTE_MS,
+            category_distance_ms: minutes * MINUTE_MS,
+            ..Policy::USUAL
+        };
+        let mut plan = here(plan(BillingEvent::Impressions));
+        let told = |plan: &Plan, policies: [Policy; 2]| {
+            let [one_policy, other] = policies;
+            let trays = [(HOUR_MS, one_policy, 9), (HOUR_MS + 7 * MINUTE_MS, other, 8)];
+            let total = |_, group| if group == 9 { 6_000_000.0 } else { 1_000_000.0 };
+            let sample = sample_of(100, &trays, total);
+            [5_000_000, 7_000_000].map(|bid| one(plan, &sample, bid, None).impressions.expected)
+        };
+        // The lower bid takes the second tray alone, the higher one both.
+        assert_eq!(told(&plan, [apart(0), apart(10)]), [100, 100]);
+        assert_eq!(told(&plan, [apart(10), apart(0)]), [100, 200]);
+        // Of the same category as the ad in the first tray, which stays or gives way.
+        (plan.has_category, plan.entrant.group) = (true, fold_group(9));
+        assert_eq!(told(&plan, [apart(0), apart(10)]), [0, 100]);
+        assert_eq!(told(&plan, [apart(10), apart(0)]), [100, 200]);
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(super) struct Run {
 pub(super) struct Offers {
     pub(super) runs: Vec<Run>,
     pub(super) steps: Vec<Step>,
-    /// Of each shape: how long the advertiser stays away after it was shown, ticks.
+    /// Of each shape: how long ago the advertiser must have been shown before, ticks.
     pub(super) distances: Vec<u32>,
     /// How far into an hour the first tick is, in ticks.
     pub(super) into_hour: u32,
@@ -169,6 +169,13 @@ impl Offers {
         ((tick + self.into_hour) / HOUR_TICKS + tick / DAY_TICKS) as usize
     }
 
+    /// Tells whether a request is too near to the tick at which the advertiser was shown last: the distance is
+    /// that of the tray that is filled.
+    pub(super) fn is_near(&self, step: &Step, last: Option<u32>) -> bool {
+        let apart = self.distances[step.mark as usize & 0xFFFF];
+        last.is_some_and(|last| step.tick() < last + apart)
+    }
+
     /// Asks every logged request of the sample's time.
     pub(super) fn of(plan: &Plan, sample: &Sample) -> Self {
         let shapes = sample.shapes.iter();
@@ -238,7 +245,8 @@ impl Offers {
     }
 }
 
-/// When an ad of the draft's category last stood in a tray of the viewer.
+/// When an ad of the draft's category last stood in a tray of the viewer: how far away that must be is said by
+/// the tray that is filled, not by that one.
 #[derive(Default)]
 struct Near {
     last_s: Option<u32>,
@@ -248,7 +256,7 @@ impl Near {
     /// Tells whether a request is too near to an earlier ad of the category, and notes what stands here.
     fn passes(&mut self, plan: &Plan, visit: &Visit, rivals: &[Rival], apart_s: u32) -> bool {
         let group = plan.entrant.group;
-        if !plan.has_category || apart_s == 0 {
+        if !plan.has_category {
             return false;
         }
         let is_near = self.last_s.is_some_and(|last| visit.at_s.saturating_sub(last) < apart_s);

@@ -47,8 +47,8 @@ const IMPRESSION: usize = CapEvent::Impressions as usize;
 /// What a viewer remembers.
 #[derive(Clone, Copy, Debug, Default)]
 struct Memory {
-    /// Until which tick the advertiser stays away.
-    until: u32,
+    /// At which tick the advertiser was shown last.
+    shown: Option<u32>,
     /// The last of what it saw, in [`Pacing::seen`]; 0: nothing.
     last: u32,
 }
@@ -68,9 +68,10 @@ struct Ready {
     begin: u32,
     end: u32,
     viewer: u32,
-    until: u32,
+    /// At which tick the advertiser was shown last.
+    last: Option<u32>,
     /// How often the viewer was shown it lately, where that counts.
-    shown: u32,
+    times: u32,
 }
 
 /// What a pacer would bid, and what that comes to.
@@ -172,16 +173,16 @@ impl<'a> Pacing<'a> {
         let mut begin = hour.steps.start as u32;
         for segment in &self.hours.segments[hour.segments.clone()] {
             let Segment { viewer, end } = *segment;
-            let Memory { until, last } = self.memories[viewer as usize];
-            let one = Ready { begin, end, viewer, until, shown: 0 };
+            let Memory { shown, last } = self.memories[viewer as usize];
+            let one = Ready { begin, end, viewer, last: shown, times: 0 };
             begin = end;
             let rooms = self.rooms.len();
             self.rooms.extend(self.caps.iter().map(|cap| u32::from(cap.max)));
-            let shown = self.remember(last, wall, rooms);
+            let times = self.remember(last, wall, rooms);
             if self.rooms[rooms..].contains(&0) {
                 self.rooms.truncate(rooms);
             } else {
-                self.ready.push(Ready { shown, ..one });
+                self.ready.push(Ready { times, ..one });
             }
         }
     }
@@ -272,8 +273,8 @@ impl<'a> Pacing<'a> {
         let remembers = self.is_for_reach || !self.caps.is_empty();
         let wall = |step: &Step| (step.tick() + self.offers.into_hour) / HOUR_TICKS;
         for (at, one) in self.ready.iter().enumerate() {
-            let Memory { until, last } = &mut memories[one.viewer as usize];
-            *until = self.one(at, one, threshold, |step| {
+            let Memory { shown, last } = &mut memories[one.viewer as usize];
+            *shown = self.one(at, one, threshold, |step| {
                 pay += f64::from(step.pay);
                 impressions += 1;
                 if remembers {
@@ -286,14 +287,13 @@ impl<'a> Pacing<'a> {
         (pay, impressions)
     }
 
-    /// Runs one viewer's hour as `Replay` does; returns until when the advertiser stays away.
-    fn one(&self, at: usize, one: &Ready, most: u64, mut show: impl FnMut(&Step)) -> u32 {
+    /// Runs one viewer's hour as `Replay` does; returns when the advertiser was shown last.
+    fn one(&self, at: usize, one: &Ready, most: u64, mut show: impl FnMut(&Step)) -> Option<u32> {
         let steps = &self.hours.steps[one.begin as usize..one.end as usize];
         let rooms = &self.rooms[at * self.caps.len()..];
-        let (mut counted, mut until, mut at) = ([0; 4], one.until, 0);
+        let (mut counted, mut last, mut at) = ([0; 4], one.last, 0);
         while let Some(first) = steps.get(at) {
-            let tick = first.tick();
-            let times = if self.is_for_reach { one.shown + counted[IMPRESSION] } else { 0 };
+            let times = if self.is_for_reach { one.times + counted[IMPRESSION] } else { 0 };
             let threshold = most.saturating_sub(u64::from(times) << HALF_SHIFT);
             let mut won = (first.key <= threshold).then_some(first);
             at += 1;
@@ -303,11 +303,12 @@ impl<'a> Pacing<'a> {
             }
             let Some(step) = won else { continue };
             let mut caps = self.caps.iter().zip(rooms);
-            if tick < until || caps.any(|(cap, room)| counted[usize::from(cap.event & 3)] >= *room)
+            if self.offers.is_near(step, last)
+                || caps.any(|(cap, room)| counted[usize::from(cap.event & 3)] >= *room)
             {
                 continue;
             }
-            until = tick + self.offers.distances[step.mark as usize & 0xFFFF];
+            last = Some(step.tick());
             if step.mark & SEEN != 0 {
                 show(step);
                 (1..).zip(&mut counted[1..]).for_each(|(event, counted)| {
@@ -315,7 +316,7 @@ impl<'a> Pacing<'a> {
                 });
             }
         }
-        until
+        last
     }
 }
 

@@ -130,7 +130,7 @@ impl<'a> Replay<'a> {
     }
 
     fn one(&mut self, steps: &[Step], threshold: &impl Fn(u32) -> u64) -> Lot {
-        let (mut lot, mut until) = (Lot::default(), 0);
+        let (mut lot, mut last) = (Lot::default(), None);
         self.hours.clear();
         let mut at = 0;
         while let Some(first) = steps.get(at) {
@@ -145,10 +145,10 @@ impl<'a> Replay<'a> {
                 at += 1;
             }
             let Some(step) = won else { continue };
-            if tick < until || self.is_capped(hour) {
+            if self.offers.is_near(step, last) || self.is_capped(hour) {
                 continue;
             }
-            until = tick + self.offers.distances[step.mark as usize & 0xFFFF];
+            last = Some(tick);
             if step.mark & SEEN == 0 {
                 continue;
             }
