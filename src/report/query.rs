@@ -205,7 +205,8 @@ fn holds<T: PartialEq>(filter: &[T], value: &T) -> bool {
 pub struct Report<'a> {
     query: &'a Query,
     now: Moment,
-    rows: BTreeMap<Key, Sums>,
+    /// Boxed, as a row is large: a tree moves its entries.
+    rows: BTreeMap<Key, Box<Sums>>,
     /// Steps that a cell of a breakdown needs enough people of.
     steps: Vec<Step>,
     has_reach: bool,
@@ -323,7 +324,7 @@ impl<'a> Report<'a> {
         let Some((key, sums)) = row else { return };
         match self.rows.entry(key) {
             Entry::Vacant(place) => {
-                place.insert(sums);
+                place.insert(Box::new(sums));
             }
             Entry::Occupied(mut known) => known.get_mut().merge(sums),
         }
@@ -383,7 +384,7 @@ impl<'a> Report<'a> {
     }
 
     fn row(&mut self, key: Key) -> &mut Sums {
-        self.rows.entry(key).or_insert_with(|| Sums::of(key.row()))
+        self.rows.entry(key).or_insert_with(|| Box::new(Sums::of(key.row())))
     }
 
     /// Returns the start of the period that an hour's row is of.

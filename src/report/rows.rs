@@ -153,9 +153,9 @@ pub struct Order {
 /// Returns the finished rows in their order.
 pub(super) fn arrange(
     query: &Query,
-    rows: BTreeMap<Key, Sums>,
+    rows: BTreeMap<Key, Box<Sums>>,
 ) -> Box<dyn Iterator<Item = ReportRow> + '_> {
-    let finished = |(key, sums): (Key, Sums)| (key, sums.finish());
+    let finished = |(key, sums): (Key, Box<Sums>)| (key, sums.finish());
     let kept = |(_, mut row): (Key, ReportRow)| {
         keep(&mut row, |metric| query.asks(metric));
         row
