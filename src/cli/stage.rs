@@ -15,14 +15,11 @@ use crate::guard::{Key, Keys, Role, secret_blake3};
 use crate::node::clock::{Clock, MovedClock};
 use crate::node::{Node, NodeOptions};
 use crate::rpc::{Patience, Running, ServerConfig, serve};
-use crate::town::{self, Doors, Hooks, Wake};
+use crate::town::{self, Doors, FEED, Hooks, Wake};
 use crate::types::money::MICROS_PER_UNIT;
 use crate::types::request::Policy;
 use crate::types::time::Moment;
 use crate::web::{self, App, AppKind, Apps, WebConfig};
-
-/// The number of the town's only feed.
-const FEED: u32 = 1;
 
 /// The feed's floor where no exchange rates are loaded: one unit of any currency for 1,000 impressions, so
 /// that nothing is free.
