@@ -25,9 +25,9 @@ use crate::web::{self, App, AppKind, Apps, WebConfig};
 /// that nothing is free.
 pub(super) const FLOOR_CPM_MICROS: i64 = MICROS_PER_UNIT;
 
-/// Rounds of the writer until nothing follows from an event any more: an opening is credited in one,
-/// settled in the next, and a second one of the same conversation waits for that.
-const ROUNDS: usize = 4;
+/// Rounds of the writer until nothing follows from an event any more: an opening is noted for experiments in
+/// one, credited in the next, settled in a third, and a second one of the same conversation waits for that.
+const ROUNDS: usize = 6;
 
 /// A node with its server, and a clock that somebody else moves.
 pub(super) struct Stage {
