@@ -75,7 +75,7 @@ impl Habits {
             silent: CERTAIN / 6,
             shared: CERTAIN / 100,
             organic: 2_000,
-            loyal: 5_000,
+            loyal: 10_000,
             mailed: 1_500,
             lost: CERTAIN / 200,
             read: CERTAIN / 100 * 70,

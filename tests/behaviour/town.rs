@@ -107,6 +107,8 @@ fn check_measured(figures: &Value) {
             assert!(at("lower") <= at("estimate") && at("estimate") <= at("upper"), "{lift:#}");
         }
     }
+    let opened = ["treated", "control"].map(|group| lift[group]["conversations"].as_u64().unwrap());
+    assert!(opened.iter().sum::<u64>() > 0, "the platform tells whose they are: {lift:#}");
     // Both groups are as well reported: ghosts are where the ads would have been.
     assert!(lift["sample_ratio_p_value"].as_f64().unwrap() > 0.001, "{lift:#}");
 }
