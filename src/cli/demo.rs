@@ -46,6 +46,7 @@ pub(super) fn run(args: &DemoArguments) -> Result<ExitCode, Failure> {
         let doors = stage.doors().await?;
         let town = found_town(doors, stage.clock(), stage.wake(), options).await?;
         let mut town = town.with_hooks(stage.hooks());
+        town.hold_out().await?;
         let bar = progress(day.trays());
         let report = day.live(&mut town, |opened| bar.set_position(opened as u64)).await?;
         bar.finish_and_clear();

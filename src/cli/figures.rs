@@ -2,6 +2,7 @@
 //! programs.
 
 mod channels;
+mod measured;
 
 use std::io::{self, Write};
 
@@ -79,6 +80,7 @@ impl Figures {
     pub(super) fn write_table(&self, out: &mut impl Write) -> io::Result<()> {
         self.write_campaigns(out)?;
         channels::write(&self.day, out)?;
+        measured::write(&self.day, out)?;
         self.write_slots(out)?;
         self.write_events(out)?;
         self.write_verdict(out)?;

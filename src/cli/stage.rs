@@ -15,22 +15,19 @@ use crate::guard::{Key, Keys, Role, secret_blake3};
 use crate::node::clock::{Clock, MovedClock};
 use crate::node::{Node, NodeOptions};
 use crate::rpc::{Patience, Running, ServerConfig, serve};
-use crate::town::{self, Doors, Hooks, Wake};
+use crate::town::{self, Doors, FEED, Hooks, Wake};
 use crate::types::money::MICROS_PER_UNIT;
 use crate::types::request::Policy;
 use crate::types::time::Moment;
 use crate::web::{self, App, AppKind, Apps, WebConfig};
 
-/// The number of the town's only feed.
-const FEED: u32 = 1;
-
 /// The feed's floor where no exchange rates are loaded: one unit of any currency for 1,000 impressions, so
 /// that nothing is free.
 pub(super) const FLOOR_CPM_MICROS: i64 = MICROS_PER_UNIT;
 
-/// Rounds of the writer until nothing follows from an event any more: an opening is credited in one,
-/// settled in the next, and a second one of the same conversation waits for that.
-const ROUNDS: usize = 4;
+/// Rounds of the writer until nothing follows from an event any more: an opening is noted for experiments in
+/// one, credited in the next, settled in a third, and a second one of the same conversation waits for that.
+const ROUNDS: usize = 6;
 
 /// A node with its server, and a clock that somebody else moves.
 pub(super) struct Stage {

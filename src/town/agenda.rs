@@ -17,6 +17,8 @@ pub(crate) enum Deed {
         /// Where the ad belongs.
         home: AdHome,
     },
+    /// The place is drawn where an experiment holds an ad back: what the feed reports of it.
+    Ghost(v1::AdEvent),
     /// A conversation opens, or a message goes over it.
     Chat(Saying),
     /// Somebody buys, or leaves a lead.

@@ -3,6 +3,7 @@
 
 use crate::town::agenda::{Agenda, Deed};
 use crate::town::dice::{CERTAIN, Concern, Dice};
+use crate::town::doors::FEED;
 use crate::town::founding::Shop;
 use crate::town::habits::Habits;
 use crate::town::talk::{Saying, Thread, What};
@@ -25,6 +26,8 @@ pub(crate) struct Shopper<'a> {
     pub(crate) country: &'a str,
     /// What the business counts in.
     pub(crate) currency: &'a str,
+    /// Whether the feed knows who it is.
+    pub(crate) known: bool,
 }
 
 /// How somebody comes into a chat.
@@ -61,15 +64,21 @@ impl<'a> Chat<'a> {
         let place = [letters.as_slice(), &[shop.endpoint]].concat();
         let name = Dice::new(shopper.seed, Concern::Names, &place).number();
         let mut habit = Dice::new(shopper.seed, Concern::Businesses, &[shop.business]);
+        let mut thread = Thread {
+            business: shop.business,
+            endpoint: shop.endpoint,
+            channel: shop.channel,
+            contact: format!("{}.{name:016x}", shopper.country),
+            country: shopper.country.to_owned(),
+            viewer: None,
+        };
+        if shopper.known && !thread.is_posted() {
+            let (feed_id, viewer_id) = (FEED, shopper.name.to_owned());
+            thread.viewer = Some(v1::ViewerRef { feed_id, viewer_id });
+        }
         Self {
             shopper,
-            thread: Thread {
-                business: shop.business,
-                endpoint: shop.endpoint,
-                channel: shop.channel,
-                contact: format!("{}.{name:016x}", shopper.country),
-                country: shopper.country.to_owned(),
-            },
+            thread,
             number: dice.number(),
             diligence: Diligence {
                 answers: habit.between(450_000..=980_000) as u32,
@@ -81,6 +90,7 @@ impl<'a> Chat<'a> {
     /// Returns the same chat held by somebody who got the link from this person.
     pub(crate) fn of_a_friend(mut self) -> Self {
         self.thread.contact.push('f');
+        self.thread.viewer = None;
         self
     }
 
@@ -140,6 +150,21 @@ impl<'a> Chat<'a> {
         }
     }
 
+    /// The person buys without a word: only the platform knows who it was, and so only where it does.
+    pub(crate) fn plan_sale(&self, account: u64, at: Moment, dice: &mut Dice, agenda: &mut Agenda) {
+        let Some(viewer) = self.thread.viewer.clone() else { return };
+        let sale = v1::Conversion {
+            event_id: format!("s{:016x}-Purchase", self.number),
+            name: "Purchase".to_owned(),
+            value: Some(basket(self.shopper.currency, dice)),
+            time: Some(timestamp(at)),
+            viewer: Some(viewer),
+            account_id: account,
+            ..v1::Conversion::default()
+        };
+        agenda.plan(at, Deed::Sale(sale));
+    }
+
     fn tell(&self, what: What, at: Moment, agenda: &mut Agenda) {
         agenda.plan(at, Deed::Chat(Saying { thread: self.thread.clone(), at, what }));
     }
@@ -172,7 +197,7 @@ impl Talk<'_> {
         }
         if self.dice.chance(self.habits.bought) {
             let at = answered.plus_ms(self.dice.skewed(3 * HOUR_MS));
-            let value = self.basket();
+            let value = basket(self.chat.shopper.currency, self.dice);
             self.convert("Purchase", Some(value), at, proof);
             if self.dice.chance(self.habits.informed) {
                 self.inform(at);
@@ -251,6 +276,7 @@ impl Talk<'_> {
             value,
             time: Some(timestamp(at)),
             origin: Some(origin),
+            viewer: self.chat.thread.viewer.clone(),
             ..v1::Conversion::default()
         };
         self.agenda.plan(at, Deed::Sale(sale.clone()));
@@ -258,12 +284,11 @@ impl Talk<'_> {
             self.agenda.plan(at.plus_ms(MINUTE_MS), Deed::Sale(sale));
         }
     }
+}
 
-    fn basket(&mut self) -> v1::Money {
-        let currency = self.chat.shopper.currency;
-        let usual =
-            BASKETS.iter().find_map(|(known, units)| (*known == currency).then_some(*units));
-        let micros = usual.unwrap_or(25) * self.dice.between(200_000..=4_000_000);
-        v1::Money { micros, currency: currency.to_owned() }
-    }
+/// Draws what somebody buys for.
+fn basket(currency: &str, dice: &mut Dice) -> v1::Money {
+    let usual = BASKETS.iter().find_map(|(known, units)| (*known == currency).then_some(*units));
+    let micros = usual.unwrap_or(25) * dice.between(200_000..=4_000_000);
+    v1::Money { micros, currency: currency.to_owned() }
 }

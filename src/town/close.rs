@@ -9,6 +9,7 @@ use crate::town::error::TownError;
 use crate::town::funnel::{ChannelRow, by_channel, by_match};
 use crate::town::life::Town;
 use crate::town::lines::Kind;
+use crate::town::measured::{LiftReport, ModelsReport};
 use crate::town::wire::{moment, timestamp};
 use crate::types::proto::v1::{self, Dimension, EventKind};
 use crate::types::time::{HOUR_MS, MINUTE_MS, Moment};
@@ -21,7 +22,7 @@ const PAGE: u32 = 10_000;
 const CLOSING_MS: i64 = 2 * MINUTE_MS;
 
 /// What one day came to.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct DayReport {
     /// Trays that were asked for.
     pub requests: u64,
@@ -70,6 +71,10 @@ pub struct DayReport {
     pub channels: Vec<ChannelRow>,
     /// Conversations that an ad led to, by what proved it.
     pub matches: BTreeMap<String, u64>,
+    /// Who earned the outcomes of the account with the most of them, by all models; `None`: nobody has any.
+    pub models: Option<ModelsReport>,
+    /// What the town's experiment has shown; `None`: there is none.
+    pub lift: Option<LiftReport>,
     /// What one of the town's printed codes leads to. Another in each run.
     #[serde(skip)]
     pub printed_link: String,
@@ -116,6 +121,7 @@ impl Town {
         let (attributions, declined) = self.pull_attributions().await?;
         let (rows, served) = self.query(Dimension::Campaign).await?;
         let (channels, _) = self.query(Dimension::Channel).await?;
+        let (models, lift) = (self.compare_models(&rows).await?, self.lift().await?);
         let mut report = DayReport {
             requests: self.tally.requests,
             ads_served: self.tally.ads_served,
@@ -128,6 +134,8 @@ impl Town {
             declined,
             channels: by_channel(&channels),
             matches: by_match(&channels),
+            models,
+            lift,
             printed_link: self.printed_link(),
             ..DayReport::default()
         };

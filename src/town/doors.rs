@@ -15,6 +15,9 @@ use crate::types::proto::v1::conversation_service_client::ConversationServiceCli
 use crate::types::proto::v1::event_service_client::EventServiceClient;
 use crate::types::proto::v1::report_service_client::ReportServiceClient;
 
+/// The number of the town's only feed.
+pub const FEED: u32 = 1;
+
 /// The keys (`mk_<id>_<secret>`) of the roles that the town plays.
 #[derive(Clone, Debug)]
 pub struct Keys {

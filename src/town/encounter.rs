@@ -17,7 +17,7 @@ use crate::types::proto::v1::{self, EventKind};
 use crate::types::time::{MINUTE_MS, Moment, SECOND_MS};
 
 /// How long a person takes to come to an ad of the tray.
-const UNTIL_SEEN_MS: std::ops::RangeInclusive<i64> = SECOND_MS..=100 * SECOND_MS;
+pub(crate) const UNTIL_SEEN_MS: std::ops::RangeInclusive<i64> = SECOND_MS..=100 * SECOND_MS;
 
 /// Half a second more than the one that the definition of viewable asks for.
 const UNTIL_VIEWABLE_MS: i64 = 1_500;
@@ -166,7 +166,8 @@ mod tests {
         let home = AdHome { business: 5, endpoint: 6, ..AdHome::default() };
         let mut agenda = Agenda::default();
         for time in 0..times {
-            let shopper = Shopper { seed: 7, name: "v1", country: "MX", currency: "MXN" };
+            let (name, country, currency) = ("v1", "MX", "MXN");
+            let shopper = Shopper { seed: 7, name, country, currency, known: true };
             let one = Encounter { ad: &ad, home, shopper, liking: CERTAIN, at: AT };
             one.plan(habits, &mut Dice::new(7, Concern::Behaviour, &[time]), &mut agenda);
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::town::chat_link::proof_in;
+use crate::town::create::create;
 use crate::town::doors::{Door, Doors};
 use crate::town::error::TownError;
 use crate::town::lines::{Kind, Line as ListLine};
@@ -36,6 +37,9 @@ pub(crate) struct BudgetLine {
 /// An account, as the town must know it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Purse {
+    /// Which of the town's advertisers owns it.
+    pub(crate) tenant: usize,
+    pub(crate) name: String,
     pub(crate) currency: String,
     pub(crate) time_zone: String,
 }
@@ -63,11 +67,13 @@ pub(crate) struct Founded {
     /// By country of the ads that lead there; in the order of the list.
     pub(crate) shops: BTreeMap<String, Vec<Shop>>,
     /// The countries that each ad set is shown in; empty: all.
-    countries: BTreeMap<u64, Vec<String>>,
+    pub(crate) countries: BTreeMap<u64, Vec<String>>,
     /// By endpoint.
     pub(crate) endpoints: BTreeMap<u64, Line>,
     /// The printed code of each endpoint.
     pub(crate) sources: BTreeMap<u64, Source>,
+    /// In the order of the list.
+    pub(crate) experiments: Vec<u64>,
 }
 
 /// A printed code, as whoever scans it meets it.
@@ -123,7 +129,7 @@ pub(crate) async fn found(
             approve(doors, &founder, number, ad.id).await?;
         }
         founder.remember(line, &created);
-        founded.remember(&founder, created);
+        founded.remember(&founder, line.tenant, created);
     }
     Ok(founded)
 }
@@ -235,8 +241,17 @@ impl Founder<'_> {
 impl Founded {
     /// Takes in what was founded later.
     pub(crate) fn join(&mut self, later: Self) {
-        let Self { ads, accounts, campaigns, budgets, shops, countries, endpoints, sources } =
-            later;
+        let Self {
+            ads,
+            accounts,
+            campaigns,
+            budgets,
+            shops,
+            countries,
+            endpoints,
+            sources,
+            experiments,
+        } = later;
         self.ads.extend(ads);
         self.accounts.extend(accounts);
         self.campaigns.extend(campaigns);
@@ -247,15 +262,17 @@ impl Founded {
         self.countries.extend(countries);
         self.endpoints.extend(endpoints);
         self.sources.extend(sources);
+        self.experiments.extend(experiments);
     }
 
-    fn remember(&mut self, founder: &Founder<'_>, created: Resource) {
+    fn remember(&mut self, founder: &Founder<'_>, tenant: usize, created: Resource) {
         match created {
             Resource::Account(account) => {
                 let lifetime = account.spend_limit.map(|money| Micros(money.micros));
                 let line = BudgetLine { account: account.id, daily: None, lifetime };
                 self.budgets.insert((Kind::Account, account.id), line);
-                let purse = Purse { currency: account.currency, time_zone: account.time_zone };
+                let v1::Account { name, currency, time_zone, .. } = account;
+                let purse = Purse { tenant, name, currency, time_zone };
                 self.accounts.insert(account.id, purse);
             }
             Resource::Campaign(campaign) => {
@@ -274,7 +291,8 @@ impl Founded {
                 let v1::ChannelEndpoint { id, channel, address, channel_account_id, .. } = endpoint;
                 self.endpoints.insert(id, Line { channel, address, account: channel_account_id });
             }
-            Resource::Business(_) | Resource::Source(_) | Resource::Experiment(_) => {}
+            Resource::Experiment(experiment) => self.experiments.push(experiment.id),
+            Resource::Business(_) | Resource::Source(_) => {}
         }
     }
 
@@ -308,46 +326,4 @@ fn budget_line(account: u64, budget: Option<&v1::Budget>) -> BudgetLine {
         daily: budget.and_then(|budget| micros(&budget.daily)),
         lifetime: budget.and_then(|budget| micros(&budget.lifetime)),
     }
-}
-
-/// Creates one resource and returns it as the engine keeps it.
-async fn create(
-    door: &mut CampaignServiceClient<Door>,
-    request_id: String,
-    resource: Resource,
-) -> Result<Resource, tonic::Status> {
-    /// Calls one create method; its request and response differ from the others' in names only.
-    macro_rules! call {
-        ($method:ident, $request:ident, $field:ident, $kind:ident, $value:expr) => {{
-            let $field = Some($value);
-            let request = v1::$request { request_id, $field, validate_only: false };
-            let answer = door.$method(request).await?.into_inner();
-            answer.$field.map(Resource::$kind)
-        }};
-    }
-    let created = match resource {
-        Resource::Account(it) => call!(create_account, CreateAccountRequest, account, Account, it),
-        Resource::Business(it) => {
-            call!(create_business, CreateBusinessRequest, business, Business, it)
-        }
-        Resource::Endpoint(it) => call!(
-            create_channel_endpoint,
-            CreateChannelEndpointRequest,
-            channel_endpoint,
-            Endpoint,
-            it
-        ),
-        Resource::Campaign(it) => {
-            call!(create_campaign, CreateCampaignRequest, campaign, Campaign, it)
-        }
-        Resource::AdSet(it) => call!(create_ad_set, CreateAdSetRequest, ad_set, AdSet, it),
-        Resource::Ad(it) => call!(create_ad, CreateAdRequest, ad, Ad, it),
-        Resource::Source(it) => {
-            call!(create_entry_source, CreateEntrySourceRequest, entry_source, Source, it)
-        }
-        Resource::Experiment(it) => {
-            call!(create_experiment, CreateExperimentRequest, experiment, Experiment, it)
-        }
-    };
-    created.ok_or_else(|| tonic::Status::data_loss("the answer has no resource"))
 }

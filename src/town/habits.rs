@@ -36,6 +36,9 @@ pub struct Habits {
     pub shared: u32,
     /// A viewer writes to a business without any ad, in one tray.
     pub organic: u32,
+    /// A customer of the business whose ads an experiment holds back writes to it or buys there, as of old, in one
+    /// tray.
+    pub loyal: u32,
     /// A business sends a template to a viewer on its own, in one tray.
     pub mailed: u32,
     /// A message of a business doesn't come through.
@@ -72,6 +75,7 @@ impl Habits {
             silent: CERTAIN / 6,
             shared: CERTAIN / 100,
             organic: 2_000,
+            loyal: 10_000,
             mailed: 1_500,
             lost: CERTAIN / 200,
             read: CERTAIN / 100 * 70,
@@ -102,6 +106,7 @@ impl Habits {
             silent: 0,
             shared: 0,
             organic: 0,
+            loyal: 0,
             mailed: 0,
             lost: 0,
             read: 0,

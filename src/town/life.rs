@@ -10,20 +10,17 @@ use tonic::{Code, Response, Status};
 
 use crate::node::clock::MovedClock;
 use crate::town::agenda::{Agenda, Deed};
-use crate::town::chats::{Chat, Shopper, Way};
-use crate::town::dice::{CERTAIN, Concern, Dice};
 use crate::town::doors::Doors;
-use crate::town::encounter::Encounter;
 use crate::town::error::TownError;
 use crate::town::founding::{AdHome, Founded, found};
 use crate::town::habits::Habits;
+use crate::town::holdout::HeldOut;
 use crate::town::hooks::Hooks;
 use crate::town::lines::Line;
 use crate::town::platform::{Post, messenger, whatsapp};
 use crate::town::talk::{Saying, Windows};
 use crate::town::tally::Tally;
-use crate::town::wire::reason_name;
-use crate::types::proto::v1::{self, slot::Filling};
+use crate::types::proto::v1;
 use crate::types::time::Moment;
 
 /// Events in one call: half of what the door takes.
@@ -61,13 +58,16 @@ pub struct Town {
     doors: Doors,
     clock: Arc<MovedClock>,
     wake: Wake,
-    seed: u64,
-    habits: Habits,
+    pub(crate) seed: u64,
+    pub(crate) habits: Habits,
     hooks: Option<Hooks>,
-    agenda: Agenda,
+    pub(crate) agenda: Agenda,
     windows: Windows,
     now: Moment,
+    /// Where the clock stood first.
+    began: Option<Moment>,
     pub(crate) founded: Founded,
+    pub(crate) held_out: Option<HeldOut>,
     pub(crate) tally: Tally,
 }
 
@@ -86,9 +86,21 @@ impl Town {
     ) -> Result<Self, TownError> {
         let founded = found(&mut doors, &format!("town-{seed}"), lines, habits.organic > 0).await?;
         let tally = Tally::new(&founded);
-        let (agenda, windows, now) = (Agenda::default(), Windows::default(), Moment(0));
-        let hooks = None;
-        Ok(Self { doors, clock, wake, seed, habits, hooks, agenda, windows, now, founded, tally })
+        Ok(Self {
+            doors,
+            clock,
+            wake,
+            seed,
+            habits,
+            hooks: None,
+            agenda: Agenda::default(),
+            windows: Windows::default(),
+            now: Moment(0),
+            began: None,
+            founded,
+            held_out: None,
+            tally,
+        })
     }
 
     /// Has WhatsApp and Messenger tell of their chats by webhooks, in the place of the chat platform's calls.
@@ -120,6 +132,7 @@ impl Town {
     /// Moves the clock, and leaves for later what is due by then.
     pub(crate) async fn jump_to(&mut self, now: Moment) {
         self.now = now;
+        self.began.get_or_insert(now);
         self.clock.set(now);
         (self.wake)().await;
     }
@@ -129,6 +142,11 @@ impl Town {
         self.now
     }
 
+    /// Returns where the clock stood first: when the town began to live.
+    pub(crate) fn began(&self) -> Moment {
+        self.began.unwrap_or(self.now)
+    }
+
     /// Moves the clock and tells the doors all that is due by then.
     pub(crate) async fn move_to(&mut self, now: Moment) -> Result<(), TownError> {
         self.jump_to(now).await;
@@ -136,10 +154,11 @@ impl Town {
         let mut posts = Vec::new();
         for deed in self.agenda.take_due(now) {
             match deed {
-                Deed::Ad { event, home } => seen.push((event, home)),
+                Deed::Ad { event, home } => seen.push((event, Some(home))),
+                Deed::Ghost(event) => seen.push((event, None)),
                 Deed::Chat(saying) => {
                     let pricing = self.windows.note(&saying);
-                    if self.hooks.is_some() && is_posted(&saying) {
+                    if self.hooks.is_some() && saying.thread.is_posted() {
                         posts.push((saying, pricing));
                     } else {
                         chats.extend(saying.events(pricing));
@@ -174,7 +193,7 @@ impl Town {
 
     async fn record_seen(
         &mut self,
-        batch: &[(v1::AdEvent, AdHome)],
+        batch: &[(v1::AdEvent, Option<AdHome>)],
         now: Moment,
     ) -> Result<(), TownError> {
         const CALL: &str = "RecordEvents";
@@ -188,8 +207,11 @@ impl Town {
         let results = self.until_answered(CALL, send).await?.results;
         same_length(CALL, batch.len(), results.len())?;
         for ((event, home), result) in batch.iter().zip(&results) {
-            // Reports leave out what was kept as invalid traffic.
-            if self.tally.count(result) && result.invalid == 0 {
+            // Reports leave out what was kept as invalid traffic, and ads that were held back.
+            if self.tally.count(result)
+                && result.invalid == 0
+                && let Some(home) = home
+            {
                 *self.tally.recorded.entry(event.kind()).or_default() += 1;
                 self.tally.charge(home, now, result.charged_micros);
             }
@@ -338,97 +360,6 @@ impl Town {
         same_length(CALL, looks.len(), answers.len())?;
         Ok(answers)
     }
-
-    /// Plans what this viewer does with each ad of the tray.
-    fn look_at(&mut self, look: &Look, slots: &[v1::Slot], now: Moment) {
-        for (number, slot) in (0..).zip(slots) {
-            match &slot.filling {
-                Some(Filling::Ad(ad)) => {
-                    self.tally.ads_served += 1;
-                    self.encounter(look, number, ad, now);
-                }
-                Some(Filling::NoAdReason(reason)) => {
-                    *self.tally.empty_slots.entry(reason_name(*reason)).or_default() += 1;
-                }
-                None => *self.tally.empty_slots.entry(reason_name(0)).or_default() += 1,
-            }
-        }
-        self.write_without_ad(look, now);
-        self.mail(look, now);
-    }
-
-    fn encounter(&mut self, look: &Look, number: u64, ad: &v1::PlacedAd, now: Moment) {
-        let home = self.founded.ads.get(&ad.ad_id).copied().unwrap_or_default();
-        let currency = self.founded.accounts.get(&home.account).map(|purse| &*purse.currency);
-        let shopper = Shopper {
-            seed: self.seed,
-            name: &look.name,
-            country: &look.country,
-            currency: currency.unwrap_or_default(),
-        };
-        let place = [look.place[0], look.place[1], number];
-        let mut dice = Dice::new(self.seed, Concern::Behaviour, &place);
-        let encounter = Encounter { ad, home, shopper, liking: look.liking, at: now };
-        encounter.plan(&self.habits, &mut dice, &mut self.agenda);
-    }
-
-    /// Now and then somebody writes to a business that no ad led to.
-    fn write_without_ad(&mut self, look: &Look, now: Moment) {
-        let place = [look.place[0], look.place[1], u64::MAX];
-        let mut dice = Dice::new(self.seed, Concern::Behaviour, &place);
-        if !dice.chance(self.habits.organic) {
-            return;
-        }
-        let Some(shops) = self.founded.shops.get(&look.country) else {
-            return;
-        };
-        let shop = dice.pick(shops);
-        let entries = [
-            v1::EntryPoint::Organic,
-            v1::EntryPoint::QrCode,
-            v1::EntryPoint::BusinessProfile,
-            v1::EntryPoint::WebButton,
-        ];
-        let entry_point = entries[dice.weighted(&[50, 20, 20, 10])];
-        let (seed, name, country) = (self.seed, &*look.name, &*look.country);
-        let shopper = Shopper { seed, name, country, currency: &shop.currency };
-        let chat = Chat::new(&shopper, shop, &mut dice);
-        let opens = now.plus_ms(dice.between(1..=i64::from(CERTAIN / 10)));
-        let source = self.founded.sources.get(&shop.endpoint);
-        let source = source.filter(|_| entry_point == v1::EntryPoint::QrCode);
-        let proof = source.and_then(|source| source.proof.clone());
-        let way = Way { entry_point, proof, referred: false };
-        chat.plan(&self.habits, opens, &way, &mut dice, &mut self.agenda);
-    }
-
-    /// Now and then a business sends a template to somebody who never wrote to it.
-    fn mail(&mut self, look: &Look, now: Moment) {
-        let place = [look.place[0], look.place[1], u64::MAX - 1];
-        let mut dice = Dice::new(self.seed, Concern::Behaviour, &place);
-        if !dice.chance(self.habits.mailed) {
-            return;
-        }
-        let Some(shops) = self.founded.shops.get(&look.country) else {
-            return;
-        };
-        // Only where templates are known.
-        let whatsapp = i32::from(v1::Channel::Whatsapp);
-        let shops: Vec<_> = shops.iter().filter(|shop| shop.channel == whatsapp).collect();
-        if shops.is_empty() {
-            return;
-        }
-        let shop = *dice.pick(&shops);
-        let (seed, name, country) = (self.seed, &*look.name, &*look.country);
-        let shopper = Shopper { seed, name, country, currency: &shop.currency };
-        let chat = Chat::new(&shopper, shop, &mut dice);
-        let sent = now.plus_ms(dice.between(1..=i64::from(CERTAIN / 10)));
-        chat.plan_mail(&self.habits, sent, &mut dice, &mut self.agenda);
-    }
-}
-
-/// Tells whether a chat's platform posts to a webhook of the door.
-fn is_posted(saying: &Saying) -> bool {
-    matches!(saying.thread.channel(), v1::Channel::Whatsapp | v1::Channel::Messenger)
 }
 
 /// Tells whether the same call may succeed later: the disk was slow, or the queue full.

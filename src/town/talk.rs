@@ -29,6 +29,8 @@ pub(crate) struct Thread {
     pub(crate) contact: String,
     /// Where the person is from.
     pub(crate) country: String,
+    /// Which of the feed's viewers the person is, where the chat's platform can tell.
+    pub(crate) viewer: Option<v1::ViewerRef>,
 }
 
 impl Thread {
@@ -41,11 +43,22 @@ impl Thread {
         Channel::try_from(self.channel).unwrap_or_default()
     }
 
+    /// Tells whether the platform posts what goes over the chat to a webhook of the door.
+    pub(crate) fn is_posted(&self) -> bool {
+        is_posted(self.channel)
+    }
+
     /// Tells whether a link alone opens a chat there, before a word is written.
     pub(crate) fn opens_silently(&self) -> bool {
         let number = u8::try_from(self.channel).ok();
         number.and_then(channels::Channel::from_number).is_some_and(returns_token)
     }
+}
+
+/// Tells whether a [`Channel`]'s platform posts its chats to a webhook of the door. Webhooks know nothing of
+/// the feed's viewers.
+pub(crate) fn is_posted(channel: i32) -> bool {
+    [Channel::Whatsapp, Channel::Messenger].map(i32::from).contains(&channel)
 }
 
 /// One thing that goes over a chat.
@@ -95,6 +108,7 @@ impl Saying {
                 proof: proof.clone(),
                 wrote: id.is_some(),
                 free_entry_point: *referred,
+                viewer: self.thread.viewer.clone(),
                 ..v1::Opened::default()
             }),
             What::Writes { id } => Event::Message(v1::MessageReceipt {

@@ -114,7 +114,8 @@ mod tests {
 
     fn founded(daily: Option<i64>, lifetime: Option<i64>) -> Founded {
         let mut founded = Founded::default();
-        let purse = Purse { currency: "INR".into(), time_zone: "Asia/Kolkata".into() };
+        let (currency, time_zone) = ("INR".into(), "Asia/Kolkata".into());
+        let purse = Purse { currency, time_zone, ..Purse::default() };
         founded.accounts.insert(1, purse);
         let budget =
             BudgetLine { daily: daily.map(Micros), lifetime: lifetime.map(Micros), account: 1 };

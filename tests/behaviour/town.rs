@@ -43,6 +43,9 @@ fn one_seed_gives_one_day_and_its_invoices_stand_the_audit() {
     let [one, again, other] = ["7", "7", "8"].map(live).map(|run| figures(&run.join().unwrap()));
     check(&one);
     assert_eq!(one, again);
+    check_measured(&one);
+    check_measured(&other);
+    assert!(one["models"]["conversations"]["outcomes"].as_u64().unwrap() > 0, "{one:#}");
     assert_ne!(one["requests"], other["requests"]);
     for counted in ["requests", "ads_served", "impressions", "taps", "conversations"] {
         assert!(one[counted].as_u64().unwrap() > 0, "{counted}: {one:#}");
@@ -63,6 +66,51 @@ fn one_seed_gives_one_day_and_its_invoices_stand_the_audit() {
     }
     let matched: u64 = one["matches"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
     assert_eq!(matched, sum("events", "opened"));
+}
+
+/// The rule-based models and those of paths; only the last click may leave outcomes to nobody.
+const MODELS: [&str; 8] = [
+    "LAST_TOUCH",
+    "FIRST_TOUCH",
+    "LAST_CLICK",
+    "LINEAR",
+    "TIME_DECAY",
+    "POSITION_BASED",
+    "MARKOV",
+    "SHAPLEY",
+];
+
+/// Every model must share the same outcomes, and the lift's intervals hold their estimates.
+fn check_measured(figures: &Value) {
+    for outcomes in ["conversations", "conversions"] {
+        let table = &figures["models"][outcomes];
+        let whole = table["outcomes"].as_u64().unwrap() * 1_000_000;
+        let campaigns = table["campaigns"].as_array().unwrap();
+        for model in MODELS {
+            let credits = campaigns.iter().map(|row| row["credit_micros"][model].as_u64().unwrap());
+            let shared: u64 = credits.sum();
+            if model == "LAST_CLICK" {
+                assert!(shared <= whole && shared.is_multiple_of(1_000_000), "{table:#}");
+            } else {
+                assert_eq!(shared, whole, "{model}: {table:#}");
+            }
+        }
+    }
+    let lift = &figures["lift"];
+    for group in ["treated", "control"] {
+        assert!(lift[group]["viewers"].as_u64().unwrap() > 1, "{lift:#}");
+    }
+    for outcomes in ["conversations", "conversions"] {
+        for span in ["difference", "incremental"] {
+            let span = &lift[outcomes][span];
+            let at = |end: &str| span[end].as_f64().unwrap();
+            assert!(at("lower") <= at("estimate") && at("estimate") <= at("upper"), "{lift:#}");
+        }
+    }
+    let opened = ["treated", "control"].map(|group| lift[group]["conversations"].as_u64().unwrap());
+    assert!(opened.iter().sum::<u64>() > 0, "the platform tells whose they are: {lift:#}");
+    // Both groups are as well reported: ghosts are where the ads would have been.
+    assert!(lift["sample_ratio_p_value"].as_f64().unwrap() > 0.001, "{lift:#}");
 }
 
 const CAMPAIGNS: &str = r#"
@@ -101,6 +149,8 @@ fn a_dry_run_serves_ones_own_requests_and_counts_what_they_would_cost() {
     assert_eq!(figures["empty_slots_by_reason"]["NOT_TARGETED"], 1);
     // Nobody else bids, so each impression costs the feed's floor: 1 MXN for 1,000.
     assert_eq!(figures["spend_by_currency"]["MXN"], 2_000);
+    assert_eq!(figures["models"]["conversations"]["outcomes"], 2);
+    assert_eq!(figures["lift"], Value::Null, "no ads were held back");
 }
 
 #[test]

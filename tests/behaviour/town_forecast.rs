@@ -231,13 +231,14 @@ fn two_days(options: TownOptions, drafts: Vec<Draft>) -> Vec<Case> {
     cases
 }
 
-/// Returns what lets the writer do all that follows: an opening is credited in one round and settled in the next.
+/// Returns what lets the writer do all that follows: an opening is noted in one round, credited in the next and
+/// settled in a third, and a second one of the same conversation waits for that.
 fn wake(node: &Arc<Node>) -> Wake {
     let node = Arc::clone(node);
     Box::new(move || {
         let node = Arc::clone(&node);
         Box::pin(async move {
-            for _ in 0..4 {
+            for _ in 0..6 {
                 node.settled().await.unwrap();
             }
         })
