@@ -271,6 +271,7 @@ mod twin;
 mod tests {
     use super::*;
     use crate::state::credit::timestamp;
+    use crate::types::hash::mix;
     use crate::types::proto::v1::Money;
     use crate::types::refusal::Reason;
 
@@ -296,7 +297,7 @@ mod tests {
     }
 
     fn sale(event_id: &str, at_ms: i64) -> AttributionRow {
-        let outcome = event_id.bytes().fold(7, |sum, byte| sum * 31 + u64::from(byte));
+        let outcome = event_id.bytes().fold(7, |sum, byte| mix(sum ^ u64::from(byte)));
         AttributionRow {
             event_id: event_id.into(),
             name: "Purchase".into(),
