@@ -1,12 +1,13 @@
 //! A report's question, and the fold of tallies that answers it.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::hash_map::Entry;
 
 use crate::report::columns::Sums;
 use crate::report::metrics::{METRICS, mismatch, steps_of};
 use crate::report::rows::{Key, Order, arrange};
 use crate::report::settled::settled_fraction;
+use crate::state::Map;
 use crate::state::breakdowns::{AUDIENCE_MIN, Cut, Step, day_number, is_frozen};
 use crate::state::catalog::{Catalog, Family};
 use crate::state::credit::confidence_of;
@@ -205,15 +206,15 @@ fn holds<T: PartialEq>(filter: &[T], value: &T) -> bool {
 pub struct Report<'a> {
     query: &'a Query,
     now: Moment,
-    /// Boxed, as a row is large: a tree moves its entries.
-    rows: BTreeMap<Key, Box<Sums>>,
+    /// Boxed, as a row is large, and a table moves its entries.
+    rows: Map<Key, Box<Sums>>,
     /// Steps that a cell of a breakdown needs enough people of.
     steps: Vec<Step>,
     has_reach: bool,
     /// Days of zones by their starts.
     days: BTreeMap<String, BTreeMap<i64, Day>>,
     /// Events of the span by hour.
-    events: BTreeMap<u32, u64>,
+    events: Map<u32, u64>,
     delays: Delays,
 }
 
@@ -225,11 +226,11 @@ impl<'a> Report<'a> {
         Self {
             query,
             now,
-            rows: BTreeMap::new(),
+            rows: Map::default(),
             steps: steps.collect(),
             has_reach: query.asks(Metric::Reach) || query.asks(Metric::Frequency),
             days: BTreeMap::new(),
-            events: BTreeMap::new(),
+            events: Map::default(),
             delays: [0; DELAY_HOURS],
         }
     }
@@ -420,7 +421,9 @@ impl<'a> Report<'a> {
 
     /// Returns the share of the span's events that is expected to be counted by now.
     pub fn settled_fraction(&self) -> Option<f64> {
-        settled_fraction(&self.events, &self.delays, self.now)
+        // In order, as sums in floating point depend on it.
+        let events = self.events.iter().map(|(hour, count)| (*hour, *count)).collect();
+        settled_fraction(&events, &self.delays, self.now)
     }
 
     /// Returns the asked page, and how many rows to pass over for the next one.

@@ -1,11 +1,11 @@
 //! A report's rows: what tells them apart, how they are written, and in which order they come.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use crate::report::columns::Sums;
 use crate::report::metrics::{keep, number_of};
 use crate::report::query::Query;
+use crate::state::Map;
 use crate::state::breakdowns::{Cut, REST};
 use crate::state::credit::timestamp;
 use crate::types::iso::currency_at;
@@ -13,7 +13,7 @@ use crate::types::proto::v1::{AgeBand, Dimension, EntryPoint, Gender, Metric, Os
 use crate::types::token::unpack_region;
 
 /// What tells rows apart, in their order. 0 where a dimension was not asked for.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Key {
     pub(super) account: u64,
     pub(super) campaign: u64,
@@ -153,13 +153,15 @@ pub struct Order {
 /// Returns the finished rows in their order.
 pub(super) fn arrange(
     query: &Query,
-    rows: BTreeMap<Key, Box<Sums>>,
+    rows: Map<Key, Box<Sums>>,
 ) -> Box<dyn Iterator<Item = ReportRow> + '_> {
     let finished = |(key, sums): (Key, Box<Sums>)| (key, sums.finish());
     let kept = |(_, mut row): (Key, ReportRow)| {
         keep(&mut row, |metric| query.asks(metric));
         row
     };
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_unstable_by_key(|(key, _)| *key);
     if query.order.is_empty() {
         return Box::new(rows.into_iter().map(finished).map(kept));
     }

@@ -85,8 +85,13 @@ impl AdTally {
                 whole && *hours <= longest
             };
             if let Some(hours) = ROLLED_HOURS.into_iter().rev().find(fits) {
-                found.extend(self.rolled.get(&(hours, at / hours)).map(|tally| (at, tally)));
-                at += hours;
+                // All that fit in a row: shorter ones up to where a longer one does.
+                let longer = ROLLED_HOURS.into_iter().rfind(|it| *it > hours && *it <= longest);
+                let next = longer.map_or(u32::MAX, |it| (at / it + 1).saturating_mul(it));
+                let until = end.min(rolled_before).min(next) / hours;
+                let rolled = self.rolled.range((hours, at / hours)..(hours, until));
+                found.extend(rolled.map(|((_, number), tally)| (number * hours, tally)));
+                at = until * hours;
             } else {
                 let until = end.min((at / ROLLED_HOURS[0] + 1) * ROLLED_HOURS[0]);
                 found.extend(self.between(at, until).map(|((hour, ..), tally)| (*hour, tally)));

@@ -30,7 +30,7 @@ pub const BREAKDOWN_OPEN_DAYS: u32 = 1;
 pub const REST: u32 = u32::MAX;
 
 /// What a view's counts are cut by.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Cut {
     /// Two letters as a big-endian number.
     Country,

@@ -130,15 +130,28 @@ pub fn split_eligible(
     eligible: &[bool],
     outcome_ms: i64,
 ) -> Vec<u32> {
-    let weights = weights(model, path, eligible, outcome_ms);
-    let parts = apportion(WHOLE_CREDIT.into(), &weights);
-    parts.into_iter().map(|part| part as u32).collect()
+    let whole = |chosen: Option<usize>| {
+        let credit = |index| if Some(index) == chosen { WHOLE_CREDIT } else { 0 };
+        chosen.map_or_else(Vec::new, |_| (0..path.len()).map(credit).collect())
+    };
+    match model {
+        AttributionModel::LastTouch => whole(last_of(path, |index| eligible[index])),
+        AttributionModel::FirstTouch => whole(eligible.iter().position(|eligible| *eligible)),
+        AttributionModel::LastClick => {
+            let tap = |index: &usize| eligible[*index] && path[*index].kind() == TouchKind::Tap;
+            whole((0..path.len()).rfind(tap))
+        }
+        _ => {
+            let weights = weights(model, path, eligible, outcome_ms);
+            let parts = apportion(WHOLE_CREDIT.into(), &weights);
+            parts.into_iter().map(|part| part as u32).collect()
+        }
+    }
 }
 
 /// Returns a value in parts, as its credits say. The parts sum to exactly the value; empty: there are no credits.
 pub fn share(value: i64, credits: &[u32]) -> Vec<i64> {
-    let weights: Vec<u64> = credits.iter().map(|credit| u64::from(*credit)).collect();
-    let parts = apportion(value.unsigned_abs(), &weights);
+    let parts = apportion(value.unsigned_abs(), credits);
     // A part of a value is never larger than it, so it fits; that of the smallest wraps to itself.
     let signed = |part: u64| {
         let part = part.cast_signed();
@@ -170,33 +183,24 @@ fn age_ms(touch: &PathTouch, outcome_ms: i64) -> i64 {
     outcome_ms.saturating_sub(touch.event_ms).max(0)
 }
 
-/// Returns the weight of each touch; 0: it earns nothing.
+/// Returns the weight of each touch under a model of several; 0: it earns nothing.
 fn weights(
     model: AttributionModel,
     path: &[PathTouch],
     eligible: &[bool],
     outcome_ms: i64,
 ) -> Vec<u64> {
-    use AttributionModel as Model;
-    let only = |chosen: Option<usize>| {
-        let weight = |index| u64::from(Some(index) == chosen);
-        (0..path.len()).map(weight).collect()
-    };
-    let each = |weight: &dyn Fn(&PathTouch) -> u64| {
-        let touches = path.iter().zip(eligible);
-        touches.map(|(touch, eligible)| if *eligible { weight(touch) } else { 0 }).collect()
-    };
+    let touches = || path.iter().zip(eligible);
     match model {
-        Model::LastTouch => only(last_of(path, |index| eligible[index])),
-        Model::FirstTouch => only(eligible.iter().position(|eligible| *eligible)),
-        Model::LastClick => {
-            let tap = |index: &usize| eligible[*index] && path[*index].kind() == TouchKind::Tap;
-            only((0..path.len()).rfind(tap))
+        AttributionModel::Linear => eligible.iter().map(|eligible| u64::from(*eligible)).collect(),
+        AttributionModel::TimeDecay => {
+            let weight = |(touch, eligible): (&PathTouch, &bool)| {
+                if *eligible { decay(age_ms(touch, outcome_ms)) } else { 0 }
+            };
+            touches().map(weight).collect()
         }
-        Model::Linear => each(&|_| 1),
-        Model::TimeDecay => each(&|touch| decay(age_ms(touch, outcome_ms))),
-        Model::PositionBased => positions(eligible),
-        Model::Unspecified | Model::Markov | Model::Shapley => Vec::new(),
+        AttributionModel::PositionBased => positions(eligible),
+        _ => Vec::new(),
     }
 }
 
@@ -265,25 +269,26 @@ const TOTAL_NARROW: u64 = 1 << 50;
 /// Returns a total in whole parts by weight, by largest remainders: each part is rounded down, and what is left
 /// goes by one to the largest remainders, of equals to the first. Empty: no weight is above 0. Weights sum to
 /// less than 2^64.
-fn apportion(total: u64, weights: &[u64]) -> Vec<u64> {
-    let sum: u64 = weights.iter().sum();
-    let heaviest = weights.iter().copied().max().unwrap_or_default();
+fn apportion<W: Copy + Into<u64>>(total: u64, weights: &[W]) -> Vec<u64> {
+    let weights = || weights.iter().map(|weight| (*weight).into());
+    let (sum, heaviest) = (weights().sum::<u64>(), weights().max().unwrap_or_default());
     if sum == 0 {
         return Vec::new();
     }
     if sum == heaviest {
         // All of it is one touch's.
-        return weights.iter().map(|weight| if *weight == 0 { 0 } else { total }).collect();
+        return weights().map(|weight| if weight == 0 { 0 } else { total }).collect();
     }
     let is_narrow = total < TOTAL_NARROW && total.checked_mul(heaviest).is_some();
     let inverse = 1.0 / sum as f64;
-    let (mut parts, mut rests) = (Vec::with_capacity(weights.len()), Vec::new());
+    let count = weights().len();
+    let (mut parts, mut rests) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let mut left = total;
-    for (index, weight) in weights.iter().enumerate() {
+    for (index, weight) in weights().enumerate() {
         let (part, rest) = if is_narrow {
             divide(total * weight, sum, inverse)
         } else {
-            let (exact, sum) = (u128::from(total) * u128::from(*weight), u128::from(sum));
+            let (exact, sum) = (u128::from(total) * u128::from(weight), u128::from(sum));
             ((exact / sum) as u64, (exact % sum) as u64)
         };
         parts.push(part);
