@@ -3,8 +3,7 @@
 //! Fixed for ever: credits are not on disk, but computed from a fact's path whenever it is applied. Another
 //! split would change what reports have said.
 
-use std::cmp::Reverse;
-
+use crate::types::apportion::apportion;
 use crate::types::proto::journal::v1::PathTouch;
 use crate::types::proto::v1::{AttributionModel, AttributionSpec, AttributionWindow, TouchKind};
 use crate::types::time::DAY_MS;
@@ -262,62 +261,6 @@ fn decay(age_ms: i64) -> u64 {
     factor >> (age_ms / half_life_ms)
 }
 
-/// Totals below this one, 1.1 thousand million units of a currency, are divided the fast way where their products
-/// fit in 64 bits: three roundings of 2^-53 are then less than one half.
-const TOTAL_NARROW: u64 = 1 << 50;
-
-/// Returns a total in whole parts by weight, by largest remainders: each part is rounded down, and what is left
-/// goes by one to the largest remainders, of equals to the first. Empty: no weight is above 0. Weights sum to
-/// less than 2^64.
-fn apportion<W: Copy + Into<u64>>(total: u64, weights: &[W]) -> Vec<u64> {
-    let weights = || weights.iter().map(|weight| (*weight).into());
-    let (sum, heaviest) = (weights().sum::<u64>(), weights().max().unwrap_or_default());
-    if sum == 0 {
-        return Vec::new();
-    }
-    if sum == heaviest {
-        // All of it is one touch's.
-        return weights().map(|weight| if weight == 0 { 0 } else { total }).collect();
-    }
-    let is_narrow = total < TOTAL_NARROW && total.checked_mul(heaviest).is_some();
-    let inverse = 1.0 / sum as f64;
-    let count = weights().len();
-    let (mut parts, mut rests) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    let mut left = total;
-    for (index, weight) in weights().enumerate() {
-        let (part, rest) = if is_narrow {
-            divide(total * weight, sum, inverse)
-        } else {
-            let (exact, sum) = (u128::from(total) * u128::from(weight), u128::from(sum));
-            ((exact / sum) as u64, (exact % sum) as u64)
-        };
-        parts.push(part);
-        left -= part;
-        if rest > 0 {
-            rests.push((Reverse(rest), index));
-        }
-    }
-    if left > 0 {
-        rests.sort_unstable();
-        rests.iter().take(left as usize).for_each(|(_, index)| parts[*index] += 1);
-    }
-    parts
-}
-
-/// Divides whole numbers, exactly: a guess in floating point is at most one off where the quotient is below
-/// [`TOTAL_NARROW`], and costs a fraction of a division of 64 bits.
-fn divide(exact: u64, sum: u64, inverse: f64) -> (u64, u64) {
-    let guess = (exact as f64 * inverse) as u64;
-    let rest = exact.wrapping_sub(guess.wrapping_mul(sum)).cast_signed();
-    if rest < 0 {
-        (guess - 1, rest.wrapping_add_unsigned(sum).cast_unsigned())
-    } else if rest.cast_unsigned() >= sum {
-        (guess + 1, rest.cast_unsigned() - sum)
-    } else {
-        (guess, rest.cast_unsigned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -435,24 +378,6 @@ mod tests {
             let exact = (-(age_ms as f64) / HALF_LIFE_MS as f64).exp2();
             let ours = decay(age_ms) as f64 / (1_u64 << 32) as f64;
             assert!((ours / exact - 1.0).abs() < 1e-6, "{age_ms}: {ours} for {exact}");
-        }
-    }
-
-    #[test]
-    fn the_fast_way_to_divide_is_exact() {
-        let mut state = 3_u64;
-        let mut roll = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            state >> 11
-        };
-        for _ in 0..200_000 {
-            let sum = 1 + (roll() >> (roll() % 50));
-            let quotient = roll() % TOTAL_NARROW.min(u64::MAX / 2 / sum);
-            let near = quotient * sum;
-            for exact in [near, near + roll() % sum, near.saturating_sub(1), near + sum - 1] {
-                let found = divide(exact, sum, 1.0 / sum as f64);
-                assert_eq!(found, (exact / sum, exact % sum), "{exact} by {sum}");
-            }
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Floor 0: imports nothing of the crate; no clock, dice, I/O or lock.
 
+mod apportion;
 pub mod attribution;
 pub mod day;
 pub mod dice;
