@@ -129,7 +129,7 @@ impl Default for Crowd {
 impl Crowd {
     fn has_enough(&self, step: Step) -> bool {
         match self {
-            Self::Counting(few) => few[step as usize].count() >= step.enough(),
+            Self::Counting(few) => few[step as usize].is_enough(),
             Self::Closed(bits) => bits & (1 << step as u8) != 0,
         }
     }

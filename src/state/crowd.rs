@@ -101,26 +101,38 @@ impl People {
     }
 }
 
-/// Whether there are enough different people, counted exactly up to that number: the smallest of their hashes
-/// are kept.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Few(Vec<u32>);
+/// Whether there are enough different people. Who they are is forgotten as soon as there are, so both are the
+/// same whatever the order.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Few {
+    /// Hashes of those that there are, ascending.
+    Known(Vec<u32>),
+    /// There are enough.
+    Enough,
+}
+
+impl Default for Few {
+    fn default() -> Self {
+        Self::Known(Vec::new())
+    }
+}
 
 impl Few {
     /// Adds a person. `enough` is always the same.
     pub fn add(&mut self, person: u64, enough: usize) {
+        let Self::Known(known) = self else { return };
         // The upper bits are the shard's, the same in a bucket.
         let hash = person as u32;
-        let Err(at) = self.0.binary_search(&hash) else { return };
-        if at < enough {
-            self.0.insert(at, hash);
-            self.0.truncate(enough);
+        let Err(at) = known.binary_search(&hash) else { return };
+        known.insert(at, hash);
+        if known.len() >= enough {
+            *self = Self::Enough;
         }
     }
 
-    /// Returns how many there are, up to enough.
-    pub fn count(&self) -> usize {
-        self.0.len()
+    /// Tells whether there are enough.
+    pub const fn is_enough(&self) -> bool {
+        matches!(self, Self::Enough)
     }
 }
 
@@ -165,7 +177,7 @@ mod tests {
             let (mut one, mut other) = (Few::default(), Few::default());
             all[..count].iter().for_each(|person| one.add(*person, 50));
             all[..count].iter().rev().chain(&all[..count]).for_each(|it| other.add(*it, 50));
-            assert_eq!((one.count(), &one), (count.min(50), &other));
+            assert_eq!((one.is_enough(), &one), (count >= 50, &other));
         }
     }
 }
