@@ -1,5 +1,5 @@
-//! AttributionService: streams credited and declined outcomes in their fixed order, tells what experiments have
-//! shown, and compares models and lists.
+//! AttributionService: streams credited and declined outcomes in their fixed order, compares models and lists, and
+//! tells what experiments have shown.
 
 use std::sync::Arc;
 use std::time::Duration;
