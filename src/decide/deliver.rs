@@ -16,16 +16,14 @@ use crate::state::credit::CodeEntry;
 use crate::state::people::Step as Person;
 use crate::state::purses::Purse;
 use crate::state::viewers::{Touch, Viewer};
-use crate::types::attribution::Windows;
+use crate::types::attribution::{Windows, proven_tap};
 use crate::types::day::day_of;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     ClickMatched, ConversationOpened, ConversationTouch, ConversionCredited, Converted,
     OutboxSettled, OutcomeDeclined, OutcomeNoted, PathTouch, Proof, Showing,
 };
-use crate::types::proto::v1::{
-    CapEvent, DeclineReason, InvalidReason, MatchKind, Money, Outcome, TouchKind,
-};
+use crate::types::proto::v1::{CapEvent, DeclineReason, InvalidReason, MatchKind, Money, Outcome};
 use crate::types::time::Moment;
 
 /// Where an outgoing claim leads: the viewer and click that it names.
@@ -315,16 +313,7 @@ fn earner_proven(
     let windows = there.catalog.windows_of(showing.ad);
     inside_window(asked.event_ms, touch_ms, showing.issued_s, windows)?;
     let invalid = invalid(there, click.view);
-    let proven = PathTouch {
-        view: showing.view,
-        ad: showing.ad,
-        ad_set: showing.ad_set,
-        campaign: showing.campaign,
-        kind: TouchKind::Tap.into(),
-        event_ms: touch_ms,
-        in_window: true,
-        proven: true,
-    };
+    let proven = proven_tap(&showing, touch_ms);
     let path = if invalid.is_none() { path(asked, Some(proven)) } else { Vec::new() };
     Ok(Earner { showing, touch_ms, price, implied: touch.is_none(), invalid, path })
 }

@@ -225,6 +225,16 @@ impl Front {
         (answer, next)
     }
 
+    /// Checks that an account is the caller's.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown or foreign account.
+    pub fn check_account(&self, scope: Scope, account: u64) -> Result<(), Refusal> {
+        let theirs = sees(&self.0.catalog(), scope, Some(account));
+        let unknown = || Refusal::new(Reason::NotFound, "account_id", "no such account");
+        theirs.then_some(()).ok_or_else(unknown)
+    }
+
     /// Writes a checkpoint; it counts once the journal is durable up to the returned batch.
     ///
     /// # Errors

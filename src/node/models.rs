@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use crate::node::front::{Front, sees};
+use crate::node::front::Front;
 use crate::report::models::compare::{Asked, Gathered};
 use crate::report::pull::whole_row;
 use crate::state::BUCKETS;
@@ -11,7 +11,7 @@ use crate::state::credit::timestamp;
 use crate::state::viewers::{Credited, Viewer};
 use crate::types::ids::SHARDS;
 use crate::types::proto::v1::{CompareModelsResponse, CreditLevel, Outcome};
-use crate::types::refusal::{Reason, Refusal};
+use crate::types::refusal::Refusal;
 use crate::types::request::Scope;
 use crate::types::time::{DAY_MS, HOUR_MS, Moment};
 
@@ -67,7 +67,7 @@ impl Front {
         outcome: Outcome,
         level: CreditLevel,
     ) -> Result<Option<CompareModelsResponse>, Refusal> {
-        self.currency_seen(scope, account)?;
+        self.check_account(scope, account)?;
         let runs = self.0.nights.runs.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(runs.get(&(account, outcome, level)).cloned())
     }
@@ -102,11 +102,8 @@ impl Front {
     }
 
     fn currency_seen(&self, scope: Scope, account: u64) -> Result<String, Refusal> {
-        let catalog = self.0.catalog();
-        let currency =
-            catalog.currency_of(account).filter(|_| sees(&catalog, scope, Some(account)));
-        let unknown = || Refusal::new(Reason::NotFound, "account_id", "no such account");
-        currency.map(str::to_owned).ok_or_else(unknown)
+        self.check_account(scope, account)?;
+        Ok(self.0.catalog().currency_of(account).unwrap_or_default().to_owned())
     }
 }
 

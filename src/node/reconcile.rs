@@ -1,22 +1,12 @@
 //! Reconciliation with a CRM's own list: gathers an account's outcomes shard by shard.
 
-use crate::node::front::{Front, sees};
+use crate::node::front::Front;
 use crate::report::reconcile::{Asked, Comparison, Line, Named, Reconciled};
 use crate::types::ids::SHARDS;
-use crate::types::refusal::{Reason, Refusal};
+use crate::types::refusal::Refusal;
 use crate::types::request::Scope;
 
 impl Front {
-    /// Checks that a list may be compared with an account's outcomes.
-    ///
-    /// # Errors
-    /// `NotFound` for an unknown or foreign account.
-    pub fn may_reconcile(&self, scope: Scope, account: u64) -> Result<(), Refusal> {
-        let theirs = sees(&self.0.catalog(), scope, Some(account));
-        let unknown = || Refusal::new(Reason::NotFound, "account_id", "no such account");
-        theirs.then_some(()).ok_or_else(unknown)
-    }
-
     /// Compares a list with an account's outcomes. A conversation may be told under any of its names.
     ///
     /// # Errors
@@ -27,7 +17,7 @@ impl Front {
         asked: &Asked,
         lines: Vec<Line>,
     ) -> Result<Reconciled, Refusal> {
-        self.may_reconcile(scope, asked.account)?;
+        self.check_account(scope, asked.account)?;
         let named = |(line, read): Line| {
             let read = read.map(|(named, told)| match named {
                 Named::Chat(id) => (Named::Chat(self.0.conversation_named(id)), told),

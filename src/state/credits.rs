@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::attribution::{RULE_MODELS, WINDOWS, eligible, share, split_eligible};
+use crate::types::attribution::{
+    RULE_MODELS, WINDOWS, eligible, proven_tap, share, split_eligible,
+};
 use crate::types::proto::journal::v1::{
     ClickMatched, ConversionCredited, PathTouch, Showing, StepCredited,
 };
-use crate::types::proto::v1::{Money, Outcome, TouchKind};
+use crate::types::proto::v1::{Money, Outcome};
 
 /// Parts of outcomes that one ad earned, by `AttributionModel` and `AttributionWindow` (their numbers).
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -185,16 +187,7 @@ fn path<'a>(
 ) -> Cow<'a, [PathTouch]> {
     match showing {
         _ if invalid != 0 => Cow::Borrowed(&[]),
-        Some(showing) if path.is_empty() => Cow::Owned(vec![PathTouch {
-            view: showing.view,
-            ad: showing.ad,
-            ad_set: showing.ad_set,
-            campaign: showing.campaign,
-            kind: TouchKind::Tap.into(),
-            event_ms: touch_ms,
-            in_window: true,
-            proven: true,
-        }]),
+        Some(showing) if path.is_empty() => Cow::Owned(vec![proven_tap(showing, touch_ms)]),
         _ => Cow::Borrowed(path),
     }
 }

@@ -4,7 +4,7 @@
 //! split would change what reports have said.
 
 use crate::types::apportion::apportion;
-use crate::types::proto::journal::v1::PathTouch;
+use crate::types::proto::journal::v1::{PathTouch, Showing};
 use crate::types::proto::v1::{AttributionModel, AttributionSpec, AttributionWindow, TouchKind};
 use crate::types::time::DAY_MS;
 
@@ -163,6 +163,20 @@ pub fn share(value: i64, credits: &[u32]) -> Vec<i64> {
 /// the last tap, else the last engaged view, else the last view.
 pub fn last_touch(path: &[PathTouch]) -> Option<usize> {
     last_of(path, |index| path[index].in_window)
+}
+
+/// Returns the tap that is proven to have led to an outcome in its window.
+pub fn proven_tap(showing: &Showing, tap_ms: i64) -> PathTouch {
+    PathTouch {
+        view: showing.view,
+        ad: showing.ad,
+        ad_set: showing.ad_set,
+        campaign: showing.campaign,
+        kind: TouchKind::Tap.into(),
+        event_ms: tap_ms,
+        in_window: true,
+        proven: true,
+    }
 }
 
 fn last_of(path: &[PathTouch], eligible: impl Fn(usize) -> bool) -> Option<usize> {

@@ -13,7 +13,7 @@ use crate::types::iso::{country_code, is_currency, language_code};
 use crate::types::money::AMOUNT_MICROS_MAX;
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::time::Moment;
+use crate::types::time::{DAY_MS, Moment};
 use crate::types::token::pack_region;
 use crate::types::version;
 
@@ -123,6 +123,23 @@ where
 pub(super) fn optional_variant<E: TryFrom<i32>>(value: i32, path: Path) -> Result<E, Refusal> {
     let message = || format!("{value} is not a value of this enum: take one of the interface's");
     E::try_from(value).map_err(|_| path.invalid(message()))
+}
+
+/// Checks that a period ends after it starts, and is no longer than so many days.
+pub(super) fn period(
+    [start, end]: [Moment; 2],
+    days_max: i64,
+    end_path: Path,
+) -> Result<(), Refusal> {
+    if end <= start {
+        let message = "is not after start_time: send a later end, or none";
+        return Err(end_path.refuse(Reason::EndBeforeStart, message));
+    }
+    if end.0 - start.0 > days_max * DAY_MS {
+        let message = format!("is more than {days_max} days after start_time");
+        return Err(end_path.refuse(Reason::FieldInvalid, message));
+    }
+    Ok(())
 }
 
 /// Returns a moment between 1970 and 2105, or `None` where none is told.

@@ -3,7 +3,7 @@
 use crate::node::MODEL_DAYS;
 use crate::report::models::compare::Asked;
 use crate::rpc::limits::MODEL_PERIOD_DAYS_MAX;
-use crate::rpc::parse::field::{Path, id, moment, optional_variant};
+use crate::rpc::parse::field::{Path, id, moment, optional_variant, period};
 use crate::types::proto::v1;
 use crate::types::proto::v1::{CreditLevel, Outcome};
 use crate::types::refusal::{Reason, Refusal};
@@ -33,14 +33,7 @@ pub(in crate::rpc) fn compared(
             return Err(start_path.refuse(Reason::FieldMissing, message));
         }
     };
-    if end <= start {
-        let message = "is not after start_time: send a later end, or none";
-        return Err(end_path.refuse(Reason::EndBeforeStart, message));
-    }
-    if end.0 - start.0 > MODEL_PERIOD_DAYS_MAX * DAY_MS {
-        let message = format!("is more than {MODEL_PERIOD_DAYS_MAX} days after start_time");
-        return Err(end_path.refuse(Reason::FieldInvalid, message));
-    }
+    period([start, end], MODEL_PERIOD_DAYS_MAX, end_path)?;
     Ok((Asked { account, outcome, level, start, end }, told == (None, None)))
 }
 

@@ -13,13 +13,13 @@ use crate::rpc::limits::{
 };
 use crate::rpc::parse::conversations::Desk;
 use crate::rpc::parse::field::{
-    Path, currency, id, moment, optional_variant, required, text as checked,
+    Path, currency, id, moment, optional_variant, period, required, text as checked,
 };
 use crate::types::money::AMOUNT_MICROS_MAX;
 use crate::types::proto::v1;
 use crate::types::proto::v1::Outcome;
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::time::{DAY_MS, Moment};
+use crate::types::time::Moment;
 
 /// What some programs put before a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -42,14 +42,7 @@ pub(in crate::rpc) fn reconciled(
     let (start_path, end_path) = (Path::root("start_time"), Path::root("end_time"));
     let start = required(moment(wire.start_time, start_path)?, start_path)?;
     let end = moment(wire.end_time, end_path)?.unwrap_or(now);
-    if end <= start {
-        let message = "is not after start_time: send a later end, or none";
-        return Err(end_path.refuse(Reason::EndBeforeStart, message));
-    }
-    if end.0 - start.0 > RECONCILE_PERIOD_DAYS_MAX * DAY_MS {
-        let message = format!("is more than {RECONCILE_PERIOD_DAYS_MAX} days after start_time");
-        return Err(end_path.refuse(Reason::FieldInvalid, message));
-    }
+    period([start, end], RECONCILE_PERIOD_DAYS_MAX, end_path)?;
     Ok(Asked { account, outcome, start, end })
 }
 

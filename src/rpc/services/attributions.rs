@@ -112,7 +112,7 @@ async fn received(
 ) -> Result<(reconcile::Asked, Vec<u8>), Status> {
     let first = pieces.message().await?.unwrap_or_default();
     let asked = reconciled(&first, node.now())?;
-    node.front().may_reconcile(scope, asked.account)?;
+    node.front().check_account(scope, asked.account)?;
     let mut list = first.ndjson;
     while let Some(piece) = pieces.message().await? {
         further(&piece)?;
