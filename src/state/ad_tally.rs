@@ -34,8 +34,11 @@ const ROLLED_HOURS: [u32; 2] = [24, 384];
 pub struct AdTally {
     /// By hour, feed and placement.
     pub hours: BTreeMap<Slot, Tally>,
-    /// Sums of hours whatever the feed and placement, without what models give: by length and number of the span.
+    /// Sums of the hours before `rolled_before` whatever the feed and placement, without what models give: by
+    /// length and number of the span.
     rolled: BTreeMap<(u32, u32), Tally>,
+    /// An hour is added to the sums when it has ended, not with each of its events.
+    rolled_before: u32,
     /// By day, with people and breakdowns.
     pub days: AdDays,
     /// What action rates come from.
@@ -66,7 +69,7 @@ impl AdTally {
     }
 
     /// Returns tallies that sum up to those from one hour up to another, each with its first hour, in order.
-    /// Before `rolled_before` they are of spans of at most `longest` hours.
+    /// Before `rolled_before` they are of spans of at most `longest` hours, as far as their hours have ended.
     pub fn cover(
         &self,
         start: u32,
@@ -76,6 +79,7 @@ impl AdTally {
     ) -> Vec<(u32, &Tally)> {
         let [first, last] = [self.hours.keys().next(), self.hours.keys().next_back()]
             .map(|slot| slot.map_or(0, |(hour, ..)| *hour));
+        let rolled_before = rolled_before.min(self.rolled_before);
         // Nothing is before the first hour's longest span.
         let mut at = start.max(first - first % ROLLED_HOURS[1]);
         let mut found = Vec::new();
@@ -122,22 +126,62 @@ impl AdTally {
         let feed = showing.as_ref().map_or(0, |showing| showing.feed);
         let hour = Moment(ms).hour();
         add(self.hours.entry((hour, feed, placement as i32)).or_default());
-        for hours in ROLLED_HOURS {
-            add(self.rolled.entry((hours, hour / hours)).or_default());
+        if hour < self.rolled_before {
+            for hours in ROLLED_HOURS {
+                add(self.rolled.entry((hours, hour / hours)).or_default());
+            }
         }
     }
 
+    /// Counts something of an hour, and adds its charge to the hour of the journal's time.
+    fn note_charged(
+        &mut self,
+        (ms, at): (i64, Moment),
+        showing: &Option<Showing>,
+        placement: u32,
+        charge: &Option<Charge>,
+        add: impl Fn(&mut Tally),
+    ) {
+        if Moment(ms).hour() == at.hour() {
+            self.note_shown(ms, showing, placement, |tally| {
+                add(tally);
+                tally.charge(charge.as_ref());
+            });
+        } else {
+            self.note_shown(ms, showing, placement, add);
+            if charge.is_some() {
+                self.note_shown(at.0, showing, placement, |tally| tally.charge(charge.as_ref()));
+            }
+        }
+    }
+
+    /// Adds the hours that have ended to the sums.
+    pub(in crate::state) fn roll(&mut self, at: Moment) {
+        let hour = at.hour();
+        if hour <= self.rolled_before {
+            return;
+        }
+        let ended = (self.rolled_before, 0, i32::MIN)..(hour, 0, i32::MIN);
+        for ((hour, ..), tally) in self.hours.range(ended) {
+            for hours in ROLLED_HOURS {
+                self.rolled.entry((hours, hour / hours)).or_default().merge_counts(tally);
+            }
+        }
+        self.rolled_before = hour;
+    }
+
     pub(in crate::state) fn see(&mut self, fact: &ImpressionSeen, at: Moment) {
-        self.note_shown(fact.event_ms, &fact.showing, fact.placement, |tally| {
+        let (showing, charge) = (&fact.showing, &fact.charge);
+        self.note_charged((fact.event_ms, at), showing, fact.placement, charge, |tally| {
             *tally.seen(fact.invalid) += 1;
         });
         let context = context_of_view(fact);
-        let event = happened(&fact.showing, Some(&context), fact.event_ms, at);
+        let event = happened(showing, Some(&context), fact.event_ms, at);
         if fact.invalid == 0 {
-            self.days.see(event);
+            self.days.see(event, charge.as_ref());
+        } else {
+            self.days.charge(event, charge.as_ref());
         }
-        self.days.charge(event, fact.charge.as_ref());
-        self.charge(&fact.charge, at, &fact.showing, fact.placement);
     }
 
     pub(in crate::state) fn watch(&mut self, fact: &Watched, at: Moment) {
@@ -165,16 +209,19 @@ impl AdTally {
     }
 
     pub(in crate::state) fn tap(&mut self, fact: &Tapped, at: Moment) {
-        self.note_shown(fact.event_ms, &fact.showing, fact.placement, |tally| {
+        let (showing, charge) = (&fact.showing, &fact.charge);
+        self.note_charged((fact.event_ms, at), showing, fact.placement, charge, |tally| {
             *tally.tapped(fact.invalid) += 1;
             tally.tap_people += u64::from(fact.new_person);
         });
-        let event = happened(&fact.showing, fact.context.as_ref(), fact.event_ms, at);
+        let event = happened(showing, fact.context.as_ref(), fact.event_ms, at);
         if fact.invalid == 0 {
-            self.days.count(event, Some(Step::Tapped), |counts| counts.taps += 1);
+            self.days.count_charged(event, Some(Step::Tapped), charge.as_ref(), |counts| {
+                counts.taps += 1;
+            });
+        } else {
+            self.days.charge(event, charge.as_ref());
         }
-        self.days.charge(event, fact.charge.as_ref());
-        self.charge(&fact.charge, at, &fact.showing, fact.placement);
     }
 
     pub(in crate::state) fn open(&mut self, fact: &ClickMatched, at: Moment) {
@@ -190,19 +237,19 @@ impl AdTally {
                 self.days.count(tapped, Some(Step::Tapped), |counts| counts.taps += 1);
             }
         }
-        self.note_shown(fact.event_ms, &fact.showing, placement, |tally| {
+        let (showing, charge) = (&fact.showing, &fact.charge);
+        self.note_charged((fact.event_ms, at), showing, placement, charge, |tally| {
             *tally.opened(fact.invalid) += 1;
             if fact.invalid == 0 {
                 tally.funnel().open(fact);
             }
         });
-        let event = happened(&fact.showing, context, fact.event_ms, at);
+        let event = happened(showing, context, fact.event_ms, at);
         if fact.invalid == 0 {
             let opened = Happened { entry_point: fact.entry_point, ..event };
             self.days.count(opened, Some(Step::Opened), |counts| counts.conversations += 1);
         }
-        self.days.charge(event, fact.charge.as_ref());
-        self.charge(&fact.charge, at, &fact.showing, placement);
+        self.days.charge(event, charge.as_ref());
     }
 
     pub(in crate::state) fn convert(&mut self, fact: &ConversionCredited, at: Moment) {
@@ -211,21 +258,6 @@ impl AdTally {
         self.note_shown(fact.event_ms, &fact.showing, placement, |tally| tally.convert(fact));
         let event = happened(&fact.showing, context, fact.event_ms, at);
         self.days.convert(event, fact.value.as_ref());
-    }
-
-    pub(in crate::state) fn charge(
-        &mut self,
-        charge: &Option<Charge>,
-        at: Moment,
-        showing: &Option<Showing>,
-        placement: u32,
-    ) {
-        if let Some(charge) = charge {
-            self.note_shown(at.0, showing, placement, |tally| {
-                tally.spend += charge.amount;
-                tally.over_delivered += charge.over_delivered;
-            });
-        }
     }
 }
 

@@ -113,40 +113,35 @@ impl Counts {
 }
 
 /// How many people a cell has of each step.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-enum Crowd {
-    Counting(Box<[Few; 4]>),
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+struct Crowd {
     /// A bit for each step of which there are enough.
-    Closed(u8),
-}
-
-impl Default for Crowd {
-    fn default() -> Self {
-        Self::Closed(0)
-    }
+    enough: u8,
+    /// Those who took the other steps, while the day is open; `None`: nobody did.
+    few: Option<Box<[Few; 4]>>,
 }
 
 impl Crowd {
-    fn has_enough(&self, step: Step) -> bool {
-        match self {
-            Self::Counting(few) => few[step as usize].is_enough(),
-            Self::Closed(bits) => bits & (1 << step as u8) != 0,
-        }
+    const fn has_enough(&self, step: Step) -> bool {
+        self.enough & 1 << step as u8 != 0
     }
 
     /// Adds a person of an open day, of which no crowd is closed yet.
     fn add(&mut self, step: Step, person: u64) {
-        if let Self::Closed(_) = self {
-            *self = Self::Counting(Box::default());
+        if self.has_enough(step) {
+            return;
         }
-        if let Self::Counting(few) = self {
-            few[step as usize].add(person, step.enough());
+        let few = self.few.get_or_insert_default();
+        if few[step as usize].add(person, step.enough()) {
+            self.enough |= 1 << step as u8;
+            if few.iter().all(Few::is_empty) {
+                self.few = None;
+            }
         }
     }
 
     fn close(&mut self) {
-        let bit = |step: Step| -> u8 { if self.has_enough(step) { 1 << step as u8 } else { 0 } };
-        *self = Self::Closed(Step::ALL.into_iter().map(bit).sum());
+        self.few = None;
     }
 }
 
@@ -158,6 +153,61 @@ pub struct Cell {
     crowd: Crowd,
 }
 
+/// The cells of a day, by cut and value. Their keys stand together, so that one is found in a few cache lines.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+struct Cells {
+    /// Ascending.
+    keys: Vec<(Cut, u32)>,
+    /// In the same order.
+    cells: Vec<Cell>,
+}
+
+impl Cells {
+    /// Returns a cut's values with their cells, ascending.
+    fn of(&self, cut: Cut) -> impl Iterator<Item = (u32, &Cell)> {
+        let from = self.keys.partition_point(|key| *key < (cut, 0));
+        let to = self.keys.partition_point(|key| *key <= (cut, REST));
+        let values = self.keys[from..to].iter().map(|(_, value)| *value);
+        values.zip(&self.cells[from..to])
+    }
+
+    /// Returns the cell that counts a value, and whether it is the value's own: where there are too many lower
+    /// ones, it is that of [`REST`].
+    fn place(&mut self, cut: Cut, value: u32) -> (&mut Cell, bool) {
+        match self.keys.binary_search(&(cut, value)) {
+            Ok(at) => (&mut self.cells[at], value != REST),
+            Err(_) if value == REST => (self.insert((cut, REST)), false),
+            Err(_) => self.add(cut, value),
+        }
+    }
+
+    /// Only the lowest numbers are kept, so it does not matter which came first.
+    fn add(&mut self, cut: Cut, value: u32) -> (&mut Cell, bool) {
+        let from = self.keys.partition_point(|key| *key < (cut, 0));
+        let to = self.keys.partition_point(|key| *key < (cut, REST));
+        if to - from < BREAKDOWN_VALUES_MAX {
+            return (self.insert((cut, value)), true);
+        }
+        if self.keys[to - 1].1 < value {
+            return (self.insert((cut, REST)), false);
+        }
+        self.keys.remove(to - 1);
+        let gone = self.cells.remove(to - 1);
+        self.insert((cut, REST)).counts.merge(&gone.counts);
+        (self.insert((cut, value)), true)
+    }
+
+    /// Returns the cell of a key, made where there is none.
+    fn insert(&mut self, key: (Cut, u32)) -> &mut Cell {
+        let at = self.keys.binary_search(&key).unwrap_or_else(|at| {
+            self.keys.insert(at, key);
+            self.cells.insert(at, Cell::default());
+            at
+        });
+        &mut self.cells[at]
+    }
+}
+
 /// One day of an ad.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct AdDay {
@@ -165,7 +215,7 @@ pub struct AdDay {
     pub people: People,
     /// How often they did.
     pub seen: u64,
-    cells: BTreeMap<(Cut, u32), Cell>,
+    cells: Cells,
 }
 
 impl AdDay {
@@ -175,8 +225,7 @@ impl AdDay {
     /// Where a cell is folded, the one with the fewest impressions of those with enough people is folded too:
     /// what is left of the ad's own total is then never a single cell, nor one of too few people.
     pub fn shown(&self, cut: Cut, steps: &[Step], is_frozen: bool) -> Vec<(u32, &Cell)> {
-        let cells = self.cells.range((cut, 0)..=(cut, REST));
-        let mut cells: Vec<_> = cells.map(|((_, value), cell)| (*value, cell)).collect();
+        let mut cells: Vec<_> = self.cells.of(cut).collect();
         if !cut.is_of_viewer() {
             return cells;
         }
@@ -198,22 +247,22 @@ impl AdDay {
         cells
     }
 
-    /// Returns the value whose cell counts a value: its own, or [`REST`] where there are too many lower ones.
-    fn place(&mut self, cut: Cut, value: u32) -> u32 {
-        if value == REST || self.cells.contains_key(&(cut, value)) {
-            return value;
-        }
-        let mut known = self.cells.range((cut, 0)..(cut, REST)).map(|((_, value), _)| *value);
-        let is_full = known.clone().count() >= BREAKDOWN_VALUES_MAX;
-        match known.next_back().filter(|_| is_full) {
-            Some(highest) if highest < value => REST,
-            Some(highest) => {
-                // Only the lowest numbers are kept, so it does not matter which came first.
-                let gone = self.cells.remove(&(cut, highest)).unwrap_or_default();
-                self.cells.entry((cut, REST)).or_default().counts.merge(&gone.counts);
-                value
+    /// Counts something in the cells of all cuts.
+    fn count(
+        &mut self,
+        event: &Happened<'_>,
+        is_frozen: bool,
+        step: Option<Step>,
+        add: impl Fn(&mut Counts),
+    ) {
+        for (cut, value) in event.cuts() {
+            let of_viewer = cut.is_of_viewer();
+            let is_late = is_frozen && of_viewer;
+            let (cell, is_own) = self.cells.place(cut, if is_late { REST } else { value });
+            add(&mut cell.counts);
+            if let Some(step) = step.filter(|_| !is_frozen && is_own && of_viewer) {
+                cell.crowd.add(step, event.viewer);
             }
-            None => value,
         }
     }
 }
@@ -233,15 +282,16 @@ pub(in crate::state) struct Happened<'a> {
 impl Happened<'_> {
     fn cuts(&self) -> impl Iterator<Item = (Cut, u32)> {
         let context = self.context.copied().unwrap_or_default();
-        let entry = (Cut::EntryPoint, self.entry_point as u32);
-        let of_view = [
+        let all = [
             (Cut::Country, context.country),
             (Cut::Region, context.country << 16 | context.region),
             (Cut::AgeGender, context.age_gender),
             (Cut::Os, context.os_device >> 4),
             (Cut::Position, context.position),
+            (Cut::EntryPoint, self.entry_point as u32),
         ];
-        of_view.into_iter().chain(Some(entry).filter(|(_, value)| *value != 0))
+        let count = if self.entry_point == 0 { all.len() - 1 } else { all.len() };
+        all.into_iter().take(count)
     }
 }
 
@@ -256,14 +306,8 @@ pub struct AdDays {
 
 impl AdDays {
     /// Counts a view, with who saw it.
-    pub(in crate::state) fn see(&mut self, event: Happened<'_>) {
-        let number = day_number(event.event_ms);
-        if !is_frozen(number, event.at) {
-            let day = self.days.entry(number).or_default();
-            day.people.add(event.viewer);
-            day.seen += 1;
-        }
-        self.count(event, Some(Step::Seen), |counts| counts.impressions += 1);
+    pub(in crate::state) fn see(&mut self, event: Happened<'_>, charge: Option<&Charge>) {
+        self.count_charged(event, Some(Step::Seen), charge, |counts| counts.impressions += 1);
     }
 
     /// Counts something in the cells of all cuts.
@@ -273,18 +317,34 @@ impl AdDays {
         step: Option<Step>,
         add: impl Fn(&mut Counts),
     ) {
+        self.count_charged(event, step, None, add);
+    }
+
+    /// Counts something, and adds its charge to the day of the journal's time.
+    pub(in crate::state) fn count_charged(
+        &mut self,
+        event: Happened<'_>,
+        step: Option<Step>,
+        charge: Option<&Charge>,
+        add: impl Fn(&mut Counts),
+    ) {
         self.close(event.at);
         let number = day_number(event.event_ms);
-        let frozen = is_frozen(number, event.at);
+        let is_frozen = is_frozen(number, event.at);
+        // Most charges are of the day of their event: its cells are then found once.
+        let is_same_day = event.entry_point == 0 && number == day_number(event.at.0);
+        let spend = charge.filter(|_| is_same_day).map_or(0, |charge| charge.amount);
         let day = self.days.entry(number).or_default();
-        for (cut, value) in event.cuts() {
-            let late = frozen && cut.is_of_viewer();
-            let value = day.place(cut, if late { REST } else { value });
-            let cell = day.cells.entry((cut, value)).or_default();
-            add(&mut cell.counts);
-            if let Some(step) = step.filter(|_| !frozen && value != REST && cut.is_of_viewer()) {
-                cell.crowd.add(step, event.viewer);
-            }
+        if step == Some(Step::Seen) && !is_frozen {
+            day.people.add(event.viewer);
+            day.seen += 1;
+        }
+        day.count(&event, is_frozen, step, |counts| {
+            add(counts);
+            counts.spend += spend;
+        });
+        if !is_same_day {
+            self.charge(event, charge);
         }
     }
 
@@ -313,7 +373,7 @@ impl AdDays {
             return;
         }
         for day in self.days.range_mut(self.closed_before..before).map(|(_, day)| day) {
-            day.cells.values_mut().for_each(|cell| cell.crowd.close());
+            day.cells.cells.iter_mut().for_each(|cell| cell.crowd.close());
         }
         self.closed_before = before;
     }
@@ -343,12 +403,13 @@ mod tests {
             event_ms: at.0 - number % 4 * DAY_MS,
             at,
         };
+        let charge = Charge { amount: number % 2, ..Charge::default() };
         match number % 3 {
-            0 => ad.see(event),
+            0 => return ad.see(event, Some(&charge)),
             1 => ad.count(event, Some(Step::Tapped), |counts| counts.taps += 1),
             _ => ad.count(event, None, |counts| counts.viewable += 1),
         }
-        ad.charge(event, Some(&Charge { amount: number % 2, ..Charge::default() }));
+        ad.charge(event, Some(&charge));
     }
 
     #[test]
@@ -361,11 +422,9 @@ mod tests {
             numbers.iter().rev().for_each(|number| count(&mut other, *number, at));
         }
         assert_eq!(one, other);
-        let full =
-            one.days.values().map(|day| day.cells.range((Cut::Country, 0)..=(Cut::Country, REST)));
-        assert!(full.clone().any(|cells| cells.count() == BREAKDOWN_VALUES_MAX + 1));
-        let closed =
-            |day: &AdDay| day.cells.values().all(|it| matches!(it.crowd, Crowd::Closed(_)));
+        let mut countries = one.days.values().map(|day| day.cells.of(Cut::Country).count());
+        assert!(countries.any(|count| count == BREAKDOWN_VALUES_MAX + 1));
+        let closed = |day: &AdDay| day.cells.cells.iter().all(|it| it.crowd.few.is_none());
         assert!(one.days.values().next().is_some_and(closed));
     }
 }

@@ -13,11 +13,11 @@ use crate::state::totals::Totals;
 use crate::state::{Applied, Map, Stamp, chunk_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ConversionCredited, MessagePriced, MessageRecorded, OutboxSettled, ServedMinute, ServedRow,
-    Showing, Watched,
+    Charge, ConversionCredited, MessagePriced, MessageRecorded, OutboxSettled, ServedMinute,
+    ServedRow, Showing, Watched,
 };
 use crate::types::proto::v1::{EventKind, Money};
-use crate::types::time::MINUTE_MS;
+use crate::types::time::{MINUTE_MS, Moment};
 
 /// What happened in one hour, or in all.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -65,6 +65,14 @@ pub struct Tally {
 impl Tally {
     /// Adds what another one counted.
     pub fn merge(&mut self, other: &Self) {
+        self.merge_counts(other);
+        if let Some(credits) = &other.credits {
+            self.credits.get_or_insert_default().merge(credits);
+        }
+    }
+
+    /// Adds what another one counted, without what models give.
+    pub(in crate::state) fn merge_counts(&mut self, other: &Self) {
         self.served += other.served;
         self.impressions += other.impressions;
         self.viewable += other.viewable;
@@ -87,8 +95,12 @@ impl Tally {
         if let Some(chats) = &other.chats {
             self.funnel().merge(chats);
         }
-        if let Some(credits) = &other.credits {
-            self.credits.get_or_insert_default().merge(credits);
+    }
+
+    pub(in crate::state) fn charge(&mut self, charge: Option<&Charge>) {
+        if let Some(charge) = charge {
+            self.spend += charge.amount;
+            self.over_delivered += charge.over_delivered;
         }
     }
 
@@ -173,14 +185,14 @@ impl TallyChunk {
         }
         match kind {
             Kind::ImpressionSeen(fact) => {
-                self.learn(&fact.showing, kind).see(fact, stamp.at);
+                self.learn(&fact.showing, kind, stamp.at).see(fact, stamp.at);
                 self.lateness.note(fact.event_ms, stamp.at);
             }
             Kind::Watched(fact) if is_viewable(fact) => {
-                self.learn(&fact.showing, kind).watch(fact, stamp.at);
+                self.learn(&fact.showing, kind, stamp.at).watch(fact, stamp.at);
             }
             Kind::Tapped(fact) => {
-                self.learn(&fact.showing, kind).tap(fact, stamp.at);
+                self.learn(&fact.showing, kind, stamp.at).tap(fact, stamp.at);
                 self.lateness.note(fact.event_ms, stamp.at);
             }
             Kind::FeedbackGiven(fact) if fact.invalid == 0 => {
@@ -192,7 +204,7 @@ impl TallyChunk {
             Kind::ClickMatched(fact) => {
                 // Other chunks hold other touches of its path.
                 if chunk_of(ad_of(&fact.showing)) == chunk {
-                    self.learn(&fact.showing, kind).open(fact, stamp.at);
+                    self.learn(&fact.showing, kind, stamp.at).open(fact, stamp.at);
                     self.lateness.note(fact.event_ms, stamp.at);
                 }
                 self.earn(chunk, &Earned::by_match(fact));
@@ -204,7 +216,7 @@ impl TallyChunk {
             }
             Kind::ConversionCredited(fact) if fact.invalid == 0 => {
                 if chunk_of(ad_of(&fact.showing)) == chunk {
-                    self.learn(&fact.showing, kind).convert(fact, stamp.at);
+                    self.learn(&fact.showing, kind, stamp.at).convert(fact, stamp.at);
                     self.lateness.note(fact.event_ms, stamp.at);
                 }
                 self.earn(chunk, &Earned::by_conversion(fact));
@@ -232,8 +244,9 @@ impl TallyChunk {
     }
 
     /// Adds what an event teaches of its ad, and returns it.
-    fn learn(&mut self, showing: &Option<Showing>, kind: &Kind) -> &mut AdTally {
+    fn learn(&mut self, showing: &Option<Showing>, kind: &Kind, at: Moment) -> &mut AdTally {
         let ad = self.of(showing);
+        ad.roll(at);
         ad.totals.add(&Totals::of(kind));
         ad
     }
@@ -324,7 +337,7 @@ mod tests {
         ClickMatched, EventCredited, ImpressionSeen, Reason, Tapped,
     };
     use crate::types::proto::v1::InvalidReason;
-    use crate::types::time::{HOUR_MS, Moment};
+    use crate::types::time::HOUR_MS;
 
     fn row(reasons: &[(u32, u32)]) -> ServedRow {
         let reason = |(reason, count): &(u32, u32)| Reason { reason: *reason, count: *count };
