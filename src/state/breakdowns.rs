@@ -198,6 +198,11 @@ impl AdDay {
         cells
     }
 
+    /// Returns the values of a cut, [`REST`] too, in the order of [`AdDay::shown`].
+    pub fn values(&self, cut: Cut) -> impl Iterator<Item = u32> {
+        self.cells.range((cut, 0)..=(cut, REST)).map(|((_, value), _)| *value)
+    }
+
     /// Returns the value whose cell counts a value: its own, or [`REST`] where there are too many lower ones.
     fn place(&mut self, cut: Cut, value: u32) -> u32 {
         if value == REST || self.cells.contains_key(&(cut, value)) {
