@@ -10,7 +10,9 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use munadi::report::query::{Filters, Query, Report, Subject};
+use munadi::report::fold::Report;
+use munadi::report::query::{Filters, Query};
+use munadi::report::subjects::Subjects;
 use munadi::state::{Stamp, State};
 use munadi::types::ids::{IdKind, Seq, Shard, mint, shard_of};
 use munadi::types::proto::journal::v1::fact::Kind;
@@ -102,9 +104,15 @@ fn filled(ads: u64, days: u32) -> State {
 fn ask(state: &State, query: &Query, now: Moment) -> Vec<ReportRow> {
     let scope = Scope { tenant: 1, any: false };
     let mut report = Report::new(query, now);
-    for (ad, tally) in state.tallies.iter().flat_map(|chunk| &chunk.ads) {
-        if let Some(subject) = Subject::of(query, scope, &state.catalog, *ad) {
-            report.add(&subject, tally);
+    let mut subjects = Subjects::new(query, scope, &state.catalog);
+    for chunk in &state.tallies {
+        // As a node does: ads of one campaign are one after the other.
+        let mut ads: Vec<u64> = chunk.ads.keys().copied().collect();
+        ads.sort_unstable();
+        for ad in ads {
+            if let Some(subject) = subjects.of(ad) {
+                report.add(&subject, &chunk.ads[&ad]);
+            }
         }
     }
     report.page().0

@@ -1,4 +1,4 @@
-//! The readers' side of the engine: serving, look-ups, reports and pulls over the live state.
+//! The readers' side of the engine: serving and look-ups over the live state.
 
 use std::io::{self, Write};
 use std::ops::Deref;
@@ -9,10 +9,7 @@ use crate::node::indexer::{Rebaser, merge_behind};
 use crate::node::live::Live;
 use crate::node::queue::Queue;
 use crate::node::serve::Answer;
-use crate::report::query::{Query, Report, Subject, add_feeds, people_up_to};
-use crate::report::settled::complete_up_to;
 use crate::state::catalog::Catalog;
-use crate::state::credit::timestamp;
 use crate::state::desks::DeskChunk;
 use crate::state::exchange::Table;
 use crate::state::lists::Search;
@@ -23,15 +20,11 @@ use crate::state::{BUCKETS, CHUNKS_MAX, State};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::ids::{BatchNo, JournalId, SHARDS, number_of};
 use crate::types::proto::v1::{
-    AdSetIssue, ExchangeRate, Metric, PolicyRule, QueryReportResponse, RateCard, Taxonomy,
-    TaxonomyEntry, TrafficRules,
+    AdSetIssue, ExchangeRate, PolicyRule, RateCard, Taxonomy, TaxonomyEntry, TrafficRules,
 };
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{AdRequest, Policy, Resource, ResourceKind, Scope};
 use crate::types::time::Moment;
-
-/// Ads that a report looks at while the writer waits.
-const REPORT_ADS_LOCKED: usize = 16;
 
 /// A handle of the live state for those who read it. Cheap to clone.
 #[derive(Clone)]
@@ -176,53 +169,6 @@ impl Front {
         limit: usize,
     ) -> (Vec<TaxonomyEntry>, Option<String>) {
         self.0.catalog().lists.search(taxonomy, &Search { query, country }, after, limit)
-    }
-
-    /// Answers a report's question, and says how many rows to pass over for the next page.
-    pub fn report(
-        &self,
-        scope: Scope,
-        query: &Query,
-        now: Moment,
-    ) -> (QueryReportResponse, Option<u64>) {
-        let mut report = Report::new(query, now);
-        for chunk in 0..CHUNKS_MAX {
-            let ads: Vec<u64> = {
-                let tallies = self.0.tallies_at(chunk);
-                report.learn(&tallies.lateness);
-                // Each ad once, in whatever order: sums do not show it.
-                tallies.ads.keys().copied().collect()
-            };
-            if ads.is_empty() {
-                continue;
-            }
-            let subjects: Vec<(u64, Subject)> = {
-                let catalog = self.0.catalog();
-                let subject = |ad| Some((ad, Subject::of(query, scope, &catalog, ad)?));
-                ads.into_iter().filter_map(subject).collect()
-            };
-            // The writer waits for a few ads at most.
-            for some in subjects.chunks(REPORT_ADS_LOCKED) {
-                let tallies = self.0.tallies_at(chunk);
-                for (ad, subject) in some {
-                    if let Some(tally) = tallies.ads.get(ad) {
-                        report.add(subject, tally);
-                    }
-                }
-            }
-        }
-        let mut answer = QueryReportResponse {
-            complete_up_to: Some(timestamp(complete_up_to(now).0)),
-            settled_fraction: report.settled_fraction(),
-            people_up_to: query.is_of_people().then(|| timestamp(people_up_to(now).0)),
-            ..Default::default()
-        };
-        let (rows, next) = report.page();
-        answer.rows = rows;
-        if scope.any && query.asks(Metric::EmptySlots) {
-            add_feeds(&mut answer, query, &self.0.feeds());
-        }
-        (answer, next)
     }
 
     /// Checks that an account is the caller's.

@@ -19,6 +19,7 @@ use crate::node::coach::Coach;
 use crate::node::counts::Counts;
 use crate::node::models::Nights;
 use crate::node::pacer::Landscapes;
+use crate::node::reports::Budgets;
 use crate::node::walker::Watch;
 use crate::report::outbound::Reported;
 use crate::state::bucket::Bucket;
@@ -121,6 +122,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) progress: Progress,
     /// What attribution models gave last night.
     pub(in crate::node) nights: Nights,
+    /// What questions about viewers have cost today.
+    pub(in crate::node) budgets: Mutex<Budgets>,
     /// Where the HTTP door is reached from outside; empty: nowhere.
     pub(in crate::node) public_url: OnceLock<String>,
 }
@@ -165,6 +168,7 @@ impl Live {
             coach: Coach::default(),
             progress: Progress::default(),
             nights: Nights::default(),
+            budgets: Mutex::default(),
             public_url: OnceLock::new(),
         }
     }

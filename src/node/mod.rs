@@ -33,6 +33,7 @@ mod queue;
 mod rates;
 mod reconcile;
 mod recover;
+mod reports;
 mod running;
 mod sandbox;
 mod schedules;

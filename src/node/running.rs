@@ -23,11 +23,10 @@ use crate::node::recover::{OpenError, Opened, open};
 use crate::node::serve::Answer;
 use crate::node::writer::{Reply, Work, Writer};
 use crate::report::pull::{Pulled, closed_before};
-use crate::report::query::Query;
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
 use crate::types::ids::{JournalId, SeqVector};
-use crate::types::proto::v1::{QueryReportResponse, Taxonomy, TaxonomyEntry};
+use crate::types::proto::v1::{Taxonomy, TaxonomyEntry};
 use crate::types::refusal::Refusal;
 use crate::types::request::{
     AdRequest, Incoming, ListMutation, Mutation, Policy, Resource, ResourceKind, Scope, Verdict,
@@ -314,19 +313,6 @@ impl Node {
         limit: usize,
     ) -> (Vec<TaxonomyEntry>, Option<String>) {
         self.front.search_targeting(taxonomy, query, country, after, limit)
-    }
-
-    /// Answers a report from durable facts only; see [`Front::report`].
-    ///
-    /// # Errors
-    /// As [`Node::settled`].
-    pub async fn report(
-        &self,
-        scope: Scope,
-        query: Query,
-    ) -> Result<(QueryReportResponse, Option<u64>), Refusal> {
-        let now = self.settled().await?;
-        Ok(self.front.report(scope, &query, now))
     }
 
     /// Returns the next page of the attribution stream and the moment it is complete up to.

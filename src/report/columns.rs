@@ -2,6 +2,8 @@
 
 use hyperloglockless::HyperLogLog;
 
+use crate::report::noise::{NOISY_COUNTS, Veil};
+use crate::report::rows::Key;
 use crate::state::breakdowns::{AdDay, Counts};
 use crate::state::credit::confidence_of;
 use crate::state::credits::CreditCell;
@@ -15,74 +17,76 @@ use crate::types::proto::v1::{
 /// Reach is rounded down to so many people.
 const REACH_STEP: u64 = 10;
 
+/// Lists the columns that are sums of what tallies count under the same names, once for all that is done to each.
+macro_rules! numbers {
+    ($($column:ident: $kind:ty),* $(,)?) => {
+        /// Sums of tallies: numbers only, so that many rows stay near the processor.
+        #[derive(Clone, Copy, Debug, Default)]
+        struct Numbers {
+            $($column: $kind),*
+        }
+
+        impl Numbers {
+            fn add(&mut self, tally: &Tally) {
+                $(self.$column += tally.$column;)*
+            }
+        }
+    };
+}
+
+numbers! {
+    impressions: u64,
+    viewable: u64,
+    taps: u64,
+    tap_people: u64,
+    conversations: u64,
+    first_replies: u64,
+    conversions: u64,
+    spend: i64,
+    over_delivered: i64,
+    hides: u64,
+    reports: u64,
+    invalid_impressions: u64,
+    invalid_taps: u64,
+    invalid_conversations: u64,
+    credited: i64,
+}
+
 /// A row while its hours are being summed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sums {
-    row: ReportRow,
-    tap_people: u64,
-    chats: Funnel,
-    people: Option<Box<People>>,
-    /// Impressions of those people.
-    seen: u64,
+    numbers: Numbers,
+    /// Of conversions, in the row's currency.
+    value: i64,
+    chats: Option<Box<Funnel>>,
+    crowd: Option<Box<Crowd>>,
     credited: Option<Box<CreditCell>>,
 }
 
+/// The people of a row.
+#[derive(Clone, Debug, Default)]
+struct Crowd {
+    people: People,
+    /// Impressions of those people.
+    seen: u64,
+    veil: Option<Veil>,
+}
+
 impl Sums {
-    /// Returns a row that says what it is about, and has counted nothing.
-    pub(super) fn of(row: ReportRow) -> Self {
-        Self { row, ..Self::default() }
-    }
-
-    /// Adds an hour of an ad.
-    pub(super) fn add(&mut self, tally: &Tally) {
-        let row = &mut self.row;
-        row.impressions += tally.impressions;
-        row.viewable += tally.viewable;
-        row.taps += tally.taps;
-        row.conversations += tally.conversations;
-        row.first_replies += tally.first_replies;
-        row.conversions += tally.conversions;
-        row.conversion_value_micros += tally.values.get(&row.currency).copied().unwrap_or_default();
-        row.spend_micros += tally.spend;
-        row.over_delivered_micros += tally.over_delivered;
-        row.hides += tally.hides;
-        row.reports += tally.reports;
-        row.invalid_impressions += tally.invalid_impressions;
-        row.invalid_taps += tally.invalid_taps;
-        row.invalid_conversations += tally.invalid_conversations;
-        row.credited_micros += tally.credited;
-        self.tap_people += tally.tap_people;
+    /// Adds an hour of an ad, or a span of hours.
+    pub(super) fn add(&mut self, tally: &Tally, currency: &str) {
+        self.numbers.add(tally);
+        self.value += tally.values.get(currency).copied().unwrap_or_default();
         if let Some(chats) = &tally.chats {
-            self.chats.merge(chats);
+            self.chats.get_or_insert_default().merge(chats);
         }
-    }
-
-    /// Adds what another row of the same key has counted of hours.
-    pub(super) fn merge(&mut self, other: Self) {
-        let (row, more) = (&mut self.row, other.row);
-        row.impressions += more.impressions;
-        row.viewable += more.viewable;
-        row.taps += more.taps;
-        row.conversations += more.conversations;
-        row.first_replies += more.first_replies;
-        row.conversions += more.conversions;
-        row.conversion_value_micros += more.conversion_value_micros;
-        row.spend_micros += more.spend_micros;
-        row.over_delivered_micros += more.over_delivered_micros;
-        row.hides += more.hides;
-        row.reports += more.reports;
-        row.invalid_impressions += more.invalid_impressions;
-        row.invalid_taps += more.invalid_taps;
-        row.invalid_conversations += more.invalid_conversations;
-        row.credited_micros += more.credited_micros;
-        self.tap_people += other.tap_people;
-        self.chats.merge(&other.chats);
     }
 
     /// Adds conversations that one kind of proof led to the ad.
     pub(super) fn add_matches(&mut self, kind: i32, conversations: u64) {
-        self.row.conversations += conversations;
-        *self.chats.matches.entry(kind).or_default() += conversations;
+        self.numbers.conversations += conversations;
+        let chats = self.chats.get_or_insert_default();
+        *chats.matches.entry(kind).or_default() += conversations;
     }
 
     /// Adds what a model gives under a window.
@@ -90,41 +94,44 @@ impl Sums {
         self.credited.get_or_insert_default().merge(cell);
     }
 
-    /// Adds a cell of a breakdown.
-    pub(super) fn add_cell(&mut self, counts: &Counts) {
-        let row = &mut self.row;
-        row.impressions += counts.impressions;
-        row.viewable += counts.viewable;
-        row.taps += counts.taps;
-        row.conversations += counts.conversations;
-        row.conversions += counts.conversions;
-        let value = counts.values.get(&row.currency).copied();
-        row.conversion_value_micros += value.unwrap_or_default();
-        row.spend_micros += counts.spend;
+    /// Adds a cell of a breakdown, with the noise of its counts. None falls below zero, nor does any sum of them.
+    pub(super) fn add_cell(&mut self, counts: &Counts, currency: &str, noise: [i64; NOISY_COUNTS]) {
+        let numbers = &mut self.numbers;
+        let noisy: [(&mut u64, u64); NOISY_COUNTS] = [
+            (&mut numbers.impressions, counts.impressions),
+            (&mut numbers.viewable, counts.viewable),
+            (&mut numbers.taps, counts.taps),
+            (&mut numbers.conversations, counts.conversations),
+            (&mut numbers.conversions, counts.conversions),
+        ];
+        for ((sum, count), noise) in noisy.into_iter().zip(noise) {
+            *sum += count.saturating_add_signed(noise);
+        }
+        numbers.spend += counts.spend;
+        self.value += counts.values.get(currency).copied().unwrap_or_default();
     }
 
-    /// Adds the people of an ad's day.
-    pub(super) fn add_people(&mut self, day: &AdDay) {
-        self.people.get_or_insert_default().merge(&day.people);
-        self.seen += day.seen;
+    /// Adds the people of an ad's day, with the noise of their number.
+    pub(super) fn add_people(&mut self, day: &AdDay, veil: Option<Veil>) {
+        let crowd = self.crowd.get_or_insert_default();
+        crowd.people.merge(&day.people);
+        crowd.seen += day.seen;
+        crowd.veil = match (crowd.veil, veil) {
+            (Some(known), Some(more)) => Some(known.join(more)),
+            (known, more) => known.or(more),
+        };
     }
 
     /// Returns the row with all its columns.
-    pub(super) fn finish(self) -> ReportRow {
-        let Self { mut row, tap_people, chats, people, seen, credited } = self;
-        if let Some(cell) = credited {
-            let value = cell.values.get(&row.currency).copied();
-            row.conversion_value_micros = value.unwrap_or_default();
-            row.credited = Some(CreditedOutcomes {
-                conversations_micros: cell.conversations,
-                first_replies_micros: cell.first_replies,
-                qualified_micros: cell.qualified,
-                conversions_micros: cell.conversions,
-            });
-        }
-        // How often is told of the rounded people too, or it would tell them exactly.
-        let reach = people.map(|people| reach_of(&people)).map(|reach| reach - reach % REACH_STEP);
-        let net = row.spend_micros - row.credited_micros;
+    pub(super) fn finish(&self, key: &Key) -> ReportRow {
+        let none = Funnel::default();
+        let (numbers, chats) = (&self.numbers, self.chats.as_deref().unwrap_or(&none));
+        let row = key.row();
+        let cell = self.credited.as_deref();
+        let value = cell
+            .map_or(self.value, |cell| cell.values.get(&row.currency).copied().unwrap_or_default());
+        let reach = self.crowd.as_deref().map(Crowd::reach);
+        let net = numbers.spend - numbers.credited;
         let parts = |part: u64, of: u64, scale: u128| {
             let share = (u128::from(part) * scale).checked_div(of.into());
             share.and_then(|share| u64::try_from(share).ok())
@@ -136,29 +143,37 @@ impl Sums {
         let message_cost = chats.messages.values().map(|sum| sum.cost).sum::<i64>();
         let whole = net + message_cost;
         let per = |people: u64| i64::try_from(people).ok().and_then(|it| whole.checked_div(it));
-        let spend = |(category, sum): (&i32, &MessageSum)| MessageSpend {
-            category: *category,
-            messages: sum.messages,
-            free_messages: sum.free,
-            cost_micros: sum.cost,
-        };
-        let matched = |(kind, conversations): (&i32, &u64)| MatchCount {
-            kind: *kind,
-            confidence: confidence_of(MatchKind::try_from(*kind).unwrap_or_default()).into(),
-            conversations: *conversations,
-        };
         ReportRow {
+            impressions: numbers.impressions,
+            viewable: numbers.viewable,
+            taps: numbers.taps,
+            conversations: numbers.conversations,
+            first_replies: numbers.first_replies,
+            conversions: numbers.conversions,
+            conversion_value_micros: value,
+            spend_micros: numbers.spend,
+            over_delivered_micros: numbers.over_delivered,
+            hides: numbers.hides,
+            reports: numbers.reports,
+            invalid_impressions: numbers.invalid_impressions,
+            invalid_taps: numbers.invalid_taps,
+            invalid_conversations: numbers.invalid_conversations,
+            credited_micros: numbers.credited,
+            credited: cell.map(credited),
             reach,
-            frequency_thousandths: reach.and_then(|reach| parts(seen, reach, 1_000)),
-            tap_rate_ppm: parts(row.taps, row.impressions, 1_000_000),
-            cost_per_thousand_micros: cost(net, row.impressions.into(), 1_000),
-            cost_per_tap_micros: cost(net, row.taps.into(), 1),
-            cost_per_conversion_micros: cost(net, row.conversions.into(), 1),
-            return_on_spend_thousandths: cost(row.conversion_value_micros, net.into(), 1_000),
+            frequency_thousandths: reach.zip(self.crowd.as_deref()).and_then(|(reach, crowd)| {
+                // How often is told of what is shown of them, or it would tell them exactly.
+                parts(crowd.seen, reach, 1_000)
+            }),
+            tap_rate_ppm: parts(numbers.taps, numbers.impressions, 1_000_000),
+            cost_per_thousand_micros: cost(net, numbers.impressions.into(), 1_000),
+            cost_per_tap_micros: cost(net, numbers.taps.into(), 1),
+            cost_per_conversion_micros: cost(net, numbers.conversions.into(), 1),
+            return_on_spend_thousandths: cost(value, net.into(), 1_000),
             first_messages: chats.wrote,
             qualified: chats.qualified,
             people: Some(FunnelPeople {
-                tapped: tap_people,
+                tapped: numbers.tap_people,
                 opened: chats.opened_people,
                 wrote: chats.wrote_people,
                 replied: chats.replied_people,
@@ -167,7 +182,7 @@ impl Sums {
             }),
             matches: chats.matches.iter().map(matched).collect(),
             median_first_reply_s: chats.waits.median(),
-            messages: chats.messages.iter().map(spend).collect(),
+            messages: chats.messages.iter().map(message_spend).collect(),
             message_cost_micros: message_cost,
             unpriced_messages: chats.unpriced,
             cost_per_conversation_micros: per(chats.opened_people),
@@ -175,6 +190,41 @@ impl Sums {
             cost_per_qualified_micros: per(chats.qualified_people),
             ..row
         }
+    }
+}
+
+fn credited(cell: &CreditCell) -> CreditedOutcomes {
+    CreditedOutcomes {
+        conversations_micros: cell.conversations,
+        first_replies_micros: cell.first_replies,
+        qualified_micros: cell.qualified,
+        conversions_micros: cell.conversions,
+    }
+}
+
+fn matched((kind, conversations): (&i32, &u64)) -> MatchCount {
+    MatchCount {
+        kind: *kind,
+        confidence: confidence_of(MatchKind::try_from(*kind).unwrap_or_default()).into(),
+        conversations: *conversations,
+    }
+}
+
+fn message_spend((category, sum): (&i32, &MessageSum)) -> MessageSpend {
+    MessageSpend {
+        category: *category,
+        messages: sum.messages,
+        free_messages: sum.free,
+        cost_micros: sum.cost,
+    }
+}
+
+impl Crowd {
+    /// Returns how many people are shown: with their noise, then rounded down.
+    fn reach(&self) -> u64 {
+        let noise = self.veil.map_or(0, Veil::draw);
+        let reach = reach_of(&self.people).saturating_add_signed(noise);
+        reach - reach % REACH_STEP
     }
 }
 
@@ -194,9 +244,9 @@ mod tests {
     use crate::state::funnel::MessageSum;
 
     fn sums(tallies: &[Tally]) -> ReportRow {
-        let mut sums = Sums::of(ReportRow { currency: "MXN".into(), ..ReportRow::default() });
-        tallies.iter().for_each(|tally| sums.add(tally));
-        sums.finish()
+        let mut sums = Sums::default();
+        tallies.iter().for_each(|tally| sums.add(tally, "MXN"));
+        sums.finish(&Key::default())
     }
 
     #[test]
@@ -234,6 +284,17 @@ mod tests {
         let spend = MessageSpend { category: 2, messages: 6, free_messages: 2, cost_micros: 61 };
         assert_eq!(row.messages, [spend]);
         assert_eq!(sums(&[Tally::default()]).cost_per_conversation_micros, None);
+    }
+
+    #[test]
+    fn no_noise_takes_a_count_below_zero_and_money_takes_none() {
+        let counts = Counts { impressions: 7, taps: 2, spend: 50, ..Counts::default() };
+        let mut sums = Sums::default();
+        sums.add_cell(&counts, "MXN", [-3, 4, -9, i64::MIN, 0]);
+        sums.add_cell(&counts, "MXN", [0; NOISY_COUNTS]);
+        let row = sums.finish(&Key::default());
+        let shown = [row.impressions, row.viewable, row.taps, row.conversations, row.conversions];
+        assert_eq!((shown, row.spend_micros), ([11, 4, 2, 0, 0], 100));
     }
 
     #[test]

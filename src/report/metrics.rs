@@ -173,16 +173,12 @@ pub fn number_of(row: &ReportRow, metric: Metric) -> Option<Option<i128>> {
     })
 }
 
-/// Empties the columns that were not asked for.
-pub(super) fn keep(row: &mut ReportRow, asked: impl Fn(Metric) -> bool) {
-    for metric in METRICS {
-        if !asked(metric) {
-            clear(row, metric);
-        }
-    }
+/// Empties columns.
+pub(super) fn clear(row: &mut ReportRow, metrics: &[Metric]) {
+    metrics.iter().for_each(|metric| clear_one(row, *metric));
 }
 
-fn clear(row: &mut ReportRow, metric: Metric) {
+fn clear_one(row: &mut ReportRow, metric: Metric) {
     if let Some(credited) = &mut row.credited {
         match metric {
             Metric::Conversations => credited.conversations_micros = 0,

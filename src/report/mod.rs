@@ -1,14 +1,17 @@
 //! Questions over the state: report rows, pages of the attribution stream, balances, transfers, invoices.
 
 mod columns;
+pub mod fold;
 pub mod invoices;
 pub mod lift;
 pub mod metrics;
 pub mod models;
+pub mod noise;
 pub mod outbound;
 pub mod pull;
 pub mod query;
 pub mod reconcile;
 pub mod rows;
 pub mod settled;
+pub mod subjects;
 pub mod transfers;

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::report::columns::Sums;
-use crate::report::metrics::{keep, number_of};
+use crate::report::metrics::{METRICS, clear, number_of};
 use crate::report::query::Query;
 use crate::state::Map;
 use crate::state::breakdowns::{Cut, REST};
@@ -150,32 +150,217 @@ pub struct Order {
     pub descending: bool,
 }
 
-/// Returns the finished rows in their order.
-pub(super) fn arrange(
-    query: &Query,
-    rows: Map<Key, Box<Sums>>,
-) -> Box<dyn Iterator<Item = ReportRow> + '_> {
-    let finished = |(key, sums): (Key, Box<Sums>)| (key, sums.finish());
-    let kept = |(_, mut row): (Key, ReportRow)| {
-        keep(&mut row, |metric| query.asks(metric));
-        row
-    };
-    let mut rows: Vec<_> = rows.into_iter().collect();
-    rows.sort_unstable_by_key(|(key, _)| *key);
-    if query.order.is_empty() {
-        return Box::new(rows.into_iter().map(finished).map(kept));
+/// The rows of a report: groups that differ in more than the period, and in each its periods.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// By key without a period.
+    groups: Map<Key, usize>,
+    /// The periods of each group, ascending, and where their sums are.
+    periods: Vec<Vec<(i64, usize)>>,
+    sums: Vec<Sums>,
+}
+
+/// A place among the periods of a group. An ad's hours ascend, so the next period is mostly the same one, or the one
+/// behind it.
+#[derive(Debug)]
+pub(super) struct Place {
+    group: usize,
+    at: usize,
+}
+
+/// A row that is not written yet.
+struct Found<'a> {
+    /// Without its period.
+    key: &'a Key,
+    period: i64,
+    sums: usize,
+}
+
+impl Found<'_> {
+    fn key(&self) -> Key {
+        Key { period: self.period, ..*self.key }
     }
-    let mut rows: Vec<_> = rows.into_iter().map(finished).collect();
-    // The sort is stable, so equals stay in the order of their keys.
-    rows.sort_by(|(key, row), (other_key, other)| {
-        let mut orders = query.order.iter().map(|order| {
-            let found = match order.by {
-                By::Dimension(dimension) => key.compare(other_key, dimension),
-                By::Metric(metric) => number_of(row, metric).cmp(&number_of(other, metric)),
+}
+
+impl Rows {
+    /// Returns the first place of a group.
+    pub(super) fn place(&mut self, key: Key) -> Place {
+        let next = self.periods.len();
+        let group = *self.groups.entry(Key { period: i64::MIN, ..key }).or_insert(next);
+        if group == next {
+            self.periods.push(Vec::new());
+        }
+        Place { group, at: 0 }
+    }
+
+    /// Returns the row of a period, and moves the place to it.
+    pub(super) fn at(&mut self, place: &mut Place, period: i64) -> &mut Sums {
+        let periods = &mut self.periods[place.group];
+        let is = |at: usize| periods.get(at).is_some_and(|(known, _)| *known == period);
+        if !is(place.at) {
+            place.at = if is(place.at + 1) {
+                place.at + 1
+            } else {
+                let found = periods.binary_search_by_key(&period, |(known, _)| *known);
+                found.unwrap_or_else(|at| {
+                    periods.insert(at, (period, self.sums.len()));
+                    self.sums.push(Sums::default());
+                    at
+                })
             };
-            if order.descending { found.reverse() } else { found }
+        }
+        &mut self.sums[periods[place.at].1]
+    }
+
+    /// Returns the row of a key.
+    pub(super) fn row(&mut self, key: Key) -> &mut Sums {
+        let mut place = self.place(key);
+        self.at(&mut place, key.period)
+    }
+
+    /// Returns the asked page of rows in their order, and how many rows there are.
+    pub(super) fn page(&self, query: &Query) -> (Vec<ReportRow>, usize) {
+        let rows = self.ordered();
+        let skip = usize::try_from(query.skip).unwrap_or(usize::MAX).min(rows.len());
+        let end = skip.saturating_add(query.limit).min(rows.len());
+        let absent: Vec<Metric> = METRICS.into_iter().filter(|it| !query.asks(*it)).collect();
+        let finished = |row: &Found<'_>| {
+            let mut row = self.sums[row.sums].finish(&row.key());
+            clear(&mut row, &absent);
+            row
+        };
+        let page = if query.order.is_empty() {
+            rows[skip..end].iter().map(finished).collect()
+        } else {
+            let first = self.first(&query.order, &rows, end);
+            first[skip..].iter().map(|at| finished(&rows[*at])).collect()
+        };
+        (page, rows.len())
+    }
+
+    /// Returns all rows in the order of their keys.
+    fn ordered(&self) -> Vec<Found<'_>> {
+        let mut groups: Vec<_> = self.groups.iter().collect();
+        groups.sort_unstable_by_key(|(key, _)| **key);
+        let mut rows = Vec::with_capacity(self.sums.len());
+        for (key, group) in &groups {
+            let found =
+                |(period, sums): &(i64, usize)| Found { key: *key, period: *period, sums: *sums };
+            rows.extend(self.periods[**group].iter().map(found));
+        }
+        // The currency comes behind the period: groups that differ in it alone are one after the other.
+        let same = |pair: &[(&Key, &usize)]| {
+            let [one, other] = [pair[0].0, pair[1].0].map(|key| Key { currency: 0, ..*key });
+            one == other
+        };
+        if groups.windows(2).any(same) {
+            rows.sort_by_key(Found::key);
+        }
+        rows
+    }
+
+    /// Returns where the first `end` rows are by an order; equals keep their order.
+    fn first(&self, order: &[Order], rows: &[Found<'_>], end: usize) -> Vec<usize> {
+        let numbers = |order: &Order| match order.by {
+            By::Dimension(_) => Vec::new(),
+            By::Metric(metric) => {
+                let number = |row: &Found<'_>| {
+                    number_of(&self.sums[row.sums].finish(&row.key()), metric).flatten()
+                };
+                rows.iter().map(number).collect::<Vec<_>>()
+            }
+        };
+        let orders: Vec<_> = order.iter().map(|order| (order, numbers(order))).collect();
+        let compare = |one: &usize, other: &usize| {
+            let mut found = orders.iter().map(|(order, numbers)| {
+                let found = match order.by {
+                    By::Dimension(dimension) => {
+                        rows[*one].key().compare(&rows[*other].key(), dimension)
+                    }
+                    By::Metric(_) => numbers[*one].cmp(&numbers[*other]),
+                };
+                if order.descending { found.reverse() } else { found }
+            });
+            found.find(|found| found.is_ne()).unwrap_or_else(|| one.cmp(other))
+        };
+        let mut places: Vec<usize> = (0..rows.len()).collect();
+        if end < places.len() {
+            places.select_nth_unstable_by(end, compare);
+            places.truncate(end);
+        }
+        places.sort_unstable_by(compare);
+        places
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::state::tallies::Tally;
+
+    fn dice(seed: u64) -> impl FnMut(u64) -> u64 {
+        let mut state = seed;
+        move |end| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % end
+        }
+    }
+
+    /// The twin: every row in one map, all finished, sorted by a stable sort.
+    fn plain(query: &Query, rows: &BTreeMap<Key, u64>) -> Vec<ReportRow> {
+        let mut rows: Vec<_> = rows.iter().map(|(key, sum)| (*key, *sum)).collect();
+        rows.sort_by(|(key, sum), (other_key, other)| {
+            let orders = query.order.iter().map(|order| {
+                let found = match order.by {
+                    By::Dimension(dimension) => key.compare(other_key, dimension),
+                    By::Metric(_) => sum.cmp(other),
+                };
+                if order.descending { found.reverse() } else { found }
+            });
+            orders.fold(Ordering::Equal, Ordering::then)
         });
-        orders.find(|found| *found != Ordering::Equal).unwrap_or(Ordering::Equal)
-    });
-    Box::new(rows.into_iter().map(kept))
+        let page = rows.into_iter().skip(query.skip as usize).take(query.limit);
+        page.map(|(key, impressions)| ReportRow { impressions, ..key.row() }).collect()
+    }
+
+    #[test]
+    fn pages_are_what_sorting_all_rows_gives() {
+        for seed in 0..300 {
+            let mut roll = dice(seed);
+            let orders = [
+                By::Metric(Metric::Impressions),
+                By::Dimension(Dimension::Campaign),
+                By::Dimension(Dimension::Day),
+            ];
+            let mut order = || Order { by: orders[roll(3) as usize], descending: roll(2) == 0 };
+            let order = (0..seed % 4).map(|_| order()).collect();
+            let query = Query {
+                metrics: vec![Metric::Impressions],
+                order,
+                skip: roll(20),
+                limit: roll(40) as usize,
+                ..Query::default()
+            };
+            let (mut rows, mut twin) = (Rows::default(), BTreeMap::<Key, u64>::new());
+            for _ in 0..roll(30) {
+                let key = Key { campaign: roll(3), currency: roll(2) as u8, ..Key::default() };
+                let mut place = rows.place(key);
+                let mut period = roll(9) as i64;
+                for _ in 0..roll(12) {
+                    // Mostly ascending, as an ad's hours are; at times not.
+                    period = if roll(12) == 0 { roll(9) as i64 } else { period + roll(2) as i64 };
+                    let impressions = roll(4);
+                    let tally = Tally { impressions, ..Tally::default() };
+                    rows.at(&mut place, period).add(&tally, "");
+                    *twin.entry(Key { period, ..key }).or_default() += impressions;
+                }
+            }
+            let again = format!("seed {seed}; again: cargo test --lib pages_are_what_sorting");
+            let (page, count) = rows.page(&query);
+            assert_eq!(count, twin.len(), "{again}");
+            assert_eq!(page, plain(&query, &twin), "{again}");
+        }
+    }
 }

@@ -95,7 +95,7 @@ pub const fn code(reason: Reason) -> Code {
         | Reason::BalanceTooLow
         | Reason::ViewerFull => Code::FailedPrecondition,
         Reason::TokenForeign | Reason::EndpointForeign => Code::PermissionDenied,
-        Reason::Busy => Code::ResourceExhausted,
+        Reason::Busy | Reason::ReportBudgetSpent => Code::ResourceExhausted,
         Reason::Unavailable => Code::Unavailable,
     }
 }

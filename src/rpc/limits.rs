@@ -260,6 +260,18 @@ pub const REPORT_FILTER_MAX: usize = 1_000;
 /// Orders of a report's rows.
 pub const REPORT_ORDERS_MAX: usize = 3;
 
+/// Least epsilon of a question about viewers, millionths: a standard deviation of 141.
+pub const REPORT_EPSILON_MICROS_MIN: u32 = 10_000;
+
+/// Most epsilon of such a question, millionths: hardly ever any noise.
+pub const REPORT_EPSILON_MICROS_MAX: u32 = 10_000_000;
+
+/// Most epsilon of all such questions of a day, millionths: 10,000 of the least one.
+pub const REPORT_DAILY_EPSILON_MICROS_MAX: u32 = 100_000_000;
+
+/// Questions of a report that are answered at once; others wait.
+pub const REPORTS_AT_ONCE_MAX: usize = 2;
+
 /// Characters of a page token: a sealed place is some dozens of bytes.
 pub const PAGE_TOKEN_CHARS_MAX: usize = 512;
 

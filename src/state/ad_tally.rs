@@ -68,7 +68,7 @@ impl AdTally {
         hours
     }
 
-    /// Returns tallies that sum up to those from one hour up to another, each with its first hour, in order.
+    /// Shows tallies that sum up to those from one hour up to another, each with its first hour, in order.
     /// Before `rolled_before` they are of spans of at most `longest` hours, as far as their hours have ended.
     pub fn cover(
         &self,
@@ -76,33 +76,33 @@ impl AdTally {
         end: u32,
         rolled_before: u32,
         longest: u32,
-    ) -> Vec<(u32, &Tally)> {
-        let [first, last] = [self.hours.keys().next(), self.hours.keys().next_back()]
-            .map(|slot| slot.map_or(0, |(hour, ..)| *hour));
-        let rolled_before = rolled_before.min(self.rolled_before);
-        // Nothing is before the first hour's longest span.
-        let mut at = start.max(first - first % ROLLED_HOURS[1]);
-        let mut found = Vec::new();
-        while at < end && at <= last {
+        mut each: impl FnMut(u32, &Tally),
+    ) {
+        let rolled_end = end.min(rolled_before).min(self.rolled_before);
+        let mut at = start;
+        while at < end {
             let fits = |hours: &u32| {
-                let whole = at.is_multiple_of(*hours) && at + hours <= end.min(rolled_before);
+                let whole = at.is_multiple_of(*hours) && at.saturating_add(*hours) <= rolled_end;
                 whole && *hours <= longest
             };
             if let Some(hours) = ROLLED_HOURS.into_iter().rev().find(fits) {
                 // All that fit in a row: shorter ones up to where a longer one does.
                 let longer = ROLLED_HOURS.into_iter().rfind(|it| *it > hours && *it <= longest);
                 let next = longer.map_or(u32::MAX, |it| (at / it + 1).saturating_mul(it));
-                let until = end.min(rolled_before).min(next) / hours;
+                let until = rolled_end.min(next) / hours;
                 let rolled = self.rolled.range((hours, at / hours)..(hours, until));
-                found.extend(rolled.map(|((_, number), tally)| (number * hours, tally)));
+                rolled.for_each(|((_, number), tally)| each(number * hours, tally));
                 at = until * hours;
             } else {
-                let until = end.min((at / ROLLED_HOURS[0] + 1) * ROLLED_HOURS[0]);
-                found.extend(self.between(at, until).map(|((hour, ..), tally)| (*hour, tally)));
+                // All up to where a span fits; where none does any more, up to the end.
+                let shortest = ROLLED_HOURS[0];
+                let next = (at / shortest + 1).saturating_mul(shortest);
+                let fits = shortest <= longest && next.saturating_add(shortest) <= rolled_end;
+                let until = if fits { next } else { end };
+                self.between(at, until).for_each(|((hour, ..), tally)| each(*hour, tally));
                 at = until;
             }
         }
-        found
     }
 
     /// Returns the tally of an hour whose feed is not known.

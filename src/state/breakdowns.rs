@@ -247,6 +247,11 @@ impl AdDay {
         cells
     }
 
+    /// Returns the values of a cut, [`REST`] too, in the order of [`AdDay::shown`].
+    pub fn values(&self, cut: Cut) -> impl Iterator<Item = u32> {
+        self.cells.of(cut).map(|(value, _)| value)
+    }
+
     /// Counts something in the cells of all cuts.
     fn count(
         &mut self,

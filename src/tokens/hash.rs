@@ -60,6 +60,14 @@ pub fn experiment_key(secret: &Secret, experiment: u64) -> u64 {
     from_hash(hasher.finalize().as_bytes())
 }
 
+/// Returns the key of the noise in an account's reports: the same on every node and for ever.
+pub fn noise_key(secret: &Secret, account: u64) -> Secret {
+    let mut hasher = blake3::Hasher::new_keyed(secret.bytes());
+    // No prefill code and no experiment has an input as long.
+    hasher.update(b"munadi 2026-11 noise of an account").update(&account.to_be_bytes());
+    Secret::new(*hasher.finalize().as_bytes())
+}
+
 /// Returns the code that stands for a view in the first message's text; its shard is the viewer's.
 pub fn prefill_code(secret: &Secret, view: u64, viewer: u64) -> PrefillCode {
     let hash = blake3::keyed_hash(secret.bytes(), &view.to_be_bytes());

@@ -59,6 +59,8 @@ pub enum Reason {
     BalanceTooLow,
     /// The new name of a person has a conversation of its own.
     ContactTaken,
+    /// The account's questions about viewers have cost what a day allows.
+    ReportBudgetSpent,
     /// The node's queue is full.
     Busy,
     /// The node is stopping, or its journal can't be written.
@@ -96,6 +98,7 @@ impl Reason {
             Self::TransferIdReused => "TRANSFER_ID_REUSED",
             Self::BalanceTooLow => "BALANCE_TOO_LOW",
             Self::ContactTaken => "CONTACT_TAKEN",
+            Self::ReportBudgetSpent => "REPORT_BUDGET_SPENT",
             Self::Busy => "BUSY",
             Self::Unavailable => "UNAVAILABLE",
         }

@@ -132,7 +132,8 @@ fn measure(billing: BillingEvent, billed_a_day: u64, days: i64) -> (i64, i64) {
         _ => 1,
     };
     town.run(days, billed_a_day * seen_for_one * SUPPLY);
-    let row = &town.stage.front.report(crate::stage::ALL, &whole(), town.stage.now).0.rows[0];
+    let row =
+        &town.stage.front.report(crate::stage::ALL, &whole(), town.stage.now).unwrap().0.rows[0];
     (row.spend_micros, row.over_delivered_micros)
 }
 

@@ -29,7 +29,7 @@ fn crowd(stage: &mut Stage, country: &str, people: usize) {
 }
 
 fn rows(stage: &Stage, query: &Query) -> Vec<ReportRow> {
-    stage.front.report(ALL, query, stage.now).0.rows
+    stage.front.report(ALL, query, stage.now).unwrap().0.rows
 }
 
 fn by(cut: Cut, metrics: &[Metric]) -> Query {

@@ -70,7 +70,7 @@ fn hours_joined_are_the_whole_span() {
     let (first, last) = (at("2026-11-23T12:00:00Z").hour(), stage.now.hour());
     let hour = |hour| {
         let query = Query { start_hour: hour, end_hour: hour + 1, ..whole() };
-        sums(&stage.front.report(ALL, &query, stage.now).0.rows)
+        sums(&stage.front.report(ALL, &query, stage.now).unwrap().0.rows)
     };
     let joined = (first..=last).map(hour).fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.4));
     assert_eq!(joined, (30, 30_000_000));
@@ -85,7 +85,7 @@ fn pages_joined_are_the_report() {
     let (mut joined, mut skip) = (Vec::new(), Some(0));
     while let Some(from) = skip {
         let query = Query { dimensions: dimensions.clone(), skip: from, limit: 4, ..whole() };
-        let (page, next) = stage.front.report(ALL, &query, stage.now);
+        let (page, next) = stage.front.report(ALL, &query, stage.now).unwrap();
         assert!(page.rows.len() <= 4);
         joined.extend(page.rows);
         skip = next;
@@ -102,7 +102,7 @@ fn a_tenant_sees_its_own_rows_and_no_feed() {
     let report = |tenant| {
         let scope = Scope { tenant, any: false };
         let query = Query { dimensions: vec![Dimension::Account], ..whole() };
-        stage.front.report(scope, &query, stage.now).0
+        stage.front.report(scope, &query, stage.now).unwrap().0
     };
     assert_eq!(sums(&report(TENANT).rows).0, 30);
     let rows = report(8).rows;

@@ -219,7 +219,8 @@ fn a_node_on_a_folder_serves_counts_and_comes_back_and_its_audit_is_equal() {
             let items: Vec<_> = tokens.iter().copied().map(seen).collect();
             node.record(items).unwrap().await.unwrap();
         }
-        let rows = node.report(ALL, whole()).await.unwrap().0.rows;
+        let now = node.settled().await.unwrap();
+        let rows = node.front().report(ALL, &whole(), now).unwrap().0.rows;
         let row = &rows[0];
         assert_eq!((row.impressions, row.spend_micros), (tokens.len() as u64, 5_500_000));
         let running = audit(dir.path()).unwrap();

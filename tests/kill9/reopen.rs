@@ -173,7 +173,7 @@ fn a_long_journal_reopens_with_every_event_counted() {
     assert_eq!(node.opened().replayed, events + 7);
     let query = Query { end_hour: u32::MAX, limit: 10, ..Query::default() };
     let scope = Scope { tenant: 0, any: true };
-    let (report, _) = node.front().report(scope, &query, node.now());
+    let (report, _) = node.front().report(scope, &query, node.now()).unwrap();
     let row = &report.rows[0];
     assert_eq!((row.impressions, row.spend_micros), (events, events as i64 * PRICE));
     node.stop().unwrap();

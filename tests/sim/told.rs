@@ -41,7 +41,8 @@ impl World {
             ..Query::default()
         };
         let now = self.clock();
-        let (report, _) = self.front().report(Scope { tenant: 0, any: true }, &query, now);
+        let scope = Scope { tenant: 0, any: true };
+        let (report, _) = self.front().report(scope, &query, now).expect("operators spend nothing");
         let mut reported = BTreeMap::<(u64, i64), Counts>::new();
         for row in &report.rows {
             let hour = row.period.as_ref().map_or(0, |time| time.seconds / 3_600);

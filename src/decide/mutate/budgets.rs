@@ -40,9 +40,14 @@ pub(super) fn touches(mask: &[String], names: &[&str]) -> bool {
 }
 
 impl Desk<'_> {
-    /// Judges an account's spend limit.
+    /// Judges an account's spend limit, and who sets its noise.
     pub(super) fn judge_account(&self, row: &Account, mask: &[String]) -> Result<(), Refusal> {
         in_currency(row.spend_limit.as_ref(), &row.currency, "account.spend_limit")?;
+        let before = self.catalog.accounts.get(row.id).and_then(|before| before.report_noise);
+        if row.report_noise != before && !self.mutation.any_tenant {
+            let message = "is set by operators only: send it as it is, or leave it out of the mask";
+            return Err(Refusal::new(Reason::FieldInvalid, "account.report_noise", message));
+        }
         if !touches(mask, &["spend_limit"]) {
             return Ok(());
         }

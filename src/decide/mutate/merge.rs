@@ -19,6 +19,7 @@ pub(in crate::decide) fn merge(
                 "name" => take(&mut row.name, &new.name),
                 "spend_limit" => take(&mut row.spend_limit, &new.spend_limit),
                 "configured_status" => take(&mut row.configured_status, &new.configured_status),
+                "report_noise" => take(&mut row.report_noise, &new.report_noise),
                 _ => false,
             },
             (Resource::Business(row), Resource::Business(new)) => match field.as_str() {

@@ -5,6 +5,7 @@
 use crate::channels::{Channel, ICE_BREAKER_CHARS_MAX, ICE_BREAKERS_MAX, validate_address};
 use crate::rpc::limits::{
     CATEGORY_CHARS_MAX, CHANNEL_ID_CHARS_MAX, NAME_CHARS_MAX, PREFILLED_TEXT_CHARS_MAX,
+    REPORT_DAILY_EPSILON_MICROS_MAX, REPORT_EPSILON_MICROS_MAX, REPORT_EPSILON_MICROS_MIN,
 };
 use crate::rpc::parse::creatives::creative;
 use crate::rpc::parse::field::{
@@ -18,7 +19,7 @@ use crate::types::request::{Change, Resource};
 
 const ACCOUNT: Shape = Shape {
     name: "account",
-    mutable: &["name", "spend_limit", "configured_status"],
+    mutable: &["name", "spend_limit", "configured_status", "report_noise"],
     fixed: &["currency", "time_zone", "billing_mode"],
 };
 
@@ -66,8 +67,26 @@ pub(in crate::rpc) fn account(wire: Option<v1::Account>, verb: Verb) -> Result<C
         let limit = row.spend_limit.iter();
         limit.into_iter().try_for_each(|it| positive_money(it, path.field("spend_limit")))?;
     }
+    if fields.take("report_noise") {
+        let noise = row.report_noise.iter();
+        noise.into_iter().try_for_each(|it| report_noise(it, path.field("report_noise")))?;
+    }
     row.effective_status = 0;
     Ok(fields.change(Resource::Account(row)))
+}
+
+/// Checks that noise is neither useless nor endless, and that a day has at least one question.
+fn report_noise(wire: &v1::ReportNoise, path: Path) -> Result<(), Refusal> {
+    let v1::ReportNoise { epsilon_micros, daily_epsilon_micros } = *wire;
+    let within = |value: u32, least: u32, most: u32, path: Path| {
+        let message = || format!("is {value}: send {least} to {most}, millionths of an epsilon");
+        let inside = (least..=most).contains(&value);
+        inside.then_some(()).ok_or_else(|| path.refuse(Reason::FieldInvalid, message()))
+    };
+    let each = path.field("epsilon_micros");
+    within(epsilon_micros, REPORT_EPSILON_MICROS_MIN, REPORT_EPSILON_MICROS_MAX, each)?;
+    let daily = path.field("daily_epsilon_micros");
+    within(daily_epsilon_micros, epsilon_micros, REPORT_DAILY_EPSILON_MICROS_MAX, daily)
 }
 
 /// Returns a checked write of a business.

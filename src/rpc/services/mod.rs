@@ -29,6 +29,7 @@ use crate::rpc::errors::deadline;
 use crate::rpc::limits::{
     EXPLAINED_AT_ONCE_MAX, FEED_MESSAGE_BYTES_MAX, FINDINGS_AT_ONCE_MAX, INGEST_DEADLINE,
     LISTS_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, MODELS_AT_ONCE_MAX, RECONCILED_AT_ONCE_MAX,
+    REPORTS_AT_ONCE_MAX,
 };
 use crate::types::proto::v1::admin_service_server::AdminServiceServer;
 use crate::types::proto::v1::attribution_service_server::AttributionServiceServer;
@@ -94,8 +95,11 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
                 .max_decoding_message_size(others),
         )
         .add_service(
-            ReportServiceServer::new(reports::Reports { node: node() })
-                .max_decoding_message_size(others),
+            ReportServiceServer::new(reports::Reports {
+                node: node(),
+                places: Arc::new(Semaphore::new(REPORTS_AT_ONCE_MAX)),
+            })
+            .max_decoding_message_size(others),
         )
         .add_service(
             AttributionServiceServer::new(attributions::Attributions {

@@ -344,7 +344,7 @@ impl Stage {
     /// Returns a report over all hours.
     pub(crate) fn report(&self, dimensions: &[Dimension]) -> QueryReportResponse {
         let query = Query { dimensions: dimensions.to_vec(), ..whole() };
-        self.front.report(ALL, &query, self.now).0
+        self.front.report(ALL, &query, self.now).unwrap().0
     }
 
     /// Returns every row of the attribution stream, all minutes closed.
