@@ -33,6 +33,8 @@ const FIRST_HOUR: u32 = 480_000;
 const PER_CAMPAIGN: u64 = 100;
 /// Rows of a page.
 const ROWS_MAX: usize = 10_000;
+/// Threads of one report, as a node has.
+const THREADS: usize = 2;
 /// Hours between those in which an ad delivers.
 const EVERY_HOURS: u32 = 4;
 
@@ -101,12 +103,17 @@ fn filled(ads: u64, days: u32) -> State {
     state
 }
 
-fn ask(state: &State, query: &Query, now: Moment) -> Vec<ReportRow> {
+/// Sums as a node does: every so manieth chunk, ads of one campaign one after the other.
+fn fold<'a>(
+    state: &State,
+    query: &'a Query,
+    now: Moment,
+    (first, step): (usize, usize),
+) -> Report<'a> {
     let scope = Scope { tenant: 1, any: false };
     let mut report = Report::new(query, now);
     let mut subjects = Subjects::new(query, scope, &state.catalog);
-    for chunk in &state.tallies {
-        // As a node does: ads of one campaign are one after the other.
+    for chunk in state.tallies.iter().skip(first).step_by(step) {
         let mut ads: Vec<u64> = chunk.ads.keys().copied().collect();
         ads.sort_unstable();
         for ad in ads {
@@ -115,6 +122,20 @@ fn ask(state: &State, query: &Query, now: Moment) -> Vec<ReportRow> {
             }
         }
     }
+    report
+}
+
+fn ask(state: &State, query: &Query, now: Moment, threads: usize) -> Vec<ReportRow> {
+    let report = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            .map(|first| scope.spawn(move || fold(state, query, now, (first, threads))))
+            .collect();
+        let mut report = fold(state, query, now, (0, threads));
+        for other in others {
+            report.merge(&other.join().expect("it does not panic"));
+        }
+        report
+    });
     report.page().0
 }
 
@@ -160,14 +181,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         // A filter that takes everything makes it walk the hours.
         let filters = Filters { feeds: vec![1], ..Filters::default() };
         let plain = Query { filters, ..query.clone() };
-        assert_eq!(ask(&state, query, now), ask(&state, &plain, now), "{name}");
-        let (ours, rows) = measure(runs, || ask(&state, query, now).len());
-        let (walk, _) = measure(runs.min(5), || ask(&state, &plain, now).len());
+        assert_eq!(ask(&state, query, now, THREADS), ask(&state, &plain, now, 1), "{name}");
+        let (ours, rows) = measure(runs, || ask(&state, query, now, THREADS).len());
+        let (alone, _) = measure(runs.min(21), || ask(&state, query, now, 1).len());
+        let (walk, _) = measure(runs.min(5), || ask(&state, &plain, now, 1).len());
         let p99 = millis(ours[(ours.len() * 99).div_ceil(100) - 1]);
-        let (median, walked) = (millis(ours[ours.len() / 2]), millis(walk[walk.len() / 2]));
-        println!("{name}: {rows} rows, median {median} ms, p99 {p99} ms; walk {walked} ms");
+        let [median, alone, walked] = [ours, alone, walk].map(|all| millis(all[all.len() / 2]));
+        println!(
+            "{name}: {rows} rows, median {median} ms, p99 {p99} ms; on one thread {alone} ms; walk {walked} ms"
+        );
         let figures = serde_json::json!({
-            "rows": rows, "median_ms": median, "p99_ms": p99, "walk_ms": walked,
+            "rows": rows, "median_ms": median, "p99_ms": p99, "one_thread_ms": alone, "walk_ms": walked,
         });
         line.insert((*name).to_owned(), figures);
     }

@@ -10,7 +10,7 @@ use crate::decide::credits::{Finder, Findings};
 use crate::decide::mutate::answer_to;
 use crate::journal::file::scan;
 use crate::journal::{Block, LogError};
-use crate::node::front::{Front, sees};
+use crate::node::front::{Front, own_account};
 use crate::node::live::locked;
 use crate::node::pending::unavailable;
 use crate::node::recover::fold;
@@ -112,9 +112,8 @@ impl Front {
 
     fn account(&self, scope: Scope, account: u64) -> Result<Account, Refusal> {
         let catalog = self.0.catalog();
-        let theirs = sees(&catalog, scope, Some(account));
-        let found = catalog.accounts.get(account).filter(|_| theirs);
-        found.ok_or_else(|| Refusal::new(Reason::NotFound, "account_id", "no such id"))
+        own_account(&catalog, scope, account)?;
+        Ok(catalog.accounts.get(account).unwrap_or_default())
     }
 
     /// Returns the remembered answer to a finding; `None`: it is new.

@@ -7,7 +7,7 @@ use crate::decide::onlooker::Cap;
 use crate::decide::rates::{Foreseen, Predictor, Rates};
 use crate::decide::target::Target;
 use crate::node::forecaster::{MILLION, Question, Wanted};
-use crate::node::front::{Front, sees};
+use crate::node::front::{Front, own_account};
 use crate::node::live::{Live, locked};
 use crate::state::catalog::{Catalog, Family};
 use crate::state::chunk_of;
@@ -66,10 +66,8 @@ impl Front {
 
 /// Checks whose draft it is; returns the account's currency.
 fn check(catalog: &Catalog, scope: Scope, wanted: &Wanted) -> Result<String, Refusal> {
-    let theirs = sees(catalog, scope, catalog.account_of(IdKind::Account, wanted.account));
-    let currency = catalog.currency_of(wanted.account).filter(|_| theirs);
-    let unknown = || Refusal::new(Reason::NotFound, "account_id", "no such account");
-    let currency = currency.ok_or_else(unknown)?;
+    own_account(catalog, scope, wanted.account)?;
+    let currency = catalog.currency_of(wanted.account).unwrap_or_default();
     match wanted.currencies.iter().find(|(_, told)| told != currency) {
         Some((path, told)) => {
             let message = format!("is {told}, the account's is {currency}: send amounts in that");

@@ -176,9 +176,7 @@ impl Front {
     /// # Errors
     /// `NotFound` for an unknown or foreign account.
     pub fn check_account(&self, scope: Scope, account: u64) -> Result<(), Refusal> {
-        let theirs = sees(&self.0.catalog(), scope, Some(account));
-        let unknown = || Refusal::new(Reason::NotFound, "account_id", "no such account");
-        theirs.then_some(()).ok_or_else(unknown)
+        own_account(&self.0.catalog(), scope, account)
     }
 
     /// Writes a checkpoint; it counts once the journal is durable up to the returned batch.
@@ -249,6 +247,16 @@ impl Front {
 pub(in crate::node) fn sees(catalog: &Catalog, scope: Scope, account: Option<u64>) -> bool {
     let owner = account.and_then(|account| catalog.tenant_of(account));
     owner.is_some_and(|owner| scope.any || owner == scope.tenant)
+}
+
+/// Checks that an account is the caller's: unknown and foreign ones are told apart for nobody.
+pub(in crate::node) fn own_account(
+    catalog: &Catalog,
+    scope: Scope,
+    account: u64,
+) -> Result<(), Refusal> {
+    let unknown = || Refusal::new(Reason::NotFound, "account_id", "no such account");
+    sees(catalog, scope, Some(account)).then_some(()).ok_or_else(unknown)
 }
 
 fn find(catalog: &Catalog, kind: ResourceKind, id: u64) -> Option<Resource> {

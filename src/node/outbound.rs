@@ -3,7 +3,7 @@
 use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::node::credits::PULL_ROWS_MAX;
-use crate::node::front::{Front, sees};
+use crate::node::front::{Front, own_account, sees};
 use crate::node::live::{Live, locked};
 use crate::node::running::Node;
 use crate::node::writer::Work;
@@ -169,9 +169,7 @@ impl Front {
     pub fn push(&self, scope: Scope, account: u64) -> Result<(ConversionPush, usize), Refusal> {
         let put = {
             let catalog = self.0.catalog();
-            if !sees(&catalog, scope, Some(account)) {
-                return Err(Refusal::new(Reason::NotFound, "account_id", "no such id"));
-            }
+            own_account(&catalog, scope, account)?;
             catalog.pushes.get(&account).map(|known| known.0.clone())
         };
         let put = put.unwrap_or_else(|| ConversionPushPut { account, ..Default::default() });

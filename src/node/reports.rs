@@ -1,6 +1,8 @@
 //! Reports over the live state, and what they have cost accounts today whose answers are blurred.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::thread;
 
 use crate::node::front::Front;
 use crate::node::live::locked;
@@ -9,13 +11,16 @@ use crate::report::noise::{Cost, name_of};
 use crate::report::query::{Query, add_feeds, people_up_to};
 use crate::report::settled::complete_up_to;
 use crate::report::subjects::{Subject, Subjects};
-use crate::state::CHUNKS_MAX;
 use crate::state::breakdowns::day_number;
 use crate::state::credit::timestamp;
+use crate::state::{CHUNKS_MAX, PER_CHUNK};
 use crate::types::proto::v1::{Metric, QueryReportResponse};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::Scope;
 use crate::types::time::{DAY_MS, Moment};
+
+/// Threads that sum one report's tallies.
+const REPORT_THREADS: usize = 2;
 
 /// Ads that a report looks at while the writer waits.
 const REPORT_ADS_LOCKED: usize = 16;
@@ -32,8 +37,7 @@ impl Front {
         query: &Query,
         now: Moment,
     ) -> Result<(QueryReportResponse, Option<u64>), Refusal> {
-        let mut report = Report::new(query, now);
-        (0..CHUNKS_MAX).for_each(|chunk| self.add_chunk(&mut report, scope, query, chunk));
+        let report = self.folded(scope, query, now);
         if !scope.any {
             let costs: Vec<Cost> = report.costs().copied().collect();
             locked(&self.0.budgets).spend(&costs, name_of(query, now), now)?;
@@ -50,6 +54,29 @@ impl Front {
             add_feeds(&mut answer, query, &self.0.feeds());
         }
         Ok((answer, next))
+    }
+
+    /// Sums the tallies of all ads, of many on several threads: their memory is far apart, and each mostly waits for it.
+    fn folded<'a>(&self, scope: Scope, query: &'a Query, now: Moment) -> Report<'a> {
+        let ads = self.0.catalog().ads.count();
+        // Ads are numbered from 1.
+        let chunks = (ads / PER_CHUNK as usize + 1).min(CHUNKS_MAX);
+        let threads = chunks.min(REPORT_THREADS);
+        let fold = |first: usize| {
+            let mut report = Report::new(query, now);
+            let own = (first..chunks).step_by(threads);
+            own.for_each(|chunk| self.add_chunk(&mut report, scope, query, chunk));
+            report
+        };
+        thread::scope(|threads_of| {
+            let others: Vec<_> =
+                (1..threads).map(|first| threads_of.spawn(move || fold(first))).collect();
+            let mut report = fold(0);
+            for other in others {
+                report.merge(&other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            report
+        })
     }
 
     fn add_chunk(&self, report: &mut Report<'_>, scope: Scope, query: &Query, chunk: usize) {

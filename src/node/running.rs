@@ -22,10 +22,9 @@ use crate::node::queue::Queue;
 use crate::node::recover::{OpenError, Opened, open};
 use crate::node::serve::Answer;
 use crate::node::writer::{Reply, Work, Writer};
-use crate::report::pull::{Pulled, closed_before};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
-use crate::types::ids::{JournalId, SeqVector};
+use crate::types::ids::JournalId;
 use crate::types::proto::v1::{Taxonomy, TaxonomyEntry};
 use crate::types::refusal::Refusal;
 use crate::types::request::{
@@ -313,21 +312,6 @@ impl Node {
         limit: usize,
     ) -> (Vec<TaxonomyEntry>, Option<String>) {
         self.front.search_targeting(taxonomy, query, country, after, limit)
-    }
-
-    /// Returns the next page of the attribution stream and the moment it is complete up to.
-    ///
-    /// # Errors
-    /// As [`Node::settled`].
-    pub async fn pull(
-        &self,
-        scope: Scope,
-        cursor: SeqVector,
-        as_of: Option<Moment>,
-    ) -> Result<(Pulled, Moment), Refusal> {
-        let end = closed_before(self.settled().await?);
-        let end = as_of.map_or(end, |as_of| as_of.min(end));
-        Ok((self.front.pull_before(scope, &cursor, end), end))
     }
 
     /// Finishes what was taken, seals the journal and stops.

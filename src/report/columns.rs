@@ -30,6 +30,10 @@ macro_rules! numbers {
             fn add(&mut self, tally: &Tally) {
                 $(self.$column += tally.$column;)*
             }
+
+            fn merge(&mut self, other: &Self) {
+                $(self.$column += other.$column;)*
+            }
         }
     };
 }
@@ -82,6 +86,21 @@ impl Sums {
         }
     }
 
+    /// Adds what another row of the same key has counted.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.numbers.merge(&other.numbers);
+        self.value += other.value;
+        if let Some(chats) = &other.chats {
+            self.chats.get_or_insert_default().merge(chats);
+        }
+        if let Some(crowd) = &other.crowd {
+            self.crowd.get_or_insert_default().merge(crowd);
+        }
+        if let Some(cell) = &other.credited {
+            self.credited.get_or_insert_default().merge(cell);
+        }
+    }
+
     /// Adds conversations that one kind of proof led to the ad.
     pub(super) fn add_matches(&mut self, kind: i32, conversations: u64) {
         self.numbers.conversations += conversations;
@@ -113,13 +132,7 @@ impl Sums {
 
     /// Adds the people of an ad's day, with the noise of their number.
     pub(super) fn add_people(&mut self, day: &AdDay, veil: Option<Veil>) {
-        let crowd = self.crowd.get_or_insert_default();
-        crowd.people.merge(&day.people);
-        crowd.seen += day.seen;
-        crowd.veil = match (crowd.veil, veil) {
-            (Some(known), Some(more)) => Some(known.join(more)),
-            (known, more) => known.or(more),
-        };
+        self.crowd.get_or_insert_default().add(&day.people, day.seen, veil);
     }
 
     /// Returns the row with all its columns.
@@ -220,6 +233,19 @@ fn message_spend((category, sum): (&i32, &MessageSum)) -> MessageSpend {
 }
 
 impl Crowd {
+    fn add(&mut self, people: &People, seen: u64, veil: Option<Veil>) {
+        self.people.merge(people);
+        self.seen += seen;
+        self.veil = match (self.veil, veil) {
+            (Some(known), Some(more)) => Some(known.join(more)),
+            (known, more) => known.or(more),
+        };
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.add(&other.people, other.seen, other.veil);
+    }
+
     /// Returns how many people are shown: with their noise, then rounded down.
     fn reach(&self) -> u64 {
         let noise = self.veil.map_or(0, Veil::draw);

@@ -91,6 +91,17 @@ impl<'a> Report<'a> {
         self.delays.iter_mut().zip(lateness.closed).for_each(|(sum, more)| *sum += more);
     }
 
+    /// Adds what another report on the same question has of other ads.
+    pub fn merge(&mut self, other: &Self) {
+        self.rows.merge(&other.rows);
+        self.settled_events += other.settled_events;
+        for (hour, events) in &other.events {
+            *self.events.entry(*hour).or_default() += events;
+        }
+        self.delays.iter_mut().zip(other.delays).for_each(|(sum, more)| *sum += more);
+        self.costs.extend(&other.costs);
+    }
+
     /// Adds what the question asks for of one ad.
     pub fn add(&mut self, subject: &Subject, tally: &AdTally) {
         self.day = None;

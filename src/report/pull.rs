@@ -3,8 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
+use prost::Message;
+use prost::encoding::encode_varint;
+
 use crate::state::credit::{Credit, timestamp};
 use crate::types::attribution::{RULE_MODELS, eligible, split_eligible};
+use crate::types::encoded::{put_nested, put_number};
 use crate::types::ids::{SHARDS, Seq, SeqVector};
 use crate::types::proto::journal::v1::PathTouch;
 use crate::types::proto::v1::{AttributionRow, AttributionWindow, TouchCredit};
@@ -15,6 +19,17 @@ use crate::types::time::{MINUTE_MS, Moment};
 pub struct Pulled {
     /// Rows that the caller may see, in order.
     pub rows: Vec<AttributionRow>,
+    /// Stands behind everything that was looked at.
+    pub cursor: SeqVector,
+    /// Whether there is more before the end.
+    pub more: bool,
+}
+
+/// The same page, as it is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodedPage {
+    /// Its rows, encoded as those of a `PullAttributionsResponse`.
+    pub rows: Vec<u8>,
     /// Stands behind everything that was looked at.
     pub cursor: SeqVector,
     /// Whether there is more before the end.
@@ -88,6 +103,56 @@ pub fn whole_row(credit: Credit) -> AttributionRow {
     AttributionRow { path: path.iter().enumerate().map(credited).collect(), ..row }
 }
 
+/// The field of `PullAttributionsResponse` that rows stand in, and those of its other fields.
+pub const ROWS_FIELD: u32 = 1;
+/// The cursor's.
+pub const CURSOR_FIELD: u32 = 2;
+/// The one of the moment that rows are complete up to.
+pub const COMPLETE_FIELD: u32 = 3;
+
+/// The fields of a `TouchCredit`, and that of an `AttributionRow` that they stand in.
+mod field {
+    pub(super) const PATH: u32 = 21;
+    pub(super) const CAMPAIGN_ID: u32 = 1;
+    pub(super) const AD_SET_ID: u32 = 2;
+    pub(super) const AD_ID: u32 = 3;
+    pub(super) const KIND: u32 = 4;
+    pub(super) const TIME: u32 = 5;
+    pub(super) const CREDIT_MICROS: u32 = 6;
+}
+
+/// Writes what [`whole_row`] returns of a credit, as a row of an answer: it is neither copied nor built first.
+pub fn put_row(out: &mut Vec<u8>, credit: &Credit) {
+    put_nested(out, ROWS_FIELD, |out| {
+        // Every field that a row has, now and later. Its path is kept apart, and comes behind them.
+        credit.row.encode_raw(out);
+        put_path(out, &credit.path, credit.judged_ms);
+    });
+}
+
+fn put_path(out: &mut Vec<u8>, path: &[PathTouch], judged_ms: i64) {
+    if path.is_empty() {
+        return;
+    }
+    let eligible = eligible(AttributionWindow::Unspecified, path, judged_ms);
+    let models = RULE_MODELS.map(|model| split_eligible(model, path, &eligible, judged_ms));
+    for (index, touch) in path.iter().enumerate() {
+        put_nested(out, field::PATH, |out| {
+            put_number(out, field::CAMPAIGN_ID, touch.campaign);
+            put_number(out, field::AD_SET_ID, touch.ad_set);
+            put_number(out, field::AD_ID, touch.ad);
+            put_number(out, field::KIND, i64::from(touch.kind).cast_unsigned());
+            put_nested(out, field::TIME, |out| timestamp(touch.event_ms).encode_raw(out));
+            put_nested(out, field::CREDIT_MICROS, |out| {
+                for credits in &models {
+                    let credit = credits.get(index).copied().unwrap_or_default();
+                    encode_varint(credit.into(), out);
+                }
+            });
+        });
+    }
+}
+
 /// Which credits stand in a page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
@@ -131,6 +196,8 @@ pub fn page(cursor: &SeqVector, limit: usize, mut look: impl FnMut(usize, Seq) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::encoded::put_bytes;
+    use crate::types::proto::v1::PullAttributionsResponse;
 
     fn credit(seq: u64, minute: i64) -> Credit {
         let row = AttributionRow { outcome_id: seq, ..AttributionRow::default() };
@@ -206,6 +273,60 @@ mod tests {
                 let lasts = shards.iter().map(|credits| credits.last().map_or(0, |last| last.seq));
                 assert!(lasts.eq(end.0[..shards.len()].iter().map(|seq| seq.0)), "seed {seed}");
             }
+        }
+    }
+
+    fn random_credit(roll: &mut impl FnMut(u64) -> u64) -> Credit {
+        let text = |roll: &mut dyn FnMut(u64) -> u64| "é".repeat(roll(90) as usize);
+        let outcome_ms = 1_795_392_000_000 + roll(1 << 30) as i64;
+        let touch = |roll: &mut dyn FnMut(u64) -> u64| PathTouch {
+            view: roll(1 << 30),
+            ad: roll(3) << roll(60),
+            ad_set: roll(3) << roll(60),
+            campaign: roll(3) << roll(60),
+            kind: roll(4) as i32,
+            event_ms: outcome_ms - roll(1 << 30) as i64,
+            in_window: roll(3) > 0,
+            proven: roll(9) == 0,
+        };
+        let path: Vec<_> = (0..roll(34).saturating_sub(1)).map(|_| touch(roll)).collect();
+        let row = AttributionRow {
+            outcome_id: roll(1 << 30),
+            revision: roll(3) as u32,
+            account_id: roll(1 << 30),
+            event_id: text(roll),
+            name: text(roll),
+            event_time: (roll(2) == 0).then(|| timestamp(outcome_ms)),
+            touch_kind: roll(4) as i32,
+            charged_micros: roll(1 << 30) as i64 - (1 << 29),
+            ..AttributionRow::default()
+        };
+        Credit { seq: 1, at_ms: 0, click: 0, row, path, judged_ms: outcome_ms }
+    }
+
+    #[test]
+    fn what_is_encoded_where_it_lies_is_the_whole_row() {
+        for seed in 0..2_000_u64 {
+            let mut state = seed;
+            let mut roll = |end: u64| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 33) % end
+            };
+            let credits: Vec<_> = (0..1 + roll(3)).map(|_| random_credit(&mut roll)).collect();
+            let mut out = Vec::new();
+            credits.iter().for_each(|credit| put_row(&mut out, credit));
+            put_bytes(&mut out, CURSOR_FIELD, b"cursor");
+            put_nested(&mut out, COMPLETE_FIELD, |out| timestamp(7_000).encode_raw(out));
+            let plain = PullAttributionsResponse {
+                rows: credits.into_iter().map(whole_row).collect(),
+                cursor: b"cursor".to_vec(),
+                complete_up_to: Some(timestamp(7_000)),
+            };
+            let again = format!("seed {seed}; again: cargo test --lib what_is_encoded_where");
+            let decoded = PullAttributionsResponse::decode(&*out);
+            assert_eq!(decoded.expect("it can be read"), plain, "{again}");
+            // The order of fields is free; but none is there twice.
+            assert_eq!(out.len(), plain.encoded_len(), "{again}");
         }
     }
 

@@ -218,6 +218,16 @@ impl Rows {
         self.at(&mut place, key.period)
     }
 
+    /// Adds what other rows have counted.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (key, group) in &other.groups {
+            let mut place = self.place(*key);
+            for (period, sums) in &other.periods[*group] {
+                self.at(&mut place, *period).merge(&other.sums[*sums]);
+            }
+        }
+    }
+
     /// Returns the asked page of rows in their order, and how many rows there are.
     pub(super) fn page(&self, query: &Query) -> (Vec<ReportRow>, usize) {
         let rows = self.ordered();
@@ -343,9 +353,10 @@ mod tests {
                 limit: roll(40) as usize,
                 ..Query::default()
             };
-            let (mut rows, mut twin) = (Rows::default(), BTreeMap::<Key, u64>::new());
+            let (mut parts, mut twin) = ([Rows::default(), Rows::default()], BTreeMap::new());
             for _ in 0..roll(30) {
                 let key = Key { campaign: roll(3), currency: roll(2) as u8, ..Key::default() };
+                let rows = &mut parts[roll(2) as usize];
                 let mut place = rows.place(key);
                 let mut period = roll(9) as i64;
                 for _ in 0..roll(12) {
@@ -357,6 +368,8 @@ mod tests {
                     *twin.entry(Key { period, ..key }).or_default() += impressions;
                 }
             }
+            let [mut rows, others] = parts;
+            rows.merge(&others);
             let again = format!("seed {seed}; again: cargo test --lib pages_are_what_sorting");
             let (page, count) = rows.page(&query);
             assert_eq!(count, twin.len(), "{again}");

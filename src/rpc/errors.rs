@@ -134,6 +134,13 @@ mod tests {
     }
 
     #[test]
+    fn a_spent_budget_is_no_busy_node() {
+        let status = status(&Refusal::new(Reason::ReportBudgetSpent, "", "tomorrow"));
+        assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "tomorrow"));
+        assert!(status.get_error_details().retry_info().is_none(), "moments later it is the same");
+    }
+
+    #[test]
     fn an_item_tells_how_it_ended() {
         let recorded = item(&Verdict::Recorded { charged: 5, invalid: None });
         assert_eq!(recorded.invalid(), v1::InvalidReason::Unspecified);

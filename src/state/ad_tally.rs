@@ -275,3 +275,46 @@ fn happened<'a>(
 fn placement_of(context: Option<&ViewContext>) -> u32 {
     context.map_or(0, |context| context.placement)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::time::HOUR_MS;
+
+    #[test]
+    fn spans_cover_the_hours_once() {
+        for seed in 0..400_u64 {
+            let mut state = seed;
+            let mut roll = |end: u32| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 33) as u32 % end
+            };
+            let base = (roll(3) + 1) * ROLLED_HOURS[1] - roll(40);
+            let mut ad = AdTally::default();
+            for _ in 0..roll(200) {
+                let hour = base + roll(1_000);
+                ad.note(i64::from(hour) * HOUR_MS, |tally| tally.impressions += 1);
+            }
+            for _ in 0..20 {
+                let start = if roll(4) == 0 { 0 } else { base + roll(1_000) };
+                let end = if roll(4) == 0 { u32::MAX } else { start + 1 + roll(1_000) };
+                let rolled_before = if roll(4) == 0 { 0 } else { base + roll(1_200) };
+                let longest = [0, ROLLED_HOURS[0], u32::MAX][roll(3) as usize];
+                let (mut shown, mut hours) = (0, Vec::new());
+                ad.cover(start, end, rolled_before, longest, |hour, tally| {
+                    shown += tally.impressions;
+                    hours.push(hour);
+                });
+                let wanted =
+                    ad.between(start, end).map(|(_, tally)| tally.impressions).sum::<u64>();
+                let what = format!("seed {seed}: {start}..{end}, {rolled_before}, {longest}");
+                assert_eq!(shown, wanted, "{what}");
+                assert!(hours.is_sorted_by(|one, other| one < other), "{what}: {hours:?}");
+                assert!(hours.iter().all(|hour| (start..end).contains(hour)), "{what}: {hours:?}");
+                if longest == 0 {
+                    assert_eq!(hours.len(), ad.between(start, end).count(), "{what}");
+                }
+            }
+        }
+    }
+}

@@ -12,7 +12,7 @@ use munadi::types::time::{DAY_MS, HOUR_MS};
 use crate::stage::{ALL, Offer, Shown, Stage, at, event_at, letters, whole};
 
 /// Shows the ad to somebody of a country and has it seen.
-fn seen_in(stage: &mut Stage, name: &str, country: &str) -> Shown {
+pub(crate) fn seen_in(stage: &mut Stage, name: &str, country: &str) -> Shown {
     let mut request = stage.tray_of(name);
     request.profile.country = letters(country);
     let shown = stage.try_fill(&request).unwrap();
@@ -20,7 +20,7 @@ fn seen_in(stage: &mut Stage, name: &str, country: &str) -> Shown {
     shown
 }
 
-fn crowd(stage: &mut Stage, country: &str, people: usize) {
+pub(crate) fn crowd(stage: &mut Stage, country: &str, people: usize) {
     // On a new day nothing is granted before the writer's first round.
     stage.settle();
     for person in 0..people {
@@ -28,11 +28,11 @@ fn crowd(stage: &mut Stage, country: &str, people: usize) {
     }
 }
 
-fn rows(stage: &Stage, query: &Query) -> Vec<ReportRow> {
+pub(crate) fn rows(stage: &Stage, query: &Query) -> Vec<ReportRow> {
     stage.front.report(ALL, query, stage.now).unwrap().0.rows
 }
 
-fn by(cut: Cut, metrics: &[Metric]) -> Query {
+pub(crate) fn by(cut: Cut, metrics: &[Metric]) -> Query {
     Query { is_open: true, breakdown: Some(cut), metrics: metrics.to_vec(), ..whole() }
 }
 
@@ -40,7 +40,7 @@ fn name(row: &ReportRow) -> &str {
     if row.other { "other" } else { &row.breakdown }
 }
 
-fn values(rows: &[ReportRow], of: fn(&ReportRow) -> u64) -> Vec<(&str, u64)> {
+pub(crate) fn values(rows: &[ReportRow], of: fn(&ReportRow) -> u64) -> Vec<(&str, u64)> {
     rows.iter().map(|row| (name(row), of(row))).collect()
 }
 

@@ -34,6 +34,7 @@ mod market;
 mod matching;
 mod message_costs;
 mod models;
+mod noise;
 mod openings;
 mod outbound;
 mod pacing;

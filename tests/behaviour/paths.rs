@@ -11,11 +11,12 @@ use munadi::state::credit::timestamp;
 use munadi::types::ids::SeqVector;
 use munadi::types::proto::v1::{
     AttributionRow, AttributionSpec, DeclineReason, Direction, EntryPoint, EventKind,
-    InvalidReason, MatchKind, Outcome, TouchKind,
+    InvalidReason, MatchKind, Outcome, PullAttributionsResponse, TouchKind,
 };
 use munadi::types::request::{Claim, Conversion, Incoming, Opening, Origin, Verdict};
 use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment, SECOND_MS};
 use munadi::types::token::{ClickToken, ViewToken};
+use prost::Message;
 
 use crate::stage::{ALL, FEED, Offer, Shop, Stage, sale};
 use naive::{Luck, Touch, cells, near, path_of, reason, sums};
@@ -399,7 +400,13 @@ impl Recount {
         let (mut cursor, mut rows) = (SeqVector::default(), Vec::new());
         loop {
             let end = self.stage.now.plus_ms(HOUR_MS);
-            let page = self.stage.front.pull(ALL, &cursor, end).0;
+            let (page, end) = self.stage.front.pull(ALL, &cursor, end);
+            let sent = self.stage.front.pull_encoded(ALL, &cursor, end);
+            let told = PullAttributionsResponse::decode(&*sent.rows).unwrap().rows;
+            assert_eq!(
+                (told, &sent.cursor, sent.more),
+                (page.rows.clone(), &page.cursor, page.more)
+            );
             rows.extend(page.rows);
             cursor = page.cursor;
             if !page.more {

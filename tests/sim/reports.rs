@@ -432,14 +432,17 @@ fn check(case: u64) -> [usize; 2] {
     let mut seen = [0, 0];
     for _ in 0..3 {
         let query = random_query(&mut luck, now.hour() + 1);
-        let mut report = Report::new(&query, now);
+        // In two parts, as a node's threads have them.
+        let mut parts = [Report::new(&query, now), Report::new(&query, now)];
         // No account has noise, so a secret to draw it from changes nothing.
         let mut subjects = Subjects::new(&query, scope, &state.catalog).with_noise(&secret);
         for (ad, tally) in state.tallies.iter().flat_map(|chunk| &chunk.ads) {
             if let Some(subject) = subjects.of(*ad) {
-                report.add(&subject, tally);
+                parts[luck.below(2) as usize].add(&subject, tally);
             }
         }
+        let [mut report, other] = parts;
+        report.merge(&other);
         assert_eq!(report.costs().count(), 0, "{}", replay(case));
         let rows = report.page().0;
         let twin = Twin { query: &query, events: &events, now };

@@ -233,6 +233,10 @@ mod tests {
         assert!(ad(Some(whole_ad()), Verb::Create).is_ok());
     }
 
+    fn noise(epsilon_micros: u32, daily_epsilon_micros: u32) -> Option<v1::ReportNoise> {
+        Some(v1::ReportNoise { epsilon_micros, daily_epsilon_micros })
+    }
+
     #[test]
     fn an_account_is_refused_by_the_field_at_fault() {
         let check = |field: &str, spoil: fn(&mut v1::Account)| {
@@ -245,6 +249,12 @@ mod tests {
         check("account.currency", |row| row.currency = "XXX".into());
         check("account.currency", |row| row.currency.clear());
         check("account.billing_mode", |row| row.billing_mode = 3);
+        let each = "account.report_noise.epsilon_micros";
+        check(each, |row| row.report_noise = noise(9_999, 1_000_000));
+        check(each, |row| row.report_noise = noise(10_000_001, 20_000_000));
+        let daily = "account.report_noise.daily_epsilon_micros";
+        check(daily, |row| row.report_noise = noise(500_000, 499_999));
+        check(daily, |row| row.report_noise = noise(500_000, 100_000_001));
         check("account.time_zone", |row| row.time_zone = "Mars/Base".into());
         check("account.spend_limit.micros", |row| limit(row).micros = 0);
         check("account.spend_limit.currency", |row| limit(row).currency.clear());

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
 use crate::node::Node;
 use crate::rpc::errors::deadline;
@@ -13,15 +11,14 @@ use crate::rpc::limits::INGEST_DEADLINE;
 use crate::rpc::parse::conversions::{account, ad, dead_letters, push, retried, test_code};
 use crate::rpc::parse::mutations::body_hash;
 use crate::rpc::parse::places::{open_cursor, seal_cursor};
+use crate::rpc::services::pages::{Pages, paged};
 use crate::rpc::services::{Answer, Answers, caller};
 use crate::state::credit::timestamp;
 use crate::types::ids::SeqVector;
 use crate::types::proto::v1;
 use crate::types::proto::v1::conversion_service_server::ConversionService;
+use crate::types::refusal::Refusal;
 use crate::types::request::Scope;
-
-/// Pages of one pull that wait for a slow caller.
-const PAGES_AHEAD: usize = 2;
 
 /// The service.
 pub(super) struct Conversions {
@@ -52,9 +49,8 @@ impl ConversionService for Conversions {
         }
         let (account, test_event_code) = (wire.account_id, wire.test_event_code);
         let asked = Pull { scope, account, test_event_code };
-        let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
-        tokio::spawn(pull(Arc::clone(&self.node), asked, from.unwrap_or_default(), sender));
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let node = Arc::clone(&self.node);
+        Ok(paged(|pages| pull(node, asked, from.unwrap_or_default(), pages)))
     }
 
     async fn set_conversion_push(
@@ -131,26 +127,19 @@ async fn pull(
     node: Arc<Node>,
     asked: Pull,
     mut from: SeqVector,
-    sender: mpsc::Sender<Result<v1::PullConversionPayloadsResponse, Status>>,
-) {
+    pages: Pages<v1::PullConversionPayloadsResponse>,
+) -> Result<(), Refusal> {
     let Pull { scope, account, test_event_code } = asked;
     loop {
-        let page = node.payloads(scope, account, &test_event_code, from).await;
-        let (pulled, complete_up_to) = match page {
-            Ok(page) => page,
-            Err(refusal) => {
-                // A caller that has gone needs no answer.
-                let _ = sender.send(Err(refusal.into())).await;
-                return;
-            }
-        };
+        let (pulled, complete_up_to) =
+            node.payloads(scope, account, &test_event_code, from).await?;
         let answer = v1::PullConversionPayloadsResponse {
             rows: pulled.rows,
             cursor: seal_cursor(&pulled.cursor, node.journal(), &node.opener()),
             complete_up_to: Some(timestamp(complete_up_to.0)),
         };
-        if sender.send(Ok(answer)).await.is_err() || !pulled.more {
-            return;
+        if !pages.send(answer).await || !pulled.more {
+            return Ok(());
         }
         from = pulled.cursor;
     }

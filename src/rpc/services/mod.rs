@@ -11,6 +11,8 @@ mod conversions;
 mod events;
 mod explain;
 mod kits;
+mod pages;
+mod pulls;
 mod reports;
 
 use std::collections::BTreeMap;
@@ -101,14 +103,15 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
             })
             .max_decoding_message_size(others),
         )
-        .add_service(
-            AttributionServiceServer::new(attributions::Attributions {
+        .add_service(pulls::WithPulls {
+            node: node(),
+            others: AttributionServiceServer::new(attributions::Attributions {
                 node: node(),
                 places: Arc::new(Semaphore::new(MODELS_AT_ONCE_MAX)),
                 lists: Arc::new(Semaphore::new(RECONCILED_AT_ONCE_MAX)),
             })
             .max_decoding_message_size(others),
-        )
+        })
 }
 
 /// Writes to the catalog, and waits until it is durable.
