@@ -399,14 +399,10 @@ impl Recount {
     fn rows(&self) -> Vec<AttributionRow> {
         let (mut cursor, mut rows) = (SeqVector::default(), Vec::new());
         loop {
-            let end = self.stage.now.plus_ms(HOUR_MS);
-            let (page, end) = self.stage.front.pull(ALL, &cursor, end);
+            let (page, end) = self.stage.front.pull(ALL, &cursor, self.stage.now.plus_ms(HOUR_MS));
             let sent = self.stage.front.pull_encoded(ALL, &cursor, end);
             let told = PullAttributionsResponse::decode(&*sent.rows).unwrap().rows;
-            assert_eq!(
-                (told, &sent.cursor, sent.more),
-                (page.rows.clone(), &page.cursor, page.more)
-            );
+            assert_eq!((&told, &sent.cursor, sent.more), (&page.rows, &page.cursor, page.more));
             rows.extend(page.rows);
             cursor = page.cursor;
             if !page.more {
@@ -492,9 +488,8 @@ impl Chat {
 impl Stage {
     /// Creates an advertiser, or a further shop of one, with these windows.
     fn shop_of_spec(&mut self, account: Option<u64>, [click, view, engaged]: [i64; 3]) -> Shop {
-        let offer = Offer::default();
-        let account = account.unwrap_or_else(|| self.shop(&offer).account);
-        self.shop_of(account, &offer, |row| {
+        let account = account.unwrap_or_else(|| self.shop(&Offer::default()).account);
+        self.shop_of(account, &Offer::default(), |row| {
             row.attribution_spec = Some(AttributionSpec {
                 click_window_days: click as u32,
                 view_window_days: view as u32,
