@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::state::chats::StoredTouch;
 use crate::state::context::{Context, context_of_view};
 use crate::types::proto::journal::v1::{
-    ClickMatched, ConversationTouch, ConversionCredited, FeedbackGiven, ImpressionSeen, Showing,
-    Tapped, ViewContext,
+    ClickMatched, ConversationTouch, ConversionCredited, FeedbackGiven, ImpressionSeen,
+    OutcomeRevised, Showing, Tapped, ViewContext,
 };
-use crate::types::proto::v1::{CapEvent, EventKind, InvalidReason};
+use crate::types::proto::v1::{CapEvent, EventKind, InvalidReason, Outcome};
 use crate::types::request::SHOW_BY_S_MAX;
 use crate::types::time::{DAY_MS, HOUR_MS, Moment, SECOND_MS};
 
@@ -399,6 +399,34 @@ impl Viewer {
         self.credited.push(Credited { outcome: fact.outcome, campaign: 0, at_ms: at.0, touch });
     }
 
+    /// Marks a showing and its tap as invalid: what comes of them from here on is credited to nobody.
+    pub(in crate::state) fn invalidate(&mut self, view: u64) {
+        let reason = InvalidReason::Invalidated as u8;
+        for known in self.views.iter_mut().filter(|known| known.view == view && known.invalid == 0) {
+            known.invalid = reason;
+        }
+        for tap in self.touches.iter_mut().filter(|tap| tap.view == view && tap.invalid == 0) {
+            tap.invalid = reason;
+        }
+    }
+
+    /// Remembers to whom an outcome is credited now.
+    pub(in crate::state) fn revise(&mut self, fact: &OutcomeRevised) {
+        let known = self.credited.iter_mut().find(|credited| credited.outcome == fact.outcome);
+        let (Some(known), Some(after)) = (known, &fact.after) else { return };
+        match fact.kind() {
+            Outcome::Conversion => {
+                let valid = after.showing.filter(|_| after.invalid == 0);
+                known.campaign = valid.map_or(0, |showing| showing.campaign);
+            }
+            _ => {
+                if let Some(touch) = &mut known.touch {
+                    touch.replace(&touch_after(fact));
+                }
+            }
+        }
+    }
+
     /// Forgets what is past its memory; tells whether anything is left.
     pub(in crate::state) fn sweep(&mut self, at: Moment) -> bool {
         let views_from = at.plus_ms(-VIEW_MEMORY_MS).0;
@@ -409,6 +437,24 @@ impl Viewer {
         self.caps.retain(|cap| !cap.is_over(at));
         let rest = self.caps.len() + self.hidden.len() + self.credited.len();
         self.views.len() + self.touches.len() + rest > 0
+    }
+}
+
+/// Returns the touch of a conversation whose opening was revised; without an ad: nobody's.
+fn touch_after(fact: &OutcomeRevised) -> ConversationTouch {
+    let after = fact.after.clone().unwrap_or_default();
+    let showing = after.showing.unwrap_or_default();
+    ConversationTouch {
+        campaign: showing.campaign,
+        ad_set: showing.ad_set,
+        ad: showing.ad,
+        view: showing.view,
+        match_kind: after.match_kind,
+        event_ms: fact.event_ms,
+        invalid: after.invalid,
+        path: after.path,
+        outcome: fact.outcome,
+        touch_ms: after.touch_ms,
     }
 }
 
