@@ -301,7 +301,7 @@ impl Chat {
     }
 
     /// Puts a revised touch in the place of the one with its opening. What was said stays as it was counted.
-    pub(in crate::state) fn revise(&mut self, revised: &ConversationTouch) {
+    pub fn revise(&mut self, revised: &ConversationTouch) {
         let touches = [&mut self.first_touch, &mut self.latest_touch];
         for touch in touches.into_iter().flatten() {
             if touch.0.outcome == revised.outcome {

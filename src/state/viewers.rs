@@ -6,9 +6,9 @@ use crate::state::chats::StoredTouch;
 use crate::state::context::{Context, context_of_view};
 use crate::types::proto::journal::v1::{
     ClickMatched, ConversationTouch, ConversionCredited, FeedbackGiven, ImpressionSeen,
-    OutcomeRevised, Showing, Tapped, ViewContext,
+    OutcomeRevised, Showing, Standing, Tapped, ViewContext,
 };
-use crate::types::proto::v1::{CapEvent, EventKind, InvalidReason, Outcome};
+use crate::types::proto::v1::{CapEvent, EventKind, InvalidReason};
 use crate::types::request::SHOW_BY_S_MAX;
 use crate::types::time::{DAY_MS, HOUR_MS, Moment, SECOND_MS};
 
@@ -215,8 +215,10 @@ pub struct Viewer {
 pub struct Credited {
     /// Its outcome.
     pub outcome: u64,
-    /// The campaign of a conversion; 0: its click was invalid, or it is a conversation.
+    /// The campaign that a conversion was first credited to; 0: its click was invalid, or it is a conversation.
     pub campaign: u64,
+    /// Whether it was found later that nobody earned it.
+    pub void: bool,
     /// The journal's time of the credit.
     pub at_ms: i64,
     /// What a conversation is settled with.
@@ -245,13 +247,16 @@ impl Viewer {
         self.credited.iter().rev().find(|credited| credited.outcome == outcome)
     }
 
-    /// Tells whether a valid tap on an ad of this campaign is remembered.
+    /// Tells whether a tap on an ad of this campaign is remembered that was valid when it was told: people are
+    /// counted then, and not again.
     pub fn has_tapped(&self, campaign: u64) -> bool {
-        let theirs = |touch: &Touch| touch.campaign == campaign && touch.invalid == 0;
+        let counted = [0, InvalidReason::Invalidated as u8];
+        let theirs = |touch: &Touch| touch.campaign == campaign && counted.contains(&touch.invalid);
         self.touches.iter().any(theirs)
     }
 
-    /// Tells whether a valid conversion in this campaign is remembered.
+    /// Tells whether a conversion is remembered that was first credited to this campaign: people are counted then,
+    /// and not again.
     pub fn has_converted(&self, campaign: u64) -> bool {
         self.credited.iter().any(|credited| credited.campaign == campaign)
     }
@@ -362,7 +367,7 @@ impl Viewer {
     ) {
         let campaign = if fact.invalid == 0 { showing.campaign } else { 0 };
         let (outcome, at_ms) = (fact.outcome, at.0);
-        self.credited.push(Credited { outcome, campaign, at_ms, touch: None });
+        self.credited.push(Credited { outcome, campaign, void: false, at_ms, touch: None });
     }
 
     pub(in crate::state) fn open(&mut self, fact: &ClickMatched, showing: &Showing, at: Moment) {
@@ -396,7 +401,8 @@ impl Viewer {
             outcome: fact.outcome,
             touch_ms: fact.touch_ms,
         }));
-        self.credited.push(Credited { outcome: fact.outcome, campaign: 0, at_ms: at.0, touch });
+        let (outcome, at_ms) = (fact.outcome, at.0);
+        self.credited.push(Credited { outcome, campaign: 0, void: false, at_ms, touch });
     }
 
     /// Marks a showing and its tap as invalid: what comes of them from here on is credited to nobody.
@@ -414,16 +420,9 @@ impl Viewer {
     pub(in crate::state) fn revise(&mut self, fact: &OutcomeRevised) {
         let known = self.credited.iter_mut().find(|credited| credited.outcome == fact.outcome);
         let (Some(known), Some(after)) = (known, &fact.after) else { return };
-        match fact.kind() {
-            Outcome::Conversion => {
-                let valid = after.showing.filter(|_| after.invalid == 0);
-                known.campaign = valid.map_or(0, |showing| showing.campaign);
-            }
-            _ => {
-                if let Some(touch) = &mut known.touch {
-                    touch.replace(&touch_after(fact));
-                }
-            }
+        known.void = after.showing.is_none() || after.invalid != 0;
+        if let Some(touch) = &mut known.touch {
+            touch.replace(&touch_of_standing(fact.outcome, fact.event_ms, after.clone()));
         }
     }
 
@@ -440,21 +439,20 @@ impl Viewer {
     }
 }
 
-/// Returns the touch of a conversation whose opening was revised; without an ad: nobody's.
-fn touch_after(fact: &OutcomeRevised) -> ConversationTouch {
-    let after = fact.after.clone().unwrap_or_default();
-    let showing = after.showing.unwrap_or_default();
+/// Returns the touch that a conversation has by how its opening stands; without an ad: nobody's.
+pub fn touch_of_standing(outcome: u64, event_ms: i64, standing: Standing) -> ConversationTouch {
+    let showing = standing.showing.unwrap_or_default();
     ConversationTouch {
         campaign: showing.campaign,
         ad_set: showing.ad_set,
         ad: showing.ad,
         view: showing.view,
-        match_kind: after.match_kind,
-        event_ms: fact.event_ms,
-        invalid: after.invalid,
-        path: after.path,
-        outcome: fact.outcome,
-        touch_ms: after.touch_ms,
+        match_kind: standing.match_kind,
+        event_ms,
+        invalid: standing.invalid,
+        path: standing.path,
+        outcome,
+        touch_ms: standing.touch_ms,
     }
 }
 

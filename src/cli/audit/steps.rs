@@ -6,7 +6,7 @@ use crate::state::funnel::Funnel;
 use crate::state::tallies::Tally;
 use crate::types::proto::journal::v1::Showing;
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::v1::PriceReason;
+use crate::types::proto::v1::{Outcome, PriceReason};
 
 /// What is counted of the funnel beside what invoices and learning need.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -44,6 +44,20 @@ impl Steps {
             Kind::ConversionCredited(fact) if fact.invalid == 0 => {
                 let ad = ad_of(&fact.showing);
                 add(ad, fact.event_ms, "converted people", fact.new_person.into());
+            }
+            Kind::OutcomeRevised(fact) => {
+                for (by, standing) in [(-1, &fact.before), (1, &fact.after)] {
+                    let valid = standing.as_ref().filter(|standing| standing.invalid == 0);
+                    let Some(standing) = valid else { continue };
+                    let (ad, ms) = (ad_of(&standing.showing), fact.event_ms);
+                    match fact.kind() {
+                        Outcome::Conversation => {
+                            add(ad, ms, &format!("match {}", standing.match_kind), by);
+                        }
+                        Outcome::Qualified => add(ad, ms, "qualified", by),
+                        Outcome::Unspecified | Outcome::FirstReply | Outcome::Conversion => {}
+                    }
+                }
             }
             Kind::MessageRecorded(fact) => {
                 let (wrote, qualified, ms) = (fact.wrote_ad, fact.qualified_ad, fact.event_ms);
@@ -118,8 +132,10 @@ impl Steps {
             node.insert(format!("cost {category}"), sum.cost);
         }
         node.retain(|_, count| *count != 0);
-        if node != self.counts {
-            return Some(format!("counted {:?}, the node has {node:?}", self.counts));
+        let mut counts = self.counts.clone();
+        counts.retain(|_, count| *count != 0);
+        if node != counts {
+            return Some(format!("counted {counts:?}, the node has {node:?}"));
         }
         let (exact, told) = (self.median(), chats.waits.median());
         let near = match (exact, told) {
