@@ -300,16 +300,14 @@ impl Chat {
         self.touched = Talk { qualified: fact.qualified_ad != 0, ..self.claimed };
     }
 
-    /// Puts a revised touch in the place of the one with its opening. What was said stays as it was counted.
+    /// Puts a revised touch in the place of the one with its opening. What was said, and by whom for the first time,
+    /// stays as it was counted.
     pub fn revise(&mut self, revised: &ConversationTouch) {
         let touches = [&mut self.first_touch, &mut self.latest_touch];
         for touch in touches.into_iter().flatten() {
             if touch.0.outcome == revised.outcome {
                 touch.replace(revised);
             }
-        }
-        if revised.ad != 0 && revised.invalid == 0 {
-            self.taken.take(revised.campaign, Step::Opened);
         }
     }
 
