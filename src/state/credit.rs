@@ -5,15 +5,15 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::state::credits::Earned;
-use crate::state::revisions::Rows;
 use crate::state::kinds::catalog_kinds;
+use crate::state::revisions::Rows;
 use crate::state::viewers::TOUCH_MEMORY_MS;
 use crate::state::{Map, Stamp};
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ClickMatched, ConversionCredited, OutcomeDeclined, OutcomeRevised, PathTouch, Showing, Standing,
-    StepCredited, ViewContext,
+    ClickMatched, ConversionCredited, OutcomeDeclined, OutcomeRevised, PathTouch, Showing,
+    Standing, StepCredited, ViewContext,
 };
 use crate::types::proto::v1::{
     AttributionRow, DeclineReason, InvalidReason, MatchConfidence, MatchKind, Outcome, TouchKind,

@@ -13,8 +13,8 @@ use crate::state::totals::Totals;
 use crate::state::{Applied, Map, Stamp, chunk_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ConversionCredited, MessagePriced, MessageRecorded, OutboxSettled, OutcomeRevised, ServedMinute,
-    ServedRow, Showing, Standing, Watched,
+    ConversionCredited, MessagePriced, MessageRecorded, OutboxSettled, OutcomeRevised,
+    ServedMinute, ServedRow, Showing, Standing, Watched,
 };
 use crate::types::proto::v1::{EventKind, Money, Outcome};
 use crate::types::time::MINUTE_MS;

@@ -408,7 +408,8 @@ impl Viewer {
     /// Marks a showing and its tap as invalid: what comes of them from here on is credited to nobody.
     pub(in crate::state) fn invalidate(&mut self, view: u64) {
         let reason = InvalidReason::Invalidated as u8;
-        for known in self.views.iter_mut().filter(|known| known.view == view && known.invalid == 0) {
+        for known in self.views.iter_mut().filter(|known| known.view == view && known.invalid == 0)
+        {
             known.invalid = reason;
         }
         for tap in self.touches.iter_mut().filter(|tap| tap.view == view && tap.invalid == 0) {

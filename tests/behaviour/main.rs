@@ -46,6 +46,7 @@ mod refusals;
 mod reports;
 mod restart;
 mod reviews;
+mod revisions;
 mod sandbox;
 mod serving;
 mod shared_lines;

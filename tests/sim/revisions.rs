@@ -32,7 +32,9 @@ impl Ledger {
             .collect();
         ensure(!gone.is_empty(), || "no touch has left its path".into())?;
         for (by, standing) in [(-1, before), (1, after)] {
-            let Some(showing) = standing.showing.filter(|_| standing.invalid == 0) else { continue };
+            let Some(showing) = standing.showing.filter(|_| standing.invalid == 0) else {
+                continue;
+            };
             let (ad, ms, kind) = (showing.ad, fact.event_ms, fact.kind());
             match kind {
                 Outcome::Unspecified | Outcome::Qualified => {}

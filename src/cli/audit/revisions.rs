@@ -154,8 +154,7 @@ impl Revisions {
             RevisionCause::Unspecified => false,
             RevisionCause::InvalidTraffic => {
                 let is_left = |touch: &&PathTouch| !self.is_invalid(known.viewer, touch.view);
-                let path: Vec<_> =
-                    known.standing.path.iter().filter(is_left).copied().collect();
+                let path: Vec<_> = known.standing.path.iter().filter(is_left).copied().collect();
                 path.len() < known.standing.path.len() && stands(fact, known, after, path)
             }
         }
@@ -180,12 +179,16 @@ fn stands(fact: &OutcomeRevised, known: &Newest, after: &Standing, path: Vec<Pat
     let Some(touch) = winner(&path, fact.judged_ms) else {
         let why = (DeclineReason::FraudDetected.into(), InvalidReason::Invalidated.into());
         let told = after.showing.is_none() || after.showing == known.standing.showing;
-        return same_worth && told && after.path.is_empty()
+        return same_worth
+            && told
+            && after.path.is_empty()
             && (after.decline_reason, after.invalid) == why;
     };
     let earned = (showing.view, showing.ad, showing.ad_set, showing.campaign, after.touch_ms);
     let earns = (touch.view, touch.ad, touch.ad_set, touch.campaign, touch.event_ms);
-    same_worth && earned == earns && after.path == path
+    same_worth
+        && earned == earns
+        && after.path == path
         && (after.decline_reason, after.invalid) == (0, 0)
 }
 
