@@ -9,7 +9,7 @@ use crate::types::proto::journal::v1::{
     EventCredited, OutcomeRevised, PathTouch, Showing, Standing, TouchRevised,
 };
 use crate::types::proto::v1::{
-    BillingEvent, DeclineReason, InvalidReason, MatchKind, Outcome, RevisionCause,
+    BillingEvent, DeclineReason, InvalidReason, MatchKind, Money, Outcome, RevisionCause,
 };
 
 /// What is known where the viewer lives.
@@ -41,6 +41,20 @@ pub fn invalidated(
         && credit.shown.view == view;
     let charged = if of_this { 0 } else { credit.row.charged_micros };
     Some(OutcomeRevised { charged, ..revised(credit, RevisionCause::InvalidTraffic, after) })
+}
+
+/// Returns what becomes of a conversion that is worth this now; `value` absent: it is retracted. `None`: it says the
+/// same already.
+pub fn adjusted(credit: &Credit, value: Option<Money>, adjustment: u64) -> Option<OutcomeRevised> {
+    let withdrawn = value.is_none();
+    let before = credit.standing();
+    let after = match withdrawn {
+        true => Standing::default(),
+        false => Standing { value, ..before.clone() },
+    };
+    let fact =
+        OutcomeRevised { withdrawn, adjustment, ..revised(credit, RevisionCause::Adjusted, after) };
+    (withdrawn || fact.after.as_ref() != Some(&before)).then_some(fact)
 }
 
 /// Returns what becomes of a step of a conversation whose opening was revised; `None`: it says the same already.

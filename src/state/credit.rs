@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::credits::Earned;
 use crate::state::kinds::catalog_kinds;
-use crate::state::revisions::Rows;
+use crate::state::revisions::{Adjusted, Rows};
 use crate::state::viewers::TOUCH_MEMORY_MS;
 use crate::state::{Map, Stamp};
+use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
@@ -16,12 +17,13 @@ use crate::types::proto::journal::v1::{
     Standing, StepCredited, ViewContext,
 };
 use crate::types::proto::v1::{
-    AttributionRow, DeclineReason, InvalidReason, MatchConfidence, MatchKind, Outcome, TouchKind,
+    AttributionRow, DeclineReason, InvalidReason, MatchConfidence, MatchKind, Money, Outcome,
+    TouchKind,
 };
 use crate::types::time::{DAY_MS, MINUTE_MS, Moment};
 
 /// Rows are kept in memory for this long, as the journal is (DESIGN section 11).
-const CREDIT_MEMORY_MS: i64 = 95 * DAY_MS;
+pub const CREDIT_MEMORY_MS: i64 = 95 * DAY_MS;
 
 /// One row of the attribution stream and where it stands.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -220,6 +222,15 @@ impl ShardPart {
         let is_sale = fact.kind() == Outcome::Conversion && touch_kind(&earned) == TouchKind::Tap;
         let click = if is_sale { showing.view } else { 0 };
         self.credit(stamp, (click, shown), row_of_revision(fact, after), earned);
+        if fact.adjustment != 0 {
+            let content = adjusted_content(after.value.as_ref().filter(|_| !fact.withdrawn));
+            self.rows.adjust(fact.outcome, Adjusted { adjustment: fact.adjustment, content });
+        }
+    }
+
+    /// Returns the adjustments of a conversion whose newest row stands in this shard, the oldest first.
+    pub fn adjusted(&self, outcome: u64) -> &[Adjusted] {
+        self.rows.adjusted(outcome)
     }
 
     /// Returns the newest row of an outcome that stands in this shard.
@@ -267,6 +278,14 @@ pub const fn confidence_of(kind: MatchKind) -> MatchConfidence {
         MatchKind::ChannelRef => MatchConfidence::Medium,
         MatchKind::OnlyTap => MatchConfidence::Low,
     }
+}
+
+/// Returns a number that differs, but for chance, when adjustments do: what a conversion is worth now; `None`: it is
+/// retracted.
+pub fn adjusted_content(value: Option<&Money>) -> u64 {
+    let (kind, micros, currency) =
+        value.map_or((0, 0, ""), |value| (1, value.micros, value.currency.as_str()));
+    fnv1a([kind].into_iter().chain(currency.bytes()).chain(micros.to_le_bytes()))
 }
 
 /// Returns the wire form of a moment.
@@ -381,6 +400,7 @@ fn row_of_revision(fact: &OutcomeRevised, after: &Standing) -> AttributionRow {
         charged_micros: fact.charged,
         invalid: after.invalid,
         revision_cause: fact.cause,
+        withdrawn: fact.withdrawn,
         ..AttributionRow::default()
     };
     credited(after.showing.as_ref(), row)

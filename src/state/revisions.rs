@@ -7,6 +7,18 @@ use crate::state::Map;
 /// Outcomes of one viewer that are revised when something of it is found out later: the newest.
 pub const REVISED_OUTCOMES_MAX: usize = 64;
 
+/// Adjustments of one conversion that are told apart. A further one is refused.
+pub const ADJUSTMENTS_MAX: usize = 64;
+
+/// An adjustment of a conversion that counted.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Adjusted {
+    /// Hash of its id.
+    pub adjustment: u64,
+    /// Hash of what it says: the same id with other content is refused.
+    pub content: u64,
+}
+
 /// The rows of one shard, as long as they are remembered. About 50 bytes an outcome; a viewer without outcomes
 /// has none.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -15,6 +27,8 @@ pub struct Rows {
     newest: Map<u64, u64>,
     /// Outcomes by viewer, in the order in which they first came.
     of_viewer: Map<u64, Vec<u64>>,
+    /// Adjustments by conversion, the oldest first.
+    adjusted: Map<u64, Vec<Adjusted>>,
 }
 
 impl Rows {
@@ -34,12 +48,17 @@ impl Rows {
         theirs.push(outcome);
     }
 
+    pub(in crate::state) fn adjust(&mut self, outcome: u64, adjusted: Adjusted) {
+        self.adjusted.entry(outcome).or_default().push(adjusted);
+    }
+
     /// Forgets a row, and its outcome with the last of them.
     pub(in crate::state) fn forget(&mut self, viewer: u64, outcome: u64, seq: u64) {
         if self.newest(outcome) != Some(seq) {
             return;
         }
         self.newest.remove(&outcome);
+        self.adjusted.remove(&outcome);
         let Some(theirs) = self.of_viewer.get_mut(&viewer) else { return };
         theirs.retain(|known| *known != outcome);
         if theirs.is_empty() {
@@ -50,6 +69,11 @@ impl Rows {
     /// Returns the number of an outcome's newest row.
     pub fn newest(&self, outcome: u64) -> Option<u64> {
         self.newest.get(&outcome).copied()
+    }
+
+    /// Returns the adjustments of a conversion, the oldest first.
+    pub fn adjusted(&self, outcome: u64) -> &[Adjusted] {
+        self.adjusted.get(&outcome).map_or(&[], Vec::as_slice)
     }
 
     /// Returns a viewer's outcomes, in the order in which they first came.

@@ -57,6 +57,8 @@ pub enum Reason {
     TransferIdReused,
     /// More was to be paid out than is unused.
     BalanceTooLow,
+    /// The conversion was retracted: nothing of it can be adjusted any more.
+    ConversionRetracted,
     /// The new name of a person has a conversation of its own.
     ContactTaken,
     /// The node's queue is full.
@@ -95,6 +97,7 @@ impl Reason {
             Self::IdReused => "ID_REUSED",
             Self::TransferIdReused => "TRANSFER_ID_REUSED",
             Self::BalanceTooLow => "BALANCE_TOO_LOW",
+            Self::ConversionRetracted => "CONVERSION_RETRACTED",
             Self::ContactTaken => "CONTACT_TAKEN",
             Self::Busy => "BUSY",
             Self::Unavailable => "UNAVAILABLE",

@@ -31,7 +31,7 @@ const FACTS: [&str; 17] = [
 ];
 
 /// Every text or bytes that these messages may carry, and why none of them is a message's text.
-const ALLOWED: [(&str, &str); 65] = [
+const ALLOWED: [(&str, &str); 66] = [
     ("v1.AdEvent.network", "an address; only a keyed hash of its network is kept"),
     ("v1.AdEvent.user_agent", "looked at for invalid traffic at the door, and not kept"),
     ("v1.AdEvent.view_token", "sealed by the engine; anything else does not open"),
@@ -39,6 +39,7 @@ const ALLOWED: [(&str, &str); 65] = [
     ("v1.AttributionRow.name", "the name of a kind of event, 64 characters at most"),
     ("v1.ConversationEvent.country", "two letters of ISO 3166-1, checked against the list"),
     ("v1.ConversationKey.contact", "a pseudonym; only a keyed hash of it is kept"),
+    ("v1.Conversion.adjustment_id", "the caller's id of a correction, 128 characters at most"),
     ("v1.Conversion.click_token", "sealed by the engine; anything else does not open"),
     ("v1.Conversion.event_id", "the caller's id of a sale, 128 characters at most"),
     ("v1.Conversion.name", "the name of a kind of event, 64 characters at most"),

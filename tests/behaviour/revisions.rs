@@ -7,14 +7,17 @@ use std::ops::ControlFlow;
 use munadi::decide::credits::{Finder, Found};
 use munadi::node::fold;
 use munadi::node::writer::{Credit, Work};
+use munadi::state::tallies::Tally;
+use munadi::state::{State, chunk_of};
 use munadi::types::ids::SeqVector;
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{OutcomeRevised, PathTouch, Standing};
 use munadi::types::proto::v1::{
     AttributionRow, Conversation, DeclineReason, Direction, EventKind, InvalidReason, MatchKind,
-    Outcome, RevisionCause,
+    Money, Outcome, RevisionCause,
 };
-use munadi::types::request::{Claim, EventFilter, Incoming, Origin, Verdict};
+use munadi::types::refusal::Reason;
+use munadi::types::request::{Adjustment, Claim, EventFilter, Incoming, Origin, Verdict};
 use munadi::types::time::{HOUR_MS, MINUTE_MS, Moment};
 use munadi::types::token::{ClickToken, ViewToken};
 
@@ -243,4 +246,78 @@ fn the_audit_counts_revisions_again_and_finds_an_altered_one() {
             assert!(!altered(&story, number, *alter).0, "revision {number}, alteration {which}");
         }
     }
+}
+
+impl Story {
+    fn adjust(&mut self, id: &str, micros: Option<i64>) -> Verdict {
+        let currency = "MXN".to_owned();
+        self.stage.wait(MINUTE_MS);
+        self.stage.record(Incoming::Adjusted(Box::new(Adjustment {
+            tenant: self.shop.tenant,
+            account: self.shop.account,
+            event_id: "order".into(),
+            adjustment_id: id.into(),
+            value: micros.map(|micros| Money { micros, currency }),
+        })))
+    }
+
+    /// Returns the newest row of the sale.
+    fn sale(&self) -> AttributionRow {
+        self.newest()[&Outcome::Conversion.into()].clone()
+    }
+
+    /// Returns conversions and their value, as the tallies of the ad have them.
+    fn sold(&self) -> (u64, i64) {
+        let mut state = State::default();
+        let whole = self.stage.writer.log().read_from(&SeqVector::default(), &mut |block| {
+            fold(block, |stamp, fact| state.apply(stamp, fact)).unwrap();
+            ControlFlow::Continue(())
+        });
+        whole.unwrap();
+        assert_eq!(self.stage.front.difference(&state), None, "live, and folded anew");
+        let hours = state.tallies[chunk_of(self.shop.ad)].ads[&self.shop.ad].by_hour();
+        let value = |tally: &Tally| tally.values.get("MXN").copied().unwrap_or_default();
+        hours
+            .values()
+            .fold((0, 0), |(count, sum), tally| (count + tally.conversions, sum + value(tally)))
+    }
+}
+
+#[test]
+fn a_sale_is_worth_what_was_told_last_until_it_is_retracted() {
+    let mut story = Story::new();
+    let first = story.sale();
+    assert_eq!(story.sold(), (1, 9_000_000));
+    assert!(matches!(story.adjust("less", Some(4_000_000)), Verdict::Recorded { .. }));
+    assert_eq!(story.adjust("less", Some(4_000_000)), Verdict::Already);
+    let restated = story.sale();
+    assert_eq!((restated.revision, restated.revision_cause()), (2, RevisionCause::Adjusted));
+    assert_eq!(restated.value.as_ref().unwrap().micros, 4_000_000);
+    assert_eq!((&restated.path, restated.ad_id), (&first.path, first.ad_id), "it stays credited");
+    assert_eq!(story.sold(), (1, 4_000_000));
+    // What is found invalid afterwards keeps the new value.
+    story.find_invalid(2);
+    assert_eq!((story.sale().revision, story.sold()), (3, (1, 4_000_000)));
+    assert!(matches!(story.adjust("returned", None), Verdict::Recorded { .. }));
+    let gone = story.sale();
+    assert!(gone.withdrawn && gone.path.is_empty() && gone.value.is_none(), "{gone:?}");
+    assert_eq!((gone.revision, gone.outcome_id, gone.campaign_id), (4, first.outcome_id, 0));
+    assert_eq!(story.sold(), (0, 0));
+    assert_eq!(story.adjust("returned", None), Verdict::Already);
+    let Verdict::Refused(refusal) = story.adjust("again", Some(1)) else { panic!("it is gone") };
+    assert_eq!(refusal.reason, Reason::ConversionRetracted);
+    let shop = story.shop;
+    let click = story.click(2);
+    let again = story.stage.convert(&shop, "order", Origin::Click(click));
+    assert_eq!(again, Verdict::Already, "a retracted sale does not come back by its id");
+    let mut story = Story { stage: story.stage.restarted(), ..story };
+    assert_eq!(story.adjust("less", Some(4_000_000)), Verdict::Already, "known after a restart");
+    let report = audited_with(&story.stage, |_| ());
+    assert!(report.equal, "{report}");
+    let altered = audited_with(&story.stage, |kind| {
+        if let Kind::OutcomeRevised(fact) = kind {
+            fact.withdrawn = false;
+        }
+    });
+    assert!(!altered.equal, "a tombstone that is none any more");
 }

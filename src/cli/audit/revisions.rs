@@ -124,6 +124,7 @@ impl Revisions {
             (before != known.standing, "it stood otherwise before"),
             ((fact.kind, fact.event_ms) != (known.kind, known.event_ms), "it is another outcome"),
             (fact.charged != self.charged(&known), "another amount is charged for it"),
+            (fact.withdrawn && fact.cause() != RevisionCause::Adjusted, "it can't be withdrawn"),
             (!self.follows(fact, &known, &after), "it doesn't follow from what was found"),
         ];
         for (_, what) in faults.into_iter().filter(|(wrong, _)| *wrong) {
@@ -156,6 +157,12 @@ impl Revisions {
                 let is_left = |touch: &&PathTouch| !self.is_invalid(known.viewer, touch.view);
                 let path: Vec<_> = known.standing.path.iter().filter(is_left).copied().collect();
                 path.len() < known.standing.path.len() && stands(fact, known, after, path)
+            }
+            RevisionCause::Adjusted if fact.withdrawn => *after == Standing::default(),
+            RevisionCause::Adjusted => {
+                let known = &known.standing;
+                let restated = Standing { value: after.value.clone(), ..known.clone() };
+                fact.kind() == Outcome::Conversion && *after == restated && after.value.is_some()
             }
         }
     }

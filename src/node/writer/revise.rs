@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
+use crate::decide::Decided;
+use crate::decide::chats::adjusted::{KnownSale, adjusted};
+use crate::decide::chats::outcome_of;
 use crate::decide::revise::{There, invalidated, step, touch};
 use crate::decide::steps::{STEPS, step_outcome};
 use crate::node::writer::Writer;
+use crate::state::catalog::Catalog;
 use crate::state::credit::Credit;
-use crate::types::ids::shard_of;
+use crate::types::ids::{SHARDS, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{EventCredited, RevisionSettled};
 use crate::types::proto::v1::Outcome;
+use crate::types::request::Adjustment;
 use crate::types::time::Moment;
 
 impl Writer {
@@ -30,6 +35,30 @@ impl Writer {
         let there = There { catalog: &catalog, viewer };
         let revised = credits.iter().filter_map(|credit| invalidated(credit, credited, &there));
         revised.map(|fact| Kind::OutcomeRevised(Box::new(fact))).collect()
+    }
+
+    /// Judges an adjustment; returns the shard that its conversion's newest row stands in.
+    pub(super) fn adjusted(
+        &self,
+        catalog: &Catalog,
+        adjustment: &Adjustment,
+        now: Moment,
+    ) -> (Shard, Decided) {
+        let outcome = outcome_of(adjustment.account, &adjustment.event_id);
+        let reported = self.live.cell(outcome).facts.conversions.contains_key(&outcome);
+        // A row is where its viewer lives, or where it was declined: a few dozen look-ups for something rare.
+        let rows = Shard::all().take(SHARDS).filter_map(|shard| {
+            let part = self.live.shard(shard.index());
+            let newest = part.newest(outcome)?.clone();
+            Some((newest, shard, part.adjusted(outcome).to_vec()))
+        });
+        let newest = rows.max_by_key(|(credit, ..)| credit.row.revision);
+        let (shard, adjusted_before) = newest
+            .as_ref()
+            .map_or((Shard::CATALOG, &[][..]), |(_, shard, adjusted)| (*shard, adjusted));
+        let newest = newest.as_ref().map(|(credit, ..)| credit);
+        let known = KnownSale { newest, adjusted: adjusted_before, reported };
+        (shard, adjusted(catalog, &known, adjustment, now))
     }
 
     /// Notes openings whose conversations are to be told what became of them.
