@@ -238,15 +238,7 @@ pub const fn is_qualified(inbound: u64, outbound: u64) -> bool {
 /// Returns the outcome of a conversion: a hash of account and event id, so the same conversion comes to
 /// the same shard and bucket whichever way it is reported. `None`: its origin is unknown here.
 pub fn conversion_outcome(catalog: &Catalog, conversion: &Conversion) -> Option<u64> {
-    Some(outcome_of(account_of(catalog, conversion)?, &conversion.event_id))
-}
-
-/// Returns the outcome of an account's conversion with this id.
-pub fn outcome_of(account: u64, event_id: &str) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"munadi conversion").update(&account.to_be_bytes());
-    hasher.update(event_id.as_bytes());
-    from_hash(hasher.finalize().as_bytes())
+    Some(adjusted::outcome_of(account_of(catalog, conversion)?, &conversion.event_id))
 }
 
 /// Judges a conversion. `chat` is the conversation that it names, `known` an earlier one with its id.

@@ -13,7 +13,8 @@ use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ConversationOpened, Converted, GhostNoted, ImpressionSeen, Showing,
+    ConversationOpened, Converted, GhostNoted, ImpressionSeen, OutcomeRevised, Showing,
+    TouchRevised,
 };
 use crate::types::proto::v1::{EventKind, Outcome};
 use crate::types::time::{DAY_MS, Moment};
@@ -110,22 +111,9 @@ impl Bucket {
             Kind::EventCredited(fact) => {
                 self.with_known(&fact.showing, |viewer, view| viewer.invalidate(view));
             }
-            Kind::OutcomeRevised(fact) => {
-                if let Some(viewer) = self.viewers.get_mut(&fact.viewer) {
-                    viewer.version = viewer.version.wrapping_add(1);
-                    viewer.revise(fact);
-                }
-                if fact.kind() == Outcome::Conversation {
-                    self.revised.insert(fact.outcome, fact.viewer);
-                }
-            }
-            Kind::RevisionSettled(fact) => {
-                self.revised.remove(&fact.outcome);
-            }
-            Kind::TouchRevised(fact) => {
-                let chat = self.chats.get_mut(&fact.conversation);
-                chat.into_iter().zip(&fact.touch).for_each(|(chat, touch)| chat.revise(touch));
-            }
+            Kind::OutcomeRevised(fact) => self.revise(fact),
+            Kind::RevisionSettled(fact) => drop(self.revised.remove(&fact.outcome)),
+            Kind::TouchRevised(fact) => self.revise_touch(fact),
             Kind::ConversationOpened(fact) => {
                 self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
                 self.send(Outgoing::Opened(*fact));
@@ -208,6 +196,21 @@ impl Bucket {
         let viewer = self.viewers.entry(showing.viewer).or_default();
         viewer.version = viewer.version.wrapping_add(1);
         change(viewer, showing);
+    }
+
+    fn revise(&mut self, fact: &OutcomeRevised) {
+        if let Some(viewer) = self.viewers.get_mut(&fact.viewer) {
+            viewer.version = viewer.version.wrapping_add(1);
+            viewer.revise(fact);
+        }
+        if fact.kind() == Outcome::Conversation {
+            self.revised.insert(fact.outcome, fact.viewer);
+        }
+    }
+
+    fn revise_touch(&mut self, fact: &TouchRevised) {
+        let chat = self.chats.get_mut(&fact.conversation);
+        chat.into_iter().zip(&fact.touch).for_each(|(chat, touch)| chat.revise(touch));
     }
 
     /// Changes the viewer of a showing if it is remembered, and moves its version on.

@@ -1,12 +1,16 @@
 //! One viewer: what was shown and done lately, caps, and what was hidden.
 
+mod revised;
+
 use serde::{Deserialize, Serialize};
+
+pub use revised::touch_of_standing;
 
 use crate::state::chats::StoredTouch;
 use crate::state::context::{Context, context_of_view};
 use crate::types::proto::journal::v1::{
-    ClickMatched, ConversationTouch, ConversionCredited, FeedbackGiven, ImpressionSeen,
-    OutcomeRevised, Showing, Standing, Tapped, ViewContext,
+    ClickMatched, ConversationTouch, ConversionCredited, FeedbackGiven, ImpressionSeen, Showing,
+    Tapped, ViewContext,
 };
 use crate::types::proto::v1::{CapEvent, EventKind, InvalidReason};
 use crate::types::request::SHOW_BY_S_MAX;
@@ -405,28 +409,6 @@ impl Viewer {
         self.credited.push(Credited { outcome, campaign: 0, void: false, at_ms, touch });
     }
 
-    /// Marks a showing and its tap as invalid: what comes of them from here on is credited to nobody.
-    pub(in crate::state) fn invalidate(&mut self, view: u64) {
-        let reason = InvalidReason::Invalidated as u8;
-        for known in self.views.iter_mut().filter(|known| known.view == view && known.invalid == 0)
-        {
-            known.invalid = reason;
-        }
-        for tap in self.touches.iter_mut().filter(|tap| tap.view == view && tap.invalid == 0) {
-            tap.invalid = reason;
-        }
-    }
-
-    /// Remembers to whom an outcome is credited now.
-    pub(in crate::state) fn revise(&mut self, fact: &OutcomeRevised) {
-        let known = self.credited.iter_mut().find(|credited| credited.outcome == fact.outcome);
-        let (Some(known), Some(after)) = (known, &fact.after) else { return };
-        known.void = after.showing.is_none() || after.invalid != 0;
-        if let Some(touch) = &mut known.touch {
-            touch.replace(&touch_of_standing(fact.outcome, fact.event_ms, after.clone()));
-        }
-    }
-
     /// Forgets what is past its memory; tells whether anything is left.
     pub(in crate::state) fn sweep(&mut self, at: Moment) -> bool {
         let views_from = at.plus_ms(-VIEW_MEMORY_MS).0;
@@ -437,23 +419,6 @@ impl Viewer {
         self.caps.retain(|cap| !cap.is_over(at));
         let rest = self.caps.len() + self.hidden.len() + self.credited.len();
         self.views.len() + self.touches.len() + rest > 0
-    }
-}
-
-/// Returns the touch that a conversation has by how its opening stands; without an ad: nobody's.
-pub fn touch_of_standing(outcome: u64, event_ms: i64, standing: Standing) -> ConversationTouch {
-    let showing = standing.showing.unwrap_or_default();
-    ConversationTouch {
-        campaign: showing.campaign,
-        ad_set: showing.ad_set,
-        ad: showing.ad,
-        view: showing.view,
-        match_kind: standing.match_kind,
-        event_ms,
-        invalid: standing.invalid,
-        path: standing.path,
-        outcome,
-        touch_ms: standing.touch_ms,
     }
 }
 

@@ -256,11 +256,7 @@ impl Recount {
             Kind::ConversionCredited(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
                 if fact.invalid == 0 {
-                    let counts = self.ad(showing.ad, fact.event_ms);
-                    counts.conversions += 1;
-                    if let Some(Money { micros, currency }) = &fact.value {
-                        *counts.values.entry(currency.clone()).or_default() += micros;
-                    }
+                    self.sell(1, (showing.ad, fact.event_ms), fact.value.as_ref());
                 }
                 self.credit(place, fact.outcome, showing.ad, 0);
             }
@@ -422,6 +418,15 @@ impl Recount {
 
     pub(super) fn push(&mut self, place: Place, row: CreditRow) {
         self.credits[place.shard.index()].push(row);
+    }
+
+    /// Counts a conversion; with -1 takes one off.
+    pub(super) fn sell(&mut self, by: i64, (ad, ms): (u64, i64), value: Option<&Money>) {
+        let counts = self.ad(ad, ms);
+        counts.conversions = counts.conversions.saturating_add_signed(by);
+        if let Some(Money { micros, currency }) = value {
+            *counts.values.entry(currency.clone()).or_default() += by * micros;
+        }
     }
 
     pub(super) fn ad(&mut self, ad: u64, ms: i64) -> &mut Counts {

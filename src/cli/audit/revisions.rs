@@ -307,18 +307,12 @@ impl Recount {
             if kind == Outcome::Conversation {
                 *self.moved.entry(showing.ad).or_default() += by;
             }
-            let counts = self.ad(showing.ad, ms);
             let change = |count: &mut u64| *count = count.saturating_add_signed(by);
             match kind {
                 Outcome::Unspecified | Outcome::Qualified => {}
-                Outcome::Conversation => change(&mut counts.conversations),
-                Outcome::FirstReply => change(&mut counts.first_replies),
-                Outcome::Conversion => {
-                    change(&mut counts.conversions);
-                    if let Some(Money { micros, currency }) = &standing.value {
-                        *counts.values.entry(currency.clone()).or_default() += by * micros;
-                    }
-                }
+                Outcome::Conversation => change(&mut self.ad(showing.ad, ms).conversations),
+                Outcome::FirstReply => change(&mut self.ad(showing.ad, ms).first_replies),
+                Outcome::Conversion => self.sell(by, (showing.ad, ms), standing.value.as_ref()),
             }
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::state::funnel::Funnel;
 use crate::state::tallies::Tally;
-use crate::types::proto::journal::v1::Showing;
 use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{OutcomeRevised, Showing};
 use crate::types::proto::v1::{Outcome, PriceReason};
 
 /// What is counted of the funnel beside what invoices and learning need.
@@ -45,20 +45,7 @@ impl Steps {
                 let ad = ad_of(&fact.showing);
                 add(ad, fact.event_ms, "converted people", fact.new_person.into());
             }
-            Kind::OutcomeRevised(fact) => {
-                for (by, standing) in [(-1, &fact.before), (1, &fact.after)] {
-                    let valid = standing.as_ref().filter(|standing| standing.invalid == 0);
-                    let Some(standing) = valid else { continue };
-                    let (ad, ms) = (ad_of(&standing.showing), fact.event_ms);
-                    match fact.kind() {
-                        Outcome::Conversation => {
-                            add(ad, ms, &format!("match {}", standing.match_kind), by);
-                        }
-                        Outcome::Qualified => add(ad, ms, "qualified", by),
-                        Outcome::Unspecified | Outcome::FirstReply | Outcome::Conversion => {}
-                    }
-                }
-            }
+            Kind::OutcomeRevised(fact) => revised(fact, add),
             Kind::MessageRecorded(fact) => {
                 let (wrote, qualified, ms) = (fact.wrote_ad, fact.qualified_ad, fact.event_ms);
                 add(wrote, ms, "wrote", 1);
@@ -149,6 +136,20 @@ impl Steps {
         let mut waits = self.waits.clone();
         waits.sort_unstable();
         waits.get(waits.len().checked_sub(1)? / 2).copied()
+    }
+}
+
+/// Takes off what a row gave before its revision, and adds what it gives now.
+fn revised(fact: &OutcomeRevised, mut add: impl FnMut(u64, i64, &str, i64)) {
+    for (by, standing) in [(-1, &fact.before), (1, &fact.after)] {
+        let valid = standing.as_ref().filter(|standing| standing.invalid == 0);
+        let Some(standing) = valid else { continue };
+        let (ad, ms) = (ad_of(&standing.showing), fact.event_ms);
+        match fact.kind() {
+            Outcome::Conversation => add(ad, ms, &format!("match {}", standing.match_kind), by),
+            Outcome::Qualified => add(ad, ms, "qualified", by),
+            Outcome::Unspecified | Outcome::FirstReply | Outcome::Conversion => {}
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::decide::revise::adjusted as revised;
 use crate::state::catalog::Catalog;
 use crate::state::credit::{CREDIT_MEMORY_MS, Credit, adjusted_content};
 use crate::state::revisions::{ADJUSTMENTS_MAX, Adjusted};
+use crate::types::ids::from_hash;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::Adjustment;
@@ -20,6 +21,14 @@ pub struct KnownSale<'a> {
     pub adjusted: &'a [Adjusted],
     /// Whether it was reported: its row may still be on its way.
     pub reported: bool,
+}
+
+/// Returns the outcome of an account's conversion with this id.
+pub fn outcome_of(account: u64, event_id: &str) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"munadi conversion").update(&account.to_be_bytes());
+    hasher.update(event_id.as_bytes());
+    from_hash(hasher.finalize().as_bytes())
 }
 
 /// Judges an adjustment.

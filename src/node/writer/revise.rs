@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::decide::Decided;
-use crate::decide::chats::adjusted::{KnownSale, adjusted};
-use crate::decide::chats::outcome_of;
+use crate::decide::chats::adjusted::{KnownSale, adjusted, outcome_of};
 use crate::decide::revise::{There, invalidated, step, touch};
 use crate::decide::steps::{STEPS, step_outcome};
 use crate::node::writer::Writer;
