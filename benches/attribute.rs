@@ -16,7 +16,7 @@ use cpu_time::ThreadTime;
 use munadi::node::dice::SeededDice;
 use munadi::report::models::compare::{Asked, Gathered};
 use munadi::report::pull::whole_row;
-use munadi::state::credit::{Credit, timestamp};
+use munadi::state::credit::{Credit, Shown, timestamp};
 use munadi::types::attribution::{RULE_MODELS, WINDOWS, share, split};
 use munadi::types::dice::Dice;
 use munadi::types::proto::journal::v1::PathTouch;
@@ -186,7 +186,8 @@ fn period_models(plan: &Plan) -> Result<f64, Failure> {
                 ..AttributionRow::default()
             };
             let path = path(&mut dice, touches);
-            Credit { seq: number, at_ms: NOW.0, click: 0, row, path, judged_ms: NOW.0 }
+            let shown = Shown::default();
+            Credit { seq: number, at_ms: NOW.0, click: 0, row, path, judged_ms: NOW.0, shown }
         })
         .collect();
     let idle: Vec<Vec<u64>> = (0..plan.idle)

@@ -21,7 +21,7 @@ const FILES: [&str; 13] = [
 ];
 
 /// Facts too large to lie beside the small ones that every event makes.
-const BOXED: [&str; 25] = [
+const BOXED: [&str; 27] = [
     "account_put",
     "business_put",
     "endpoint_put",
@@ -46,6 +46,8 @@ const BOXED: [&str; 25] = [
     "outcome_declined",
     "experiment_put",
     "step_credited",
+    "outcome_revised",
+    "touch_revised",
     "ghost_noted",
 ];
 

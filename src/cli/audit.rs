@@ -11,6 +11,7 @@ mod ledger;
 mod output;
 mod prices;
 mod recount;
+mod revisions;
 #[cfg(test)]
 mod samples;
 mod steps;

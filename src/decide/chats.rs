@@ -1,5 +1,6 @@
 //! What a conversation's events and conversions change, where the conversation lives.
 
+pub mod adjusted;
 pub mod moved;
 
 use crate::channels::{self, Channel};
@@ -237,11 +238,7 @@ pub const fn is_qualified(inbound: u64, outbound: u64) -> bool {
 /// Returns the outcome of a conversion: a hash of account and event id, so the same conversion comes to
 /// the same shard and bucket whichever way it is reported. `None`: its origin is unknown here.
 pub fn conversion_outcome(catalog: &Catalog, conversion: &Conversion) -> Option<u64> {
-    let account = account_of(catalog, conversion)?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"munadi conversion").update(&account.to_be_bytes());
-    hasher.update(conversion.event_id.as_bytes());
-    Some(from_hash(hasher.finalize().as_bytes()))
+    Some(adjusted::outcome_of(account_of(catalog, conversion)?, &conversion.event_id))
 }
 
 /// Judges a conversion. `chat` is the conversation that it names, `known` an earlier one with its id.

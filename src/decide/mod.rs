@@ -26,6 +26,7 @@ pub mod plain;
 pub mod purse;
 pub mod rates;
 pub mod record;
+pub mod revise;
 pub mod select;
 pub mod skip;
 pub mod slots;

@@ -8,6 +8,9 @@ use crate::types::proto::v1::Outcome;
 /// Bits of an id that say its shard and bucket.
 const PLACE_BITS: u32 = 16;
 
+/// What is counted of a conversation after its opening, as outcomes of their own.
+pub const STEPS: [Outcome; 2] = [Outcome::FirstReply, Outcome::Qualified];
+
 /// Whose conversation it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Place {
@@ -56,7 +59,7 @@ fn row(place: Place, touch: &ConversationTouch, kind: Outcome, event_ms: i64) ->
 }
 
 /// Names a step: the place of its opening's name, then a hash of both.
-fn step_outcome(opening: u64, kind: Outcome) -> u64 {
+pub fn step_outcome(opening: u64, kind: Outcome) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"munadi step").update(&opening.to_be_bytes()).update(&[kind as u8]);
     let hash = from_hash(hasher.finalize().as_bytes());

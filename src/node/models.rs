@@ -123,7 +123,7 @@ fn idle_path(viewer: &Viewer, asked: &Asked) -> Option<Vec<u64>> {
     let opened = |credited: &Credited| credited.touch.as_ref().is_some_and(|it| it.0.invalid == 0);
     let mut credited = viewer.credited.iter().filter(|credited| inside(credited.at_ms));
     let came_to_it = match asked.outcome {
-        Outcome::Conversion => credited.any(|credited| credited.campaign != 0),
+        Outcome::Conversion => credited.any(|credited| credited.campaign != 0 && !credited.void),
         _ => credited.any(opened) || taps.iter().any(|touch| touch.conversation != 0),
     };
     taps.sort_by_key(|touch| (touch.tap_ms, touch.view));
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(idle_path(&viewer(&[(6, 99)]), &ASKED), None, "before the period");
         assert_eq!(idle_path(&viewer(&[(5, 150)]), &Asked { account: 2, ..ASKED }), None);
         let bought = |at_ms| Viewer {
-            credited: vec![Credited { outcome: 1, campaign: 5, at_ms, touch: None }],
+            credited: vec![Credited { outcome: 1, campaign: 5, void: false, at_ms, touch: None }],
             ..viewer(&[(5, 150)])
         };
         assert_eq!(idle_path(&bought(160), &ASKED), None);

@@ -75,7 +75,8 @@ impl Known {
 }
 
 impl Live {
-    /// Returns conversions behind a cursor that `wanted` tells, at most `limit`, in closed minutes.
+    /// Returns conversions behind a cursor that `wanted` tells, at most `limit`, in closed minutes. A sale goes out
+    /// as it was first credited: the channels take none back, and a revised one must not be a second sale.
     fn conversions(
         &self,
         cursor: &SeqVector,
@@ -84,7 +85,7 @@ impl Live {
         wanted: impl Fn(&AttributionRow) -> bool,
     ) -> (Vec<(usize, Credit)>, SeqVector, bool) {
         let Page { places, cursor, more } = self.credits_behind((cursor, end), limit, |_, row| {
-            row.outcome() == Outcome::Conversion && wanted(row)
+            row.outcome() == Outcome::Conversion && row.revision == 1 && wanted(row)
         });
         (self.credits_at(&places), cursor, more)
     }

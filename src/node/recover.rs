@@ -89,7 +89,10 @@ pub fn open<'a>(
     live.progress.note_durable(log.last_batch());
     let outbox = (0..BUCKETS)
         .flat_map(|bucket| live.cell_at(bucket).facts.outbox.keys().copied().collect::<Vec<_>>());
-    let resume = Resume { latest, outbox: outbox.collect() };
+    let outbox = outbox.collect();
+    let revised = (0..BUCKETS).flat_map(|bucket| live.cell_at(bucket).facts.revised.clone());
+    let revised = revised.collect();
+    let resume = Resume { latest, outbox, revised };
     let live = Arc::new(live);
     let writer = Writer::resume(Arc::clone(&live), log, resume, writer_dice)?;
     Ok((Front::new(live), writer, opened))

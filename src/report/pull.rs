@@ -196,13 +196,15 @@ pub fn page(cursor: &SeqVector, limit: usize, mut look: impl FnMut(usize, Seq) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::credit::Shown;
     use crate::types::encoded::put_bytes;
     use crate::types::proto::v1::PullAttributionsResponse;
 
     fn credit(seq: u64, minute: i64) -> Credit {
         let row = AttributionRow { outcome_id: seq, ..AttributionRow::default() };
         let (path, judged_ms) = (Vec::new(), 0);
-        Credit { seq, at_ms: minute * MINUTE_MS + 7, click: 0, row, path, judged_ms }
+        let (at_ms, shown) = (minute * MINUTE_MS + 7, Shown::default());
+        Credit { seq, at_ms, click: 0, row, path, judged_ms, shown }
     }
 
     fn shards() -> Vec<Vec<Credit>> {

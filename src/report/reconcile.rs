@@ -148,7 +148,7 @@ impl Comparison {
             }
         }
         rows.sort_by_key(|row| row.line);
-        let mut extra: Vec<_> = ours.into_iter().collect();
+        let mut extra: Vec<_> = ours.into_iter().filter(|(_, known)| !known.withdrawn).collect();
         extra.sort_by_key(|(_, known)| (happened(known), known.outcome_id));
         rows.extend(extra.into_iter().map(|(named, known)| {
             let row = row(ReconcileResult::ExtraHere, 0, named);
@@ -174,6 +174,11 @@ impl Comparison {
             let row = row(ReconcileResult::MissingHere, line, named);
             return Some(ReconcileRow { reason: reason.into(), ..row });
         };
+        if known.withdrawn {
+            let reason = ReconcileReason::Retracted.into();
+            let row = row(ReconcileResult::MissingHere, line, named);
+            return Some(ReconcileRow { reason, known: Some(known), ..row });
+        }
         if !self.is_inside(&known) {
             let reason = ReconcileReason::OutsidePeriod.into();
             let row = row(ReconcileResult::MissingHere, line, named);

@@ -93,6 +93,7 @@ pub const fn code(reason: Reason) -> Code {
         | Reason::ViewMissing
         | Reason::EventTooOld
         | Reason::BalanceTooLow
+        | Reason::ConversionRetracted
         | Reason::ViewerFull => Code::FailedPrecondition,
         Reason::TokenForeign | Reason::EndpointForeign => Code::PermissionDenied,
         Reason::Busy | Reason::ReportBudgetSpent => Code::ResourceExhausted,

@@ -13,9 +13,10 @@ use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ConversationOpened, Converted, GhostNoted, ImpressionSeen, Showing,
+    ConversationOpened, Converted, GhostNoted, ImpressionSeen, OutcomeRevised, Showing,
+    TouchRevised,
 };
-use crate::types::proto::v1::EventKind;
+use crate::types::proto::v1::{EventKind, Outcome};
 use crate::types::time::{DAY_MS, Moment};
 
 /// A conversion's id is remembered for this long; older conversions are refused.
@@ -65,6 +66,8 @@ pub struct Bucket {
     pub measured: Map<u64, Measured>,
     /// What waits for its viewer's shard, by outcome.
     pub outbox: BTreeMap<u64, Outgoing>,
+    /// Openings that were revised here and whose conversations don't know it yet, with their viewers.
+    pub revised: BTreeMap<u64, u64>,
 }
 
 impl Bucket {
@@ -105,6 +108,12 @@ impl Bucket {
             Kind::ConversionCredited(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.convert(fact, showing, stamp.at));
             }
+            Kind::EventCredited(fact) => {
+                self.with_known(&fact.showing, |viewer, view| viewer.invalidate(view));
+            }
+            Kind::OutcomeRevised(fact) => self.revise(fact),
+            Kind::RevisionSettled(fact) => drop(self.revised.remove(&fact.outcome)),
+            Kind::TouchRevised(fact) => self.revise_touch(fact),
             Kind::ConversationOpened(fact) => {
                 self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
                 self.send(Outgoing::Opened(*fact));
@@ -129,7 +138,6 @@ impl Bucket {
             }
             catalog_kinds!()
             | Kind::Funded(_)
-            | Kind::EventCredited(_)
             | Kind::Granted(_)
             | Kind::ServedMinute(_)
             | Kind::ConversionsPushed(_)
@@ -188,6 +196,30 @@ impl Bucket {
         let viewer = self.viewers.entry(showing.viewer).or_default();
         viewer.version = viewer.version.wrapping_add(1);
         change(viewer, showing);
+    }
+
+    fn revise(&mut self, fact: &OutcomeRevised) {
+        if let Some(viewer) = self.viewers.get_mut(&fact.viewer) {
+            viewer.version = viewer.version.wrapping_add(1);
+            viewer.revise(fact);
+        }
+        if fact.kind() == Outcome::Conversation {
+            self.revised.insert(fact.outcome, fact.viewer);
+        }
+    }
+
+    fn revise_touch(&mut self, fact: &TouchRevised) {
+        let chat = self.chats.get_mut(&fact.conversation);
+        chat.into_iter().zip(&fact.touch).for_each(|(chat, touch)| chat.revise(touch));
+    }
+
+    /// Changes the viewer of a showing if it is remembered, and moves its version on.
+    fn with_known(&mut self, showing: &Option<Showing>, change: impl FnOnce(&mut Viewer, u64)) {
+        let Some(showing) = showing else { return };
+        if let Some(viewer) = self.viewers.get_mut(&showing.viewer) {
+            viewer.version = viewer.version.wrapping_add(1);
+            change(viewer, showing.view);
+        }
     }
 
     /// Forgets, once an hour of the journal's time, what is past its memory. The hour comes from the

@@ -142,6 +142,18 @@ pub struct StoredProof(#[serde(with = "crate::state::wire::message")] pub Proof)
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct StoredTouch(#[serde(with = "crate::state::wire::message")] pub ConversationTouch);
 
+impl StoredTouch {
+    /// Takes over what a revision says. Without an ad the touch is nobody's, and stays known.
+    pub(in crate::state) fn replace(&mut self, revised: &ConversationTouch) {
+        if revised.ad == 0 {
+            self.0.invalid = revised.invalid;
+            self.0.path.clear();
+        } else {
+            self.0 = revised.clone();
+        }
+    }
+}
+
 impl Chat {
     /// Tells whether this opening has been counted.
     pub fn knows_opening(&self, outcome: u64) -> bool {
@@ -286,6 +298,17 @@ impl Chat {
         self.latest_touch = Some(touch);
         self.take([fact.wrote_ad, fact.first_reply_ad, fact.qualified_ad]);
         self.touched = Talk { qualified: fact.qualified_ad != 0, ..self.claimed };
+    }
+
+    /// Puts a revised touch in the place of the one with its opening. What was said, and by whom for the first time,
+    /// stays as it was counted.
+    pub fn revise(&mut self, revised: &ConversationTouch) {
+        let touches = [&mut self.first_touch, &mut self.latest_touch];
+        for touch in touches.into_iter().flatten() {
+            if touch.0.outcome == revised.outcome {
+                touch.replace(revised);
+            }
+        }
     }
 
     /// Tells whether its first or latest touch is of this click.

@@ -6,20 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::credits::Earned;
 use crate::state::kinds::catalog_kinds;
+use crate::state::revisions::{Adjusted, Rows};
 use crate::state::viewers::TOUCH_MEMORY_MS;
 use crate::state::{Map, Stamp};
+use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ClickMatched, ConversionCredited, OutcomeDeclined, PathTouch, Showing, StepCredited,
+    ClickMatched, ConversionCredited, OutcomeDeclined, OutcomeRevised, PathTouch, Showing,
+    Standing, StepCredited, ViewContext,
 };
 use crate::types::proto::v1::{
-    AttributionRow, DeclineReason, InvalidReason, MatchConfidence, MatchKind, Outcome, TouchKind,
+    AttributionRow, DeclineReason, InvalidReason, MatchConfidence, MatchKind, Money, Outcome,
+    TouchKind,
 };
 use crate::types::time::{DAY_MS, MINUTE_MS, Moment};
 
 /// Rows are kept in memory for this long, as the journal is (DESIGN section 11).
-const CREDIT_MEMORY_MS: i64 = 95 * DAY_MS;
+pub const CREDIT_MEMORY_MS: i64 = 95 * DAY_MS;
 
 /// One row of the attribution stream and where it stands.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -38,6 +42,62 @@ pub struct Credit {
     pub path: Vec<PathTouch>,
     /// The moment by which the path is judged: the outcome's, or that of the opening that it belongs to.
     pub judged_ms: i64,
+    /// What it was credited to.
+    pub shown: Shown,
+}
+
+/// The showing that an outcome is credited to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Shown {
+    /// Its id; 0: the outcome is credited to none.
+    pub view: u64,
+    /// Whose outcome it is; 0: not known here.
+    pub viewer: u64,
+    /// The feed it was shown in, as far as the outcome is counted by it.
+    pub feed: u32,
+    /// The `Placement`, as far as the outcome is counted by it.
+    pub placement: u32,
+}
+
+impl Shown {
+    fn of(showing: Option<&Showing>, context: Option<&ViewContext>) -> Self {
+        let Some(Showing { view, viewer, feed, .. }) = showing.copied() else {
+            return Self::default();
+        };
+        Self { view, viewer, feed, placement: context.map_or(0, |context| context.placement) }
+    }
+}
+
+impl Credit {
+    /// Returns what the row says of whom it is credited to.
+    pub fn standing(&self) -> Standing {
+        let (row, Shown { view, viewer, feed, placement }) = (&self.row, self.shown);
+        let showing = (row.ad_id != 0).then(|| Showing {
+            view,
+            viewer,
+            ad: row.ad_id,
+            ad_set: row.ad_set_id,
+            campaign: row.campaign_id,
+            account: row.account_id,
+            feed,
+            ..Showing::default()
+        });
+        Standing {
+            showing,
+            touch_ms: row.touch_time.as_ref().map_or(0, |time| Moment::from(time).0),
+            path: self.path.clone(),
+            value: row.value.clone(),
+            match_kind: row.match_kind,
+            decline_reason: row.decline_reason,
+            invalid: row.invalid,
+            placement,
+        }
+    }
+
+    /// Returns when the outcome happened.
+    pub fn event_ms(&self) -> i64 {
+        self.row.event_time.as_ref().map_or(0, |time| Moment::from(time).0)
+    }
 }
 
 /// The click that a code stands for.
@@ -61,6 +121,8 @@ pub struct ShardPart {
     by_age: VecDeque<(i64, u64)>,
     /// In order of sequence.
     pub credits: VecDeque<Credit>,
+    /// Where the newest rows stand.
+    rows: Rows,
 }
 
 impl ShardPart {
@@ -85,20 +147,27 @@ impl ShardPart {
                 self.by_age.push_back((stamp.at.0, fact.code));
             }
             Kind::ClickMatched(fact) => {
-                self.credit(stamp, 0, row_of_match(fact), Earned::by_match(fact));
+                let shown = Shown::of(fact.showing.as_ref(), fact.context.as_ref());
+                self.credit(stamp, (0, shown), row_of_match(fact), Earned::by_match(fact));
             }
             Kind::ConversionCredited(fact) => {
                 let tapped = touch_kind(&Earned::by_conversion(fact)) == TouchKind::Tap;
                 let click = fact.showing.as_ref().filter(|_| tapped);
                 let click = click.map_or(0, |showing| showing.view);
-                self.credit(stamp, click, row_of_conversion(fact), Earned::by_conversion(fact));
+                let shown = Shown::of(fact.showing.as_ref(), fact.context.as_ref());
+                let earned = Earned::by_conversion(fact);
+                self.credit(stamp, (click, shown), row_of_conversion(fact), earned);
             }
             Kind::OutcomeDeclined(fact) => {
-                self.credit(stamp, 0, row_of_decline(fact), Earned::default());
+                let earned = Earned { judged_ms: fact.event_ms, ..Earned::default() };
+                self.credit(stamp, (0, Shown::default()), row_of_decline(fact), earned);
             }
             Kind::StepCredited(fact) => {
-                self.credit(stamp, 0, row_of_step(fact), Earned::by_step(fact));
+                // A conversation's steps are counted without their showing.
+                let shown = Shown { feed: 0, ..Shown::of(fact.showing.as_ref(), None) };
+                self.credit(stamp, (0, shown), row_of_step(fact), Earned::by_step(fact));
             }
+            Kind::OutcomeRevised(fact) => self.revise(stamp, fact),
             catalog_kinds!()
             | Kind::Funded(_)
             | Kind::EventCredited(_)
@@ -117,17 +186,61 @@ impl ShardPart {
             | Kind::ReferralNoted(_)
             | Kind::GhostNoted(_)
             | Kind::OutcomeNoted(_)
+            | Kind::RevisionSettled(_)
+            | Kind::TouchRevised(_)
             | Kind::OutboxSettled(_) => {}
         }
     }
 
-    fn credit(&mut self, stamp: Stamp, click: u64, mut row: AttributionRow, earned: Earned<'_>) {
-        row.revision = 1;
+    fn credit(
+        &mut self,
+        stamp: Stamp,
+        (click, shown): (u64, Shown),
+        mut row: AttributionRow,
+        earned: Earned<'_>,
+    ) {
+        row.revision = row.revision.max(1);
         row.journal_minute = Some(timestamp(stamp.at.0 - stamp.at.0.rem_euclid(MINUTE_MS)));
         row.touch_kind = touch_kind(&earned).into();
         let (path, judged_ms) = (earned.path.into_owned(), earned.judged_ms);
         let (seq, at_ms) = (stamp.seq.0, stamp.at.0);
-        self.credits.push_back(Credit { seq, at_ms, click, row, path, judged_ms });
+        self.rows.note(shown.viewer, row.outcome_id, seq);
+        self.credits.push_back(Credit { seq, at_ms, click, row, path, judged_ms, shown });
+    }
+
+    fn revise(&mut self, stamp: Stamp, fact: &OutcomeRevised) {
+        let none = Standing::default();
+        let after = fact.after.as_ref().unwrap_or(&none);
+        let earned = Earned::by_standing(fact, after);
+        let showing = after.showing.unwrap_or_default();
+        let shown = Shown {
+            view: showing.view,
+            viewer: fact.viewer,
+            feed: showing.feed,
+            placement: after.placement,
+        };
+        let is_sale = fact.kind() == Outcome::Conversion && touch_kind(&earned) == TouchKind::Tap;
+        let click = if is_sale { showing.view } else { 0 };
+        self.credit(stamp, (click, shown), row_of_revision(fact, after), earned);
+        if fact.adjustment != 0 {
+            let content = adjusted_content(after.value.as_ref().filter(|_| !fact.withdrawn));
+            self.rows.adjust(fact.outcome, Adjusted { adjustment: fact.adjustment, content });
+        }
+    }
+
+    /// Returns the adjustments of a conversion whose newest row stands in this shard, the oldest first.
+    pub fn adjusted(&self, outcome: u64) -> &[Adjusted] {
+        self.rows.adjusted(outcome)
+    }
+
+    /// Returns the newest row of an outcome that stands in this shard.
+    pub fn newest(&self, outcome: u64) -> Option<&Credit> {
+        self.credit_at(self.rows.newest(outcome)?)
+    }
+
+    /// Returns the newest rows of a viewer's outcomes, in the order in which they first came.
+    pub fn of_viewer(&self, viewer: u64) -> impl Iterator<Item = &Credit> {
+        self.rows.of_viewer(viewer).iter().filter_map(|outcome| self.newest(*outcome))
     }
 
     /// Returns the credit that stands at a number.
@@ -142,7 +255,9 @@ impl ShardPart {
             self.codes.remove(&code);
         }
         let credits_from = at.plus_ms(-CREDIT_MEMORY_MS).0;
-        while self.credits.pop_front_if(|credit| credit.at_ms < credits_from).is_some() {}
+        while let Some(old) = self.credits.pop_front_if(|credit| credit.at_ms < credits_from) {
+            self.rows.forget(old.shown.viewer, old.row.outcome_id, old.seq);
+        }
     }
 }
 
@@ -163,6 +278,14 @@ pub const fn confidence_of(kind: MatchKind) -> MatchConfidence {
         MatchKind::ChannelRef => MatchConfidence::Medium,
         MatchKind::OnlyTap => MatchConfidence::Low,
     }
+}
+
+/// Returns a number that differs, but for chance, when adjustments do: what a conversion is worth now; `None`: it is
+/// retracted.
+pub fn adjusted_content(value: Option<&Money>) -> u64 {
+    let (kind, micros, currency) =
+        value.map_or((0, 0, ""), |value| (1, value.micros, value.currency.as_str()));
+    fnv1a([kind].into_iter().chain(currency.bytes()).chain(micros.to_le_bytes()))
 }
 
 /// Returns the wire form of a moment.
@@ -256,4 +379,29 @@ fn row_of_decline(fact: &OutcomeDeclined) -> AttributionRow {
         invalid: fact.invalid,
         ..AttributionRow::default()
     }
+}
+
+fn row_of_revision(fact: &OutcomeRevised, after: &Standing) -> AttributionRow {
+    let touch_time = after.showing.map(|_| timestamp(after.touch_ms));
+    let row = AttributionRow {
+        outcome_id: fact.outcome,
+        revision: fact.revision,
+        outcome: fact.kind,
+        account_id: fact.account,
+        conversation_id: fact.conversation,
+        event_id: fact.event_id.clone(),
+        name: fact.name.clone(),
+        value: after.value.clone(),
+        event_time: Some(timestamp(fact.event_ms)),
+        touch_time,
+        match_kind: after.match_kind,
+        match_confidence: confidence_of(after.match_kind()).into(),
+        decline_reason: after.decline_reason,
+        charged_micros: fact.charged,
+        invalid: after.invalid,
+        revision_cause: fact.cause,
+        withdrawn: fact.withdrawn,
+        ..AttributionRow::default()
+    };
+    credited(after.showing.as_ref(), row)
 }

@@ -9,7 +9,7 @@ use crate::types::attribution::{
     RULE_MODELS, WINDOWS, eligible, proven_tap, share, split_eligible,
 };
 use crate::types::proto::journal::v1::{
-    ClickMatched, ConversionCredited, PathTouch, Showing, StepCredited,
+    ClickMatched, ConversionCredited, OutcomeRevised, PathTouch, Showing, Standing, StepCredited,
 };
 use crate::types::proto::v1::{Money, Outcome};
 
@@ -56,8 +56,14 @@ impl Credits {
         }
     }
 
-    /// Adds what one touch earned of an outcome.
-    pub(in crate::state) fn add(&mut self, part: &Part, kind: Outcome, currency: &str) {
+    /// Adds what one touch earned of an outcome, or takes it off again.
+    pub(in crate::state) fn change(
+        &mut self,
+        change: Change,
+        part: &Part,
+        kind: Outcome,
+        currency: &str,
+    ) {
         let cell = self.cells.entry(part.cell).or_default();
         let count = match kind {
             Outcome::Unspecified => return,
@@ -66,10 +72,37 @@ impl Credits {
             Outcome::Qualified => &mut cell.qualified,
             Outcome::Conversion => &mut cell.conversions,
         };
-        *count += u64::from(part.credit);
+        change.count(count, part.credit.into());
         if !currency.is_empty() {
-            *cell.values.entry(currency.to_owned()).or_default() += part.value;
+            change.sum(cell.values.entry(currency.to_owned()).or_default(), part.value);
         }
+    }
+}
+
+/// What a fact does to a figure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// It happened.
+    Add,
+    /// It was counted before and is told otherwise now.
+    TakeOff,
+}
+
+impl Change {
+    /// Changes a count. What was never counted, since the journal begins behind it, stays 0.
+    pub(in crate::state) const fn count(self, count: &mut u64, by: u64) {
+        *count = match self {
+            Self::Add => count.saturating_add(by),
+            Self::TakeOff => count.saturating_sub(by),
+        };
+    }
+
+    /// Changes a sum of money.
+    pub(in crate::state) const fn sum(self, sum: &mut i64, by: i64) {
+        *sum = match self {
+            Self::Add => sum.saturating_add(by),
+            Self::TakeOff => sum.saturating_sub(by),
+        };
     }
 }
 
@@ -139,6 +172,18 @@ impl<'a> Earned<'a> {
             event_ms: fact.event_ms,
             judged_ms: fact.opened_ms,
             value: None,
+        }
+    }
+
+    /// Returns what a revised outcome earns, as it stood before or stands after.
+    pub fn by_standing(fact: &'a OutcomeRevised, standing: &'a Standing) -> Self {
+        Self {
+            kind: fact.kind(),
+            path: Cow::Borrowed(&standing.path),
+            view: standing.showing.map_or(0, |showing| showing.view),
+            event_ms: fact.event_ms,
+            judged_ms: fact.judged_ms,
+            value: standing.value.as_ref(),
         }
     }
 

@@ -182,6 +182,9 @@ impl DeskChunk {
             | Kind::ContactMoved(_)
             | Kind::ReferralNoted(_)
             | Kind::StepCredited(_)
+            | Kind::OutcomeRevised(_)
+            | Kind::RevisionSettled(_)
+            | Kind::TouchRevised(_)
             | Kind::GhostNoted(_)
             | Kind::OutcomeNoted(_) => {}
         }

@@ -48,6 +48,9 @@ macro_rules! other_kinds {
             | $crate::types::proto::journal::v1::fact::Kind::StepCredited(_)
             | $crate::types::proto::journal::v1::fact::Kind::GhostNoted(_)
             | $crate::types::proto::journal::v1::fact::Kind::OutcomeNoted(_)
+            | $crate::types::proto::journal::v1::fact::Kind::OutcomeRevised(_)
+            | $crate::types::proto::journal::v1::fact::Kind::RevisionSettled(_)
+            | $crate::types::proto::journal::v1::fact::Kind::TouchRevised(_)
     };
 }
 

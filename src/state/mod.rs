@@ -26,6 +26,7 @@ pub mod lists;
 pub mod paces;
 pub mod people;
 pub mod purses;
+pub mod revisions;
 mod route;
 pub mod rules;
 pub mod shapes;

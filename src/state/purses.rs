@@ -349,6 +349,9 @@ impl PurseChunk {
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
             | Kind::StepCredited(_)
+            | Kind::OutcomeRevised(_)
+            | Kind::RevisionSettled(_)
+            | Kind::TouchRevised(_)
             | Kind::GhostNoted(_)
             | Kind::OutcomeNoted(_)
             | Kind::OutcomeDeclined(_) => {}

@@ -3,7 +3,9 @@
 use crate::state::kinds::catalog_kinds;
 use crate::types::ids::{SHARDS, number_of};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{PathTouch, ServedMinute, Showing};
+use crate::types::proto::journal::v1::{
+    OutcomeRevised, PathTouch, ServedMinute, Showing, Standing,
+};
 use crate::types::proto::v1::InvalidReason;
 
 /// Buckets of one shard. Fixed: a viewer's bucket is in the bits of its number.
@@ -98,9 +100,7 @@ pub fn route(fact: &Kind) -> Route {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
             of_showing(&fact.showing, charged, false)
         }
-        Kind::EventCredited(fact) => {
-            Route { bucket: None, ..of_showing(&fact.showing, true, false) }
-        }
+        Kind::EventCredited(fact) => of_showing(&fact.showing, true, false),
         Kind::Watched(fact) => of_showing(&fact.showing, false, false),
         Kind::FeedbackGiven(fact) => of_showing(&fact.showing, false, false),
         Kind::Tapped(fact) => {
@@ -144,6 +144,12 @@ pub fn route(fact: &Kind) -> Route {
             ..NOWHERE
         },
         Kind::OutcomeDeclined(fact) => row(several([fact.ad])),
+        Kind::OutcomeRevised(fact) => {
+            let bucket = (fact.viewer != 0).then(|| bucket_of(fact.viewer));
+            Route { bucket, ..row(of_revision(fact)) }
+        }
+        Kind::RevisionSettled(fact) => of_bucket(fact.viewer),
+        Kind::TouchRevised(fact) => of_bucket(fact.conversation),
     }
 }
 
@@ -186,6 +192,16 @@ fn several(ads: impl IntoIterator<Item = u64>) -> Chunks {
 fn of_path(showing: &Option<Showing>, path: &[PathTouch]) -> Chunks {
     let credited = showing.as_ref().map_or(0, |showing| showing.ad);
     several(path.iter().map(|touch| touch.ad).chain([credited]))
+}
+
+/// Returns the chunks of the ads that lose an outcome, and of those that gain it.
+fn of_revision(fact: &OutcomeRevised) -> Chunks {
+    let ads = |standing: &Standing| {
+        let credited = standing.showing.map_or(0, |showing| showing.ad);
+        let path = standing.path.iter().map(|touch| touch.ad);
+        path.chain([credited]).collect::<Vec<_>>()
+    };
+    several(fact.before.iter().chain(&fact.after).flat_map(ads))
 }
 
 /// Returns the route of a fact about one showing.

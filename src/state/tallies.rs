@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::state::ad_tally::{AdTally, PASSED_HOURS, PASSED_REASONS_MAX, Slot};
-use crate::state::credits::{Credits, Earned};
+use crate::state::credits::{Change, Credits, Earned};
 use crate::state::funnel::Funnel;
 use crate::state::kinds::catalog_kinds;
 use crate::state::lateness::Lateness;
@@ -13,10 +13,10 @@ use crate::state::totals::Totals;
 use crate::state::{Applied, Map, Stamp, chunk_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    Charge, ConversionCredited, MessagePriced, MessageRecorded, OutboxSettled, ServedMinute,
-    ServedRow, Showing, Watched,
+    Charge, ConversionCredited, MessagePriced, MessageRecorded, OutboxSettled, OutcomeRevised,
+    ServedMinute, ServedRow, Showing, Standing, Watched,
 };
-use crate::types::proto::v1::{EventKind, Money};
+use crate::types::proto::v1::{EventKind, Money, Outcome};
 use crate::types::time::{MINUTE_MS, Moment};
 
 /// What happened in one hour, or in all.
@@ -152,6 +152,30 @@ impl Tally {
         if invalid == 0 { &mut self.conversations } else { &mut self.invalid_conversations }
     }
 
+    /// Counts a revised outcome as it stands after, or takes it off as it stood before. What is told of people and
+    /// of waiting stays as it was first told.
+    pub(in crate::state) fn revise(&mut self, change: Change, kind: Outcome, standing: &Standing) {
+        match kind {
+            Outcome::Unspecified => {}
+            Outcome::Conversation => {
+                change.count(self.opened(standing.invalid), 1);
+                if standing.invalid == 0 {
+                    let matches = self.funnel().matches.entry(standing.match_kind).or_default();
+                    change.count(matches, 1);
+                }
+            }
+            _ if standing.invalid != 0 => {}
+            Outcome::FirstReply => change.count(&mut self.first_replies, 1),
+            Outcome::Qualified => change.count(&mut self.funnel().qualified, 1),
+            Outcome::Conversion => {
+                change.count(&mut self.conversions, 1);
+                if let Some(Money { micros, currency }) = &standing.value {
+                    change.sum(self.values.entry(currency.clone()).or_default(), *micros);
+                }
+            }
+        }
+    }
+
     pub(in crate::state) fn hear(&mut self, event_kind: u32) {
         match EventKind::try_from(event_kind as i32) {
             Ok(EventKind::HideAd | EventKind::HideBusiness) => self.hides += 1,
@@ -207,9 +231,10 @@ impl TallyChunk {
                     self.learn(&fact.showing, kind, stamp.at).open(fact, stamp.at);
                     self.lateness.note(fact.event_ms, stamp.at);
                 }
-                self.earn(chunk, &Earned::by_match(fact));
+                self.earn(chunk, Change::Add, &Earned::by_match(fact));
             }
-            Kind::StepCredited(fact) => self.earn(chunk, &Earned::by_step(fact)),
+            Kind::StepCredited(fact) => self.earn(chunk, Change::Add, &Earned::by_step(fact)),
+            Kind::OutcomeRevised(fact) => self.revise(chunk, fact),
             Kind::EventCredited(fact) => {
                 let ad = self.of(&fact.showing);
                 ad.note_shown(stamp.at.0, &fact.showing, 0, |tally| tally.credited += fact.amount);
@@ -219,7 +244,7 @@ impl TallyChunk {
                     self.learn(&fact.showing, kind, stamp.at).convert(fact, stamp.at);
                     self.lateness.note(fact.event_ms, stamp.at);
                 }
-                self.earn(chunk, &Earned::by_conversion(fact));
+                self.earn(chunk, Change::Add, &Earned::by_conversion(fact));
             }
             Kind::MessageRecorded(fact) => self.hear(chunk, fact),
             Kind::OutboxSettled(fact) => self.settle(chunk, fact),
@@ -239,6 +264,8 @@ impl TallyChunk {
             | Kind::ReferralNoted(_)
             | Kind::GhostNoted(_)
             | Kind::OutcomeNoted(_)
+            | Kind::RevisionSettled(_)
+            | Kind::TouchRevised(_)
             | Kind::OutcomeDeclined(_) => {}
         }
     }
@@ -260,13 +287,28 @@ impl TallyChunk {
         (ad != 0 && chunk_of(ad) == chunk).then(|| self.ads.entry(ad).or_default())
     }
 
-    /// Adds to each ad of this chunk what its touches earned of an outcome.
-    fn earn(&mut self, chunk: usize, earned: &Earned<'_>) {
+    /// Adds to each ad of this chunk what its touches earned of an outcome, or takes it off.
+    fn earn(&mut self, chunk: usize, change: Change, earned: &Earned<'_>) {
         let currency = earned.value.map_or("", |value| value.currency.as_str());
         for part in earned.parts() {
             if let Some(ad) = self.here(chunk, part.ad) {
                 let credits = &mut ad.hour(earned.event_ms).credits;
-                credits.get_or_insert_default().add(&part, earned.kind, currency);
+                credits.get_or_insert_default().change(change, &part, earned.kind, currency);
+            }
+        }
+    }
+
+    /// Takes off what the row before a revision gave, and adds what it gives now, in the hour of the outcome.
+    fn revise(&mut self, chunk: usize, fact: &OutcomeRevised) {
+        let (before, after) = (fact.before.as_ref(), fact.after.as_ref());
+        for (change, standing) in [(Change::TakeOff, before), (Change::Add, after)] {
+            let Some(standing) = standing else { continue };
+            self.earn(chunk, change, &Earned::by_standing(fact, standing));
+            if let Some(ad) = self.here(chunk, ad_of(&standing.showing)) {
+                let (ms, kind) = (fact.event_ms, fact.kind());
+                ad.note_shown(ms, &standing.showing, standing.placement, |tally| {
+                    tally.revise(change, kind, standing);
+                });
             }
         }
     }

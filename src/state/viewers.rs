@@ -1,6 +1,10 @@
 //! One viewer: what was shown and done lately, caps, and what was hidden.
 
+mod revised;
+
 use serde::{Deserialize, Serialize};
+
+pub use revised::touch_of_standing;
 
 use crate::state::chats::StoredTouch;
 use crate::state::context::{Context, context_of_view};
@@ -215,8 +219,10 @@ pub struct Viewer {
 pub struct Credited {
     /// Its outcome.
     pub outcome: u64,
-    /// The campaign of a conversion; 0: its click was invalid, or it is a conversation.
+    /// The campaign that a conversion was first credited to; 0: its click was invalid, or it is a conversation.
     pub campaign: u64,
+    /// Whether it was found later that nobody earned it.
+    pub void: bool,
     /// The journal's time of the credit.
     pub at_ms: i64,
     /// What a conversation is settled with.
@@ -245,13 +251,16 @@ impl Viewer {
         self.credited.iter().rev().find(|credited| credited.outcome == outcome)
     }
 
-    /// Tells whether a valid tap on an ad of this campaign is remembered.
+    /// Tells whether a tap on an ad of this campaign is remembered that was valid when it was told: people are
+    /// counted then, and not again.
     pub fn has_tapped(&self, campaign: u64) -> bool {
-        let theirs = |touch: &Touch| touch.campaign == campaign && touch.invalid == 0;
+        let counted = [0, InvalidReason::Invalidated as u8];
+        let theirs = |touch: &Touch| touch.campaign == campaign && counted.contains(&touch.invalid);
         self.touches.iter().any(theirs)
     }
 
-    /// Tells whether a valid conversion in this campaign is remembered.
+    /// Tells whether a conversion is remembered that was first credited to this campaign: people are counted then,
+    /// and not again.
     pub fn has_converted(&self, campaign: u64) -> bool {
         self.credited.iter().any(|credited| credited.campaign == campaign)
     }
@@ -362,7 +371,7 @@ impl Viewer {
     ) {
         let campaign = if fact.invalid == 0 { showing.campaign } else { 0 };
         let (outcome, at_ms) = (fact.outcome, at.0);
-        self.credited.push(Credited { outcome, campaign, at_ms, touch: None });
+        self.credited.push(Credited { outcome, campaign, void: false, at_ms, touch: None });
     }
 
     pub(in crate::state) fn open(&mut self, fact: &ClickMatched, showing: &Showing, at: Moment) {
@@ -396,7 +405,8 @@ impl Viewer {
             outcome: fact.outcome,
             touch_ms: fact.touch_ms,
         }));
-        self.credited.push(Credited { outcome: fact.outcome, campaign: 0, at_ms: at.0, touch });
+        let (outcome, at_ms) = (fact.outcome, at.0);
+        self.credited.push(Credited { outcome, campaign: 0, void: false, at_ms, touch });
     }
 
     /// Forgets what is past its memory; tells whether anything is left.

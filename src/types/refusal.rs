@@ -57,6 +57,8 @@ pub enum Reason {
     TransferIdReused,
     /// More was to be paid out than is unused.
     BalanceTooLow,
+    /// The conversion was retracted: nothing of it can be adjusted any more.
+    ConversionRetracted,
     /// The new name of a person has a conversation of its own.
     ContactTaken,
     /// The account's questions about viewers have cost what a day allows.
@@ -97,6 +99,7 @@ impl Reason {
             Self::IdReused => "ID_REUSED",
             Self::TransferIdReused => "TRANSFER_ID_REUSED",
             Self::BalanceTooLow => "BALANCE_TOO_LOW",
+            Self::ConversionRetracted => "CONVERSION_RETRACTED",
             Self::ContactTaken => "CONTACT_TAKEN",
             Self::ReportBudgetSpent => "REPORT_BUDGET_SPENT",
             Self::Busy => "BUSY",

@@ -9,8 +9,8 @@ use crate::types::proto::v1;
 use crate::types::time::MINUTE_MS;
 
 pub use events::{
-    CHANNEL_AD_ID_CHARS_MAX, CHANNEL_CLICK_ID_CHARS_MAX, Chat, Claim, Conversion, Incoming,
-    Opening, Origin, Receipt, Verdict,
+    Adjustment, CHANNEL_AD_ID_CHARS_MAX, CHANNEL_CLICK_ID_CHARS_MAX, Chat, Claim, Conversion,
+    Incoming, Opening, Origin, Receipt, Verdict,
 };
 pub use writes::{
     Change, EventFilter, FundRequest, Invalidation, ListChange, ListMutation, Mutation, PushChange,

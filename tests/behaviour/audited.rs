@@ -16,8 +16,17 @@ use prost::Message;
 use crate::message_costs::Town;
 use crate::stage::Stage;
 
-/// Copies a journal into a folder, one price of it altered and everything sealed again, and audits the copy.
+/// Audits a copy of a journal with one price of it altered.
 fn audited(stage: &Stage, alter: impl Fn(&mut MessagePriced)) -> AuditReport {
+    audited_with(stage, |kind| {
+        if let Kind::MessagePriced(fact) = kind {
+            alter(fact);
+        }
+    })
+}
+
+/// Copies a journal into a folder, its facts altered and everything sealed again, and audits the copy.
+pub(crate) fn audited_with(stage: &Stage, alter: impl Fn(&mut Kind)) -> AuditReport {
     let folder = tempfile::tempdir().unwrap();
     let (source, journal) = (stage.writer.log(), stage.writer.log().journal_id());
     let options = Options { segment_bytes: 1 << 17, ..Options::default() };
@@ -29,9 +38,7 @@ fn audited(stage: &Stage, alter: impl Fn(&mut MessagePriced)) -> AuditReport {
         for bytes in block.decisions() {
             let mut decision = Decision::decode(bytes).unwrap();
             for fact in &mut decision.facts {
-                if let Some(Kind::MessagePriced(fact)) = &mut fact.kind {
-                    alter(fact);
-                }
+                fact.kind.iter_mut().for_each(&alter);
             }
             builder.push(&decision.encode_to_vec(), decision.facts.len() as u32);
         }

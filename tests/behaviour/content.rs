@@ -10,7 +10,7 @@ const SERVICES: [&str; 4] =
     ["ConversationService", "EventService", "AttributionService", "ConversionService"];
 
 /// What is journaled of conversations.
-const FACTS: [&str; 14] = [
+const FACTS: [&str; 17] = [
     "ConversationOpened",
     "MessageRecorded",
     "MessagePriced",
@@ -25,10 +25,13 @@ const FACTS: [&str; 14] = [
     "ConversionPushPut",
     "ReferralNoted",
     "StepCredited",
+    "OutcomeRevised",
+    "Standing",
+    "TouchRevised",
 ];
 
 /// Every text or bytes that these messages may carry, and why none of them is a message's text.
-const ALLOWED: [(&str, &str); 64] = [
+const ALLOWED: [(&str, &str); 66] = [
     ("v1.AdEvent.network", "an address; only a keyed hash of its network is kept"),
     ("v1.AdEvent.user_agent", "looked at for invalid traffic at the door, and not kept"),
     ("v1.AdEvent.view_token", "sealed by the engine; anything else does not open"),
@@ -36,6 +39,7 @@ const ALLOWED: [(&str, &str); 64] = [
     ("v1.AttributionRow.name", "the name of a kind of event, 64 characters at most"),
     ("v1.ConversationEvent.country", "two letters of ISO 3166-1, checked against the list"),
     ("v1.ConversationKey.contact", "a pseudonym; only a keyed hash of it is kept"),
+    ("v1.Conversion.adjustment_id", "the caller's id of a correction, 128 characters at most"),
     ("v1.Conversion.click_token", "sealed by the engine; anything else does not open"),
     ("v1.Conversion.event_id", "the caller's id of a sale, 128 characters at most"),
     ("v1.Conversion.name", "the name of a kind of event, 64 characters at most"),
@@ -102,6 +106,7 @@ const ALLOWED: [(&str, &str); 64] = [
     ("journal.v1.Converted.*", "event_id and name of a sale, as above"),
     ("journal.v1.ConversionCredited.*", "event_id and name of a sale, as above"),
     ("journal.v1.OutcomeDeclined.*", "event_id and name of a sale, as above"),
+    ("journal.v1.OutcomeRevised.*", "event_id and name of a sale, as above"),
 ];
 
 /// Collects the texts of a message and of all messages in it.

@@ -47,6 +47,7 @@ mod refusals;
 mod reports;
 mod restart;
 mod reviews;
+mod revisions;
 mod sandbox;
 mod serving;
 mod shared_lines;

@@ -82,6 +82,7 @@ struct OutcomeBook {
     credited: bool,
     declined: bool,
     settled: bool,
+    revised: bool,
 }
 
 /// Impressions, viewable, taps, conversations, first replies, conversions, value, spend, over-delivered,
@@ -195,9 +196,12 @@ impl Ledger {
                 Ok(())
             }
             Kind::Funded(fact) => self.books.entries.funded(fact),
-            Kind::EventCredited(fact) => {
-                self.view(known(&fact.showing)?)?;
-                self.books.entries.credited(fact, &self.rows, at)
+            Kind::EventCredited(fact) => self.given_back(fact, at),
+            Kind::OutcomeRevised(fact) => {
+                if let Some(book) = self.outcomes.get_mut(&fact.outcome) {
+                    book.revised = true;
+                }
+                self.revised(fact)
             }
             Kind::ExchangeRatesPut(_)
             | Kind::TrafficRulesPut(_)
@@ -212,6 +216,8 @@ impl Ledger {
             | Kind::StepCredited(_)
             | Kind::GhostNoted(_)
             | Kind::OutcomeNoted(_)
+            | Kind::RevisionSettled(_)
+            | Kind::TouchRevised(_)
             | Kind::ExperimentPut(_) => Ok(()),
             Kind::TaxonomyPut(_)
             | Kind::PolicyRulesPut(_)
@@ -420,7 +426,8 @@ impl Ledger {
         let again = book.opening
             && self.views.get(&view).is_some_and(|view| view.conversation == book.conversation);
         ensure(book.credited || book.declined || again, || "settled without an end".into())?;
-        if let Some(touch) = &fact.touch {
+        // A revised opening may have another touch.
+        if let Some(touch) = fact.touch.as_ref().filter(|_| !book.revised) {
             ensure(!book.declined && touch.view == view, || "a touch that is none".into())?;
             let invalid = self.views.get(&view).map_or(0, |view| view.tap_invalid);
             let silent = invalid == 0 || fact.first_reply_ad == 0;

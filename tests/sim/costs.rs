@@ -48,6 +48,8 @@ struct Talk {
     country: u16,
     /// Charged messages: category and time.
     charged: Vec<(i32, i64)>,
+    /// The opening of the latest touch.
+    opening: u64,
     /// The ad of the latest touch; 0: an invalid one, or none.
     ad: u64,
 }
@@ -106,6 +108,14 @@ impl Costs {
             Kind::OutboxSettled(fact) => {
                 if let Some(touch) = &fact.touch {
                     let talk = self.talks.entry(fact.conversation).or_default();
+                    talk.opening = touch.outcome;
+                    talk.ad = if touch.invalid == 0 { touch.ad } else { 0 };
+                }
+            }
+            Kind::TouchRevised(fact) => {
+                let talk = self.talks.entry(fact.conversation).or_default();
+                let touch = fact.touch.as_ref().ok_or("a revised touch that is none")?;
+                if talk.opening == touch.outcome {
                     talk.ad = if touch.invalid == 0 { touch.ad } else { 0 };
                 }
             }

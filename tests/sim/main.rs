@@ -33,6 +33,7 @@ mod quarter;
 mod rates;
 mod receipts;
 mod reports;
+mod revisions;
 mod sent;
 mod shop;
 mod steps;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{ConversationTouch, MessagePriced, Showing};
-use munadi::types::proto::v1::{PriceReason, ReportRow};
+use munadi::types::proto::v1::{Outcome, PriceReason, ReportRow};
 
 use crate::audit::{Finding, ensure, known};
 
@@ -82,6 +82,29 @@ impl Steps {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Adds what an outcome gives after a revision, or takes off what it gave before.
+    pub(crate) fn revise(
+        &mut self,
+        kind: Outcome,
+        (ad, campaign, ms): (u64, u64, i64),
+        match_kind: i32,
+        by: i64,
+    ) {
+        self.campaigns.insert(ad, campaign);
+        match kind {
+            Outcome::Conversation => self.add(ad, ms, &format!("match {match_kind}"), by),
+            Outcome::Qualified => self.add(ad, ms, "qualified", by),
+            Outcome::Unspecified | Outcome::FirstReply | Outcome::Conversion => {}
+        }
+        let key = (ad, ms.div_euclid(3_600_000));
+        if let Some((figures, waits)) = self.hours.get_mut(&key) {
+            figures.retain(|_, count| *count != 0);
+            if figures.is_empty() && waits.is_empty() {
+                self.hours.remove(&key);
+            }
         }
     }
 

@@ -97,6 +97,11 @@ fn ads(recount: &Recount, state: &State, found: &mut Vec<String>) {
         let more = [counts.impressions, counts.taps, counts.conversations];
         sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     }
+    // Revisions teach nothing.
+    for (ad, moved) in &recount.moved {
+        let taught = &mut counted.entry(*ad).or_default()[2];
+        *taught = taught.saturating_add_signed(-moved);
+    }
     for (ad, hour) in keys(&recount.ads, &node) {
         let key = (ad, hour);
         let (ours, theirs) = (recount.ads.get(&key), node.get(&key));
@@ -265,6 +270,7 @@ fn row_of(credit: &crate::state::credit::Credit) -> CreditRow {
         outcome: credit.row.outcome_id,
         ad: credit.row.ad_id,
         charged: credit.row.charged_micros,
+        revision: credit.row.revision,
     }
 }
 

@@ -50,7 +50,25 @@ struct Told<'a> {
 impl Earned {
     /// Counts what one fact says.
     pub(super) fn take(&mut self, fact: &Kind) {
-        let Some(told) = told(fact) else { return };
+        if let Kind::OutcomeRevised(fact) = fact {
+            for (sign, standing) in [(-1, &fact.before), (1, &fact.after)] {
+                let Some(standing) = standing else { continue };
+                let told = Told {
+                    kind: fact.kind(),
+                    path: standing.path.clone(),
+                    event_ms: fact.event_ms,
+                    judged_ms: fact.judged_ms,
+                    value: standing.value.as_ref(),
+                };
+                self.add(sign, &told);
+            }
+        } else if let Some(told) = told(fact) {
+            self.add(1, &told);
+        }
+    }
+
+    /// Adds what an outcome earned, or with the sign -1 takes it off.
+    fn add(&mut self, sign: i64, told: &Told<'_>) {
         let hour = told.event_ms.div_euclid(HOUR_MS);
         let column = match told.kind {
             Outcome::Unspecified => return,
@@ -70,9 +88,9 @@ impl Earned {
                     continue;
                 }
                 let cell = self.cells.entry((touch.ad, hour, model, window)).or_default();
-                cell.counts[column] += credit;
+                cell.counts[column] += sign * credit;
                 if let Some(Money { currency, .. }) = told.value {
-                    *cell.values.entry(currency.clone()).or_default() += value;
+                    *cell.values.entry(currency.clone()).or_default() += sign * value;
                 }
                 if model == TIME_DECAY {
                     cell.slack += 1;
@@ -145,7 +163,7 @@ fn told(fact: &Kind) -> Option<Told<'_>> {
 }
 
 /// Returns a path; of a fact from before there were any, the click alone.
-fn path(path: &[PathTouch], showing: Option<&Showing>, touch_ms: i64) -> Vec<PathTouch> {
+pub(super) fn path(path: &[PathTouch], showing: Option<&Showing>, touch_ms: i64) -> Vec<PathTouch> {
     match showing {
         Some(showing) if path.is_empty() => vec![PathTouch {
             view: showing.view,
@@ -158,6 +176,12 @@ fn path(path: &[PathTouch], showing: Option<&Showing>, touch_ms: i64) -> Vec<Pat
         }],
         _ => path.to_vec(),
     }
+}
+
+/// Returns the touch that earns an outcome by default; `None`: none is in its ad set's window.
+pub(super) fn winner(path: &[PathTouch], judged_ms: i64) -> Option<PathTouch> {
+    let weights = weights(1, 0, path, judged_ms);
+    path.iter().zip(weights).find(|(_, weight)| *weight > 0.0).map(|(touch, _)| *touch)
 }
 
 /// Returns how much each touch weighs.

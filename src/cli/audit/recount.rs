@@ -7,6 +7,7 @@ use prost::Message;
 use crate::cli::audit::credits::Earned;
 use crate::cli::audit::ledger::Postings;
 use crate::cli::audit::prices::Prices;
+use crate::cli::audit::revisions::Revisions;
 use crate::cli::audit::steps::Steps;
 use crate::journal::Block;
 use crate::types::ids::{SHARDS_ALL, Shard};
@@ -67,6 +68,7 @@ pub(super) struct CreditRow {
     /// 0: declined.
     pub(super) ad: u64,
     pub(super) charged: i64,
+    pub(super) revision: u32,
 }
 
 /// Everything counted.
@@ -90,6 +92,9 @@ pub(super) struct Recount {
     /// By shard.
     pub(super) credits: [Vec<CreditRow>; SHARDS_ALL],
     pub(super) earned: Earned,
+    revisions: Revisions,
+    /// Conversations that an ad gained by revisions: what it is taught stays as it was.
+    pub(super) moved: BTreeMap<u64, i64>,
     /// Charged above a budget or grant, micros.
     pub(super) over_budget: i64,
     currencies: BTreeMap<u64, String>,
@@ -119,6 +124,8 @@ impl Default for Recount {
             grants: BTreeMap::new(),
             credits: std::array::from_fn(|_| Vec::new()),
             earned: Earned::default(),
+            revisions: Revisions::default(),
+            moved: BTreeMap::new(),
             over_budget: 0,
             currencies: BTreeMap::new(),
             latest_ms: [i64::MIN; SHARDS_ALL],
@@ -143,6 +150,14 @@ pub(super) struct Place {
     shard: Shard,
     seq: u64,
     pub(super) at_ms: i64,
+}
+
+impl Place {
+    /// Returns a row that stands here and says nothing yet.
+    pub(super) fn row(&self) -> CreditRow {
+        let (seq, at_ms) = (self.seq, self.at_ms);
+        CreditRow { seq, at_ms, outcome: 0, ad: 0, charged: 0, revision: 1 }
+    }
 }
 
 impl std::fmt::Display for Place {
@@ -179,6 +194,7 @@ impl Recount {
             *latest = at_ms;
             let (first, last) = self.span.unwrap_or((at_ms, at_ms));
             self.span = Some((first.min(at_ms), last.max(at_ms)));
+            self.revisions.enter();
             for fact in decision.facts {
                 if let Some(kind) = fact.kind {
                     self.count(Place { shard, seq, at_ms }, &kind);
@@ -194,6 +210,7 @@ impl Recount {
         self.postings.take(fact, spent);
         self.earned.take(fact);
         self.prices.take(&place, fact);
+        self.revisions.take(&place, fact);
         for (ad, ms, step) in Steps::of(fact) {
             self.ad(ad, ms).steps.add(&step);
         }
@@ -239,15 +256,12 @@ impl Recount {
             Kind::ConversionCredited(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
                 if fact.invalid == 0 {
-                    let counts = self.ad(showing.ad, fact.event_ms);
-                    counts.conversions += 1;
-                    if let Some(Money { micros, currency }) = &fact.value {
-                        *counts.values.entry(currency.clone()).or_default() += micros;
-                    }
+                    self.sell(1, (showing.ad, fact.event_ms), fact.value.as_ref());
                 }
                 self.credit(place, fact.outcome, showing.ad, 0);
             }
             Kind::OutcomeDeclined(fact) => self.credit(place, fact.outcome, 0, 0),
+            Kind::OutcomeRevised(fact) => self.revise(place, fact),
             Kind::StepCredited(fact) => self.credit(place, fact.outcome, ad_of(fact), 0),
             Kind::MessageRecorded(fact) if fact.first_reply_ad != 0 => {
                 self.ad(fact.first_reply_ad, fact.event_ms).first_replies += 1;
@@ -396,14 +410,26 @@ impl Recount {
     }
 
     fn credit(&mut self, place: Place, outcome: u64, ad: u64, charged: i64) {
-        let row = CreditRow { seq: place.seq, at_ms: place.at_ms, outcome, ad, charged };
-        self.credits[place.shard.index()].push(row);
+        self.push(place, CreditRow { outcome, ad, charged, ..place.row() });
         if ad != 0 && !self.credited.insert(outcome) {
             self.fault(place, "this outcome was credited before");
         }
     }
 
-    fn ad(&mut self, ad: u64, ms: i64) -> &mut Counts {
+    pub(super) fn push(&mut self, place: Place, row: CreditRow) {
+        self.credits[place.shard.index()].push(row);
+    }
+
+    /// Counts a conversion; with -1 takes one off.
+    pub(super) fn sell(&mut self, by: i64, (ad, ms): (u64, i64), value: Option<&Money>) {
+        let counts = self.ad(ad, ms);
+        counts.conversions = counts.conversions.saturating_add_signed(by);
+        if let Some(Money { micros, currency }) = value {
+            *counts.values.entry(currency.clone()).or_default() += by * micros;
+        }
+    }
+
+    pub(super) fn ad(&mut self, ad: u64, ms: i64) -> &mut Counts {
         self.ads.entry((ad, ms.div_euclid(HOUR_MS))).or_default()
     }
 
@@ -424,13 +450,16 @@ impl Recount {
 
     /// Returns what is wrong in the journal itself.
     pub(super) fn finish(&mut self, complete: bool) -> Vec<String> {
+        self.revisions.enter();
         let mut faults = std::mem::take(&mut self.faults);
+        faults.append(&mut self.revisions.faults);
         let mut of_ledgers = self.postings.finish();
         let mut of_prices = self.prices.finish();
         if complete {
             faults.append(&mut self.unless_trimmed);
             faults.append(&mut of_ledgers);
             faults.append(&mut of_prices);
+            faults.append(&mut self.revisions.unless_trimmed);
         }
         faults
     }

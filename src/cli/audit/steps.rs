@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::state::funnel::Funnel;
 use crate::state::tallies::Tally;
-use crate::types::proto::journal::v1::Showing;
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::v1::PriceReason;
+use crate::types::proto::journal::v1::{OutcomeRevised, Showing};
+use crate::types::proto::v1::{Outcome, PriceReason};
 
 /// What is counted of the funnel beside what invoices and learning need.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -45,6 +45,7 @@ impl Steps {
                 let ad = ad_of(&fact.showing);
                 add(ad, fact.event_ms, "converted people", fact.new_person.into());
             }
+            Kind::OutcomeRevised(fact) => revised(fact, add),
             Kind::MessageRecorded(fact) => {
                 let (wrote, qualified, ms) = (fact.wrote_ad, fact.qualified_ad, fact.event_ms);
                 add(wrote, ms, "wrote", 1);
@@ -118,8 +119,10 @@ impl Steps {
             node.insert(format!("cost {category}"), sum.cost);
         }
         node.retain(|_, count| *count != 0);
-        if node != self.counts {
-            return Some(format!("counted {:?}, the node has {node:?}", self.counts));
+        let mut counts = self.counts.clone();
+        counts.retain(|_, count| *count != 0);
+        if node != counts {
+            return Some(format!("counted {counts:?}, the node has {node:?}"));
         }
         let (exact, told) = (self.median(), chats.waits.median());
         let near = match (exact, told) {
@@ -133,6 +136,20 @@ impl Steps {
         let mut waits = self.waits.clone();
         waits.sort_unstable();
         waits.get(waits.len().checked_sub(1)? / 2).copied()
+    }
+}
+
+/// Takes off what a row gave before its revision, and adds what it gives now.
+fn revised(fact: &OutcomeRevised, mut add: impl FnMut(u64, i64, &str, i64)) {
+    for (by, standing) in [(-1, &fact.before), (1, &fact.after)] {
+        let valid = standing.as_ref().filter(|standing| standing.invalid == 0);
+        let Some(standing) = valid else { continue };
+        let (ad, ms) = (ad_of(&standing.showing), fact.event_ms);
+        match fact.kind() {
+            Outcome::Conversation => add(ad, ms, &format!("match {}", standing.match_kind), by),
+            Outcome::Qualified => add(ad, ms, "qualified", by),
+            Outcome::Unspecified | Outcome::FirstReply | Outcome::Conversion => {}
+        }
     }
 }
 

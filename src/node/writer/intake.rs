@@ -79,6 +79,10 @@ impl Writer {
                 let (shard, decided) = conversion_of(live, catalog, &conversion, now);
                 (shard, decided, None)
             }
+            Incoming::Adjusted(adjustment) => {
+                let (shard, decided) = self.adjusted(catalog, &adjustment, now);
+                (shard, decided, None)
+            }
             Incoming::SourceTapped { source, country, at } => {
                 let decided = sources::tapped(catalog, source, country, at, now);
                 (shard_of(source), decided, None)

@@ -7,6 +7,7 @@ mod intake;
 mod money;
 mod outbox;
 mod push;
+mod revise;
 mod rules;
 mod sources;
 mod taps;
@@ -108,6 +109,8 @@ pub(in crate::node) struct Resume {
     pub(in crate::node) latest: Moment,
     /// Openings and conversions that were not settled yet.
     pub(in crate::node) outbox: Vec<u64>,
+    /// Revised openings whose conversations don't know it yet, with their viewers.
+    pub(in crate::node) revised: Vec<(u64, u64)>,
 }
 
 /// The single writer of all shards.
@@ -129,6 +132,8 @@ pub struct Writer {
     /// Lines that were written in this round and not granted yet.
     ungranted: Vec<LineId>,
     outbox: VecDeque<u64>,
+    /// Revised openings that their conversations must hear of, with their viewers.
+    revised: VecDeque<(u64, u64)>,
     minute: u32,
     /// The last seal of the ledgers that this writer journaled; none at first.
     sealed: Seal,
@@ -183,6 +188,7 @@ impl Writer {
             due: BTreeSet::new(),
             ungranted: Vec::new(),
             outbox: resume.outbox.into(),
+            revised: resume.revised.into(),
             minute: 0,
             // What the last run left unsealed shows in the first minute's seal.
             sealed: Seal::default(),
@@ -236,7 +242,8 @@ impl Writer {
 
     /// Tells whether nothing waits for the disk or for delivery.
     pub fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.outbox.is_empty() && !self.pacer.is_busy()
+        let delivered = self.outbox.is_empty() && self.revised.is_empty();
+        self.in_flight.is_empty() && delivered && !self.pacer.is_busy()
     }
 
     /// Tells whether the journal can't be written any more. The state must be dropped and the log

@@ -108,7 +108,8 @@ impl Writer {
         Ok(FundAccountResponse { transfer, balance: Some(balance(&row, purse)) })
     }
 
-    /// Gives charges back, each where its viewer lives. What went back to prepaid accounts may be spent
+    /// Gives charges back, each where its viewer lives, with the revisions of what their showings have earned. What
+    /// went back to prepaid accounts may be spent
     /// at once.
     pub(super) fn credit(&mut self, credit: Credit, reply: Reply<()>, now: Moment) {
         let mut accounts = BTreeSet::new();
@@ -116,7 +117,11 @@ impl Writer {
             let zone = self.live.catalog().zone_of(found.account()).unwrap_or("UTC").to_owned();
             let day = day_of(&zone, now).number;
             let fact = found.credit(day, credit.batch, &credit.reason);
-            self.journal(shard_of(found.viewer()), vec![Kind::EventCredited(Box::new(fact))], now);
+            let revised = self.revised_by(&fact);
+            self.note_revised(&revised);
+            let credited = Kind::EventCredited(Box::new(fact));
+            let facts = std::iter::once(credited).chain(revised).collect();
+            self.journal(shard_of(found.viewer()), facts, now);
             accounts.insert(found.account());
         }
         let prepaid = |account: &u64| {

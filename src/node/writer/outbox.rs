@@ -48,10 +48,11 @@ impl Writer {
     /// Takes every delivery that waited before this round one step further. The steps stand in batches
     /// of their own: a settled outbox always has its credit before it in the journal.
     pub(super) fn deliver(&mut self, now: Moment) {
-        if self.outbox.is_empty() {
+        if self.outbox.is_empty() && self.revised.is_empty() {
             return;
         }
         self.cut();
+        self.hand_over(now);
         for _ in 0..self.outbox.len() {
             let Some(outcome) = self.outbox.pop_front() else { break };
             self.deliver_one(outcome, now);

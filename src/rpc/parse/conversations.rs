@@ -7,6 +7,7 @@ use crate::rpc::limits::{
     CONTACT_CHARS_MAX, CONVERSION_NAME_CHARS_MAX, EVENT_ID_CHARS_MAX, LEAD_MINUTES_DEFAULT,
     LEAD_MINUTES_MAX, MESSAGE_ID_CHARS_MAX,
 };
+use crate::rpc::parse::adjustments::adjustment;
 use crate::rpc::parse::field::{
     Path, country, id, moment, money, optional_text, optional_variant, required, text, token,
     variant,
@@ -81,12 +82,19 @@ impl Desk<'_> {
         Ok((endpoint, conversation_id(business, endpoint, contact)))
     }
 
-    /// Returns one conversion. `business_of` tells whose an endpoint is, for the caller.
+    /// Returns one conversion, or an adjustment of one. `business_of` tells whose an endpoint is, for the caller.
     pub(in crate::rpc) fn conversion(
         &self,
         wire: v1::Conversion,
         business_of: impl Fn(u64) -> Result<u64, Refusal>,
     ) -> Result<Incoming, Refusal> {
+        if wire.adjustment != 0 {
+            return adjustment(self, wire);
+        }
+        if !wire.adjustment_id.is_empty() {
+            let message = "is empty: say whether it is a retraction or a restatement";
+            return Err(Path::root("adjustment").refuse(Reason::FieldMissing, message));
+        }
         text(&wire.event_id, EVENT_ID_CHARS_MAX, Path::root("event_id"))?;
         text(&wire.name, CONVERSION_NAME_CHARS_MAX, Path::root("name"))?;
         wire.value.iter().try_for_each(|value| money(value, Path::root("value")))?;
@@ -417,6 +425,7 @@ mod tests {
         check("value.micros", |sale| sale.value.as_mut().unwrap().micros = -1);
         check("value.currency", |sale| sale.value.as_mut().unwrap().currency = "X".into());
         check("origin", |sale| sale.origin = None);
+        check("adjustment", |sale| sale.adjustment_id = "return-1".into());
         let unknown = v1::ConversationKey { endpoint_id: 8, contact: "a".into() };
         let origin = Some(v1::conversion::Origin::Conversation(unknown));
         let refusal = conversion(v1::Conversion { origin, ..sale() }).unwrap_err();

@@ -3,6 +3,7 @@
 //! Each refusal names the whole path of the field at fault and what to do.
 
 pub(super) mod ad_sets;
+mod adjustments;
 pub(super) mod admin;
 pub(super) mod ads;
 pub(super) mod attributions;

@@ -49,6 +49,8 @@ pub enum Incoming {
     },
     /// A sale or lead.
     Converted(Box<Conversion>),
+    /// A conversion that was reported before is corrected.
+    Adjusted(Box<Adjustment>),
     /// Somebody followed a printed code or web button.
     SourceTapped {
         /// Which one.
@@ -172,6 +174,21 @@ pub struct Conversion {
     pub origin: Origin,
     /// Who it was, as the platform says; 0: not told.
     pub viewer: u64,
+}
+
+/// A correction of a conversion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adjustment {
+    /// The caller's tenant; 0: the platform.
+    pub tenant: u32,
+    /// Whose conversion it is.
+    pub account: u64,
+    /// The conversion's id.
+    pub event_id: String,
+    /// The caller's id of the adjustment.
+    pub adjustment_id: String,
+    /// What it is worth now; `None`: it is retracted.
+    pub value: Option<v1::Money>,
 }
 
 /// Where a conversion came from.

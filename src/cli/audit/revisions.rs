@@ -1,0 +1,319 @@
+//! The recount of revisions: every row told anew follows from the one before it and from what was found since, by
+//! the same rules, written down once more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cli::audit::credits::{path, winner};
+use crate::cli::audit::recount::{CreditRow, Place, Recount};
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{
+    ClickMatched, ConversionCredited, EventCredited, OutcomeDeclined, OutcomeRevised, PathTouch,
+    Showing, Standing, StepCredited, ViewContext,
+};
+use crate::types::proto::v1::{
+    BillingEvent, DeclineReason, InvalidReason, Money, Outcome, RevisionCause,
+};
+use crate::types::time::DAY_MS;
+
+/// Rows are revised as long as the node has them, and of one viewer so many.
+const MEMORY_MS: i64 = 95 * DAY_MS;
+const OUTCOMES_MAX: usize = 64;
+
+/// The newest row of an outcome.
+#[derive(Clone, Debug, Default)]
+struct Newest {
+    revision: u32,
+    kind: i32,
+    viewer: u64,
+    conversation: u64,
+    at_ms: i64,
+    event_ms: i64,
+    charged: i64,
+    standing: Standing,
+}
+
+/// What is known of rows and of what was found invalid.
+#[derive(Debug, Default)]
+pub(super) struct Revisions {
+    /// By outcome.
+    newest: BTreeMap<u64, Newest>,
+    of_viewer: BTreeMap<u64, Vec<u64>>,
+    /// Openings by conversation.
+    openings: BTreeMap<u64, Vec<u64>>,
+    /// Viewers and views whose charges were given back, and for what events.
+    invalid: BTreeSet<(u64, u64, u32)>,
+    /// Outcomes that this decision must revise.
+    owed: BTreeSet<u64>,
+    pub(super) faults: Vec<String>,
+    /// Faults only if the journal was read from its first fact.
+    pub(super) unless_trimmed: Vec<String>,
+}
+
+impl Revisions {
+    /// Begins the next decision: what the one before owed must stand in it.
+    pub(super) fn enter(&mut self) {
+        for outcome in std::mem::take(&mut self.owed) {
+            let what = "a touch of its path was found invalid, and it was not revised";
+            self.faults.push(format!("outcome {outcome}: {what}"));
+        }
+    }
+
+    /// Takes the next fact.
+    pub(super) fn take(&mut self, place: &Place, fact: &Kind) {
+        match fact {
+            Kind::ClickMatched(fact) => self.first(fact.outcome, of_match(fact), place),
+            Kind::ConversionCredited(fact) => self.first(fact.outcome, of_conversion(fact), place),
+            Kind::OutcomeDeclined(fact) => self.first(fact.outcome, of_decline(fact), place),
+            Kind::StepCredited(fact) => self.first(fact.outcome, of_step(fact), place),
+            Kind::EventCredited(fact) => self.found(fact, place),
+            Kind::OutcomeRevised(fact) => self.revised(fact, place),
+            _ => {}
+        }
+    }
+
+    fn first(&mut self, outcome: u64, row: Newest, place: &Place) {
+        if row.kind == i32::from(Outcome::Conversation) {
+            self.openings.entry(row.conversation).or_default().push(outcome);
+        }
+        self.put(outcome, Newest { revision: 1, at_ms: place.at_ms, ..row });
+    }
+
+    fn put(&mut self, outcome: u64, row: Newest) {
+        if row.viewer != 0 {
+            let theirs = self.of_viewer.entry(row.viewer).or_default();
+            if !theirs.contains(&outcome) {
+                theirs.push(outcome);
+            }
+        }
+        self.newest.insert(outcome, row);
+    }
+
+    fn found(&mut self, fact: &EventCredited, place: &Place) {
+        let Some(Showing { viewer, view, .. }) = fact.showing else { return };
+        self.invalid.insert((viewer, view, fact.billing));
+        let theirs = self.of_viewer.get(&viewer).map_or(&[][..], Vec::as_slice);
+        // Of too many only the newest are revised.
+        if theirs.len() > OUTCOMES_MAX {
+            return;
+        }
+        let owes = |outcome: &&u64| {
+            let row = self.newest.get(outcome);
+            row.is_some_and(|row| {
+                row.at_ms >= place.at_ms - MEMORY_MS
+                    && row.standing.path.iter().any(|touch| touch.view == view)
+            })
+        };
+        self.owed.extend(theirs.iter().filter(owes));
+    }
+
+    fn is_invalid(&self, viewer: u64, view: u64) -> bool {
+        self.invalid.range((viewer, view, 0)..=(viewer, view, u32::MAX)).next().is_some()
+    }
+
+    fn revised(&mut self, fact: &OutcomeRevised, place: &Place) {
+        self.owed.remove(&fact.outcome);
+        let after = plain(fact.after.clone().unwrap_or_default());
+        let Some(known) = self.newest.get(&fact.outcome).cloned() else {
+            let outcome = fact.outcome;
+            self.unless_trimmed.push(format!("{place}: outcome {outcome} was never told before"));
+            return;
+        };
+        let before = plain(fact.before.clone().unwrap_or_default());
+        let faults = [
+            (fact.revision != known.revision + 1, "another revision is the next"),
+            (before != known.standing, "it stood otherwise before"),
+            ((fact.kind, fact.event_ms) != (known.kind, known.event_ms), "it is another outcome"),
+            (fact.charged != self.charged(&known), "another amount is charged for it"),
+            (fact.withdrawn && fact.cause() != RevisionCause::Adjusted, "it can't be withdrawn"),
+            (!self.follows(fact, &known, &after), "it doesn't follow from what was found"),
+        ];
+        for (_, what) in faults.into_iter().filter(|(wrong, _)| *wrong) {
+            let (outcome, revision) = (fact.outcome, fact.revision);
+            self.faults.push(format!("{place}: revision {revision} of outcome {outcome}: {what}"));
+        }
+        let at_ms = place.at_ms;
+        let (revision, charged) = (fact.revision, fact.charged);
+        let viewer = fact.viewer;
+        let row = Newest { revision, charged, viewer, at_ms, standing: after, ..known };
+        self.put(fact.outcome, row);
+    }
+
+    /// Returns what is still charged for an outcome.
+    fn charged(&self, known: &Newest) -> i64 {
+        let view = known.standing.showing.map_or(0, |showing| showing.view);
+        let billed = (known.viewer, view, BillingEvent::Conversations as u32);
+        let is_opening = known.kind == i32::from(Outcome::Conversation);
+        if is_opening && self.invalid.contains(&billed) { 0 } else { known.charged }
+    }
+
+    /// Tells whether a revision is what its cause makes of the row before it.
+    fn follows(&self, fact: &OutcomeRevised, known: &Newest, after: &Standing) -> bool {
+        if matches!(fact.kind(), Outcome::FirstReply | Outcome::Qualified) {
+            return self.follows_opening(known, after);
+        }
+        match fact.cause() {
+            RevisionCause::Unspecified => false,
+            RevisionCause::InvalidTraffic => {
+                let is_left = |touch: &&PathTouch| !self.is_invalid(known.viewer, touch.view);
+                let path: Vec<_> = known.standing.path.iter().filter(is_left).copied().collect();
+                path.len() < known.standing.path.len() && stands(fact, known, after, path)
+            }
+            RevisionCause::Adjusted if fact.withdrawn => *after == Standing::default(),
+            RevisionCause::Adjusted => {
+                let known = &known.standing;
+                let restated = Standing { value: after.value.clone(), ..known.clone() };
+                fact.kind() == Outcome::Conversion && *after == restated && after.value.is_some()
+            }
+        }
+    }
+
+    /// Tells whether a step stands as one of its conversation's openings does.
+    fn follows_opening(&self, known: &Newest, after: &Standing) -> bool {
+        let openings = self.openings.get(&known.conversation).into_iter().flatten();
+        let mut openings = openings.filter_map(|outcome| self.newest.get(outcome));
+        openings.any(|opening| {
+            let showing = opening.standing.showing;
+            let showing = showing.map(|showing| Showing { viewer: 0, feed: 0, ..showing });
+            *after == Standing { showing, value: None, placement: 0, ..opening.standing.clone() }
+        })
+    }
+}
+
+/// Tells whether an outcome stands as the touches that are left say: the last of them earns it, or nobody.
+fn stands(fact: &OutcomeRevised, known: &Newest, after: &Standing, path: Vec<PathTouch>) -> bool {
+    let showing = after.showing.unwrap_or_default();
+    let same_worth = after.value == known.standing.value;
+    let Some(touch) = winner(&path, fact.judged_ms) else {
+        let why = (DeclineReason::FraudDetected.into(), InvalidReason::Invalidated.into());
+        let told = after.showing.is_none() || after.showing == known.standing.showing;
+        return same_worth
+            && told
+            && after.path.is_empty()
+            && (after.decline_reason, after.invalid) == why;
+    };
+    let earned = (showing.view, showing.ad, showing.ad_set, showing.campaign, after.touch_ms);
+    let earns = (touch.view, touch.ad, touch.ad_set, touch.campaign, touch.event_ms);
+    same_worth
+        && earned == earns
+        && after.path == path
+        && (after.decline_reason, after.invalid) == (0, 0)
+}
+
+/// Leaves out what no row says.
+fn plain(standing: Standing) -> Standing {
+    let plain = |showing| Showing { business: 0, issued_s: 0, ..showing };
+    Standing { showing: standing.showing.map(plain), ..standing }
+}
+
+fn of_match(fact: &ClickMatched) -> Newest {
+    let touches = (&fact.showing, &fact.path[..], fact.touch_ms);
+    let charged = fact.charge.as_ref().map_or(0, |charge| charge.amount);
+    let standing = standing(touches, (fact.match_kind, fact.invalid), None, fact.context.as_ref());
+    Newest {
+        kind: Outcome::Conversation.into(),
+        conversation: fact.conversation,
+        viewer: fact.showing.map_or(0, |showing| showing.viewer),
+        event_ms: fact.event_ms,
+        charged,
+        standing,
+        ..Newest::default()
+    }
+}
+
+fn of_conversion(fact: &ConversionCredited) -> Newest {
+    let touches = (&fact.showing, &fact.path[..], fact.touch_ms);
+    let told = (fact.match_kind, fact.invalid);
+    let standing = standing(touches, told, fact.value.as_ref(), fact.context.as_ref());
+    Newest {
+        kind: Outcome::Conversion.into(),
+        conversation: fact.conversation,
+        viewer: fact.showing.map_or(0, |showing| showing.viewer),
+        event_ms: fact.event_ms,
+        standing,
+        ..Newest::default()
+    }
+}
+
+fn of_step(fact: &StepCredited) -> Newest {
+    let standing = Standing {
+        showing: fact.showing.map(|showing| Showing { viewer: 0, feed: 0, ..showing }),
+        touch_ms: fact.touch_ms,
+        path: fact.path.clone(),
+        match_kind: fact.match_kind,
+        ..Standing::default()
+    };
+    Newest {
+        kind: fact.kind,
+        conversation: fact.conversation,
+        event_ms: fact.event_ms,
+        standing: plain(standing),
+        ..Newest::default()
+    }
+}
+
+fn of_decline(fact: &OutcomeDeclined) -> Newest {
+    let standing = Standing {
+        value: fact.value.clone(),
+        match_kind: fact.match_kind,
+        decline_reason: fact.reason,
+        invalid: fact.invalid,
+        ..Standing::default()
+    };
+    Newest {
+        kind: fact.kind,
+        conversation: fact.conversation,
+        event_ms: fact.event_ms,
+        standing,
+        ..Newest::default()
+    }
+}
+
+/// Returns how a fact that credits a showing stands. Of an invalid click there is no path, and it is fraud unless
+/// it was a test.
+fn standing(
+    (showing, touches, touch_ms): (&Option<Showing>, &[PathTouch], i64),
+    (match_kind, invalid): (i32, i32),
+    value: Option<&Money>,
+    context: Option<&ViewContext>,
+) -> Standing {
+    let is_fraud = invalid != 0 && invalid != i32::from(InvalidReason::Sandbox);
+    let fraud = if is_fraud { DeclineReason::FraudDetected.into() } else { 0 };
+    let valid = || path(touches, showing.as_ref(), touch_ms);
+    plain(Standing {
+        showing: *showing,
+        touch_ms,
+        path: if invalid == 0 { valid() } else { Vec::new() },
+        value: value.cloned(),
+        match_kind,
+        decline_reason: fraud,
+        invalid,
+        placement: context.map_or(0, |context| context.placement),
+    })
+}
+
+impl Recount {
+    /// Counts a revision: the row, and what its ads lose and gain in the hour of the outcome.
+    pub(super) fn revise(&mut self, place: Place, fact: &OutcomeRevised) {
+        let after = fact.after.as_ref();
+        let ad = after.and_then(|after| after.showing).map_or(0, |showing| showing.ad);
+        let (revision, charged) = (fact.revision, fact.charged);
+        self.push(place, CreditRow { revision, ad, charged, outcome: fact.outcome, ..place.row() });
+        for (by, standing) in [(-1, &fact.before), (1, &fact.after)] {
+            let Some(standing) = standing.as_ref().filter(|standing| standing.invalid == 0) else {
+                continue;
+            };
+            let Some(showing) = standing.showing else { continue };
+            let (kind, ms) = (fact.kind(), fact.event_ms);
+            if kind == Outcome::Conversation {
+                *self.moved.entry(showing.ad).or_default() += by;
+            }
+            let change = |count: &mut u64| *count = count.saturating_add_signed(by);
+            match kind {
+                Outcome::Unspecified | Outcome::Qualified => {}
+                Outcome::Conversation => change(&mut self.ad(showing.ad, ms).conversations),
+                Outcome::FirstReply => change(&mut self.ad(showing.ad, ms).first_replies),
+                Outcome::Conversion => self.sell(by, (showing.ad, ms), standing.value.as_ref()),
+            }
+        }
+    }
+}
