@@ -118,7 +118,15 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         | EventKind::Video100 => {
             let placement = u32::from(token.placement);
             let context = Some(context_of(token));
-            let fact = Watched { showing, event_ms, event_kind, placement, invalid, context };
+            let fact = Watched {
+                showing,
+                event_ms,
+                event_kind,
+                placement,
+                invalid,
+                imported: false,
+                context,
+            };
             Ok(Some(Kind::Watched(fact)))
         }
         EventKind::Tap => Ok(Some(tap(known, event, Some(view), event_ms))),

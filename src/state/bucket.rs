@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::chats::{CHAT_MEMORY_MS, Chat};
 use crate::state::exposures::{Exposure, Measured};
 use crate::state::kinds::catalog_kinds;
+use crate::state::past::Past;
 use crate::state::viewers::Viewer;
 use crate::state::{Map, Stamp};
 use crate::types::hash::fnv1a;
@@ -39,7 +40,7 @@ pub struct Alias {
     pub at_ms: i64,
 }
 
-/// A conversion that was counted.
+/// A conversion that was counted, or an imported conversation.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct KnownConversion {
     /// Hash of its content: the same id with other content is refused.
@@ -61,6 +62,8 @@ pub struct Bucket {
     pub aliases: Map<u64, Alias>,
     /// By outcome.
     pub conversions: Map<u64, KnownConversion>,
+    /// What was imported of viewers, by their numbers.
+    pub past: Map<u64, Past>,
     /// What experiments measure, by viewer number.
     pub measured: Map<u64, Measured>,
     /// What waits for its viewer's shard, by outcome.
@@ -81,6 +84,9 @@ impl Bucket {
         self.applied = stamp.seq.0;
         self.sweep(stamp.at);
         match fact {
+            Kind::ImpressionSeen(fact) if fact.imported => {
+                self.with_past(&fact.showing, |past, showing| past.see(fact, showing));
+            }
             Kind::ImpressionSeen(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.see(fact, showing, stamp.at));
                 self.expose_seen(fact);
@@ -91,7 +97,14 @@ impl Bucket {
             }
             Kind::Watched(fact) => {
                 let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
-                self.with(&fact.showing, |viewer, showing| viewer.mark(showing.view, kind));
+                if fact.imported {
+                    self.with_past(&fact.showing, |past, showing| past.mark(showing.view, kind));
+                } else {
+                    self.with(&fact.showing, |viewer, showing| viewer.mark(showing.view, kind));
+                }
+            }
+            Kind::Tapped(fact) if fact.imported => {
+                self.with_past(&fact.showing, |past, showing| past.tap(fact, showing));
             }
             Kind::Tapped(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.tap(fact, showing, stamp.at));
@@ -104,6 +117,11 @@ impl Bucket {
             }
             Kind::ConversionCredited(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.convert(fact, showing, stamp.at));
+            }
+            Kind::ConversationOpened(fact) if fact.imported => {
+                let known = KnownConversion { content: content_of_opening(fact), at_ms: stamp.at.0 };
+                self.conversions.insert(fact.outcome, known);
+                self.send(Outgoing::Opened(*fact));
             }
             Kind::ConversationOpened(fact) => {
                 self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
@@ -190,6 +208,12 @@ impl Bucket {
         change(viewer, showing);
     }
 
+    /// Changes what was imported of the viewer of a showing.
+    fn with_past(&mut self, showing: &Option<Showing>, change: impl FnOnce(&mut Past, &Showing)) {
+        let Some(showing) = showing else { return };
+        change(self.past.entry(showing.viewer).or_default(), showing);
+    }
+
     /// Forgets, once an hour of the journal's time, what is past its memory. The hour comes from the
     /// fact, so a replay forgets the same.
     fn sweep(&mut self, at: Moment) {
@@ -198,6 +222,7 @@ impl Bucket {
         }
         self.swept_hour = at.hour();
         self.viewers.retain(|_, viewer| viewer.sweep(at));
+        self.past.retain(|_, past| past.sweep(at));
         self.measured.retain(|_, measured| measured.sweep(at));
         self.chats.retain(|_, chat| !chat.is_over(at));
         let aliases_from = at.plus_ms(-CHAT_MEMORY_MS).0;
@@ -213,4 +238,9 @@ pub fn content_of(fact: &Converted) -> u64 {
     let (micros, currency) =
         fact.value.as_ref().map_or((0, ""), |value| (value.micros, value.currency.as_str()));
     fnv1a(fact.name.bytes().chain([0]).chain(currency.bytes()).chain(micros.to_le_bytes()))
+}
+
+/// Returns the same of an imported conversation: whom it is of.
+pub fn content_of_opening(fact: &ConversationOpened) -> u64 {
+    fact.proof.map_or(0, |proof| proof.viewer)
 }

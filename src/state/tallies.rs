@@ -10,7 +10,7 @@ use crate::state::funnel::Funnel;
 use crate::state::kinds::catalog_kinds;
 use crate::state::lateness::Lateness;
 use crate::state::totals::Totals;
-use crate::state::{Applied, Map, Stamp, chunk_of};
+use crate::state::{Applied, Map, Stamp, chunk_of, is_imported};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     ConversionCredited, MessagePriced, MessageRecorded, OutboxSettled, ServedMinute, ServedRow,
@@ -174,14 +174,14 @@ impl TallyChunk {
         match kind {
             Kind::ImpressionSeen(fact) => {
                 self.learn(&fact.showing, kind).see(fact, stamp.at);
-                self.lateness.note(fact.event_ms, stamp.at);
+                self.wait(kind, fact.event_ms, stamp);
             }
             Kind::Watched(fact) if is_viewable(fact) => {
                 self.learn(&fact.showing, kind).watch(fact, stamp.at);
             }
             Kind::Tapped(fact) => {
                 self.learn(&fact.showing, kind).tap(fact, stamp.at);
-                self.lateness.note(fact.event_ms, stamp.at);
+                self.wait(kind, fact.event_ms, stamp);
             }
             Kind::FeedbackGiven(fact) if fact.invalid == 0 => {
                 let ad = self.of(&fact.showing);
@@ -193,7 +193,7 @@ impl TallyChunk {
                 // Other chunks hold other touches of its path.
                 if chunk_of(ad_of(&fact.showing)) == chunk {
                     self.learn(&fact.showing, kind).open(fact, stamp.at);
-                    self.lateness.note(fact.event_ms, stamp.at);
+                    self.wait(kind, fact.event_ms, stamp);
                 }
                 self.earn(chunk, &Earned::by_match(fact));
             }
@@ -205,7 +205,7 @@ impl TallyChunk {
             Kind::ConversionCredited(fact) if fact.invalid == 0 => {
                 if chunk_of(ad_of(&fact.showing)) == chunk {
                     self.learn(&fact.showing, kind).convert(fact, stamp.at);
-                    self.lateness.note(fact.event_ms, stamp.at);
+                    self.wait(kind, fact.event_ms, stamp);
                 }
                 self.earn(chunk, &Earned::by_conversion(fact));
             }
@@ -236,6 +236,13 @@ impl TallyChunk {
         let ad = self.of(showing);
         ad.totals.add(&Totals::of(kind));
         ad
+    }
+
+    /// Notes how late an event is told. A history says nothing of that.
+    fn wait(&mut self, kind: &Kind, event_ms: i64, stamp: Stamp) {
+        if !is_imported(kind) {
+            self.lateness.note(event_ms, stamp.at);
+        }
     }
 
     fn of(&mut self, showing: &Option<Showing>) -> &mut AdTally {

@@ -39,7 +39,7 @@ impl Flags {
         self.0 & (1 << kind as u16) != 0
     }
 
-    fn set(&mut self, kind: EventKind) {
+    pub(in crate::state) const fn set(&mut self, kind: EventKind) {
         self.0 |= 1 << kind as u16;
     }
 
