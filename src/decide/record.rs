@@ -35,6 +35,8 @@ pub struct Known<'a> {
     pub experiment: u32,
     /// The ad that the viewer would have seen in its place, where that is its first in an experiment.
     pub ghost: Option<GhostAd>,
+    /// Of a tap: whether one of the viewer in the ad's campaign was imported.
+    pub tapped_before: bool,
     /// The journal's time.
     pub now: Moment,
 }
@@ -243,6 +245,7 @@ fn tap(known: &Known<'_>, event: &Event<'_>, view: Option<&View>, event_ms: i64)
         invalid_day,
         placement: u32::from(token.placement),
         new_person: invalid.is_none()
+            && !known.tapped_before
             && !known.viewer.is_some_and(|viewer| viewer.has_tapped(known.family.campaign)),
         country: u32::from(u16::from_be_bytes(token.country)),
         context: Some(context_of(token)),

@@ -119,7 +119,8 @@ impl Bucket {
                 self.with(&fact.showing, |viewer, showing| viewer.convert(fact, showing, stamp.at));
             }
             Kind::ConversationOpened(fact) if fact.imported => {
-                let known = KnownConversion { content: content_of_opening(fact), at_ms: stamp.at.0 };
+                let known =
+                    KnownConversion { content: content_of_opening(fact), at_ms: stamp.at.0 };
                 self.conversions.insert(fact.outcome, known);
                 self.send(Outgoing::Opened(*fact));
             }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::chats::StoredTouch;
 use crate::state::context::{Context, context_of_view};
+use crate::state::past::PAST_MEMORY_MS;
 use crate::types::proto::journal::v1::{
     ClickMatched, ConversationTouch, ConversionCredited, FeedbackGiven, ImpressionSeen, Showing,
     Tapped, ViewContext,
@@ -219,6 +220,10 @@ pub struct Credited {
     pub campaign: u64,
     /// The journal's time of the credit.
     pub at_ms: i64,
+    /// When the outcome happened, milliseconds.
+    pub event_ms: i64,
+    /// Whether it is of a history, and remembered as long as that is.
+    pub imported: bool,
     /// What a conversation is settled with.
     pub touch: Option<StoredTouch>,
 }
@@ -361,8 +366,9 @@ impl Viewer {
         at: Moment,
     ) {
         let campaign = if fact.invalid == 0 { showing.campaign } else { 0 };
-        let (outcome, at_ms) = (fact.outcome, at.0);
-        self.credited.push(Credited { outcome, campaign, at_ms, touch: None });
+        let ConversionCredited { outcome, event_ms, imported, .. } = *fact;
+        let (at_ms, touch) = (at.0, None);
+        self.credited.push(Credited { outcome, campaign, at_ms, event_ms, imported, touch });
     }
 
     pub(in crate::state) fn open(&mut self, fact: &ClickMatched, showing: &Showing, at: Moment) {
@@ -396,7 +402,9 @@ impl Viewer {
             outcome: fact.outcome,
             touch_ms: fact.touch_ms,
         }));
-        self.credited.push(Credited { outcome: fact.outcome, campaign: 0, at_ms: at.0, touch });
+        let ClickMatched { outcome, event_ms, imported, .. } = *fact;
+        let (campaign, at_ms) = (0, at.0);
+        self.credited.push(Credited { outcome, campaign, at_ms, event_ms, imported, touch });
     }
 
     /// Forgets what is past its memory; tells whether anything is left.
@@ -405,7 +413,11 @@ impl Viewer {
         self.views.retain(|view| Moment::from_seconds(view.issued_s).0 >= views_from);
         let touches_from = at.plus_ms(-TOUCH_MEMORY_MS).0;
         self.touches.retain(|touch| touch.tap_ms >= touches_from);
-        self.credited.retain(|credited| credited.at_ms >= touches_from);
+        let past_from = at.plus_ms(-PAST_MEMORY_MS).0;
+        self.credited.retain(|credited| {
+            let in_past = credited.imported && credited.event_ms >= past_from;
+            in_past || credited.at_ms >= touches_from
+        });
         self.caps.retain(|cap| !cap.is_over(at));
         let rest = self.caps.len() + self.hidden.len() + self.credited.len();
         self.views.len() + self.touches.len() + rest > 0

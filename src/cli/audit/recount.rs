@@ -208,7 +208,7 @@ impl Recount {
                 if !self.seen.insert((showing.viewer, showing.view)) {
                     self.fault(place, "this view was counted before");
                 }
-                self.unpaid(place, fact.invalid, fact.charge.as_ref());
+                self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
             }
             Kind::Watched(fact)
@@ -220,7 +220,7 @@ impl Recount {
             Kind::Tapped(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
                 self.tap(place, &showing, fact.event_ms, fact.invalid == 0);
-                self.unpaid(place, fact.invalid, fact.charge.as_ref());
+                self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
             }
             Kind::ClickMatched(fact) => {
@@ -231,7 +231,7 @@ impl Recount {
                 if fact.invalid == 0 {
                     self.ad(showing.ad, fact.event_ms).conversations += 1;
                 }
-                self.unpaid(place, fact.invalid, fact.charge.as_ref());
+                self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
                 let charged = fact.charge.as_ref().map_or(0, |charge| charge.amount);
                 self.credit(place, fact.outcome, showing.ad, charged);
@@ -308,9 +308,9 @@ impl Recount {
         }
     }
 
-    fn unpaid(&mut self, place: Place, invalid: i32, charge: Option<&Charge>) {
-        if invalid != 0 && charge.is_some() {
-            self.fault(place, "an invalid event was charged");
+    fn unpaid(&mut self, place: Place, is_free: bool, charge: Option<&Charge>) {
+        if is_free && charge.is_some() {
+            self.fault(place, "an invalid or imported event was charged");
         }
     }
 
