@@ -14,8 +14,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+pub use summary::{Rejects, Report};
+
 use crate::cli::import::batches::{Batch, Stages, read};
-use crate::cli::import::summary::{Rejects, Report, json};
+use crate::cli::import::summary::json;
 use crate::cli::report::{KeyArgs, ReportError};
 use crate::types::proto::v1::ImportedEventType;
 

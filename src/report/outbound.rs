@@ -355,6 +355,8 @@ mod tests {
             |reason: InvalidReason| AttributionRow { invalid: reason.into(), ..good.clone() };
         let bot = invalid(InvalidReason::TapRate);
         assert_eq!(skip(source(&bot, Channel::Whatsapp)), ConversionSkip::InvalidClick);
+        let imported = AttributionRow { imported: true, ..good.clone() };
+        assert_eq!(skip(source(&imported, Channel::Whatsapp)), ConversionSkip::Imported);
         let test = invalid(InvalidReason::Sandbox);
         assert_eq!(skip(source(&test, Channel::Whatsapp)), ConversionSkip::Sandbox);
         let tested = source(&test, Channel::Whatsapp);

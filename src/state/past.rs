@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn touches_are_found_by_their_ids_whatever_order_they_came_in() {
         let mut past = Past::default();
-        for view in [5, 1, 9, 3, 7] {
+        for view in [5_u64, 1, 9, 3, 7] {
             past.see(&seen(view.cast_signed()), &shown(view));
         }
         past.see(&seen(99), &shown(5));

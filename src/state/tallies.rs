@@ -376,6 +376,33 @@ mod tests {
     }
 
     #[test]
+    fn imported_events_are_counted_and_not_learned_from() {
+        use crate::types::ids::{Seq, Shard};
+        let (showing, imported) = (Some(Showing { ad: 1, ..Showing::default() }), true);
+        let event_kind = EventKind::Viewable as u32;
+        let seen = ImpressionSeen { showing, imported, ..ImpressionSeen::default() };
+        let watched = Watched { showing, event_kind, imported, ..Watched::default() };
+        let tapped = Tapped { showing, imported, ..Tapped::default() };
+        let matched = ClickMatched { showing, imported, ..ClickMatched::default() };
+        let sold = ConversionCredited { showing, imported, ..ConversionCredited::default() };
+        let facts = [
+            Kind::ImpressionSeen(seen),
+            Kind::Watched(watched),
+            Kind::Tapped(tapped),
+            Kind::ClickMatched(matched),
+            Kind::ConversionCredited(Box::new(sold)),
+        ];
+        let mut chunk = TallyChunk::default();
+        for (seq, fact) in (1..).map(Seq).zip(&facts) {
+            chunk.apply(0, Stamp { shard: Shard::CATALOG, seq, at: Moment(HOUR_MS) }, fact);
+        }
+        let (ad, tally) = (&chunk.ads[&1], &chunk.ads[&1].hours[&(0, 0, 0)]);
+        let counts = [tally.impressions, tally.viewable, tally.taps, tally.conversations];
+        assert_eq!((counts, tally.conversions), ([1; 4], 1));
+        assert_eq!((ad.totals, &chunk.lateness), (Totals::NONE, &Lateness::default()));
+    }
+
+    #[test]
     fn two_days_are_kept_whatever_the_order() {
         let one: &[(u32, u32)] = &[(4, 1)];
         let kept = passed(&[(100, one), (147, one), (148, one), (100, one), (101, one)]);

@@ -17,7 +17,7 @@ use crate::message_costs::Town;
 use crate::stage::Stage;
 
 /// Copies a journal into a folder, one price of it altered and everything sealed again, and audits the copy.
-fn audited(stage: &Stage, alter: impl Fn(&mut MessagePriced)) -> AuditReport {
+pub(crate) fn audited(stage: &Stage, alter: impl Fn(&mut MessagePriced)) -> AuditReport {
     let folder = tempfile::tempdir().unwrap();
     let (source, journal) = (stage.writer.log(), stage.writer.log().journal_id());
     let options = Options { segment_bytes: 1 << 17, ..Options::default() };

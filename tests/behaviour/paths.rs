@@ -1,6 +1,6 @@
 //! Who earned what by every model and window, beside a recount that is as plain as the rules are told.
 
-mod naive;
+pub(crate) mod naive;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -77,6 +77,8 @@ pub(super) struct Recount {
     pub(super) first_batch: u64,
     /// By ad and hour since the epoch.
     pub(super) ads: BTreeMap<(u64, i64), Counts>,
+    /// Impressions, taps and conversations by ad, without what was imported: what action rates come from.
+    pub(super) learned: BTreeMap<u64, [u64; 3]>,
     ad_accounts: BTreeMap<u64, u64>,
     /// By account and day.
     pub(super) invoices: BTreeMap<(u64, i32), i64>,
@@ -110,6 +112,7 @@ impl Default for Recount {
             span: None,
             first_batch: 0,
             ads: BTreeMap::new(),
+            learned: BTreeMap::new(),
             ad_accounts: BTreeMap::new(),
             invoices: BTreeMap::new(),
             over_delivered: BTreeMap::new(),
@@ -204,6 +207,7 @@ impl Recount {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
                 if fact.invalid == 0 {
                     self.ad(showing.ad, fact.event_ms).impressions += 1;
+                    self.learn(showing.ad, 0, fact.imported);
                 }
                 if !self.seen.insert((showing.viewer, showing.view)) {
                     self.fault(place, "this view was counted before");
@@ -219,17 +223,18 @@ impl Recount {
             }
             Kind::Tapped(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
-                self.tap(place, &showing, fact.event_ms, fact.invalid == 0);
+                self.tap(place, &showing, fact.event_ms, (fact.invalid == 0, fact.imported));
                 self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
             }
             Kind::ClickMatched(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
                 if fact.implied_tap {
-                    self.tap(place, &showing, fact.touch_ms, fact.invalid == 0);
+                    self.tap(place, &showing, fact.touch_ms, (fact.invalid == 0, fact.imported));
                 }
                 if fact.invalid == 0 {
                     self.ad(showing.ad, fact.event_ms).conversations += 1;
+                    self.learn(showing.ad, 2, fact.imported);
                 }
                 self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
@@ -388,8 +393,21 @@ impl Recount {
         above
     }
 
-    fn tap(&mut self, place: Place, showing: &Showing, event_ms: i64, valid: bool) {
+    fn learn(&mut self, ad: u64, column: usize, imported: bool) {
+        self.learned.entry(ad).or_default()[column] += u64::from(!imported);
+    }
+
+    fn tap(
+        &mut self,
+        place: Place,
+        showing: &Showing,
+        event_ms: i64,
+        (valid, imported): (bool, bool),
+    ) {
         self.ad(showing.ad, event_ms).taps += u64::from(valid);
+        if valid {
+            self.learn(showing.ad, 1, imported);
+        }
         if !self.tapped.insert((showing.viewer, showing.view)) {
             self.fault(place, "this tap was counted before");
         }
