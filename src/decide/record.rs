@@ -118,18 +118,9 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         | EventKind::Video50
         | EventKind::Video75
         | EventKind::Video100 => {
-            let placement = u32::from(token.placement);
-            let context = Some(context_of(token));
-            let fact = Watched {
-                showing,
-                event_ms,
-                event_kind,
-                placement,
-                invalid,
-                imported: false,
-                context,
-            };
-            Ok(Some(Kind::Watched(fact)))
+            let (placement, context) = (u32::from(token.placement), Some(context_of(token)));
+            let watched = Watched { placement, invalid, context, ..Watched::default() };
+            Ok(Some(Kind::Watched(Watched { showing, event_ms, event_kind, ..watched })))
         }
         EventKind::Tap => Ok(Some(tap(known, event, Some(view), event_ms))),
         EventKind::HideAd | EventKind::HideBusiness | EventKind::Report => {

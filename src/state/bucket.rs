@@ -9,7 +9,7 @@ use crate::state::exposures::{Exposure, Measured};
 use crate::state::kinds::catalog_kinds;
 use crate::state::past::Past;
 use crate::state::viewers::Viewer;
-use crate::state::{Map, Stamp};
+use crate::state::{Map, Stamp, is_imported};
 use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
@@ -83,10 +83,10 @@ impl Bucket {
         }
         self.applied = stamp.seq.0;
         self.sweep(stamp.at);
+        if is_imported(fact) && self.keep_past(stamp.at, fact) {
+            return;
+        }
         match fact {
-            Kind::ImpressionSeen(fact) if fact.imported => {
-                self.with_past(&fact.showing, |past, showing| past.see(fact, showing));
-            }
             Kind::ImpressionSeen(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.see(fact, showing, stamp.at));
                 self.expose_seen(fact);
@@ -97,14 +97,7 @@ impl Bucket {
             }
             Kind::Watched(fact) => {
                 let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
-                if fact.imported {
-                    self.with_past(&fact.showing, |past, showing| past.mark(showing.view, kind));
-                } else {
-                    self.with(&fact.showing, |viewer, showing| viewer.mark(showing.view, kind));
-                }
-            }
-            Kind::Tapped(fact) if fact.imported => {
-                self.with_past(&fact.showing, |past, showing| past.tap(fact, showing));
+                self.with(&fact.showing, |viewer, showing| viewer.mark(showing.view, kind));
             }
             Kind::Tapped(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.tap(fact, showing, stamp.at));
@@ -117,12 +110,6 @@ impl Bucket {
             }
             Kind::ConversionCredited(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.convert(fact, showing, stamp.at));
-            }
-            Kind::ConversationOpened(fact) if fact.imported => {
-                let known =
-                    KnownConversion { content: content_of_opening(fact), at_ms: stamp.at.0 };
-                self.conversions.insert(fact.outcome, known);
-                self.send(Outgoing::Opened(*fact));
             }
             Kind::ConversationOpened(fact) => {
                 self.chats.entry(fact.conversation).or_default().open(fact, stamp.at);
@@ -207,6 +194,29 @@ impl Bucket {
         let viewer = self.viewers.entry(showing.viewer).or_default();
         viewer.version = viewer.version.wrapping_add(1);
         change(viewer, showing);
+    }
+
+    /// Keeps what was imported beside what happens here, where the two differ. Tells whether that is all.
+    fn keep_past(&mut self, at: Moment, fact: &Kind) -> bool {
+        match fact {
+            Kind::ImpressionSeen(fact) => {
+                self.with_past(&fact.showing, |past, showing| past.see(fact, showing));
+            }
+            Kind::Watched(fact) => {
+                let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
+                self.with_past(&fact.showing, |past, showing| past.mark(showing.view, kind));
+            }
+            Kind::Tapped(fact) => {
+                self.with_past(&fact.showing, |past, showing| past.tap(fact, showing));
+            }
+            Kind::ConversationOpened(fact) => {
+                let known = KnownConversion { content: content_of_opening(fact), at_ms: at.0 };
+                self.conversions.insert(fact.outcome, known);
+                self.send(Outgoing::Opened(*fact));
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Changes what was imported of the viewer of a showing.

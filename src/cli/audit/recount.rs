@@ -7,7 +7,7 @@ use prost::Message;
 use crate::cli::audit::credits::Earned;
 use crate::cli::audit::ledger::Postings;
 use crate::cli::audit::prices::Prices;
-use crate::cli::audit::steps::Steps;
+use crate::cli::audit::steps::{Steps, learned};
 use crate::journal::Block;
 use crate::types::ids::{SHARDS_ALL, Shard};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -136,6 +136,10 @@ impl Default for Recount {
     }
 }
 
+fn charged(charge: &Option<Charge>) -> i64 {
+    charge.as_ref().map_or(0, |charge| charge.amount)
+}
+
 fn ad_of(fact: &StepCredited) -> u64 {
     fact.showing.map_or(0, |showing| showing.ad)
 }
@@ -197,6 +201,10 @@ impl Recount {
         self.postings.take(fact, spent);
         self.earned.take(fact);
         self.prices.take(&place, fact);
+        if let Some((ad, more)) = learned(fact) {
+            let sums = self.learned.entry(ad).or_default();
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        }
         for (ad, ms, step) in Steps::of(fact) {
             self.ad(ad, ms).steps.add(&step);
         }
@@ -207,7 +215,6 @@ impl Recount {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
                 if fact.invalid == 0 {
                     self.ad(showing.ad, fact.event_ms).impressions += 1;
-                    self.learn(showing.ad, 0, fact.imported);
                 }
                 if !self.seen.insert((showing.viewer, showing.view)) {
                     self.fault(place, "this view was counted before");
@@ -223,23 +230,21 @@ impl Recount {
             }
             Kind::Tapped(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
-                self.tap(place, &showing, fact.event_ms, (fact.invalid == 0, fact.imported));
+                self.tap(place, &showing, fact.event_ms, fact.invalid == 0);
                 self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
             }
             Kind::ClickMatched(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
                 if fact.implied_tap {
-                    self.tap(place, &showing, fact.touch_ms, (fact.invalid == 0, fact.imported));
+                    self.tap(place, &showing, fact.touch_ms, fact.invalid == 0);
                 }
                 if fact.invalid == 0 {
                     self.ad(showing.ad, fact.event_ms).conversations += 1;
-                    self.learn(showing.ad, 2, fact.imported);
                 }
                 self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
-                let charged = fact.charge.as_ref().map_or(0, |charge| charge.amount);
-                self.credit(place, fact.outcome, showing.ad, charged);
+                self.credit(place, fact.outcome, showing.ad, charged(&fact.charge));
             }
             Kind::ConversionCredited(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
@@ -393,21 +398,8 @@ impl Recount {
         above
     }
 
-    fn learn(&mut self, ad: u64, column: usize, imported: bool) {
-        self.learned.entry(ad).or_default()[column] += u64::from(!imported);
-    }
-
-    fn tap(
-        &mut self,
-        place: Place,
-        showing: &Showing,
-        event_ms: i64,
-        (valid, imported): (bool, bool),
-    ) {
+    fn tap(&mut self, place: Place, showing: &Showing, event_ms: i64, valid: bool) {
         self.ad(showing.ad, event_ms).taps += u64::from(valid);
-        if valid {
-            self.learn(showing.ad, 1, imported);
-        }
         if !self.tapped.insert((showing.viewer, showing.view)) {
             self.fault(place, "this tap was counted before");
         }

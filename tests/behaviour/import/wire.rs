@@ -43,42 +43,45 @@ fn count(report: &Report, kind: &'static str, outcome: &'static str, why: &str) 
     report.counts.get(&(kind, outcome, why.to_owned())).copied().unwrap_or_default()
 }
 
+fn with(mut row: Value, key: &str, value: Value) -> Value {
+    row[key] = value;
+    row
+}
+
+/// Writes a file of outcomes and one of their touches, each with bad rows.
+fn mixed_files(folder: &Path, ad: u64) -> Vec<PathBuf> {
+    let row = |kind: &str, id: &str, viewer: &str, minute: i64| {
+        let time = yesterday(minute).to_string();
+        json!({"type": kind, "event_id": id, "viewer": viewer, "event_time": time})
+    };
+    let touch = |row: Value| with(row, "ad_id", json!(ad.to_string()));
+    let sold = |id: &str, viewer: &str, currency: &str| {
+        let row = with(row("conversion", id, viewer, 30), "name", json!("Purchase"));
+        with(with(row, "value_micros", json!(5_000_000)), "currency", json!(currency))
+    };
+    let outcomes = [
+        sold("c-1", "v-1", "MXN"),
+        row("conversation", "k-1", "nobody", 30),
+        json!("nonsense"),
+        touch(row("click", "x", "v-1", 1)),
+        sold("c-2", "v-2", "BRL"),
+    ];
+    let touches = [
+        with(touch(row("video_50", "p-1", "v-2", 2)), "impression_event_id", json!("i-1")),
+        touch(row("tap", "t-1", "v-1", 10)),
+        touch(row("impression", "i-1", "v-2", 2)),
+        with(row("tap", "t-2", "v-1", 10), "ad_id", json!("1")),
+    ];
+    vec![write(folder, "outcomes.ndjson", &outcomes), write(folder, "touches.ndjson", &touches)]
+}
+
 #[test]
 fn the_command_line_brings_files_in_whatever_their_order_and_keeps_bad_rows() {
     let desk = Desk::start();
     calls(async {
         let shop = open_shop(&desk, TACOS).await?;
         let folder = tempfile::tempdir().unwrap();
-        let (ad, minute) = (shop.ad.to_string(), yesterday);
-        let row = |kind: &str, id: &str, viewer: &str, at: i64| {
-            json!({"type": kind, "event_id": id, "viewer": viewer, "event_time": minute(at).to_string()})
-        };
-        let with = |mut row: Value, key: &str, value: Value| {
-            row[key] = value;
-            row
-        };
-        let touch = |row: Value| with(row, "ad_id", json!(ad));
-        let sold = |id: &str, viewer: &str, currency: &str| {
-            let row = with(row("conversion", id, viewer, 30), "name", json!("Purchase"));
-            with(with(row, "value_micros", json!(5_000_000)), "currency", json!(currency))
-        };
-        let outcomes = [
-            sold("c-1", "v-1", "MXN"),
-            row("conversation", "k-1", "nobody", 30),
-            json!("nonsense"),
-            with(row("click", "x", "v-1", 1), "ad_id", json!(ad)),
-            sold("c-2", "v-2", "BRL"),
-        ];
-        let touches = [
-            with(touch(row("video_50", "p-1", "v-2", 2)), "impression_event_id", json!("i-1")),
-            touch(row("tap", "t-1", "v-1", 10)),
-            touch(row("impression", "i-1", "v-2", 2)),
-            with(row("tap", "t-2", "v-1", 10), "ad_id", json!("1")),
-        ];
-        let files = vec![
-            write(folder.path(), "outcomes.ndjson", &outcomes),
-            write(folder.path(), "touches.ndjson", &touches),
-        ];
+        let files = mixed_files(folder.path(), shop.ad);
         let args = |files: Vec<PathBuf>, dry_run| ImportArgs {
             files,
             caller: desk.caller(TACOS),
