@@ -201,10 +201,7 @@ impl Recount {
         self.postings.take(fact, spent);
         self.earned.take(fact);
         self.prices.take(&place, fact);
-        if let Some((ad, more)) = learned(fact) {
-            let sums = self.learned.entry(ad).or_default();
-            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
-        }
+        self.learn(fact);
         for (ad, ms, step) in Steps::of(fact) {
             self.ad(ad, ms).steps.add(&step);
         }
@@ -396,6 +393,12 @@ impl Recount {
             self.fault(place, format!("grant {grant} is not for this line, day or time"));
         }
         above
+    }
+
+    fn learn(&mut self, fact: &Kind) {
+        let Some((ad, more)) = learned(fact) else { return };
+        let sums = self.learned.entry(ad).or_default();
+        sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     }
 
     fn tap(&mut self, place: Place, showing: &Showing, event_ms: i64, valid: bool) {
