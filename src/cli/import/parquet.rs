@@ -85,7 +85,7 @@ fn fault(schema: &Schema, has_account: bool) -> Option<String> {
         let (name, kind) = (column.name(), column.data_type());
         if !KEYS.contains(&&**name) {
             let keys = KEYS.join(", ");
-            return Some(format!("column {name} is none that there is: leave it out of {keys}"));
+            return Some(format!("column {name} is none of {keys}: leave it out"));
         }
         let wanted = Wanted::of(name);
         let message = || format!("column {name} is {kind}: it must be {}", wanted.name());
@@ -297,7 +297,7 @@ mod tests {
         says(checked(as_text("value_micros"), true), ["column value_micros is Utf8", "INT64"]);
         let mut more = two();
         more.push(("message", texts([None; 2])));
-        says(checked(more, true), ["column message is none", "leave it out"]);
+        says(checked(more, true), ["column message is none of type", "leave it out"]);
         let mut other = tempfile::tempfile().unwrap();
         io::Write::write_all(&mut other, b"{}").unwrap();
         let told = check(Path::new("history.parquet"), other, true).map_err(|it| it.to_string());
