@@ -97,6 +97,7 @@ pub async fn ask(
     progress: &mut dyn Write,
 ) -> Result<Report, ReportError> {
     args.files.iter().try_for_each(|file| check(file, args.account != 0))?;
+    rejects.check(&args.files)?;
     let (sender, batches) = tokio::sync::mpsc::channel::<io::Result<Batch>>(BATCHES_AHEAD);
     let (files, account) = (args.files.clone(), args.account);
     let reader = tokio::task::spawn_blocking(move || {

@@ -132,6 +132,18 @@ impl Rejects {
         Self { path, out: None }
     }
 
+    /// Refuses to be one of the files that are imported: it would be emptied while it is read.
+    pub(super) fn check(&self, files: &[PathBuf]) -> io::Result<()> {
+        let real = |path: &PathBuf| path.canonicalize().ok();
+        let own = real(&self.path);
+        if own.is_some() && files.iter().any(|file| real(file) == own) {
+            let name = self.path.display();
+            let message = format!("{name} is imported itself: name another file by --rejects");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(())
+    }
+
     /// Returns its name; empty: there is no bad row.
     pub(super) fn name(&self) -> String {
         self.out.as_ref().map_or_else(String::new, |_| self.path.display().to_string())
