@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "munadi/v1/common.proto",
     "munadi/v1/campaign_service.proto",
     "munadi/v1/ad_service.proto",
@@ -17,6 +17,7 @@ const FILES: [&str; 13] = [
     "munadi/v1/attribution_service.proto",
     "munadi/v1/billing_service.proto",
     "munadi/v1/experiment.proto",
+    "munadi/v1/import_service.proto",
     "munadi/journal/v1/facts.proto",
 ];
 

@@ -7,6 +7,7 @@ pub mod courier;
 mod demo;
 mod figures;
 pub mod fsck;
+pub mod import;
 mod keys;
 mod rates;
 pub mod reconcile;
@@ -48,6 +49,7 @@ enum Command {
     Report(report::ReportArgs),
     Conversions(conversions::ConversionsArgs),
     Reconcile(reconcile::ReconcileArgs),
+    Import(import::ImportArgs),
     /// Let a seeded town live one day in seconds, and print what it came to.
     Demo(demo::DemoArguments),
     /// Run recorded requests against campaigns, and print what they would have come to.
@@ -68,6 +70,7 @@ pub fn run() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments).map_err(Failure::from),
         Command::Conversions(arguments) => conversions::run(&arguments).map_err(Failure::from),
         Command::Reconcile(arguments) => reconcile::run(&arguments).map_err(Failure::from),
+        Command::Import(arguments) => import::run(&arguments).map_err(Failure::from),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
     };

@@ -4,10 +4,10 @@ pub mod adjusted;
 pub mod moved;
 
 use crate::channels::{self, Channel};
-use crate::decide::Decided;
 use crate::decide::record::event_time;
 use crate::decide::steps::{Place, step_rows};
 use crate::decide::tariff::{Told, price_of};
+use crate::decide::{Decided, imports};
 use crate::state::bucket::{KnownConversion, content_of};
 use crate::state::catalog::Catalog;
 use crate::state::chats::{Chat as KnownChat, MESSAGE_MEMORY_MS};
@@ -235,10 +235,9 @@ pub const fn is_qualified(inbound: u64, outbound: u64) -> bool {
     inbound >= QUALIFIED_INBOUND_MIN && outbound >= QUALIFIED_OUTBOUND_MIN
 }
 
-/// Returns the outcome of a conversion: a hash of account and event id, so the same conversion comes to
-/// the same shard and bucket whichever way it is reported. `None`: its origin is unknown here.
+/// Returns the outcome of a conversion; `None`: its origin is unknown here.
 pub fn conversion_outcome(catalog: &Catalog, conversion: &Conversion) -> Option<u64> {
-    Some(adjusted::outcome_of(account_of(catalog, conversion)?, &conversion.event_id))
+    Some(imports::conversion_outcome(account_of(catalog, conversion)?, &conversion.event_id))
 }
 
 /// Judges a conversion. `chat` is the conversation that it names, `known` an earlier one with its id.
@@ -311,6 +310,7 @@ pub fn declined(fact: &Converted, reason: DeclineReason) -> OutcomeDeclined {
         name: fact.name.clone(),
         value: fact.value.clone(),
         match_kind: fact.proof.unwrap_or_default().match_kind,
+        imported: fact.imported,
         ..OutcomeDeclined::default()
     }
 }

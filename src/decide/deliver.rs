@@ -5,6 +5,7 @@
 //! outbox. Both may be repeated after a crash: what was done is seen and not done again.
 
 use crate::decide::chats::{declined, is_qualified};
+use crate::decide::imports::{has_opened, has_tapped};
 use crate::decide::paths::{Asked, credited, path};
 use crate::decide::purse::charge;
 use crate::decide::record::{number, showing_of};
@@ -13,6 +14,7 @@ use crate::state::bucket::Outgoing;
 use crate::state::catalog::Catalog;
 use crate::state::chats::Chat;
 use crate::state::credit::CodeEntry;
+use crate::state::past::Past;
 use crate::state::people::Step as Person;
 use crate::state::purses::Purse;
 use crate::state::viewers::{Touch, Viewer};
@@ -42,6 +44,8 @@ pub struct There<'a> {
     pub catalog: &'a Catalog,
     /// The viewer.
     pub viewer: Option<&'a Viewer>,
+    /// What was imported of the viewer.
+    pub past: Option<&'a Past>,
     /// The purse of the claimed ad's account.
     pub purse: Option<&'a Purse>,
     /// The journal's time.
@@ -50,7 +54,8 @@ pub struct There<'a> {
 
 impl<'a> There<'a> {
     fn asked(&self, account: u64, event_ms: i64) -> Asked<'a> {
-        Asked { catalog: self.catalog, viewer: self.viewer, account, event_ms }
+        let There { catalog, viewer, past, .. } = *self;
+        Asked { catalog, viewer, past, account, event_ms }
     }
 }
 
@@ -201,6 +206,9 @@ fn match_opening(
         return Ok(None);
     }
     let family = there.catalog.family(showing.ad).ok_or(DeclineReason::NoTouch)?;
+    // A history is paid for already, and says nothing of how often anybody may be shown what.
+    let price = if fact.imported { 0 } else { price };
+    let cap_hours = |event| if fact.imported { 0 } else { family.cap_hours(event) };
     let billed = price > 0 && invalid.is_none();
     let zone = there.catalog.zone_of(family.account).unwrap_or_default();
     let charge = billed.then(|| charge(&family, there.purse, price, zone, there.now));
@@ -216,20 +224,23 @@ fn match_opening(
         implied_tap: implied,
         charge,
         endpoint: fact.endpoint,
-        cap_hours: family.cap_hours(CapEvent::Conversations),
-        tap_cap_hours: family.cap_hours(CapEvent::Taps),
+        cap_hours: cap_hours(CapEvent::Conversations),
+        tap_cap_hours: cap_hours(CapEvent::Taps),
         invalid: number(invalid),
         invalid_price,
         invalid_day,
         new_person: invalid.is_none()
-            && chat.is_some_and(|chat| chat.taken.is_new(family.campaign, Person::Opened)),
+            && match fact.imported {
+                true => !has_opened(there.viewer, family.campaign),
+                false => chat.is_some_and(|it| it.taken.is_new(family.campaign, Person::Opened)),
+            },
         new_tap_person: implied
             && invalid.is_none()
-            && !there.viewer.is_some_and(|viewer| viewer.has_tapped(family.campaign)),
+            && !has_tapped(there.catalog, there.past, there.viewer, family.campaign),
         context: there.viewer.and_then(|viewer| viewer.context_of(showing.view)),
         entry_point: fact.entry_point,
         path,
-        imported: fact.imported,
+        imported: fact.imported || there.is_imported(showing.view),
     }))
 }
 
@@ -276,7 +287,7 @@ fn credit_conversion(
         endpoint: 0,
         context: there.viewer.and_then(|viewer| viewer.context_of(showing.view)),
         path,
-        imported: fact.imported,
+        imported: fact.imported || there.is_imported(showing.view),
     }))
 }
 
@@ -301,9 +312,11 @@ fn earner_proven(
     there: &There<'_>,
 ) -> Result<Earner, DeclineReason> {
     let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
-    let (showing, touch_ms, price) = match touch {
-        Some(touch) => (touch.showing(click.viewer), touch.tap_ms, touch.conversation_price),
-        None => {
+    let imported = there.imported_tap(click);
+    let (showing, touch_ms, price) = match (touch, imported) {
+        (Some(touch), _) => (touch.showing(click.viewer), touch.tap_ms, touch.conversation_price),
+        (None, Some((showing, tap_ms))) => (showing, tap_ms, 0),
+        (None, None) => {
             let (showing, touch_ms) = implied(proof, click, there)?;
             // A tap that was never reported is charged only if its view was recorded.
             let seen = there.viewer.is_some_and(|viewer| viewer.view(click.view).is_some());
@@ -315,7 +328,8 @@ fn earner_proven(
     let invalid = invalid(there, click.view);
     let proven = proven_tap(&showing, touch_ms);
     let path = if invalid.is_none() { path(asked, Some(proven)) } else { Vec::new() };
-    Ok(Earner { showing, touch_ms, price, implied: touch.is_none(), invalid, path })
+    let implied = touch.is_none() && imported.is_none();
+    Ok(Earner { showing, touch_ms, price, implied, invalid, path })
 }
 
 /// Returns the last touch of a viewer whom the platform tells, by the windows of the ad sets.
@@ -344,7 +358,8 @@ fn earner_told(
 /// Tells whether a touch has led to this conversation before.
 fn opened_before(there: &There<'_>, view: u64, conversation: u64, chat: Option<&Chat>) -> bool {
     let touch = there.viewer.and_then(|viewer| viewer.touch(view));
-    touch.is_some_and(|touch| touch.conversation == conversation)
+    // There is no conversation to an imported opening.
+    touch.is_some_and(|touch| conversation != 0 && touch.conversation == conversation)
         || chat.is_some_and(|chat| chat.has_touch(view))
 }
 
@@ -465,6 +480,7 @@ fn declined_opening(
         invalid: number(touch.map(|_| InvalidReason::Replay)),
         ad: touch.map_or(0, |touch| touch.ad),
         match_kind: fact.proof.unwrap_or_default().match_kind,
+        imported: fact.imported,
         ..OutcomeDeclined::default()
     }
 }

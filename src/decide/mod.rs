@@ -14,6 +14,7 @@ pub mod fund;
 pub mod ghosts;
 pub mod groups;
 pub mod holdouts;
+pub mod imports;
 pub mod index;
 pub mod mutate;
 pub mod onlooker;

@@ -2,12 +2,13 @@
 //! where nothing is proven.
 
 use crate::state::catalog::Catalog;
+use crate::state::past::{Past, PastTouch};
 use crate::state::viewers::{View, Viewer};
 use crate::types::attribution::{
     CLICK_WINDOW_MS_MAX, PATH_TOUCHES_MAX, VIEW_WINDOW_MS, last_touch,
 };
 use crate::types::proto::journal::v1::PathTouch;
-use crate::types::proto::v1::{DeclineReason, TouchKind};
+use crate::types::proto::v1::{DeclineReason, EventKind, TouchKind};
 
 /// Whose touches, and before what.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,8 @@ pub struct Asked<'a> {
     pub catalog: &'a Catalog,
     /// Whose touches they are.
     pub viewer: Option<&'a Viewer>,
+    /// What was imported of the viewer.
+    pub past: Option<&'a Past>,
     /// The account whose ads may have led to the outcome.
     pub account: u64,
     /// When it happened.
@@ -76,10 +79,13 @@ fn is_near(touch: &PathTouch, event_ms: i64) -> bool {
 
 /// Returns the viewer's valid taps on the account's ads.
 fn taps<'a>(asked: &Asked<'a>) -> impl Iterator<Item = PathTouch> + use<'a> {
-    let Asked { catalog, viewer, account, event_ms } = *asked;
+    let Asked { catalog, viewer, account, event_ms, past } = *asked;
+    let asked = *asked;
+    let imported = past.into_iter().flat_map(Past::taps);
+    let imported = imported.filter_map(move |tap| imported_touch(&asked, tap, TouchKind::Tap));
     let touches = viewer.into_iter().flat_map(|viewer| &viewer.touches);
     let valid = touches.filter(move |touch| touch.account == account && touch.invalid == 0);
-    valid.map(move |touch| {
+    let valid = valid.map(move |touch| {
         let windows = catalog.windows_of(touch.ad);
         PathTouch {
             view: touch.view,
@@ -91,16 +97,39 @@ fn taps<'a>(asked: &Asked<'a>) -> impl Iterator<Item = PathTouch> + use<'a> {
             in_window: windows.hold(TouchKind::Tap, event_ms - touch.tap_ms),
             proven: false,
         }
+    });
+    valid.chain(imported)
+}
+
+/// Returns an imported touch of an ad of the account.
+fn imported_touch(asked: &Asked<'_>, touch: &PastTouch, kind: TouchKind) -> Option<PathTouch> {
+    let family = asked.catalog.family(touch.ad).filter(|it| it.account == asked.account)?;
+    Some(PathTouch {
+        view: touch.view,
+        ad: touch.ad,
+        ad_set: family.ad_set,
+        campaign: family.campaign,
+        kind: kind.into(),
+        event_ms: touch.event_ms,
+        in_window: family.windows.hold(kind, asked.event_ms - touch.event_ms),
+        proven: false,
     })
 }
 
 /// Returns the viewer's valid views of the account's ads that were not tapped: one that was is a tap.
 fn views<'a>(asked: &Asked<'a>) -> impl Iterator<Item = PathTouch> + use<'a> {
-    let Asked { catalog, viewer, account, event_ms } = *asked;
+    let Asked { catalog, viewer, account, event_ms, past } = *asked;
+    let asked = *asked;
+    let imported = past.into_iter().flat_map(Past::untapped);
+    let imported = imported.filter_map(move |view| {
+        let engaged = view.has(EventKind::Video50);
+        imported_touch(&asked, view, if engaged { TouchKind::EngagedView } else { TouchKind::View })
+    });
     let views = viewer.into_iter().flat_map(|viewer| &viewer.views);
     let is_tapped =
         move |view: &View| viewer.is_some_and(|viewer| viewer.touch(view.view).is_some());
-    views.filter(move |view| view.invalid == 0 && !is_tapped(view)).filter_map(move |view| {
+    let valid = views.filter(move |view| view.invalid == 0 && !is_tapped(view));
+    let valid = valid.filter_map(move |view| {
         let family = catalog.family(view.ad).filter(|family| family.account == account)?;
         let kind = if view.is_engaged() { TouchKind::EngagedView } else { TouchKind::View };
         Some(PathTouch {
@@ -113,12 +142,13 @@ fn views<'a>(asked: &Asked<'a>) -> impl Iterator<Item = PathTouch> + use<'a> {
             in_window: family.windows.hold(kind, event_ms - view.seen_ms),
             proven: false,
         })
-    })
+    });
+    valid.chain(imported)
 }
 
 /// Tells whether the viewer has touched an ad of the account before the outcome in a way that was invalid.
 fn has_invalid(asked: &Asked<'_>) -> bool {
-    let Asked { catalog, viewer, account, event_ms } = *asked;
+    let Asked { catalog, viewer, account, event_ms, .. } = *asked;
     let theirs = |ad| catalog.family(ad).is_some_and(|family| family.account == account);
     viewer.is_some_and(|viewer| {
         let tapped = viewer.touches.iter().any(|touch| {
@@ -143,7 +173,8 @@ mod tests {
             Touch { view, tap_ms, account: 1, ..Touch::default() }
         };
         let viewer = Viewer { touches: (1..=40).map(tap).collect(), ..Viewer::default() };
-        let asked = Asked { catalog: &catalog, viewer: Some(&viewer), account: 1, event_ms };
+        let (viewer, past) = (Some(&viewer), None);
+        let asked = Asked { catalog: &catalog, viewer, past, account: 1, event_ms };
         let views =
             |proven| -> Vec<u64> { path(&asked, proven).iter().map(|touch| touch.view).collect() };
         assert_eq!(views(None), (1..=32).rev().collect::<Vec<_>>());

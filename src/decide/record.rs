@@ -35,6 +35,8 @@ pub struct Known<'a> {
     pub experiment: u32,
     /// The ad that the viewer would have seen in its place, where that is its first in an experiment.
     pub ghost: Option<GhostAd>,
+    /// Of a tap: whether one of the viewer in the ad's campaign was imported.
+    pub tapped_before: bool,
     /// The journal's time.
     pub now: Moment,
 }
@@ -116,10 +118,9 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         | EventKind::Video50
         | EventKind::Video75
         | EventKind::Video100 => {
-            let placement = u32::from(token.placement);
-            let context = Some(context_of(token));
-            let fact = Watched { showing, event_ms, event_kind, placement, invalid, context };
-            Ok(Some(Kind::Watched(fact)))
+            let (placement, context) = (u32::from(token.placement), Some(context_of(token)));
+            let watched = Watched { placement, invalid, context, ..Watched::default() };
+            Ok(Some(Kind::Watched(Watched { showing, event_ms, event_kind, ..watched })))
         }
         EventKind::Tap => Ok(Some(tap(known, event, Some(view), event_ms))),
         EventKind::HideAd | EventKind::HideBusiness | EventKind::Report => {
@@ -235,6 +236,7 @@ fn tap(known: &Known<'_>, event: &Event<'_>, view: Option<&View>, event_ms: i64)
         invalid_day,
         placement: u32::from(token.placement),
         new_person: invalid.is_none()
+            && !known.tapped_before
             && !known.viewer.is_some_and(|viewer| viewer.has_tapped(known.family.campaign)),
         country: u32::from(u16::from_be_bytes(token.country)),
         context: Some(context_of(token)),

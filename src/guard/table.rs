@@ -96,6 +96,7 @@ pub(super) const TABLE: &[(&str, Access)] = &[
     ("/munadi.v1.ExplainService/EstimateDelivery", ADVERTISERS),
     ("/munadi.v1.ExplainService/ExplainDelivery", ADVERTISERS),
     ("/munadi.v1.ExplainService/ExplainRequest", ADVERTISERS),
+    ("/munadi.v1.ImportService/ImportEvents", ADVERTISERS),
     ("/munadi.v1.ReportService/QueryReport", READERS),
 ];
 

@@ -16,6 +16,7 @@ mod files;
 mod forecaster;
 mod front;
 mod helper;
+mod imports;
 mod indexer;
 mod lift;
 mod links;

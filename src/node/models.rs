@@ -7,7 +7,9 @@ use crate::node::front::Front;
 use crate::report::models::compare::{Asked, Gathered};
 use crate::report::pull::whole_row;
 use crate::state::BUCKETS;
+use crate::state::catalog::Catalog;
 use crate::state::credit::timestamp;
+use crate::state::past::Past;
 use crate::state::viewers::{Credited, Viewer};
 use crate::types::ids::SHARDS;
 use crate::types::proto::v1::{CompareModelsResponse, CreditLevel, Outcome};
@@ -46,8 +48,14 @@ impl Front {
             asked_for.for_each(|credit| gathered.take(whole_row(credit.clone())));
         }
         for bucket in 0..BUCKETS {
+            let catalog = self.0.catalog();
             let cell = self.0.cell_at(bucket);
-            let idle = cell.facts.viewers.values().filter_map(|viewer| idle_path(viewer, asked));
+            let (viewers, past) = (&cell.facts.viewers, &cell.facts.past);
+            let only_past = past.keys().filter(|viewer| !viewers.contains_key(*viewer));
+            let idle = viewers.keys().chain(only_past).filter_map(|viewer| {
+                let known = Known { viewer: viewers.get(viewer), past: past.get(viewer) };
+                idle_path(known, &catalog, asked)
+            });
             idle.for_each(|path| gathered.take_idle(path));
         }
         let answer = gathered.share(asked, &currency)?;
@@ -113,22 +121,41 @@ pub(in crate::node) fn night_before(now: Moment) -> Moment {
     Moment(since - since.rem_euclid(DAY_MS) + NIGHT_HOUR * HOUR_MS)
 }
 
+/// What is known of one viewer: what it did here, and what was imported.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    viewer: Option<&'a Viewer>,
+    past: Option<&'a Past>,
+}
+
 /// Returns whom a viewer's taps in the period were on, in order, where they came to no such outcome.
-fn idle_path(viewer: &Viewer, asked: &Asked) -> Option<Vec<u64>> {
+fn idle_path(known: Known<'_>, catalog: &Catalog, asked: &Asked) -> Option<Vec<u64>> {
     let inside = |ms: i64| (asked.start.0..asked.end.0).contains(&ms);
-    let taps = viewer.touches.iter().filter(|touch| {
+    let viewer = known.viewer.into_iter();
+    let touches = viewer.clone().flat_map(|viewer| &viewer.touches).filter(|touch| {
         touch.account == asked.account && touch.invalid == 0 && inside(touch.tap_ms)
     });
-    let mut taps: Vec<_> = taps.collect();
+    let mut led_to_chat = touches.clone().filter(|touch| touch.conversation != 0);
+    let past = known.past.into_iter().flat_map(Past::taps).filter(|tap| inside(tap.event_ms));
+    let past = past.filter_map(|tap| {
+        let family = catalog.family(tap.ad).filter(|family| family.account == asked.account)?;
+        let player = asked.player(family.campaign, family.ad_set, family.ad);
+        Some((tap.event_ms, tap.view, player))
+    });
+    let taps = touches.map(|touch| {
+        let player = asked.player(touch.campaign, touch.ad_set, touch.ad);
+        (touch.tap_ms, touch.view, player)
+    });
+    let mut taps: Vec<_> = taps.chain(past).collect();
     let opened = |credited: &Credited| credited.touch.as_ref().is_some_and(|it| it.0.invalid == 0);
-    let mut credited = viewer.credited.iter().filter(|credited| inside(credited.at_ms));
+    let credited = viewer.flat_map(|viewer| &viewer.credited);
+    let mut credited = credited.filter(|credited| inside(credited.event_ms));
     let came_to_it = match asked.outcome {
         Outcome::Conversion => credited.any(|credited| credited.campaign != 0 && !credited.void),
-        _ => credited.any(opened) || taps.iter().any(|touch| touch.conversation != 0),
+        _ => credited.any(opened) || led_to_chat.next().is_some(),
     };
-    taps.sort_by_key(|touch| (touch.tap_ms, touch.view));
-    let path: Vec<_> =
-        taps.iter().map(|touch| asked.player(touch.campaign, touch.ad_set, touch.ad)).collect();
+    taps.sort_unstable();
+    let path: Vec<_> = taps.into_iter().map(|(.., player)| player).collect();
     (!came_to_it && !path.is_empty()).then_some(path)
 }
 
@@ -157,14 +184,26 @@ mod tests {
 
     #[test]
     fn whoever_came_to_nothing_walked_its_taps_in_order() {
+        let idle_path = |viewer: &Viewer, asked: &Asked| {
+            let known = Known { viewer: Some(viewer), past: None };
+            super::idle_path(known, &Catalog::default(), asked)
+        };
         assert_eq!(
             idle_path(&viewer(&[(5, 150), (4, 120), (6, 99), (7, 200)]), &ASKED),
             Some(vec![4, 5])
         );
         assert_eq!(idle_path(&viewer(&[(6, 99)]), &ASKED), None, "before the period");
         assert_eq!(idle_path(&viewer(&[(5, 150)]), &Asked { account: 2, ..ASKED }), None);
-        let bought = |at_ms| Viewer {
-            credited: vec![Credited { outcome: 1, campaign: 5, void: false, at_ms, touch: None }],
+        let bought = |event_ms| Viewer {
+            credited: vec![Credited {
+                outcome: 1,
+                campaign: 5,
+                void: false,
+                at_ms: 999,
+                event_ms,
+                imported: false,
+                touch: None,
+            }],
             ..viewer(&[(5, 150)])
         };
         assert_eq!(idle_path(&bought(160), &ASKED), None);

@@ -78,6 +78,9 @@ impl Source<'_> {
     /// Returns click and name if the row counts as the one conversion of both, but for those before it. Says
     /// nothing that may change later: whether an account is set up, or a test is wanted.
     pub fn counted(&self) -> Result<(ClickKey, &'static str, Moment), ConversionSkip> {
+        if self.row.imported {
+            return Err(ConversionSkip::Imported);
+        }
         let name = event_name(&self.row.name).ok_or(ConversionSkip::NameUnsupported)?;
         let (click, clicked) = self.click_key().ok_or(ConversionSkip::NoClick)?;
         match self.row.invalid() {
@@ -94,7 +97,8 @@ impl Source<'_> {
     /// Returns the event, or why it does not go out. `repeated`: its click had one of its name before.
     ///
     /// # Errors
-    /// With the reason; the first that holds, in the order of their numbers but for what can be mended.
+    /// With the reason; the first that holds, in the order of their numbers but for what was imported and what can
+    /// be mended.
     pub fn event(&self, repeated: bool, tests: bool) -> Result<Event, ConversionSkip> {
         let (_, event_name, at) = self.counted()?;
         if repeated {
@@ -351,6 +355,8 @@ mod tests {
             |reason: InvalidReason| AttributionRow { invalid: reason.into(), ..good.clone() };
         let bot = invalid(InvalidReason::TapRate);
         assert_eq!(skip(source(&bot, Channel::Whatsapp)), ConversionSkip::InvalidClick);
+        let imported = AttributionRow { imported: true, ..good.clone() };
+        assert_eq!(skip(source(&imported, Channel::Whatsapp)), ConversionSkip::Imported);
         let test = invalid(InvalidReason::Sandbox);
         assert_eq!(skip(source(&test, Channel::Whatsapp)), ConversionSkip::Sandbox);
         let tested = source(&test, Channel::Whatsapp);

@@ -294,6 +294,12 @@ pub const LISTS_MESSAGE_BYTES_MAX: usize = 5 * 1_024 * 1_024;
 /// Messages of one event stream that wait for the disk at a time: two group commits of the writer.
 pub const STREAM_IN_FLIGHT_MAX: usize = 64;
 
+/// Messages of one import that wait at a time: live events wait behind them for a few hundredths of a second.
+pub const IMPORT_IN_FLIGHT_MAX: usize = 4;
+
+/// How long an import waits before it asks again a node whose queue is full.
+pub const IMPORT_RETRY_AFTER: Duration = Duration::from_millis(20);
+
 /// How long the answer to a batch may take before the caller is told that its outcome is unknown.
 pub const INGEST_DEADLINE: Duration = Duration::from_secs(2);
 

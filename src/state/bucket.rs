@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::state::chats::{CHAT_MEMORY_MS, Chat};
 use crate::state::exposures::{Exposure, Measured};
 use crate::state::kinds::catalog_kinds;
+use crate::state::past::Past;
 use crate::state::viewers::Viewer;
-use crate::state::{Map, Stamp};
+use crate::state::{Map, Stamp, is_imported};
 use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
@@ -40,7 +41,7 @@ pub struct Alias {
     pub at_ms: i64,
 }
 
-/// A conversion that was counted.
+/// A conversion that was counted, or an imported conversation.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct KnownConversion {
     /// Hash of its content: the same id with other content is refused.
@@ -62,6 +63,8 @@ pub struct Bucket {
     pub aliases: Map<u64, Alias>,
     /// By outcome.
     pub conversions: Map<u64, KnownConversion>,
+    /// What was imported of viewers, by their numbers.
+    pub past: Map<u64, Past>,
     /// What experiments measure, by viewer number.
     pub measured: Map<u64, Measured>,
     /// What waits for its viewer's shard, by outcome.
@@ -83,6 +86,9 @@ impl Bucket {
         }
         self.applied = stamp.seq.0;
         self.sweep(stamp.at);
+        if is_imported(fact) && self.keep_past(stamp.at, fact) {
+            return;
+        }
         match fact {
             Kind::ImpressionSeen(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.see(fact, showing, stamp.at));
@@ -222,6 +228,35 @@ impl Bucket {
         }
     }
 
+    /// Keeps what was imported beside what happens here, where the two differ. Tells whether that is all.
+    fn keep_past(&mut self, at: Moment, fact: &Kind) -> bool {
+        match fact {
+            Kind::ImpressionSeen(fact) => {
+                self.with_past(&fact.showing, |past, showing| past.see(fact, showing));
+            }
+            Kind::Watched(fact) => {
+                let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
+                self.with_past(&fact.showing, |past, showing| past.mark(showing.view, kind));
+            }
+            Kind::Tapped(fact) => {
+                self.with_past(&fact.showing, |past, showing| past.tap(fact, showing));
+            }
+            Kind::ConversationOpened(fact) => {
+                let known = KnownConversion { content: content_of_opening(fact), at_ms: at.0 };
+                self.conversions.insert(fact.outcome, known);
+                self.send(Outgoing::Opened(*fact));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Changes what was imported of the viewer of a showing.
+    fn with_past(&mut self, showing: &Option<Showing>, change: impl FnOnce(&mut Past, &Showing)) {
+        let Some(showing) = showing else { return };
+        change(self.past.entry(showing.viewer).or_default(), showing);
+    }
+
     /// Forgets, once an hour of the journal's time, what is past its memory. The hour comes from the
     /// fact, so a replay forgets the same.
     fn sweep(&mut self, at: Moment) {
@@ -230,6 +265,7 @@ impl Bucket {
         }
         self.swept_hour = at.hour();
         self.viewers.retain(|_, viewer| viewer.sweep(at));
+        self.past.retain(|_, past| past.sweep(at));
         self.measured.retain(|_, measured| measured.sweep(at));
         self.chats.retain(|_, chat| !chat.is_over(at));
         let aliases_from = at.plus_ms(-CHAT_MEMORY_MS).0;
@@ -245,4 +281,9 @@ pub fn content_of(fact: &Converted) -> u64 {
     let (micros, currency) =
         fact.value.as_ref().map_or((0, ""), |value| (value.micros, value.currency.as_str()));
     fnv1a(fact.name.bytes().chain([0]).chain(currency.bytes()).chain(micros.to_le_bytes()))
+}
+
+/// Returns the same of an imported conversation: whom it is of.
+pub fn content_of_opening(fact: &ConversationOpened) -> u64 {
+    fact.proof.map_or(0, |proof| proof.viewer)
 }

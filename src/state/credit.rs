@@ -139,7 +139,7 @@ impl ShardPart {
         self.applied = stamp.seq.0;
         self.forget(stamp.at);
         match fact {
-            Kind::Tapped(fact) => {
+            Kind::Tapped(fact) if !fact.imported => {
                 let Some(showing) = &fact.showing else { return };
                 let (view, viewer) = (showing.view, showing.viewer);
                 let entry = CodeEntry { view, viewer, endpoint: fact.endpoint };
@@ -175,6 +175,7 @@ impl ShardPart {
             | Kind::ServedMinute(_)
             | Kind::ImpressionSeen(_)
             | Kind::Watched(_)
+            | Kind::Tapped(_)
             | Kind::FeedbackGiven(_)
             | Kind::ConversationOpened(_)
             | Kind::MessageRecorded(_)
@@ -317,6 +318,7 @@ fn row_of_match(fact: &ClickMatched) -> AttributionRow {
         charged_micros: fact.charge.as_ref().map_or(0, |charge| charge.amount),
         decline_reason: fraud(fact.invalid()).into(),
         invalid: fact.invalid,
+        imported: fact.imported,
         ..AttributionRow::default()
     };
     credited(fact.showing.as_ref(), row)
@@ -336,6 +338,7 @@ fn row_of_conversion(fact: &ConversionCredited) -> AttributionRow {
         match_confidence: confidence_of(fact.match_kind()).into(),
         decline_reason: fraud(fact.invalid()).into(),
         invalid: fact.invalid,
+        imported: fact.imported,
         ..AttributionRow::default()
     };
     credited(fact.showing.as_ref(), row)
@@ -377,6 +380,7 @@ fn row_of_decline(fact: &OutcomeDeclined) -> AttributionRow {
         match_confidence: confidence_of(fact.match_kind()).into(),
         decline_reason: fact.reason,
         invalid: fact.invalid,
+        imported: fact.imported,
         ..AttributionRow::default()
     }
 }

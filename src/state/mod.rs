@@ -24,6 +24,7 @@ pub mod lateness;
 pub mod ledger;
 pub mod lists;
 pub mod paces;
+pub mod past;
 pub mod people;
 pub mod purses;
 pub mod revisions;
@@ -44,7 +45,7 @@ use serde::{Deserialize, Serialize};
 
 pub use route::{
     BUCKETS, BUCKETS_PER_SHARD, CHUNKS_MAX, PER_CHUNK, Route, bucket_of, chunk_of, invalid_of,
-    route,
+    is_imported, route,
 };
 
 use crate::state::bucket::Bucket;

@@ -105,7 +105,9 @@ pub fn route(fact: &Kind) -> Route {
         Kind::FeedbackGiven(fact) => of_showing(&fact.showing, false, false),
         Kind::Tapped(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
-            Route { desk: desk_of(fact.endpoint), ..of_showing(&fact.showing, charged, true) }
+            // An imported tap has no code.
+            let shown = of_showing(&fact.showing, charged, !fact.imported);
+            Route { desk: desk_of(fact.endpoint), ..shown }
         }
         Kind::ClickMatched(fact) => {
             let charged = fact.charge.is_some() || fact.invalid_price != 0;
@@ -116,6 +118,8 @@ pub fn route(fact: &Kind) -> Route {
             let tallies = of_path(&fact.showing, &fact.path);
             Route { tallies, ..of_showing(&fact.showing, false, true) }
         }
+        // There is no conversation to an imported opening.
+        Kind::ConversationOpened(fact) if fact.imported => of_bucket(fact.outcome),
         Kind::ConversationOpened(fact) => {
             Route { desk: desk_of(fact.endpoint), ..of_bucket(fact.conversation) }
         }
@@ -232,6 +236,22 @@ pub fn invalid_of(fact: &Kind) -> Option<InvalidReason> {
         _ => return None,
     };
     Some(reason).filter(|reason| *reason != InvalidReason::Unspecified)
+}
+
+/// Tells whether a fact's event, or the touch that it is credited to, is of a history that was imported: it counts,
+/// but nothing is learned from it.
+pub const fn is_imported(fact: &Kind) -> bool {
+    match fact {
+        Kind::ImpressionSeen(fact) => fact.imported,
+        Kind::Watched(fact) => fact.imported,
+        Kind::Tapped(fact) => fact.imported,
+        Kind::ConversationOpened(fact) => fact.imported,
+        Kind::ClickMatched(fact) => fact.imported,
+        Kind::Converted(fact) => fact.imported,
+        Kind::ConversionCredited(fact) => fact.imported,
+        Kind::OutcomeDeclined(fact) => fact.imported,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

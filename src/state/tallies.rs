@@ -10,7 +10,7 @@ use crate::state::funnel::Funnel;
 use crate::state::kinds::catalog_kinds;
 use crate::state::lateness::Lateness;
 use crate::state::totals::Totals;
-use crate::state::{Applied, Map, Stamp, chunk_of};
+use crate::state::{Applied, Map, Stamp, chunk_of, is_imported};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     Charge, ConversionCredited, MessagePriced, MessageRecorded, OutboxSettled, OutcomeRevised,
@@ -210,14 +210,14 @@ impl TallyChunk {
         match kind {
             Kind::ImpressionSeen(fact) => {
                 self.learn(&fact.showing, kind, stamp.at).see(fact, stamp.at);
-                self.lateness.note(fact.event_ms, stamp.at);
+                self.wait(kind, fact.event_ms, stamp);
             }
             Kind::Watched(fact) if is_viewable(fact) => {
                 self.learn(&fact.showing, kind, stamp.at).watch(fact, stamp.at);
             }
             Kind::Tapped(fact) => {
                 self.learn(&fact.showing, kind, stamp.at).tap(fact, stamp.at);
-                self.lateness.note(fact.event_ms, stamp.at);
+                self.wait(kind, fact.event_ms, stamp);
             }
             Kind::FeedbackGiven(fact) if fact.invalid == 0 => {
                 let ad = self.of(&fact.showing);
@@ -229,7 +229,7 @@ impl TallyChunk {
                 // Other chunks hold other touches of its path.
                 if chunk_of(ad_of(&fact.showing)) == chunk {
                     self.learn(&fact.showing, kind, stamp.at).open(fact, stamp.at);
-                    self.lateness.note(fact.event_ms, stamp.at);
+                    self.wait(kind, fact.event_ms, stamp);
                 }
                 self.earn(chunk, Change::Add, &Earned::by_match(fact));
             }
@@ -242,7 +242,7 @@ impl TallyChunk {
             Kind::ConversionCredited(fact) if fact.invalid == 0 => {
                 if chunk_of(ad_of(&fact.showing)) == chunk {
                     self.learn(&fact.showing, kind, stamp.at).convert(fact, stamp.at);
-                    self.lateness.note(fact.event_ms, stamp.at);
+                    self.wait(kind, fact.event_ms, stamp);
                 }
                 self.earn(chunk, Change::Add, &Earned::by_conversion(fact));
             }
@@ -276,6 +276,13 @@ impl TallyChunk {
         ad.roll(at);
         ad.totals.add(&Totals::of(kind));
         ad
+    }
+
+    /// Notes how late an event is told. A history says nothing of that.
+    fn wait(&mut self, kind: &Kind, event_ms: i64, stamp: Stamp) {
+        if !is_imported(kind) {
+            self.lateness.note(event_ms, stamp.at);
+        }
     }
 
     fn of(&mut self, showing: &Option<Showing>) -> &mut AdTally {
@@ -421,6 +428,33 @@ mod tests {
         let ad = &chunk.ads[&1];
         assert_eq!(ad.totals.funnel(), [1, 1, 0]);
         assert_eq!((ad.hours[&(0, 0, 0)].impressions, ad.hours[&(0, 0, 0)].taps), (1, 1));
+    }
+
+    #[test]
+    fn imported_events_are_counted_and_not_learned_from() {
+        use crate::types::ids::{Seq, Shard};
+        let (showing, imported) = (Some(Showing { ad: 1, ..Showing::default() }), true);
+        let event_kind = EventKind::Viewable as u32;
+        let seen = ImpressionSeen { showing, imported, ..ImpressionSeen::default() };
+        let watched = Watched { showing, event_kind, imported, ..Watched::default() };
+        let tapped = Tapped { showing, imported, ..Tapped::default() };
+        let matched = ClickMatched { showing, imported, ..ClickMatched::default() };
+        let sold = ConversionCredited { showing, imported, ..ConversionCredited::default() };
+        let facts = [
+            Kind::ImpressionSeen(seen),
+            Kind::Watched(watched),
+            Kind::Tapped(tapped),
+            Kind::ClickMatched(matched),
+            Kind::ConversionCredited(Box::new(sold)),
+        ];
+        let mut chunk = TallyChunk::default();
+        for (seq, fact) in (1..).map(Seq).zip(&facts) {
+            chunk.apply(0, Stamp { shard: Shard::CATALOG, seq, at: Moment(HOUR_MS) }, fact);
+        }
+        let (ad, tally) = (&chunk.ads[&1], &chunk.ads[&1].hours[&(0, 0, 0)]);
+        let counts = [tally.impressions, tally.viewable, tally.taps, tally.conversations];
+        assert_eq!((counts, tally.conversions), ([1; 4], 1));
+        assert_eq!((ad.totals, &chunk.lateness), (Totals::NONE, &Lateness::default()));
     }
 
     #[test]

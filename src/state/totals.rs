@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::is_imported;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::v1::EventKind;
 
@@ -13,7 +14,7 @@ pub const fn placement_slot(placement: u32) -> usize {
     if placement < PLACEMENTS as u32 { placement as usize } else { 0 }
 }
 
-/// Valid events since the beginning. Invalid ones teach nothing.
+/// Valid events since the beginning. Invalid and imported ones teach nothing.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Totals {
     /// First frames drawn, by placement.
@@ -42,6 +43,7 @@ impl Totals {
     pub fn of(fact: &Kind) -> Self {
         let mut totals = Self::NONE;
         match fact {
+            fact if is_imported(fact) => {}
             Kind::ImpressionSeen(fact) if fact.invalid == 0 => {
                 totals.impressions[placement_slot(fact.placement)] = 1;
             }

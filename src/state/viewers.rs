@@ -8,6 +8,7 @@ pub use revised::touch_of_standing;
 
 use crate::state::chats::StoredTouch;
 use crate::state::context::{Context, context_of_view};
+use crate::state::past::PAST_MEMORY_MS;
 use crate::types::proto::journal::v1::{
     ClickMatched, ConversationTouch, ConversionCredited, FeedbackGiven, ImpressionSeen, Showing,
     Tapped, ViewContext,
@@ -43,7 +44,7 @@ impl Flags {
         self.0 & (1 << kind as u16) != 0
     }
 
-    fn set(&mut self, kind: EventKind) {
+    pub(in crate::state) const fn set(&mut self, kind: EventKind) {
         self.0 |= 1 << kind as u16;
     }
 
@@ -225,6 +226,10 @@ pub struct Credited {
     pub void: bool,
     /// The journal's time of the credit.
     pub at_ms: i64,
+    /// When the outcome happened, milliseconds.
+    pub event_ms: i64,
+    /// Whether it is of a history, and remembered as long as that is.
+    pub imported: bool,
     /// What a conversation is settled with.
     pub touch: Option<StoredTouch>,
 }
@@ -370,8 +375,9 @@ impl Viewer {
         at: Moment,
     ) {
         let campaign = if fact.invalid == 0 { showing.campaign } else { 0 };
-        let (outcome, at_ms) = (fact.outcome, at.0);
-        self.credited.push(Credited { outcome, campaign, void: false, at_ms, touch: None });
+        let ConversionCredited { outcome, event_ms, imported, .. } = *fact;
+        let (at_ms, touch) = (at.0, None);
+        self.credited.push(Credited { outcome, campaign, void: false, at_ms, event_ms, imported, touch });
     }
 
     pub(in crate::state) fn open(&mut self, fact: &ClickMatched, showing: &Showing, at: Moment) {
@@ -405,8 +411,9 @@ impl Viewer {
             outcome: fact.outcome,
             touch_ms: fact.touch_ms,
         }));
-        let (outcome, at_ms) = (fact.outcome, at.0);
-        self.credited.push(Credited { outcome, campaign: 0, void: false, at_ms, touch });
+        let ClickMatched { outcome, event_ms, imported, .. } = *fact;
+        let (campaign, at_ms) = (0, at.0);
+        self.credited.push(Credited { outcome, campaign, void: false, at_ms, event_ms, imported, touch });
     }
 
     /// Forgets what is past its memory; tells whether anything is left.
@@ -415,7 +422,11 @@ impl Viewer {
         self.views.retain(|view| Moment::from_seconds(view.issued_s).0 >= views_from);
         let touches_from = at.plus_ms(-TOUCH_MEMORY_MS).0;
         self.touches.retain(|touch| touch.tap_ms >= touches_from);
-        self.credited.retain(|credited| credited.at_ms >= touches_from);
+        let past_from = at.plus_ms(-PAST_MEMORY_MS).0;
+        self.credited.retain(|credited| {
+            let in_past = credited.imported && credited.event_ms >= past_from;
+            in_past || credited.at_ms >= touches_from
+        });
         self.caps.retain(|cap| !cap.is_over(at));
         let rest = self.caps.len() + self.hidden.len() + self.credited.len();
         self.views.len() + self.touches.len() + rest > 0

@@ -9,6 +9,9 @@ use crate::types::token::PrefillCode;
 /// Names the hash that has no key: its inputs are ids, one of them already a keyed hash.
 const CONVERSATION_CONTEXT: &str = "munadi 2026-11 conversation id";
 
+/// Names the hashes of another system's ids.
+const IMPORT_CONTEXT: &str = "munadi 2026-11 imported event";
+
 /// Returns the number of a feed's viewer, its shard in the top 6 bits. The pseudonym cannot be read
 /// back from it, and once the feed's link secret is gone nobody can tell whose number it was.
 pub fn viewer_number(link: &Secret, pseudonym: &str) -> u64 {
@@ -40,6 +43,31 @@ pub fn network_number(secret: &Secret, network: IpAddr) -> u64 {
         IpAddr::V6(address) => hasher.update(&address.octets()),
     };
     from_hash(hasher.finalize().as_bytes()).max(1)
+}
+
+/// Returns the number of an account's own viewer, whom no feed knows.
+pub fn account_viewer(secret: &Secret, account: u64, pseudonym: &str) -> u64 {
+    let mut hasher = blake3::Hasher::new_keyed(secret.bytes());
+    // An account's id is no endpoint's, so no contact or message has the same input.
+    hasher.update(&account.to_be_bytes()).update(pseudonym.as_bytes());
+    from_hash(hasher.finalize().as_bytes())
+}
+
+/// Returns the id of an imported impression or tap, in its viewer's shard.
+pub fn imported_view(account: u64, viewer: u64, is_tap: bool, event_id: &str) -> u64 {
+    let mut hasher = blake3::Hasher::new_derive_key(IMPORT_CONTEXT);
+    hasher.update(if is_tap { b"T" } else { b"I" });
+    hasher.update(&account.to_be_bytes()).update(&viewer.to_be_bytes());
+    hasher.update(event_id.as_bytes());
+    let number = hash_of(from_hash(hasher.finalize().as_bytes()));
+    (viewer & !HASH_MAX) | number
+}
+
+/// Returns the outcome of an imported conversation.
+pub fn imported_conversation(account: u64, event_id: &str) -> u64 {
+    let mut hasher = blake3::Hasher::new_derive_key(IMPORT_CONTEXT);
+    hasher.update(b"C").update(&account.to_be_bytes()).update(event_id.as_bytes());
+    from_hash(hasher.finalize().as_bytes())
 }
 
 /// Returns the id of the conversation between a contact and an endpoint; it lives in its business's
@@ -113,8 +141,17 @@ mod tests {
             contact_number(&SECRET, 1, ""),
             message_number(&SECRET, 1, "a"),
             message_number(&SECRET, 2, "a"),
+            account_viewer(&SECRET, 3, "a"),
+            account_viewer(&OTHER, 3, "a"),
+            imported_view(1, 1 << 58, false, "a"),
+            imported_view(1, 1 << 58, true, "a"),
+            imported_view(2, 1 << 58, true, "a"),
+            imported_view(1, 2 << 58, true, "a"),
+            imported_conversation(1, "a"),
+            imported_conversation(2, "a"),
         ]);
-        assert_eq!(distinct.len(), 9);
+        assert_eq!(distinct.len(), 17);
+        assert_eq!(shard_of(imported_view(1, 63 << 58, true, "a")), shard_of(63 << 58));
         let codes = BTreeSet::from([
             prefill_code(&SECRET, 1, 0),
             prefill_code(&SECRET, 2, 0),

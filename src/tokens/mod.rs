@@ -15,8 +15,8 @@ mod samples;
 mod seal;
 
 pub use hash::{
-    contact_number, conversation_id, experiment_key, message_number, network_number, noise_key,
-    prefill_code, viewer_number,
+    account_viewer, contact_number, conversation_id, experiment_key, imported_conversation,
+    imported_view, message_number, network_number, noise_key, prefill_code, viewer_number,
 };
 pub use keyring::{
     CLICK_TOKEN_LIFE_S, FREQUENCY_TOKEN_LIFE_S, KEY_ROTATION_S, KEY_SLACK_S, KeyRing, RingFull,

@@ -1,6 +1,7 @@
 //! What the doors hand to the engine, parsed: ad requests, events, and writes to the catalog.
 
 mod events;
+mod imports;
 mod writes;
 
 use crate::types::hash::fnv1a;
@@ -12,6 +13,7 @@ pub use events::{
     Adjustment, CHANNEL_AD_ID_CHARS_MAX, CHANNEL_CLICK_ID_CHARS_MAX, Chat, Claim, Conversion,
     Incoming, Opening, Origin, Receipt, Verdict,
 };
+pub use imports::{Import, ImportVerdict, Imported, ImportedEvent};
 pub use writes::{
     Change, EventFilter, FundRequest, Invalidation, ListChange, ListMutation, Mutation, PushChange,
     Resource,

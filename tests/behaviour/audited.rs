@@ -17,7 +17,7 @@ use crate::message_costs::Town;
 use crate::stage::Stage;
 
 /// Audits a copy of a journal with one price of it altered.
-fn audited(stage: &Stage, alter: impl Fn(&mut MessagePriced)) -> AuditReport {
+pub(crate) fn audited(stage: &Stage, alter: impl Fn(&mut MessagePriced)) -> AuditReport {
     audited_with(stage, |kind| {
         if let Kind::MessagePriced(fact) = kind {
             alter(fact);

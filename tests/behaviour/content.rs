@@ -6,8 +6,13 @@ use munadi::types::proto::DESCRIPTORS;
 use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
 
 /// Services that hear of conversations.
-const SERVICES: [&str; 4] =
-    ["ConversationService", "EventService", "AttributionService", "ConversionService"];
+const SERVICES: [&str; 5] = [
+    "ConversationService",
+    "EventService",
+    "AttributionService",
+    "ConversionService",
+    "ImportService",
+];
 
 /// What is journaled of conversations.
 const FACTS: [&str; 17] = [
@@ -31,7 +36,7 @@ const FACTS: [&str; 17] = [
 ];
 
 /// Every text or bytes that these messages may carry, and why none of them is a message's text.
-const ALLOWED: [(&str, &str); 66] = [
+const ALLOWED: [(&str, &str); 74] = [
     ("v1.AdEvent.network", "an address; only a keyed hash of its network is kept"),
     ("v1.AdEvent.user_agent", "looked at for invalid traffic at the door, and not kept"),
     ("v1.AdEvent.view_token", "sealed by the engine; anything else does not open"),
@@ -43,6 +48,15 @@ const ALLOWED: [(&str, &str); 66] = [
     ("v1.Conversion.click_token", "sealed by the engine; anything else does not open"),
     ("v1.Conversion.event_id", "the caller's id of a sale, 128 characters at most"),
     ("v1.Conversion.name", "the name of a kind of event, 64 characters at most"),
+    ("v1.ImportResult.field", "the path of a field, written by the engine"),
+    ("v1.ImportResult.message", "what was wrong with an event, written by the engine"),
+    ("v1.ImportResult.reason", "a stable name, written by the engine"),
+    ("v1.ImportedEvent.currency", "three letters of ISO 4217, the account's own"),
+    ("v1.ImportedEvent.event_id", "another system's id, 128 characters at most"),
+    ("v1.ImportedEvent.impression_event_id", "another system's id; only a hash of it is kept"),
+    ("v1.ImportedEvent.name", "the name of a kind of event, 64 characters at most"),
+    ("v1.ImportedEvent.tap_event_id", "another system's id; only a hash of it is kept"),
+    ("v1.ImportedEvent.viewer", "a pseudonym; only a keyed hash of it is kept"),
     ("v1.ItemResult.field", "the path of a field, written by the engine"),
     ("v1.ItemResult.message", "what was wrong with a request, written by the engine"),
     ("v1.ItemResult.reason", "a stable name, written by the engine"),

@@ -25,6 +25,7 @@ mod forecast;
 mod funnel;
 mod goals;
 mod h2;
+mod import;
 mod invalid;
 mod lift;
 mod limits;

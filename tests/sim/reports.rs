@@ -156,6 +156,7 @@ impl Event {
                 placement: self.placement,
                 invalid,
                 context,
+                imported: false,
             }),
             Metric::Taps => Kind::Tapped(Tapped {
                 showing,

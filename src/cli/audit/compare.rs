@@ -91,17 +91,6 @@ fn ads(recount: &Recount, state: &State, found: &mut Vec<String>) {
         let hours = tally.by_hour().into_iter();
         node.extend(hours.map(|(hour, tally)| ((*ad, i64::from(hour)), counts_of(&tally))));
     }
-    let mut counted = BTreeMap::<u64, [u64; 3]>::new();
-    for ((ad, _), counts) in &recount.ads {
-        let sums = counted.entry(*ad).or_default();
-        let more = [counts.impressions, counts.taps, counts.conversations];
-        sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
-    }
-    // Revisions teach nothing.
-    for (ad, moved) in &recount.moved {
-        let taught = &mut counted.entry(*ad).or_default()[2];
-        *taught = taught.saturating_add_signed(-moved);
-    }
     for (ad, hour) in keys(&recount.ads, &node) {
         let key = (ad, hour);
         let (ours, theirs) = (recount.ads.get(&key), node.get(&key));
@@ -109,9 +98,9 @@ fn ads(recount: &Recount, state: &State, found: &mut Vec<String>) {
         let ours = Counts { steps: Steps::default(), ..ours.cloned().unwrap_or_default() };
         differ(found, &what, ours, theirs.cloned().unwrap_or_default());
     }
-    for ad in keys(&counted, &totals) {
-        let (ours, theirs) = (counted.get(&ad), totals.get(&ad));
-        let what = format!("ad {ad}, impressions, taps and conversations in all");
+    for ad in keys(&recount.learned, &totals) {
+        let (ours, theirs) = (recount.learned.get(&ad), totals.get(&ad));
+        let what = format!("ad {ad}, impressions, taps and conversations that rates come from");
         differ(
             found,
             &what,

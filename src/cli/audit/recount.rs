@@ -8,7 +8,7 @@ use crate::cli::audit::credits::Earned;
 use crate::cli::audit::ledger::Postings;
 use crate::cli::audit::prices::Prices;
 use crate::cli::audit::revisions::Revisions;
-use crate::cli::audit::steps::Steps;
+use crate::cli::audit::steps::{Steps, learned};
 use crate::journal::Block;
 use crate::types::ids::{SHARDS_ALL, Shard};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -79,6 +79,8 @@ pub(super) struct Recount {
     pub(super) first_batch: u64,
     /// By ad and hour since the epoch.
     pub(super) ads: BTreeMap<(u64, i64), Counts>,
+    /// Impressions, taps and conversations by ad, without what was imported: what action rates come from.
+    pub(super) learned: BTreeMap<u64, [u64; 3]>,
     ad_accounts: BTreeMap<u64, u64>,
     /// By account and day.
     pub(super) invoices: BTreeMap<(u64, i32), i64>,
@@ -93,8 +95,6 @@ pub(super) struct Recount {
     pub(super) credits: [Vec<CreditRow>; SHARDS_ALL],
     pub(super) earned: Earned,
     revisions: Revisions,
-    /// Conversations that an ad gained by revisions: what it is taught stays as it was.
-    pub(super) moved: BTreeMap<u64, i64>,
     /// Charged above a budget or grant, micros.
     pub(super) over_budget: i64,
     currencies: BTreeMap<u64, String>,
@@ -115,6 +115,7 @@ impl Default for Recount {
             span: None,
             first_batch: 0,
             ads: BTreeMap::new(),
+            learned: BTreeMap::new(),
             ad_accounts: BTreeMap::new(),
             invoices: BTreeMap::new(),
             over_delivered: BTreeMap::new(),
@@ -125,7 +126,6 @@ impl Default for Recount {
             credits: std::array::from_fn(|_| Vec::new()),
             earned: Earned::default(),
             revisions: Revisions::default(),
-            moved: BTreeMap::new(),
             over_budget: 0,
             currencies: BTreeMap::new(),
             latest_ms: [i64::MIN; SHARDS_ALL],
@@ -138,6 +138,10 @@ impl Default for Recount {
             unless_trimmed: Vec::new(),
         }
     }
+}
+
+fn charged(charge: &Option<Charge>) -> i64 {
+    charge.as_ref().map_or(0, |charge| charge.amount)
 }
 
 fn ad_of(fact: &StepCredited) -> u64 {
@@ -211,6 +215,7 @@ impl Recount {
         self.earned.take(fact);
         self.prices.take(&place, fact);
         self.revisions.take(&place, fact);
+        self.learn(fact);
         for (ad, ms, step) in Steps::of(fact) {
             self.ad(ad, ms).steps.add(&step);
         }
@@ -225,7 +230,7 @@ impl Recount {
                 if !self.seen.insert((showing.viewer, showing.view)) {
                     self.fault(place, "this view was counted before");
                 }
-                self.unpaid(place, fact.invalid, fact.charge.as_ref());
+                self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
             }
             Kind::Watched(fact)
@@ -237,7 +242,7 @@ impl Recount {
             Kind::Tapped(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
                 self.tap(place, &showing, fact.event_ms, fact.invalid == 0);
-                self.unpaid(place, fact.invalid, fact.charge.as_ref());
+                self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
             }
             Kind::ClickMatched(fact) => {
@@ -248,10 +253,9 @@ impl Recount {
                 if fact.invalid == 0 {
                     self.ad(showing.ad, fact.event_ms).conversations += 1;
                 }
-                self.unpaid(place, fact.invalid, fact.charge.as_ref());
+                self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
-                let charged = fact.charge.as_ref().map_or(0, |charge| charge.amount);
-                self.credit(place, fact.outcome, showing.ad, charged);
+                self.credit(place, fact.outcome, showing.ad, charged(&fact.charge));
             }
             Kind::ConversionCredited(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
@@ -322,9 +326,9 @@ impl Recount {
         }
     }
 
-    fn unpaid(&mut self, place: Place, invalid: i32, charge: Option<&Charge>) {
-        if invalid != 0 && charge.is_some() {
-            self.fault(place, "an invalid event was charged");
+    fn unpaid(&mut self, place: Place, is_free: bool, charge: Option<&Charge>) {
+        if is_free && charge.is_some() {
+            self.fault(place, "an invalid or imported event was charged");
         }
     }
 
@@ -400,6 +404,12 @@ impl Recount {
             self.fault(place, format!("grant {grant} is not for this line, day or time"));
         }
         above
+    }
+
+    fn learn(&mut self, fact: &Kind) {
+        let Some((ad, more)) = learned(fact) else { return };
+        let sums = self.learned.entry(ad).or_default();
+        sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     }
 
     fn tap(&mut self, place: Place, showing: &Showing, event_ms: i64, valid: bool) {

@@ -304,9 +304,6 @@ impl Recount {
             };
             let Some(showing) = standing.showing else { continue };
             let (kind, ms) = (fact.kind(), fact.event_ms);
-            if kind == Outcome::Conversation {
-                *self.moved.entry(showing.ad).or_default() += by;
-            }
             let change = |count: &mut u64| *count = count.saturating_add_signed(by);
             match kind {
                 Outcome::Unspecified | Outcome::Qualified => {}

@@ -17,6 +17,23 @@ pub(super) struct Steps {
     waits: Vec<u32>,
 }
 
+/// Returns what a fact says of how often an ad is tapped and written to: impressions, taps and conversations.
+/// Neither invalid events nor imported ones say anything of that.
+pub(super) fn learned(fact: &Kind) -> Option<(u64, [u64; 3])> {
+    let (showing, is_left_out, more) = match fact {
+        Kind::ImpressionSeen(fact) => {
+            (&fact.showing, fact.invalid != 0 || fact.imported, [1, 0, 0])
+        }
+        Kind::Tapped(fact) => (&fact.showing, fact.invalid != 0 || fact.imported, [0, 1, 0]),
+        Kind::ClickMatched(fact) => {
+            let more = [0, fact.implied_tap.into(), 1];
+            (&fact.showing, fact.invalid != 0 || fact.imported, more)
+        }
+        _ => return None,
+    };
+    (!is_left_out).then(|| (ad_of(showing), more))
+}
+
 /// The ad, the moment in whose hour it counts, and what.
 type Step = (u64, i64, Steps);
 

@@ -23,14 +23,6 @@ pub struct KnownSale<'a> {
     pub reported: bool,
 }
 
-/// Returns the outcome of an account's conversion with this id.
-pub fn outcome_of(account: u64, event_id: &str) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"munadi conversion").update(&account.to_be_bytes());
-    hasher.update(event_id.as_bytes());
-    from_hash(hasher.finalize().as_bytes())
-}
-
 /// Judges an adjustment.
 pub fn adjusted(
     catalog: &Catalog,

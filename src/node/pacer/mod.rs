@@ -24,9 +24,9 @@ use crate::node::pacer::plans::Plans;
 use crate::node::pacer::run::{Round, Run};
 use crate::node::pacer::shared::Shared;
 use crate::node::pacer::unit::{Cluster, Unit, is_campaign, unit_of};
-use crate::state::Map;
 use crate::state::catalog::Catalog;
 use crate::state::paces::{Pace, Paces};
+use crate::state::{Map, is_imported};
 use crate::types::day::day_of;
 use crate::types::ids::{IdKind, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -383,6 +383,7 @@ fn rates_in(board: &Board, ad: u64, placement: Placement) -> Rates {
 /// Returns which ad was shown to whom where a fact may be a goal event, or one that promises some.
 const fn showing_of(fact: &Kind) -> Option<&Showing> {
     match fact {
+        fact if is_imported(fact) => None,
         Kind::ImpressionSeen(fact) => fact.showing.as_ref(),
         Kind::Watched(fact) => fact.showing.as_ref(),
         Kind::Tapped(fact) => fact.showing.as_ref(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::decide::board::Rates;
+use crate::decide::imports::has_tapped;
 use crate::decide::mutate::{Spent, mutate, touched};
 use crate::decide::purse::LineId;
 use crate::decide::record::{Event, GhostAd, Known, record};
@@ -36,6 +37,7 @@ impl Writer {
                 drop(catalog);
                 self.answer(reply, Ok(verdicts));
             }
+            Work::Import(import, reply) => self.import(&import, reply, now),
             Work::Mutate(mutation, reply) => self.write(&mutation, reply, now),
             Work::MutateLists(mutation, reply) => self.write_lists(&mutation, reply, now),
             Work::Fund(request, reply) => self.fund(&request, reply, now),
@@ -257,6 +259,8 @@ fn ad_event(live: &Live, catalog: &Catalog, mut event: Event<'_>, now: Moment) -
         ghost: ghost.filter(|ghost| !cell.facts.is_exposed(token.viewer, ghost.experiment)),
         family,
         viewer: cell.facts.viewers.get(&token.viewer),
+        tapped_before: event.kind == EventKind::Tap
+            && has_tapped(catalog, cell.facts.past.get(&token.viewer), None, family.campaign),
         purse: purses.purses.get(&family.account),
         zone: catalog.zone_of(family.account).unwrap_or_default(),
         now,

@@ -3,6 +3,7 @@
 //! A plain struct with [`Writer::step`]: a thread drives it in a node, the simulation by hand.
 
 mod desk;
+mod imports;
 mod intake;
 mod money;
 mod outbox;
@@ -41,7 +42,8 @@ use crate::types::proto::journal::v1::{
 use crate::types::proto::v1::{FundAccountResponse, PriceReason, SetConversionPushResponse};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{
-    FundRequest, Incoming, ListMutation, Mutation, PushChange, Resource, Verdict,
+    FundRequest, Import, ImportVerdict, Incoming, ListMutation, Mutation, PushChange, Resource,
+    Verdict,
 };
 use crate::types::time::Moment;
 
@@ -61,6 +63,8 @@ pub type Reply<T> = Box<dyn FnOnce(Result<T, Refusal>) + Send>;
 pub enum Work {
     /// Events to judge and count, each alone.
     Record(Vec<Incoming>, Reply<Vec<Verdict>>),
+    /// Events of another system to judge and count, each alone.
+    Import(Box<Import>, Reply<Vec<ImportVerdict>>),
     /// A write to the catalog.
     Mutate(Box<Mutation>, Reply<Resource>),
     /// A write to the operator's lists or rules; answered with the entries or rules there are now.
@@ -86,6 +90,7 @@ impl Work {
     pub(in crate::node) fn events(&self) -> usize {
         match self {
             Self::Record(items, _) => items.len().max(1),
+            Self::Import(import, _) => import.items.len().max(1),
             _ => 1,
         }
     }

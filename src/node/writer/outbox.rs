@@ -128,6 +128,7 @@ fn next_step(live: &Live, outgoing: &Outgoing, click: Option<Click>, now: Moment
     let there = There {
         catalog: &catalog,
         viewer: click.and_then(|click| cell.facts.viewers.get(&click.viewer)),
+        past: click.and_then(|click| cell.facts.past.get(&click.viewer)),
         purse: purses.purses.get(&account),
         now,
     };

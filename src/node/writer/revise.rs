@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::decide::Decided;
-use crate::decide::chats::adjusted::{KnownSale, adjusted, outcome_of};
+use crate::decide::chats::adjusted::{KnownSale, adjusted};
+use crate::decide::imports::conversion_outcome;
 use crate::decide::revise::{There, invalidated, step, touch};
 use crate::decide::steps::{STEPS, step_outcome};
 use crate::node::writer::Writer;
@@ -43,7 +44,7 @@ impl Writer {
         adjustment: &Adjustment,
         now: Moment,
     ) -> (Shard, Decided) {
-        let outcome = outcome_of(adjustment.account, &adjustment.event_id);
+        let outcome = conversion_outcome(adjustment.account, &adjustment.event_id);
         let reported = self.live.cell(outcome).facts.conversions.contains_key(&outcome);
         // A row is where its viewer lives, or where it was declined: a few dozen look-ups for something rare.
         let rows = Shard::all().take(SHARDS).filter_map(|shard| {

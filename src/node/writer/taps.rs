@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::decide::chats::FoundTap;
 use crate::node::live::Live;
-use crate::state::BUCKETS;
 use crate::state::chats::MESSAGE_MEMORY_MS;
+use crate::state::{BUCKETS, is_imported};
 use crate::types::proto::journal::v1::Tapped;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::time::{MINUTE_MS, Moment};
@@ -86,6 +86,8 @@ impl RecentTaps {
     /// Notes what a fact says of a tap.
     pub(in crate::node) fn note(&mut self, fact: &Kind, now: Moment) {
         match fact {
+            // A history leads to no conversation from here on.
+            fact if is_imported(fact) => {}
             Kind::Tapped(fact) => self.tapped(fact, now),
             Kind::ClickMatched(fact) => {
                 fact.showing.iter().for_each(|showing| self.take(showing.view));

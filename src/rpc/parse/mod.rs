@@ -17,6 +17,7 @@ pub(super) mod events;
 pub(super) mod experiments;
 pub(super) mod explain;
 mod field;
+pub(super) mod imports;
 pub(super) mod models;
 pub(super) mod mutations;
 pub(super) mod places;

@@ -10,6 +10,7 @@ mod conversations;
 mod conversions;
 mod events;
 mod explain;
+mod imports;
 mod kits;
 mod pages;
 mod pulls;
@@ -41,6 +42,7 @@ use crate::types::proto::v1::conversation_service_server::ConversationServiceSer
 use crate::types::proto::v1::conversion_service_server::ConversionServiceServer;
 use crate::types::proto::v1::event_service_server::EventServiceServer;
 use crate::types::proto::v1::explain_service_server::ExplainServiceServer;
+use crate::types::proto::v1::import_service_server::ImportServiceServer;
 use crate::types::proto::v1::report_service_server::ReportServiceServer;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{Mutation, Policy, Resource, ResourceKind, Scope};
@@ -94,6 +96,10 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
         )
         .add_service(
             ConversionServiceServer::new(conversions::Conversions { node: node() })
+                .max_decoding_message_size(others),
+        )
+        .add_service(
+            ImportServiceServer::new(imports::Imports { node: node() })
                 .max_decoding_message_size(others),
         )
         .add_service(

@@ -23,14 +23,14 @@ pub(super) struct Touch {
 }
 
 /// Chance, the same for the same seed.
-pub(super) struct Luck(u64);
+pub(crate) struct Luck(u64);
 
 impl Luck {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x1234_5678_9ABC_DEF1)
     }
 
-    pub(super) const fn below(&mut self, end: u64) -> u64 {
+    pub(crate) const fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -38,7 +38,7 @@ impl Luck {
     }
 
     /// Tells whether a chance of one in so many came true.
-    pub(super) const fn chance(&mut self, of: u64) -> bool {
+    pub(crate) const fn chance(&mut self, of: u64) -> bool {
         self.below(of) == 0
     }
 }

@@ -1,0 +1,18 @@
+//! Histories of other systems on their way to the writer.
+
+use crate::node::pending::Pending;
+use crate::node::running::Node;
+use crate::node::writer::Work;
+use crate::types::refusal::Refusal;
+use crate::types::request::{Import, ImportVerdict};
+
+impl Node {
+    /// Hands events of a history to the writer; the answer comes once they are durable.
+    ///
+    /// # Errors
+    /// `Busy` when too much waits, `Unavailable` when the node is stopping.
+    pub fn import(&self, history: Import) -> Result<Pending<Vec<ImportVerdict>>, Refusal> {
+        metrics::counter!("munadi_imported_events_total").increment(history.items.len() as u64);
+        self.submit(|reply| Work::Import(Box::new(history), reply))
+    }
+}
