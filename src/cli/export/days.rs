@@ -94,11 +94,8 @@ impl Puller {
         while day.0 + DAY_MS <= end.0 {
             let name = day_of(day).to_string();
             if manifest.as_ref().is_none_or(|known| !known.days.contains_key(&name)) {
-                let (written, ours) = self.write(store, (table, day, &name)).await?;
-                match &manifest {
-                    Some(known) => known.check(store.manifest_name(table), &ours)?,
-                    None => manifest = Some(ours),
-                }
+                let (written, ours) = self.write(store, (table, day, &name), &manifest).await?;
+                manifest.get_or_insert(ours);
                 done.days += 1;
                 done.rows += written.rows;
                 if let Some(known) = &mut manifest {
@@ -131,17 +128,25 @@ impl Puller {
         })
     }
 
-    /// Writes a day, and tells what the rows are of.
+    /// Writes a day, and tells what the rows are of: of the same as those that are known.
     async fn write(
         &mut self,
         store: &Store,
         (table, start, name): (Table, Moment, &str),
+        known: &Option<Manifest>,
     ) -> Result<(Day, Manifest), ExportError> {
         let end = Some(start.plus_ms(DAY_MS));
         let asked = Ticket { account: self.account, start, end, ..Ticket::of(table) };
         let mut rows = self.client.do_get(FlightTicket::new(asked.json())).await?;
         let mut parts = Parts { table, part: None, day: Day { rows: 0, parts: 0 } };
-        while let Some(batch) = rows.next().await {
+        // The schema comes before the first batch.
+        let mut next = rows.next().await;
+        let [journal, scope] = told(&rows);
+        let ours = Manifest::new(journal, scope, self.account);
+        if let Some(known) = known {
+            known.check(store.manifest_name(table), &ours)?;
+        }
+        while let Some(batch) = next {
             let mut batch = batch?;
             while batch.num_rows() > 0 {
                 let taken = parts.write(&batch)?;
@@ -150,11 +155,11 @@ impl Puller {
                     parts.close(store, name).await?;
                 }
             }
+            next = rows.next().await;
         }
         parts.close(store, name).await?;
         store.remove_parts_behind((table, name, parts.day.parts)).await?;
-        let [journal, scope] = told(&rows);
-        Ok((parts.day, Manifest::new(journal, scope, self.account)))
+        Ok((parts.day, ours))
     }
 }
 

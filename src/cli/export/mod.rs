@@ -79,9 +79,9 @@ pub enum ExportError {
     /// The node can't be asked.
     #[error(transparent)]
     Node(#[from] ReportError),
-    /// The node refused, or its rows can't be read.
-    #[error("{0}")]
-    Rows(#[from] FlightError),
+    /// The node's rows can't be read.
+    #[error("the node's rows: {0}")]
+    Rows(#[source] FlightError),
     /// The store can't be read or written.
     #[error("the store: {0}")]
     Store(#[from] StoreError),
@@ -109,6 +109,15 @@ pub enum ExportError {
     /// There is no runtime, or the summary can't be printed.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl From<FlightError> for ExportError {
+    fn from(error: FlightError) -> Self {
+        match error {
+            FlightError::Tonic(status) => Self::Node(ReportError::Refused(status)),
+            other => Self::Rows(other),
+        }
+    }
 }
 
 /// What became of one table.
