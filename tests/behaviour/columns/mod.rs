@@ -1,245 +1,28 @@
 //! Tables in columns: what Arrow Flight sends is what gRPC sends, to the same callers.
 
+mod cells;
+mod town;
+
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int8Type, Int16Type, Int64Type, TimestampMillisecondType, UInt64Type};
-use arrow_array::{Array, RecordBatch, StringArray};
+use arrow_array::RecordBatch;
 use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::{Empty, FlightClient, FlightDescriptor, FlightInfo, Ticket};
-use munadi::node::clock::{Clock, MovedClock};
+use arrow_flight::{Empty, FlightClient, FlightDescriptor, FlightInfo};
+use munadi::node::clock::Clock;
 use munadi::report::columnar::Table;
+use munadi::types::proto::v1::billing_service_client::BillingServiceClient;
 use munadi::types::proto::{DESCRIPTORS, v1};
-use munadi::types::time::{DAY_MS, MINUTE_MS, Moment, SECOND_MS};
+use munadi::types::time::{MINUTE_MS, Moment};
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::desk::{
-    ANALYST, Desk, OPERATOR, PLATFORM, RIVALS, STATUS, Shop, TACOS, calls, event, first_ad,
-    open_shop, tray,
-};
-use crate::stage::at;
-
-/// Rounds of the writer until nothing follows from an event any more.
-const ROUNDS: usize = 6;
-
-/// Viewers of one day.
-const VIEWERS: usize = 6;
-
-/// Two advertisers on a node whose clock is moved by hand.
-pub(crate) struct Town {
-    pub(crate) desk: Desk,
-    pub(crate) clock: Arc<MovedClock>,
-    pub(crate) tacos: Shop,
-    pub(crate) rivals: Shop,
-}
-
-impl Town {
-    /// Opens at noon of 2026-11-23.
-    pub(crate) fn open() -> Self {
-        let clock = Arc::new(MovedClock::at(at("2026-11-23T12:00:00Z")));
-        let desk = Desk::moved(true, &clock, |_, _| {});
-        let shops =
-            calls(async { (open_shop(&desk, TACOS).await, open_shop(&desk, RIVALS).await) });
-        Self { desk, clock, tacos: shops.0.unwrap(), rivals: shops.1.unwrap() }
-    }
-
-    /// Lets people look, tap, write and buy, then ends the day at the next noon.
-    pub(crate) fn live_a_day(&self) {
-        calls(async {
-            let day = self.clock.now().0 / DAY_MS;
-            for number in 0..VIEWERS {
-                let name = format!("viewer-{day}-{number}");
-                self.look(&name, number % 2 == 0).await?;
-                self.clock.set(self.clock.now().plus_ms(7 * SECOND_MS));
-                self.write(&format!("contact-{day}-{number}")).await?;
-                self.buy(&name, number).await?;
-                self.clock.set(self.clock.now().plus_ms(MINUTE_MS / 2));
-            }
-            self.settle().await;
-            Ok::<_, Status>(())
-        })
-        .unwrap();
-        self.clock.set(self.clock.now().plus_ms(DAY_MS));
-    }
-
-    async fn settle(&self) {
-        for _ in 0..ROUNDS {
-            self.desk.node().settled().await.unwrap();
-        }
-    }
-
-    async fn look(&self, name: &str, taps: bool) -> Result<(), Status> {
-        let request = v1::RequestAdsRequest { ad_request: tray(name) };
-        let slots = self.desk.ads(STATUS).request_ads(request).await?.into_inner().slots;
-        let ad = first_ad(&slots);
-        self.record(event(ad, v1::EventKind::Impression)).await?;
-        if taps {
-            self.clock.set(self.clock.now().plus_ms(7 * SECOND_MS));
-            self.record(event(ad, v1::EventKind::Tap)).await?;
-        }
-        Ok(())
-    }
-
-    async fn record(&self, event: v1::AdEvent) -> Result<(), Status> {
-        let request = v1::RecordEventsRequest { request_id: String::new(), events: vec![event] };
-        let results = self.desk.events(STATUS).record_events(request).await?.into_inner().results;
-        assert_eq!(results[0].outcome(), v1::ItemOutcome::Recorded, "{results:?}");
-        assert_eq!(results[0].invalid(), v1::InvalidReason::Unspecified);
-        Ok(())
-    }
-
-    async fn write(&self, contact: &str) -> Result<(), Status> {
-        let opened =
-            v1::Opened { entry_point: v1::EntryPoint::Organic.into(), ..Default::default() };
-        let event = v1::ConversationEvent {
-            business_id: self.tacos.business,
-            conversation: Some(v1::ConversationKey {
-                endpoint_id: self.tacos.endpoint,
-                contact: contact.into(),
-            }),
-            event: Some(v1::conversation_event::Event::Opened(opened)),
-            ..Default::default()
-        };
-        let request =
-            v1::RecordConversationEventsRequest { request_id: String::new(), events: vec![event] };
-        let mut client = self.desk.conversations(PLATFORM);
-        let results = client.record_conversation_events(request).await?.into_inner().results;
-        assert_eq!(results[0].outcome(), v1::ItemOutcome::Recorded, "{results:?}");
-        Ok(())
-    }
-
-    /// Tells both accounts of a sale to a viewer: at most one of them has a touch of it.
-    async fn buy(&self, name: &str, number: usize) -> Result<(), Status> {
-        let sale = |account: u64| v1::Conversion {
-            event_id: format!("order {account} {name}"),
-            name: "Purchase".into(),
-            value: (number != 1).then(|| v1::Money { micros: 9_000_007, currency: "MXN".into() }),
-            viewer: Some(v1::ViewerRef { feed_id: 1, viewer_id: name.into() }),
-            account_id: account,
-            ..Default::default()
-        };
-        let conversions = vec![sale(self.tacos.account), sale(self.rivals.account)];
-        let request = v1::RecordConversionsRequest { request_id: String::new(), conversions };
-        let mut client = self.desk.conversations(PLATFORM);
-        let results = client.record_conversions(request).await?.into_inner().results;
-        assert!(results.iter().all(|it| it.outcome() == v1::ItemOutcome::Recorded), "{results:?}");
-        Ok(())
-    }
-
-    async fn pull(&self, key: &str) -> Result<Vec<v1::AttributionRow>, Status> {
-        let request = v1::PullAttributionsRequest::default();
-        let mut pages = self.desk.attributions(key).pull_attributions(request).await?.into_inner();
-        let mut rows = Vec::new();
-        while let Some(page) = pages.message().await? {
-            rows.extend(page.rows);
-        }
-        Ok(rows)
-    }
-
-    async fn get(&self, key: &str, ticket: &str) -> Result<Vec<RecordBatch>, Status> {
-        let mut client = FlightClient::new(self.desk.way(key));
-        let mut stream = client.do_get(Ticket::new(ticket.to_owned())).await?;
-        let mut batches = Vec::new();
-        while let Some(batch) = stream.next().await {
-            batches.push(batch?);
-        }
-        Ok(batches)
-    }
-}
-
-/// A row of a batch, read by the names of its columns.
-#[derive(Clone, Copy)]
-struct Row<'a>(&'a RecordBatch, usize);
-
-fn rows(batches: &[RecordBatch]) -> impl Iterator<Item = Row<'_>> {
-    batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| Row(batch, row)))
-}
-
-impl<'a> Row<'a> {
-    fn column(self, name: &str) -> &'a dyn Array {
-        self.0.column_by_name(name).unwrap_or_else(|| panic!("no column {name}")).as_ref()
-    }
-
-    fn number(self, name: &str) -> u64 {
-        self.column(name).as_primitive::<UInt64Type>().value(self.1)
-    }
-
-    fn optional(self, name: &str) -> Option<u64> {
-        self.column(name).is_valid(self.1).then(|| self.number(name))
-    }
-
-    fn micros(self, name: &str) -> Option<i64> {
-        let column = self.column(name).as_primitive::<Int64Type>();
-        column.is_valid(self.1).then(|| column.value(self.1))
-    }
-
-    fn time(self, name: &str) -> Option<prost_types::Timestamp> {
-        let column = self.column(name).as_primitive::<TimestampMillisecondType>();
-        let ms = column.is_valid(self.1).then(|| column.value(self.1))?;
-        let nanos = (ms.rem_euclid(1_000) * 1_000_000) as i32;
-        Some(prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos })
-    }
-
-    fn text(self, name: &str) -> String {
-        self.column(name).as_string::<i32>().value(self.1).to_owned()
-    }
-
-    /// Returns an enum's name as the interface has it: empty for null.
-    fn name(self, name: &str, prefix: &str) -> String {
-        let column = self.column(name).as_dictionary::<Int8Type>();
-        let names: &StringArray = column.values().as_string();
-        match column.key(self.1) {
-            Some(key) => format!("{prefix}{}", names.value(key)),
-            None => format!("{prefix}UNSPECIFIED"),
-        }
-    }
-
-    fn currency(self, name: &str) -> String {
-        let column = self.column(name).as_dictionary::<Int16Type>();
-        let names: &StringArray = column.values().as_string();
-        column.key(self.1).map_or(String::new(), |key| names.value(key).to_owned())
-    }
-
-    fn attribution(self) -> v1::AttributionRow {
-        let value = self.micros("value_micros");
-        let value = value.map(|micros| v1::Money { micros, currency: self.currency("currency") });
-        let name = |column, prefix| self.name(column, prefix);
-        let kind = name("outcome", "OUTCOME_");
-        let matched = name("match_kind", "MATCH_KIND_");
-        let declined = name("decline_reason", "DECLINE_REASON_");
-        let invalid = name("invalid", "INVALID_REASON_");
-        let confidence = name("match_confidence", "MATCH_CONFIDENCE_");
-        let touch = name("touch_kind", "TOUCH_KIND_");
-        v1::AttributionRow {
-            outcome_id: self.number("outcome_id"),
-            revision: self.number("revision") as u32,
-            outcome: v1::Outcome::from_str_name(&kind).unwrap().into(),
-            account_id: self.number("account_id"),
-            campaign_id: self.number("campaign_id"),
-            ad_set_id: self.number("ad_set_id"),
-            ad_id: self.number("ad_id"),
-            conversation_id: self.number("conversation_id"),
-            event_id: self.text("event_id"),
-            name: self.text("name"),
-            value,
-            event_time: self.time("event_time"),
-            touch_time: self.time("touch_time"),
-            match_kind: v1::MatchKind::from_str_name(&matched).unwrap().into(),
-            decline_reason: v1::DeclineReason::from_str_name(&declined).unwrap().into(),
-            charged_micros: self.micros("charged_micros").unwrap(),
-            journal_minute: self.time("journal_minute"),
-            invalid: v1::InvalidReason::from_str_name(&invalid).unwrap().into(),
-            match_confidence: v1::MatchConfidence::from_str_name(&confidence).unwrap().into(),
-            touch_kind: v1::TouchKind::from_str_name(&touch).unwrap().into(),
-            ..Default::default()
-        }
-    }
-}
+use crate::columns::cells::{Row, rows};
+pub(crate) use crate::columns::town::Town;
+use crate::columns::town::VIEWERS;
+use crate::desk::{ANALYST, Desk, OPERATOR, PLATFORM, RIVALS, STATUS, TACOS, calls};
 
 /// Returns a refusal's reason and the fields that it names.
 fn refused(status: &Status) -> (String, Vec<String>) {
@@ -325,7 +108,7 @@ fn spans_joined_are_the_whole_and_an_open_minute_is_not_sent() {
 }
 
 #[test]
-fn conversations_and_transfers_are_those_that_grpc_lists() {
+fn conversations_are_those_that_grpc_lists() {
     let town = Town::open();
     town.live_a_day();
     calls(async {
@@ -349,11 +132,21 @@ fn conversations_and_transfers_are_those_that_grpc_lists() {
             let counts = counts.map(|name| row.number(name));
             let (touch, time) = (row.optional("first_touch_ad_id"), row.time("open_time"));
             let point = row.name("entry_point", "ENTRY_POINT_");
-            let qualified = row.column("qualified").as_boolean().value(row.1);
+            let qualified = row.flag("qualified");
             (row.number("conversation_id"), (counts, time, touch, point, qualified))
         };
         assert_eq!(rows(&got).map(row).collect::<BTreeMap<_, _>>(), told);
+        Ok::<_, Status>(())
+    })
+    .unwrap();
+    town.desk.stop();
+}
 
+#[test]
+fn transfers_are_those_that_grpc_lists() {
+    let town = Town::open();
+    town.live_a_day();
+    calls(async {
         let account_id = town.tacos.account;
         let paid = v1::FundAccountRequest {
             request_id: "paid".into(),
@@ -363,8 +156,7 @@ fn conversations_and_transfers_are_those_that_grpc_lists() {
             amount: Some(v1::Money { micros: 5_000_000, currency: "MXN".into() }),
             reason: String::new(),
         };
-        let billing =
-            |key| v1::billing_service_client::BillingServiceClient::new(town.desk.way(key));
+        let billing = |key| BillingServiceClient::new(town.desk.way(key));
         billing(OPERATOR).fund_account(paid).await?;
         town.clock.set(town.clock.now().plus_ms(MINUTE_MS));
         let list = v1::ListTransfersRequest { account_id, ..Default::default() };
@@ -388,7 +180,7 @@ fn conversations_and_transfers_are_those_that_grpc_lists() {
                 time: row.time("time"),
                 reason: row.text("reason"),
                 events: row.number("events"),
-                closed: row.column("closed").as_boolean().value(row.1),
+                closed: row.flag("closed"),
             }
         };
         assert!(!listed.is_empty());
