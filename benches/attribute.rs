@@ -3,6 +3,9 @@
 //! Rule models run beside a twin in floating point, conversion by conversion; the models of a period beside
 //! the rule models of the same rows; pulls over loopback beside the same rows merged without a door. Without
 //! `--bench` (under `cargo test`) the input is tiny.
+//!
+//! With `--features columns` the rows are read by Arrow Flight, too, and `-- --history DIR` credits a week of 5 M
+//! impressions from Parquet: `tests/python/asof.py` does the same by DuckDB.
 
 #![allow(
     clippy::disallowed_methods,
@@ -25,6 +28,8 @@ use munadi::types::proto::v1::{
 };
 use munadi::types::time::{DAY_MS, HOUR_MS, Moment};
 
+#[cfg(feature = "columns")]
+use crate::support::attribute::history;
 use crate::support::attribute::{floats, median, rows};
 
 mod support {
@@ -87,8 +92,42 @@ fn main() -> Result<(), Failure> {
         "pull_merged_rows_per_s": pulled.merged_per_second,
         "report_after_ack_ms": pulled.report_ms,
     });
-    println!("{line}");
+    println!("{}", with_columns(line, full, &pulled)?);
     Ok(())
+}
+
+/// Tells how fast rows come in columns, and what last touch costs over the history in the folder behind
+/// `--history`, which is written there if it is new.
+#[cfg(feature = "columns")]
+fn with_columns(
+    mut line: serde_json::Value,
+    full: bool,
+    pulled: &rows::Pulled,
+) -> Result<serde_json::Value, Failure> {
+    println!("flight: {:.0} rows a second over loopback", pulled.flight_per_second);
+    line["flight_rows_per_s"] = pulled.flight_per_second.into();
+    let named = std::env::args().skip_while(|argument| argument != "--history").nth(1);
+    let told = match (named, full) {
+        (Some(folder), _) => history::last_touch(folder.as_ref(), history::FULL, ROUNDS)?,
+        (None, false) => history::last_touch(tempfile::tempdir()?.path(), history::TINY, 1)?,
+        (None, true) => return Ok(line),
+    };
+    println!(
+        "history: {} outcomes, {} by a tap, {} by a view: {:.3} s from Parquet",
+        told.outcomes, told.by_tap, told.by_view, told.seconds,
+    );
+    line["history_outcomes"] = told.outcomes.into();
+    line["history_last_touch_s"] = told.seconds.into();
+    Ok(line)
+}
+
+#[cfg(not(feature = "columns"))]
+fn with_columns(
+    line: serde_json::Value,
+    _: bool,
+    _: &rows::Pulled,
+) -> Result<serde_json::Value, Failure> {
+    Ok(line)
 }
 
 fn path(dice: &mut impl Dice, touches: usize) -> Vec<PathTouch> {

@@ -1,10 +1,14 @@
 //! Commands: each reads its arguments, wires the rooms together, and says how it went.
 
+#[cfg(feature = "columns")]
+pub mod attribute;
 pub mod audit;
 mod config;
 pub mod conversions;
 pub mod courier;
 mod demo;
+#[cfg(feature = "columns")]
+pub mod export;
 mod figures;
 pub mod fsck;
 pub mod import;
@@ -49,6 +53,10 @@ enum Command {
     Report(report::ReportArgs),
     Conversions(conversions::ConversionsArgs),
     Reconcile(reconcile::ReconcileArgs),
+    #[cfg(feature = "columns")]
+    Export(export::ExportArgs),
+    #[cfg(feature = "columns")]
+    Attribute(attribute::AttributeArgs),
     Import(import::ImportArgs),
     /// Let a seeded town live one day in seconds, and print what it came to.
     Demo(demo::DemoArguments),
@@ -70,6 +78,10 @@ pub fn run() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments).map_err(Failure::from),
         Command::Conversions(arguments) => conversions::run(&arguments).map_err(Failure::from),
         Command::Reconcile(arguments) => reconcile::run(&arguments).map_err(Failure::from),
+        #[cfg(feature = "columns")]
+        Command::Export(arguments) => export::run(&arguments).map_err(Failure::from),
+        #[cfg(feature = "columns")]
+        Command::Attribute(arguments) => attribute::run(&arguments).map_err(Failure::from),
         Command::Import(arguments) => import::run(&arguments).map_err(Failure::from),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),

@@ -22,6 +22,26 @@ const KNOWN: Access = Access::Roles(&Role::ALL);
 
 /// Every method of the server, ascending by path.
 pub(super) const TABLE: &[(&str, Access)] = &[
+    #[cfg(feature = "columns")]
+    ("/arrow.flight.protocol.FlightService/DoAction", READERS),
+    #[cfg(feature = "columns")]
+    ("/arrow.flight.protocol.FlightService/DoExchange", READERS),
+    #[cfg(feature = "columns")]
+    ("/arrow.flight.protocol.FlightService/DoGet", READERS),
+    #[cfg(feature = "columns")]
+    ("/arrow.flight.protocol.FlightService/DoPut", READERS),
+    #[cfg(feature = "columns")]
+    ("/arrow.flight.protocol.FlightService/GetFlightInfo", READERS),
+    #[cfg(feature = "columns")]
+    ("/arrow.flight.protocol.FlightService/GetSchema", READERS),
+    #[cfg(feature = "columns")]
+    ("/arrow.flight.protocol.FlightService/Handshake", READERS),
+    #[cfg(feature = "columns")]
+    ("/arrow.flight.protocol.FlightService/ListActions", READERS),
+    #[cfg(feature = "columns")]
+    ("/arrow.flight.protocol.FlightService/ListFlights", READERS),
+    #[cfg(feature = "columns")]
+    ("/arrow.flight.protocol.FlightService/PollFlightInfo", READERS),
     ("/grpc.health.v1.Health/Check", Access::Open),
     ("/grpc.health.v1.Health/Watch", Access::Open),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", KNOWN),

@@ -151,7 +151,7 @@ fn is_open(chat: &Chat, window: FreeWindow, now: Moment) -> bool {
     }
 }
 
-fn conversation(id: u64, chat: &Chat, now: Moment) -> Conversation {
+pub(in crate::node) fn conversation(id: u64, chat: &Chat, now: Moment) -> Conversation {
     let time = |ms: i64| (ms > 0).then(|| timestamp(ms));
     let touch = |touch: &StoredTouch| Touch {
         campaign_id: touch.0.campaign,

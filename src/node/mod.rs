@@ -6,6 +6,8 @@ mod billing;
 mod checkpoint;
 pub mod clock;
 mod coach;
+#[cfg(feature = "columns")]
+mod columns;
 mod conversations;
 mod counts;
 mod credits;
@@ -49,6 +51,8 @@ pub use billing::{CREDITS_PER_STEP, TransfersAsked};
 pub use coach::{
     NOTICES_AT_ONCE_MAX, NOTICES_WAITING_MAX, WATCHED_WINDOWS_MAX, WATCHES_MAX, Watch,
 };
+#[cfg(feature = "columns")]
+pub use columns::{Readable, Walk};
 pub use conversations::ListedChats;
 pub use credits::PULL_ROWS_MAX;
 pub use estimate::daily_budget_of;

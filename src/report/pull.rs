@@ -86,9 +86,13 @@ pub fn closed_before(now: Moment) -> Moment {
 
 /// Returns the row of a credit with what each touch of its path earned in the ad sets' own windows.
 pub fn whole_row(credit: Credit) -> AttributionRow {
-    let Credit { row, path, judged_ms, .. } = credit;
-    let eligible = eligible(AttributionWindow::Unspecified, &path, judged_ms);
-    let models = RULE_MODELS.map(|model| split_eligible(model, &path, &eligible, judged_ms));
+    AttributionRow { path: touch_credits(&credit.path, credit.judged_ms), ..credit.row }
+}
+
+/// Returns the touches of a path with what each earned in the ad sets' own windows.
+pub fn touch_credits(path: &[PathTouch], judged_ms: i64) -> Vec<TouchCredit> {
+    let eligible = eligible(AttributionWindow::Unspecified, path, judged_ms);
+    let models = RULE_MODELS.map(|model| split_eligible(model, path, &eligible, judged_ms));
     let credited = |(index, touch): (usize, &PathTouch)| TouchCredit {
         campaign_id: touch.campaign,
         ad_set_id: touch.ad_set,
@@ -100,7 +104,7 @@ pub fn whole_row(credit: Credit) -> AttributionRow {
             .map(|credits| credits.get(index).copied().unwrap_or_default())
             .collect(),
     };
-    AttributionRow { path: path.iter().enumerate().map(credited).collect(), ..row }
+    path.iter().enumerate().map(credited).collect()
 }
 
 /// The field of `PullAttributionsResponse` that rows stand in, and those of its other fields.

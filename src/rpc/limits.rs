@@ -387,3 +387,11 @@ const _: () = assert!(RECONCILE_LINES_MAX * 128 <= RECONCILE_BYTES_MAX);
 
 /// Days of outcomes that one list is compared with: rows are kept for 95.
 pub const RECONCILE_PERIOD_DAYS_MAX: i64 = 93;
+
+/// Rows of one batch of a table in columns: about a megabyte, half of what most clients take in one message.
+#[cfg(feature = "columns")]
+pub const FLIGHT_BATCH_ROWS: usize = 8_192;
+
+/// Batches that are made at once: each takes a core for a few milliseconds.
+#[cfg(feature = "columns")]
+pub const FLIGHT_BATCHES_AT_ONCE_MAX: usize = 2;

@@ -12,5 +12,7 @@ mod server;
 mod services;
 
 pub use crate::listen::Running;
+#[cfg(feature = "columns")]
+pub use parse::tables::Ticket;
 pub use server::{Patience, ServerConfig, serve, serve_routes};
 pub use services::Policies;

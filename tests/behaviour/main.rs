@@ -12,6 +12,8 @@ mod breakdowns;
 mod budgets;
 mod campaigns;
 mod caps;
+#[cfg(feature = "columns")]
+mod columns;
 mod content;
 mod conversations;
 mod cost_caps;
@@ -21,10 +23,14 @@ mod desk;
 mod doors;
 mod exchange;
 mod explain;
+#[cfg(feature = "columns")]
+mod export;
 mod forecast;
 mod funnel;
 mod goals;
 mod h2;
+#[cfg(feature = "columns")]
+mod history;
 mod import;
 mod invalid;
 mod lift;

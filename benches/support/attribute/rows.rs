@@ -20,9 +20,12 @@ use munadi::types::request::{Conversion, Incoming, Origin, Scope, Verdict};
 use munadi::types::time::{MINUTE_MS, Moment, SECOND_MS};
 use munadi::types::token::ViewToken;
 use tonic::Request;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Endpoint;
 
 use crate::Failure;
+#[cfg(feature = "columns")]
+use crate::support::attribute::flight::read_all;
 use crate::support::attribute::median;
 use crate::support::shop::{FEED, TENANT, advertise};
 
@@ -43,6 +46,9 @@ pub(crate) struct Pulled {
     pub(crate) rows: usize,
     pub(crate) per_second: f64,
     pub(crate) merged_per_second: f64,
+    /// Rows in columns.
+    #[cfg(feature = "columns")]
+    pub(crate) flight_per_second: f64,
     pub(crate) report_ms: f64,
 }
 
@@ -72,6 +78,8 @@ pub(crate) fn pull(viewers: u64, rounds: usize) -> Result<Pulled, Failure> {
     // The minute of the rows is closed.
     clock.set(clock.now().plus_ms(2 * MINUTE_MS));
     let (mut door, mut merged) = (Vec::new(), Vec::new());
+    #[cfg(feature = "columns")]
+    let mut flight = Vec::new();
     for _ in 0..rounds {
         let began = Instant::now();
         let rows = runtime.block_on(pull_all(&endpoint))?;
@@ -81,9 +89,24 @@ pub(crate) fn pull(viewers: u64, rounds: usize) -> Result<Pulled, Failure> {
         }
         let began = Instant::now();
         merged.push(merge_all(&node)? as f64 / began.elapsed().as_secs_f64());
+        #[cfg(feature = "columns")]
+        {
+            let began = Instant::now();
+            let rows = runtime.block_on(read_all(&endpoint, bearer()?))?;
+            flight.push(rows as f64 / began.elapsed().as_secs_f64());
+            if rows != conversions {
+                return Err(format!("{rows} of {conversions} rows in columns").into());
+            }
+        }
     }
-    let (per_second, merged_per_second) = (median(door), median(merged));
-    Ok(Pulled { rows: conversions, per_second, merged_per_second, report_ms })
+    Ok(Pulled {
+        rows: conversions,
+        per_second: median(door),
+        merged_per_second: median(merged),
+        #[cfg(feature = "columns")]
+        flight_per_second: median(flight),
+        report_ms,
+    })
 }
 
 fn open(
@@ -164,9 +187,12 @@ fn record(
 
 fn signed<T>(message: T) -> Result<Request<T>, Failure> {
     let mut request = Request::new(message);
-    let key = format!("Bearer mk_analytics_{SECRET}");
-    request.metadata_mut().insert("authorization", key.parse()?);
+    request.metadata_mut().insert("authorization", bearer()?);
     Ok(request)
+}
+
+fn bearer() -> Result<AsciiMetadataValue, Failure> {
+    Ok(format!("Bearer mk_analytics_{SECRET}").parse()?)
 }
 
 /// Asks for the report until it has every conversion; returns the milliseconds of the last answer.

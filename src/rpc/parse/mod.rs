@@ -28,5 +28,7 @@ pub(super) mod rules;
 #[cfg(test)]
 mod samples;
 pub(super) mod sources;
+#[cfg(feature = "columns")]
+pub(super) mod tables;
 mod targeting;
 mod viewers;

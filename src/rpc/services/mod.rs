@@ -10,6 +10,8 @@ mod conversations;
 mod conversions;
 mod events;
 mod explain;
+#[cfg(feature = "columns")]
+mod flight;
 mod imports;
 mod kits;
 mod pages;
@@ -20,6 +22,8 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
+#[cfg(feature = "columns")]
+use arrow_flight::flight_service_server::FlightServiceServer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_stream::Stream;
@@ -29,6 +33,8 @@ use tonic::{Request, Response, Status};
 use crate::guard::Caller;
 use crate::node::Node;
 use crate::rpc::errors::deadline;
+#[cfg(feature = "columns")]
+use crate::rpc::limits::FLIGHT_BATCHES_AT_ONCE_MAX;
 use crate::rpc::limits::{
     EXPLAINED_AT_ONCE_MAX, FEED_MESSAGE_BYTES_MAX, FINDINGS_AT_ONCE_MAX, INGEST_DEADLINE,
     LISTS_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, MODELS_AT_ONCE_MAX, RECONCILED_AT_ONCE_MAX,
@@ -62,7 +68,7 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
     let ads = ads::Ads { node: node(), policies: Arc::clone(policies) };
     let feeds = FEED_MESSAGE_BYTES_MAX;
     let others = MESSAGE_BYTES_MAX;
-    Routes::new(ads)
+    let routes = Routes::new(ads)
         .add_service(
             EventServiceServer::new(events::Events { node: node() })
                 .max_decoding_message_size(feeds),
@@ -117,7 +123,21 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
                 lists: Arc::new(Semaphore::new(RECONCILED_AT_ONCE_MAX)),
             })
             .max_decoding_message_size(others),
-        })
+        });
+    with_flight(routes, node())
+}
+
+/// Adds Arrow Flight, which sends tables in columns, where it is built in.
+#[cfg(feature = "columns")]
+fn with_flight(routes: Routes, node: Arc<Node>) -> Routes {
+    let places = Arc::new(Semaphore::new(FLIGHT_BATCHES_AT_ONCE_MAX));
+    let service = FlightServiceServer::new(flight::Flight { node, places });
+    routes.add_service(service.max_decoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+#[cfg(not(feature = "columns"))]
+fn with_flight(routes: Routes, _: Arc<Node>) -> Routes {
+    routes
 }
 
 /// Writes to the catalog, and waits until it is durable.
