@@ -377,7 +377,15 @@ impl Viewer {
         let campaign = if fact.invalid == 0 { showing.campaign } else { 0 };
         let ConversionCredited { outcome, event_ms, imported, .. } = *fact;
         let (at_ms, touch) = (at.0, None);
-        self.credited.push(Credited { outcome, campaign, void: false, at_ms, event_ms, imported, touch });
+        self.credited.push(Credited {
+            outcome,
+            campaign,
+            void: false,
+            at_ms,
+            event_ms,
+            imported,
+            touch,
+        });
     }
 
     pub(in crate::state) fn open(&mut self, fact: &ClickMatched, showing: &Showing, at: Moment) {
@@ -413,7 +421,15 @@ impl Viewer {
         }));
         let ClickMatched { outcome, event_ms, imported, .. } = *fact;
         let (campaign, at_ms) = (0, at.0);
-        self.credited.push(Credited { outcome, campaign, void: false, at_ms, event_ms, imported, touch });
+        self.credited.push(Credited {
+            outcome,
+            campaign,
+            void: false,
+            at_ms,
+            event_ms,
+            imported,
+            touch,
+        });
     }
 
     /// Forgets what is past its memory; tells whether anything is left.

@@ -6,7 +6,6 @@ use crate::decide::revise::adjusted as revised;
 use crate::state::catalog::Catalog;
 use crate::state::credit::{CREDIT_MEMORY_MS, Credit, adjusted_content};
 use crate::state::revisions::{ADJUSTMENTS_MAX, Adjusted};
-use crate::types::ids::from_hash;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::Adjustment;

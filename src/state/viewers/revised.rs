@@ -80,6 +80,8 @@ mod tests {
             campaign: 0,
             void: false,
             at_ms: 0,
+            event_ms: 0,
+            imported: false,
             touch: Some(StoredTouch(touch)),
         };
         let mut viewer = Viewer { credited: vec![credited], ..Viewer::default() };

@@ -221,7 +221,7 @@ async fn report(
     let (_, query) = query(ticket.report, scope, now, &node.opener())?;
     let asked = query.clone();
     let first = move |node: &Node| node.front().report(scope, &asked, now);
-    let (first, then) = aside(node, places, first).await?;
+    let (first, then) = aside(node, places, first).await??;
     let told = [
         (COMPLETE_KEY, first.complete_up_to.map(|time| written(Moment::from(&time)))),
         (SETTLED_KEY, first.settled_fraction.map(|fraction| fraction.to_string())),
@@ -240,13 +240,19 @@ fn of_report(
     let mut page = Some(first);
     let mut then = then;
     Box::new(move |node| {
-        let page = page.take().or_else(|| {
-            let skip = then.take()?;
-            let (page, next) = node.front().report(scope, &Query { skip, ..query.clone() }, now);
-            then = next;
-            Some(page)
-        });
-        let rows = page.map(|page| page.rows).unwrap_or_default();
+        let rows = match (page.take(), then.take()) {
+            (Some(first), next) => {
+                then = next;
+                first.rows
+            }
+            (None, Some(skip)) => {
+                let asked = Query { skip, ..query.clone() };
+                let (page, next) = node.front().report(scope, &asked, now)?;
+                then = next;
+                page.rows
+            }
+            (None, None) => Vec::new(),
+        };
         let mut filling = Filling::new(Arc::clone(&schema), reports::COLUMNS, rows.len());
         rows.iter().for_each(|row| filling.push(row));
         filling.finish().map_err(broken)
