@@ -32,6 +32,7 @@ mod route;
 pub mod rules;
 pub mod shapes;
 pub mod tallies;
+pub mod tally;
 pub mod tariffs;
 pub mod totals;
 pub mod traffic_rules;
