@@ -14,8 +14,8 @@ use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ConversationOpened, Converted, GhostNoted, ImpressionSeen, OutcomeRevised, Showing,
-    TouchRevised,
+    ConversationOpened, Converted, GhostNoted, ImpressionSeen, OutcomeNoted, OutcomeRevised,
+    Showing, TouchRevised,
 };
 use crate::types::proto::v1::{EventKind, Outcome};
 use crate::types::time::{DAY_MS, Moment};
@@ -95,9 +95,7 @@ impl Bucket {
                 self.expose_seen(fact);
             }
             Kind::GhostNoted(fact) => self.haunt(fact),
-            Kind::OutcomeNoted(fact) => {
-                self.measured.entry(fact.viewer).or_default().note(fact, stamp.at);
-            }
+            Kind::OutcomeNoted(fact) => self.note(fact, stamp.at),
             Kind::Watched(fact) => {
                 let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
                 self.with(&fact.showing, |viewer, showing| viewer.mark(showing.view, kind));
@@ -172,6 +170,10 @@ impl Bucket {
         if proof.is_some() || viewer != 0 {
             self.outbox.insert(outcome, outgoing);
         }
+    }
+
+    fn note(&mut self, fact: &OutcomeNoted, at: Moment) {
+        self.measured.entry(fact.viewer).or_default().note(fact, at);
     }
 
     fn expose_seen(&mut self, fact: &ImpressionSeen) {

@@ -188,7 +188,7 @@ fn a_wrong_figure_of_the_node_is_found_wherever_it_is() {
             let ad = state.tallies[0].ads.get_mut(&AD).unwrap();
             ad.hours.get_mut(&(0, 0, 0)).unwrap().spend -= 1;
         }),
-        ("in all", |state| {
+        ("that rates come from", |state| {
             state.tallies[0].ads.get_mut(&AD).unwrap().totals.impressions[0] += 1;
         }),
         ("credits", |state| {

@@ -42,6 +42,8 @@ impl Town {
     /// Lets people look, tap, write and buy, then ends the day at the next noon.
     pub(crate) fn live_a_day(&self) {
         calls(async {
+            // Of a new day: its grants.
+            self.settle().await;
             let day = self.clock.now().0 / DAY_MS;
             for number in 0..VIEWERS {
                 let name = format!("viewer-{day}-{number}");
@@ -107,7 +109,7 @@ impl Town {
     /// Tells both accounts of a sale to a viewer: at most one of them has a touch of it.
     pub(crate) async fn buy(&self, name: &str, number: usize) -> Result<(), Status> {
         let sale = |account: u64| v1::Conversion {
-            event_id: format!("order {account} {name}"),
+            event_id: format!("order {account} {}", name.trim_start_matches("viewer-")),
             name: "Purchase".into(),
             value: (number != 1).then(|| v1::Money { micros: 9_000_007, currency: "MXN".into() }),
             viewer: Some(v1::ViewerRef { feed_id: 1, viewer_id: name.into() }),
