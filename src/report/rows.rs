@@ -254,8 +254,7 @@ impl Rows {
         groups.sort_unstable_by_key(|(key, _)| **key);
         let mut rows = Vec::with_capacity(self.sums.len());
         for (key, group) in &groups {
-            let found =
-                |(period, sums): &(i64, usize)| Found { key: *key, period: *period, sums: *sums };
+            let found = |(period, sums): &(i64, usize)| Found { key, period: *period, sums: *sums };
             rows.extend(self.periods[**group].iter().map(found));
         }
         // The currency comes behind the period: groups that differ in it alone are one after the other.
