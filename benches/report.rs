@@ -27,6 +27,10 @@ use munadi::types::proto::v1::{
 use munadi::types::request::Scope;
 use munadi::types::time::{HOUR_MS, Moment};
 
+/// As `munadi` runs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The first hour of the 90 days.
 const FIRST_HOUR: u32 = 480_000;
 /// Ads of one campaign.
@@ -132,7 +136,7 @@ fn ask(state: &State, query: &Query, now: Moment, threads: usize) -> Vec<ReportR
             .collect();
         let mut report = fold(state, query, now, (0, threads));
         for other in others {
-            report.merge(&other.join().expect("it does not panic"));
+            report.merge(other.join().expect("it does not panic"));
         }
         report
     });

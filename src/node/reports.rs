@@ -73,7 +73,7 @@ impl Front {
                 (1..threads).map(|first| threads_of.spawn(move || fold(first))).collect();
             let mut report = fold(0);
             for other in others {
-                report.merge(&other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+                report.merge(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
             }
             report
         })

@@ -92,14 +92,14 @@ impl<'a> Report<'a> {
     }
 
     /// Adds what another report on the same question has of other ads.
-    pub fn merge(&mut self, other: &Self) {
-        self.rows.merge(&other.rows);
+    pub fn merge(&mut self, other: Self) {
+        self.rows.merge(other.rows);
         self.settled_events += other.settled_events;
-        for (hour, events) in &other.events {
-            *self.events.entry(*hour).or_default() += events;
+        for (hour, events) in other.events {
+            *self.events.entry(hour).or_default() += events;
         }
         self.delays.iter_mut().zip(other.delays).for_each(|(sum, more)| *sum += more);
-        self.costs.extend(&other.costs);
+        self.costs.extend(other.costs);
     }
 
     /// Adds what the question asks for of one ad.
@@ -165,7 +165,7 @@ impl<'a> Report<'a> {
             if self.by_confidence {
                 return self.add_matches(Key { period, ..key }, tally);
             }
-            let place = place.get_or_insert_with(|| self.rows.place(key));
+            let place = place.get_or_insert_with(|| self.rows.place(Key { period, ..key }));
             self.rows.at(place, period).add(tally, currency);
         });
     }

@@ -1,6 +1,7 @@
 //! A report's rows: what tells them apart, how they are written, and in which order they come.
 
 use std::cmp::Ordering;
+use std::{iter, mem};
 
 use crate::report::columns::Sums;
 use crate::report::metrics::{METRICS, clear, number_of};
@@ -155,9 +156,46 @@ pub struct Order {
 pub(super) struct Rows {
     /// By key without a period.
     groups: Map<Key, usize>,
-    /// The periods of each group, ascending, and where their sums are.
-    periods: Vec<Vec<(i64, usize)>>,
+    periods: Vec<Periods>,
     sums: Vec<Sums>,
+}
+
+/// The periods of a group, ascending, and where their sums are. Most groups have one: it needs no memory of its own.
+#[derive(Debug)]
+struct Periods {
+    first: (i64, usize),
+    others: Vec<(i64, usize)>,
+}
+
+impl Periods {
+    /// Returns the period of a place, from 0.
+    fn get(&self, at: usize) -> Option<(i64, usize)> {
+        at.checked_sub(1).map_or(Some(self.first), |at| self.others.get(at).copied())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (i64, usize)> {
+        iter::once(self.first).chain(self.others.iter().copied())
+    }
+
+    /// Returns the place of a period, or where it belongs.
+    fn find(&self, period: i64) -> Result<usize, usize> {
+        match period.cmp(&self.first.0) {
+            Ordering::Less => Err(0),
+            Ordering::Equal => Ok(0),
+            Ordering::Greater => {
+                let found = self.others.binary_search_by_key(&period, |(known, _)| *known);
+                found.map(|at| at + 1).map_err(|at| at + 1)
+            }
+        }
+    }
+
+    fn insert(&mut self, at: usize, period: (i64, usize)) {
+        if let Some(behind) = at.checked_sub(1) {
+            self.others.insert(behind, period);
+        } else {
+            self.others.insert(0, mem::replace(&mut self.first, period));
+        }
+    }
 }
 
 /// A place among the periods of a group. An ad's hours ascend, so the next period is mostly the same one, or the one
@@ -183,33 +221,36 @@ impl Found<'_> {
 }
 
 impl Rows {
-    /// Returns the first place of a group.
+    /// Returns the place of a period among those of a group.
     pub(super) fn place(&mut self, key: Key) -> Place {
-        let next = self.periods.len();
+        let (next, sums) = (self.periods.len(), self.sums.len());
         let group = *self.groups.entry(Key { period: i64::MIN, ..key }).or_insert(next);
         if group == next {
-            self.periods.push(Vec::new());
+            self.periods.push(Periods { first: (key.period, sums), others: Vec::new() });
+            self.sums.push(Sums::default());
         }
-        Place { group, at: 0 }
+        let mut place = Place { group, at: 0 };
+        self.at(&mut place, key.period);
+        place
     }
 
     /// Returns the row of a period, and moves the place to it.
     pub(super) fn at(&mut self, place: &mut Place, period: i64) -> &mut Sums {
         let periods = &mut self.periods[place.group];
-        let is = |at: usize| periods.get(at).is_some_and(|(known, _)| *known == period);
+        let is = |at: usize| periods.get(at).is_some_and(|(known, _)| known == period);
         if !is(place.at) {
             place.at = if is(place.at + 1) {
                 place.at + 1
             } else {
-                let found = periods.binary_search_by_key(&period, |(known, _)| *known);
-                found.unwrap_or_else(|at| {
+                periods.find(period).unwrap_or_else(|at| {
                     periods.insert(at, (period, self.sums.len()));
                     self.sums.push(Sums::default());
                     at
                 })
             };
         }
-        &mut self.sums[periods[place.at].1]
+        let found = periods.get(place.at).unwrap_or(periods.first);
+        &mut self.sums[found.1]
     }
 
     /// Returns the row of a key.
@@ -218,12 +259,34 @@ impl Rows {
         self.at(&mut place, key.period)
     }
 
-    /// Adds what other rows have counted.
-    pub(super) fn merge(&mut self, other: &Self) {
-        for (key, group) in &other.groups {
-            let mut place = self.place(*key);
-            for (period, sums) in &other.periods[*group] {
-                self.at(&mut place, *period).merge(&other.sums[*sums]);
+    /// Adds what other rows have counted. What is in one of both only, as most groups are, is moved.
+    pub(super) fn merge(&mut self, mut other: Self) {
+        let base = self.sums.len();
+        self.sums.append(&mut other.sums);
+        self.groups.reserve(other.groups.len());
+        self.periods.reserve(other.periods.len());
+        // By their numbers, so that each comes up once and in order.
+        let mut keys: Vec<_> = other.groups.into_iter().map(|(key, group)| (group, key)).collect();
+        keys.sort_unstable_by_key(|(group, _)| *group);
+        for ((_, key), mut theirs) in keys.into_iter().zip(other.periods) {
+            theirs.first.1 += base;
+            theirs.others.iter_mut().for_each(|(_, sums)| *sums += base);
+            let next = self.periods.len();
+            let group = *self.groups.entry(key).or_insert(next);
+            if group == next {
+                self.periods.push(theirs);
+                continue;
+            }
+            for (period, sums) in theirs.iter() {
+                let ours = &mut self.periods[group];
+                match ours.find(period) {
+                    Err(at) => ours.insert(at, (period, sums)),
+                    Ok(at) => {
+                        let more = mem::take(&mut self.sums[sums]);
+                        let ours = ours.get(at).unwrap_or(ours.first);
+                        self.sums[ours.1].merge(&more);
+                    }
+                }
             }
         }
     }
@@ -254,7 +317,7 @@ impl Rows {
         groups.sort_unstable_by_key(|(key, _)| **key);
         let mut rows = Vec::with_capacity(self.sums.len());
         for (key, group) in &groups {
-            let found = |(period, sums): &(i64, usize)| Found { key, period: *period, sums: *sums };
+            let found = |(period, sums)| Found { key, period, sums };
             rows.extend(self.periods[**group].iter().map(found));
         }
         // The currency comes behind the period: groups that differ in it alone are one after the other.
@@ -356,19 +419,21 @@ mod tests {
             for _ in 0..roll(30) {
                 let key = Key { campaign: roll(3), currency: roll(2) as u8, ..Key::default() };
                 let rows = &mut parts[roll(2) as usize];
-                let mut place = rows.place(key);
+                let mut place = None;
                 let mut period = roll(9) as i64;
                 for _ in 0..roll(12) {
                     // Mostly ascending, as an ad's hours are; at times not.
                     period = if roll(12) == 0 { roll(9) as i64 } else { period + roll(2) as i64 };
                     let impressions = roll(4);
                     let tally = Tally { impressions, ..Tally::default() };
-                    rows.at(&mut place, period).add(&tally, "");
-                    *twin.entry(Key { period, ..key }).or_default() += impressions;
+                    let key = Key { period, ..key };
+                    let place = place.get_or_insert_with(|| rows.place(key));
+                    rows.at(place, period).add(&tally, "");
+                    *twin.entry(key).or_default() += impressions;
                 }
             }
             let [mut rows, others] = parts;
-            rows.merge(&others);
+            rows.merge(others);
             let again = format!("seed {seed}; again: cargo test --lib pages_are_what_sorting");
             let (page, count) = rows.page(&query);
             assert_eq!(count, twin.len(), "{again}");

@@ -26,55 +26,55 @@ DAY_US = 86_400_000_000
 
 VIEWS = """
 create or replace view impressions as
-    select viewer, account_id, epoch_us(event_time) as at, ad_id from '{0}/impressions.parquet';
+    select viewer, account_id, epoch_us(event_time) as moment, ad_id from '{0}/impressions.parquet';
 create or replace view taps as
-    select viewer, account_id, epoch_us(event_time) as at, ad_id from '{0}/taps.parquet';
+    select viewer, account_id, epoch_us(event_time) as moment, ad_id from '{0}/taps.parquet';
 create or replace view outcomes as
-    select type, event_id, viewer, account_id, epoch_us(event_time) as at
+    select type, event_id, viewer, account_id, epoch_us(event_time) as moment
     from read_parquet(['{0}/conversations.parquet', '{0}/conversions.parquet']);
 create or replace view munadi as
-    select type, account_id, event_id, touch, epoch_us(touch_time) as touch_at, ad_id from '{1}';
+    select type, account_id, event_id, touch, epoch_us(touch_time) as touch_moment, ad_id from '{1}';
 """
 
 # Touches of each outcome, ranked; taps rank above views.
 PLAIN = f"""
 create or replace table plain as
 with met as (
-    select o.type, o.account_id, o.event_id, 'TAP' as touch, t.at as touch_at, t.ad_id, 1 as kind
+    select o.type, o.account_id, o.event_id, 'TAP' as touch, t.moment as touch_moment, t.ad_id, 1 as kind
     from outcomes o join taps t using (viewer, account_id)
-    where t.at <= o.at and t.at >= o.at - {7 * DAY_US}
+    where t.moment <= o.moment and t.moment >= o.moment - {7 * DAY_US}
     union all
-    select o.type, o.account_id, o.event_id, 'VIEW', i.at, i.ad_id, 2
+    select o.type, o.account_id, o.event_id, 'VIEW', i.moment, i.ad_id, 2
     from outcomes o join impressions i using (viewer, account_id)
-    where i.at <= o.at and i.at >= o.at - {DAY_US}
+    where i.moment <= o.moment and i.moment >= o.moment - {DAY_US}
 ), ranked as (
     select *, row_number() over (
-        partition by type, account_id, event_id order by kind, touch_at desc, ad_id desc
+        partition by type, account_id, event_id order by kind, touch_moment desc, ad_id desc
     ) as place from met
 )
-select o.type, o.account_id, o.event_id, r.touch, r.touch_at, r.ad_id
+select o.type, o.account_id, o.event_id, r.touch, r.touch_moment, r.ad_id
 from outcomes o left join ranked r
     on r.type = o.type and r.account_id = o.account_id and r.event_id = o.event_id and r.place = 1
 """
 
 ASOF = f"""
-create or replace table asof as
+create or replace table asof_join as
 with tapped as (
-    select o.*, t.at as tap_at, t.ad_id as tap_ad
+    select o.*, t.moment as tap_at, t.ad_id as tap_ad
     from outcomes o asof left join taps t
-        on o.viewer = t.viewer and o.account_id = t.account_id and o.at >= t.at
+        on o.viewer = t.viewer and o.account_id = t.account_id and o.moment >= t.moment
 ), viewed as (
-    select o.*, i.at as view_at, i.ad_id as view_ad
+    select o.*, i.moment as view_at, i.ad_id as view_ad
     from tapped o asof left join impressions i
-        on o.viewer = i.viewer and o.account_id = i.account_id and o.at >= i.at
+        on o.viewer = i.viewer and o.account_id = i.account_id and o.moment >= i.moment
 ), judged as (
-    select *, coalesce(at - tap_at <= {7 * DAY_US}, false) as by_tap,
-        coalesce(at - view_at <= {DAY_US}, false) as by_view
+    select *, coalesce(moment - tap_at <= {7 * DAY_US}, false) as by_tap,
+        coalesce(moment - view_at <= {DAY_US}, false) as by_view
     from viewed
 )
 select type, account_id, event_id,
     case when by_tap then 'TAP' when by_view then 'VIEW' end as touch,
-    case when by_tap then tap_at when by_view then view_at end as touch_at,
+    case when by_tap then tap_at when by_view then view_at end as touch_moment,
     case when by_tap then tap_ad when by_view then view_ad end as ad_id
 from judged
 """
@@ -82,7 +82,7 @@ from judged
 # An ASOF JOIN takes either of two touches at one moment.
 TIES = """
 select count(*) from (
-    select viewer, account_id, at from {0} group by all having count(distinct ad_id) > 1
+    select viewer, account_id, moment from {0} group by all having count(distinct ad_id) > 1
 )
 """
 
@@ -90,7 +90,7 @@ DIFFERENT = """
 select count(*) from munadi m full join {0} d
     on m.type = d.type and m.account_id = d.account_id and m.event_id = d.event_id
 where m.event_id is null or d.event_id is null or m.touch is distinct from d.touch
-    or m.touch_at is distinct from d.touch_at or m.ad_id is distinct from d.ad_id
+    or m.touch_moment is distinct from d.touch_moment or m.ad_id is distinct from d.ad_id
 """
 
 
@@ -104,7 +104,7 @@ def main():
     print(f"duckdb {duckdb.__version__}, {THREADS} threads, {outcomes} outcomes")
     ties = sum(database.execute(TIES.format(kind)).fetchone()[0] for kind in ("taps", "impressions"))
     differ = 0
-    for name, statement in (("plain", PLAIN), ("asof", ASOF)):
+    for name, statement in (("plain", PLAIN), ("asof_join", ASOF)):
         took = []
         for _ in range(ROUNDS):
             began = time.perf_counter()
@@ -116,7 +116,7 @@ def main():
         # Moments at which an ASOF JOIN may choose otherwise are no differences of ours.
         differ += different if name == "plain" or ties == 0 else 0
     if ties:
-        print(f"{ties} moments with touches of several ads: differences of asof may be of these")
+        print(f"{ties} moments with touches of several ads: differences of the ASOF JOIN may be of these")
     query = "select touch, count(*) from munadi group by all order by all"
     print(", ".join(f"{touch or 'none'} {count}" for touch, count in database.execute(query).fetchall()))
     sys.exit(differ != 0)

@@ -443,7 +443,7 @@ fn check(case: u64) -> [usize; 2] {
             }
         }
         let [mut report, other] = parts;
-        report.merge(&other);
+        report.merge(other);
         assert_eq!(report.costs().count(), 0, "{}", replay(case));
         let rows = report.page().0;
         let twin = Twin { query: &query, events: &events, now };
