@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use cpu_time::ThreadTime;
 use munadi::node::dice::SeededDice;
-use munadi::report::models::compare::{Asked, Gathered};
+use munadi::report::models::compare::{Asked, Gathered, Met};
 use munadi::report::pull::whole_row;
 use munadi::state::credit::{Credit, Shown, timestamp};
 use munadi::types::attribution::{RULE_MODELS, WINDOWS, share, split};
@@ -229,9 +229,10 @@ fn period_models(plan: &Plan) -> Result<f64, Failure> {
             Credit { seq: number, at_ms: NOW.0, click: 0, row, path, judged_ms: NOW.0, shown }
         })
         .collect();
-    let idle: Vec<Vec<u64>> = (0..plan.idle)
-        .map(|_| (0..=dice.roll() % 2).map(|_| 1 + dice.roll() % CAMPAIGNS).collect())
-        .collect();
+    let mut met = || Met { campaign: 1 + dice.roll() % CAMPAIGNS, ..Met::default() };
+    let length = |at: usize| 1 + at % 2;
+    let idle: Vec<Vec<Met>> =
+        (0..plan.idle).map(|at| (0..length(at)).map(|_| met()).collect()).collect();
     let mut all = Vec::new();
     let mut wall = Vec::new();
     for _ in 0..ROUNDS {

@@ -31,16 +31,17 @@ pub struct Asked {
 
 impl Asked {
     /// Returns whom a touch stands for.
-    pub fn player(&self, campaign: u64, ad_set: u64, ad: u64) -> u64 {
+    fn player(&self, met: &Met) -> u64 {
         match self.level {
-            CreditLevel::Unspecified | CreditLevel::Campaign => campaign,
-            CreditLevel::AdSet => ad_set,
-            CreditLevel::Ad => ad,
+            CreditLevel::Unspecified | CreditLevel::Campaign => met.campaign,
+            CreditLevel::AdSet => met.ad_set,
+            CreditLevel::Ad => met.ad,
         }
     }
 
     fn of(&self, touch: &TouchCredit) -> u64 {
-        self.player(touch.campaign_id, touch.ad_set_id, touch.ad_id)
+        let (campaign, ad_set, ad) = (touch.campaign_id, touch.ad_set_id, touch.ad_id);
+        self.player(&Met { campaign, ad_set, ad })
     }
 
     /// Tells whether a row is of an outcome that is asked for, credited or not.
@@ -48,16 +49,32 @@ impl Asked {
         let at = row
             .event_time
             .map_or(0, |time| time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000);
-        let inside = (self.start.0..self.end.0).contains(&at);
-        row.account_id == self.account && row.outcome() == self.outcome && inside
+        row.account_id == self.account && row.outcome() == self.outcome && self.holds(at)
+    }
+
+    /// Tells whether milliseconds are in the period.
+    pub fn holds(&self, ms: i64) -> bool {
+        (self.start.0..self.end.0).contains(&ms)
     }
 }
 
-/// What is asked about, while it is being gathered: rows in any order, then whoever came to nothing.
+/// Whom a touch was of.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Met {
+    /// The campaign.
+    pub campaign: u64,
+    /// Its ad set.
+    pub ad_set: u64,
+    /// The ad.
+    pub ad: u64,
+}
+
+/// What is asked about, while it is being gathered: rows in any order, then whoever came to nothing. It is the same
+/// at every level.
 #[derive(Debug, Default)]
 pub struct Gathered {
     rows: BTreeMap<u64, AttributionRow>,
-    idle: BTreeMap<Vec<u64>, u64>,
+    idle: BTreeMap<Vec<Met>, u64>,
 }
 
 impl Gathered {
@@ -70,18 +87,24 @@ impl Gathered {
     }
 
     /// Takes what one person met, in order, without coming to an outcome.
-    pub fn take_idle(&mut self, path: Vec<u64>) {
+    pub fn take_idle(&mut self, path: Vec<Met>) {
         *self.idle.entry(path).or_default() += 1;
+    }
+
+    /// Returns the paths of those who came to nothing, each once.
+    pub fn idle(&self) -> impl Iterator<Item = &[Met]> {
+        self.idle.keys().map(|path| &path[..])
     }
 
     /// Shares the outcomes. Values count in `currency`.
     ///
     /// # Errors
     /// When more than [`PLAYERS_MAX`] share.
-    pub fn share(self, asked: &Asked, currency: &str) -> Result<CompareModelsResponse, Refusal> {
-        let credited: Vec<_> = self.rows.into_values().filter(is_credited).collect();
+    pub fn share(&self, asked: &Asked, currency: &str) -> Result<CompareModelsResponse, Refusal> {
+        let credited: Vec<_> = self.rows.values().filter(|row| is_credited(row)).collect();
         let met = credited.iter().flat_map(|row| row.path.iter().map(|touch| asked.of(touch)));
-        let mut players: Vec<_> = met.chain(self.idle.keys().flatten().copied()).collect();
+        let passed = self.idle.keys().flatten().map(|met| asked.player(met));
+        let mut players: Vec<_> = met.chain(passed).collect();
         players.sort_unstable();
         players.dedup();
         if players.len() > PLAYERS_MAX {
@@ -110,8 +133,9 @@ impl Gathered {
         }
         let whole = paths.ends();
         let paths_without_outcome = self.idle.values().sum();
-        for (path, people) in self.idle {
-            paths.add(path, Ends { outcomes: 0, nothing: people, value: 0 });
+        for (path, people) in &self.idle {
+            let path = path.iter().map(|met| asked.player(met));
+            paths.add(path, Ends { outcomes: 0, nothing: *people, value: 0 });
         }
         let effects = removal_effects(&paths);
         let of_paths = [earned(whole, &effects), shapley(&paths)];
@@ -207,7 +231,7 @@ mod tests {
         let mut gathered = Gathered::default();
         gathered.take(row(1, &[(7, HALF), (9, REST)]));
         gathered.take(row(2, &[(9, [1_000_000; 6])]));
-        gathered.take_idle(vec![7]);
+        gathered.take_idle(vec![Met { campaign: 7, ..Met::default() }]);
         let told = told(gathered);
         assert_eq!((told.outcomes, told.value_micros, told.paths_without_outcome), (2, 202, 1));
         for model in 0..8 {
@@ -271,7 +295,8 @@ mod tests {
     #[test]
     fn too_many_players_are_refused_with_a_way_out() {
         let mut gathered = Gathered::default();
-        (0..=PLAYERS_MAX as u64).for_each(|ad| gathered.take_idle(vec![ad]));
+        (0..=PLAYERS_MAX as u64)
+            .for_each(|campaign| gathered.take_idle(vec![Met { campaign, ..Met::default() }]));
         let refusal = gathered.share(&ASKED, "MXN").unwrap_err();
         assert_eq!(&*refusal.field, "level");
     }
