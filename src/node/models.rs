@@ -119,7 +119,9 @@ impl Front {
             let level = CreditLevel::Unspecified;
             let both = [Outcome::Conversation, Outcome::Conversion];
             let questions: Vec<_> = pass
-                .flat_map(|account| both.map(|outcome| Asked { account, outcome, level, start, end }))
+                .flat_map(|account| {
+                    both.map(|outcome| Asked { account, outcome, level, start, end })
+                })
                 .collect();
             for (asked, gathered) in questions.iter().zip(self.gathering(&questions).gathered) {
                 for level in [CreditLevel::Campaign, CreditLevel::AdSet, CreditLevel::Ad] {
@@ -170,7 +172,8 @@ impl Known<'_> {
         if asked.outcome == Outcome::Conversion {
             // One that nobody earned at first doesn't say whose it is.
             let is_theirs = |campaign| {
-                campaign == 0 || catalog.account_of(IdKind::Campaign, campaign) == Some(asked.account)
+                campaign == 0
+                    || catalog.account_of(IdKind::Campaign, campaign) == Some(asked.account)
             };
             return credited.any(|credited| {
                 credited.touch.is_none() && !credited.void && is_theirs(credited.campaign)

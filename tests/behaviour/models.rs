@@ -143,6 +143,25 @@ fn a_restart_and_a_night_tell_the_same() {
 }
 
 #[test]
+fn a_sale_of_another_account_leaves_its_viewer_idle_here() {
+    let (mut stage, [first, _]) = staged();
+    let other = stage.shop(&Offer::default());
+    tapped(&mut stage, "both", &first);
+    let theirs = tapped(&mut stage, "both", &other);
+    bought(&mut stage, &other, "order 1", &theirs);
+    stage.front.run_models(stage.now.plus_ms(1));
+    for (shop, counts) in [(&first, (0, 1)), (&other, (1, 0))] {
+        let asked = asked(&stage, shop.account);
+        let told = stage.front.compare_models(ALL, &asked, stage.now).unwrap();
+        assert_eq!((told.outcomes, told.paths_without_outcome), counts);
+        let Asked { account, outcome, level, .. } = asked;
+        let by_night = stage.front.models_of_last_night(ALL, account, outcome, level).unwrap();
+        // The night looks through all accounts with outcomes at once; without one there is nothing to work out.
+        assert_eq!(by_night.map(|told| told.rows), (counts.0 > 0).then_some(told.rows));
+    }
+}
+
+#[test]
 fn other_periods_outcomes_levels_and_tenants_are_kept_apart() {
     let (stage, [first, _]) = three_paths();
     let asked = asked(&stage, first.account);
