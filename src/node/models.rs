@@ -151,7 +151,7 @@ fn idle_path(known: Known<'_>, catalog: &Catalog, asked: &Asked) -> Option<Vec<u
     let credited = viewer.flat_map(|viewer| &viewer.credited);
     let mut credited = credited.filter(|credited| inside(credited.event_ms));
     let came_to_it = match asked.outcome {
-        Outcome::Conversion => credited.any(|credited| credited.campaign != 0 && !credited.void),
+        Outcome::Conversion => credited.any(|credited| credited.touch.is_none() && !credited.void),
         _ => credited.any(opened) || led_to_chat.next().is_some(),
     };
     taps.sort_unstable();
