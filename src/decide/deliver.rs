@@ -25,7 +25,9 @@ use crate::types::proto::journal::v1::{
     ClickMatched, ConversationOpened, ConversationTouch, ConversionCredited, Converted,
     OutboxSettled, OutcomeDeclined, OutcomeNoted, PathTouch, Proof, Showing,
 };
-use crate::types::proto::v1::{CapEvent, DeclineReason, InvalidReason, MatchKind, Money, Outcome};
+use crate::types::proto::v1::{
+    CapEvent, DeclineReason, InvalidReason, MatchKind, Money, Outcome, TouchKind,
+};
 use crate::types::time::Moment;
 
 /// Where an outgoing claim leads: the viewer and click that it names.
@@ -348,7 +350,9 @@ fn earner_told(
     there: &There<'_>,
 ) -> Result<Earner, DeclineReason> {
     let (path, credited) = credited(asked)?;
-    let touch = there.viewer.and_then(|viewer| viewer.touch(credited.view));
+    // What was tapped only after the outcome is a view.
+    let tap = there.viewer.filter(|_| credited.kind() == TouchKind::Tap);
+    let touch = tap.and_then(|viewer| viewer.touch(credited.view));
     let (showing, price) = match touch {
         // A tap that has opened a conversation was paid for with that.
         Some(touch) if touch.conversation != 0 => (touch.showing(click.viewer), 0),

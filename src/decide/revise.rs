@@ -1,14 +1,17 @@
 //! Outcomes told anew: what a finding or a late event changes of whom they are credited to.
 
-use crate::decide::paths::{self, Asked};
-use crate::decide::steps::{Place, settled};
+mod late;
+#[cfg(test)]
+mod samples;
+
+pub use late::{ToldTouch, earned, late};
+
 use crate::state::catalog::Catalog;
 use crate::state::chats::Chat;
 use crate::state::credit::Credit;
 use crate::state::past::Past;
-use crate::state::viewers::{ENGAGING, Viewer, touch_of_standing};
-use crate::types::attribution::{PATH_TOUCHES_MAX, last_touch};
-use crate::types::proto::journal::v1::fact::Kind;
+use crate::state::viewers::{Viewer, touch_of_standing};
+use crate::types::attribution::last_touch;
 use crate::types::proto::journal::v1::{
     EventCredited, OutcomeRevised, PathTouch, Showing, Standing, TouchRevised,
 };
@@ -27,37 +30,6 @@ pub struct There<'a> {
     pub past: Option<&'a Past>,
 }
 
-/// What an event tells of a touch, which may lie before an outcome that was judged without it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ToldTouch {
-    /// The showing.
-    pub showing: Showing,
-    /// From when on it is another touch, milliseconds.
-    pub event_ms: i64,
-}
-
-impl ToldTouch {
-    /// Returns what an event of this node tells of a touch; `None`: nothing that paths know.
-    pub fn of(fact: &Kind) -> Option<Self> {
-        let (showing, event_ms) = match fact {
-            Kind::ImpressionSeen(fact) if !fact.imported => (fact.showing, fact.event_ms),
-            Kind::Tapped(fact) if !fact.imported => (fact.showing, fact.event_ms),
-            Kind::Watched(fact) if !fact.imported => {
-                let engages = ENGAGING.iter().any(|kind| *kind as u32 == fact.event_kind);
-                (fact.showing.filter(|_| engages), fact.event_ms)
-            }
-            Kind::ClickMatched(fact) if fact.implied_tap => (fact.showing, fact.touch_ms),
-            _ => return None,
-        };
-        Some(Self { showing: showing?, event_ms })
-    }
-
-    /// Tells whether it may be on the path of an outcome.
-    pub fn may_earn(&self, credit: &Credit) -> bool {
-        credit.row.account_id == self.showing.account && credit.event_ms() >= self.event_ms
-    }
-}
-
 /// Returns what becomes of an outcome once the charge for a showing on its path was given back: the touch leaves
 /// the path, and the last of the others earns it. `None`: it is not on its path.
 pub fn invalidated(
@@ -73,85 +45,15 @@ pub fn invalidated(
         None => declined(credit, gone.proven),
     };
     // A showing is charged for one event. If that is a conversation, it is the one that it was credited with first,
-    // though late touches may have earned that since.
-    let conversation = there.viewer.and_then(|it| it.touch(view)).map_or(0, |tap| tap.conversation);
-    let opened = credit.shown.view == view
-        || conversation != 0 && conversation == credit.row.conversation_id;
+    // though a late touch, which opens none, may have earned that since.
+    let (conversation, shown) = (credit.row.conversation_id, credit.shown.view);
+    let of_tap = |view| there.viewer?.touch(view).map(|tap| tap.conversation);
+    let opened = |view| conversation != 0 && of_tap(view) == Some(conversation);
     let of_this = credited.billing == BillingEvent::Conversations as u32
         && credit.row.outcome() == Outcome::Conversation
-        && opened;
+        && (shown == view || opened(view) && !opened(shown));
     let charged = if of_this { 0 } else { credit.row.charged_micros };
     Some(OutcomeRevised { charged, ..revised(credit, RevisionCause::InvalidTraffic, after) })
-}
-
-/// Returns what becomes of an outcome once a touch is told that lies before it. The viewer in `there` has the touch
-/// already. `None`: it stands as it did. What was imported, or is credited to an imported touch, is credited once;
-/// the proof of an outcome stays as it was first told, and so does what was charged.
-pub fn late(credit: &Credit, told: &ToldTouch, there: &There<'_>) -> Option<OutcomeRevised> {
-    let row = &credit.row;
-    if row.withdrawn || row.imported || !told.may_earn(credit) {
-        return None;
-    }
-    let before = credit.standing();
-    let (account, event_ms) = (row.account_id, credit.event_ms());
-    let There { catalog, viewer, past } = *there;
-    let asked = Asked { catalog, viewer, past, account, event_ms };
-    let after = match &before.showing {
-        // Its proof is invalid: it is nobody's, whatever else there was.
-        Some(_) if before.invalid != 0 => return None,
-        Some(_) => {
-            let view = told.showing.view;
-            let path = with_touch(&credit.path, view, paths::touch(&asked, view));
-            match last_touch(&path).and_then(|index| path.get(index).copied()) {
-                Some(touch) => credited_to(credit, path, &touch, there),
-                // A tap was told of its only view, and is invalid.
-                None => declined(credit, false),
-            }
-        }
-        None => match paths::credited(&asked) {
-            Ok((path, touch)) => credited_to(credit, path, &touch, there),
-            Err(_) if before.invalid != 0 => return None,
-            Err(reason) => Standing { decline_reason: reason.into(), ..before.clone() },
-        },
-    };
-    (after != before).then(|| revised(credit, RevisionCause::LateTouch, after))
-}
-
-/// Returns a path on which a showing is as it is known now.
-fn with_touch(path: &[PathTouch], view: u64, touch: Option<PathTouch>) -> Vec<PathTouch> {
-    let place = |touch: &PathTouch| (touch.event_ms, touch.view);
-    let known = path.iter().find(|touch| touch.view == view);
-    let is_same = |(known, touch): (&PathTouch, &PathTouch)| {
-        (known.kind, known.event_ms) == (touch.kind, touch.event_ms)
-    };
-    // Whether an outcome is in a touch's window is told once.
-    if known.is_some_and(|known| known.proven) || known.zip(touch.as_ref()).is_some_and(is_same) {
-        return path.to_vec();
-    }
-    let mut path: Vec<_> = path.iter().filter(|touch| touch.view != view).copied().collect();
-    if let Some(touch) = touch {
-        let at = path.partition_point(|known| place(known) < place(&touch));
-        path.insert(at, touch);
-    }
-    let oldest = path.iter().position(|touch| !touch.proven);
-    if let Some(oldest) = oldest.filter(|_| path.len() > PATH_TOUCHES_MAX) {
-        path.remove(oldest);
-    }
-    path
-}
-
-/// Returns how a conversation takes over an opening that nobody had earned before; nothing: it has a touch, or
-/// another opening since.
-pub fn earned(chat: &Chat, opening: &Credit) -> Vec<Kind> {
-    let row = &opening.row;
-    let touch = touch_of_standing(row.outcome_id, opening.event_ms(), opening.standing());
-    let is_earned = touch.ad != 0 && touch.invalid == 0;
-    let is_last = chat.latest_touch.is_none() && chat.claimed.opened_ms == opening.event_ms();
-    if !is_earned || !is_last {
-        return Vec::new();
-    }
-    let place = Place { account: row.account_id, conversation: row.conversation_id };
-    settled(row.outcome_id, place, Some(touch), Some(chat))
 }
 
 /// Returns what becomes of a conversion that is worth this now; `value` absent: it is retracted. `None`: it says the
@@ -273,4 +175,80 @@ fn shown(credit: &Credit, touch: &PathTouch, there: &There<'_>) -> (Showing, u32
         issued_s,
     };
     (showing, context.map_or(0, |context| context.placement))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::revise::samples::{
+        NOON, credit, find, proven, revised_by, tap, tapping, views,
+    };
+    use crate::state::chats::StoredTouch;
+
+    #[test]
+    fn without_an_invalid_touch_the_next_one_earns_it_and_then_nobody() {
+        let viewer = Viewer::default();
+        let first = credit(vec![tap(1, 500), proven(tap(2, 100))]);
+        assert_eq!(find(&first, 3, &viewer), None, "it is not on its path");
+        let fact = find(&first, 2, &viewer).expect("it has lost its touch");
+        assert_eq!((views(&fact), fact.revision, fact.charged), ((vec![1], 1), 2, 0));
+        assert_eq!(fact.after.as_ref().map(Standing::match_kind), Some(MatchKind::Viewer));
+        assert_eq!(fact.before.as_ref(), Some(&first.standing()));
+        let second = revised_by(&first, &fact);
+        let fact = find(&second, 1, &viewer).expect("it has lost its touch");
+        assert_eq!((views(&fact), fact.revision), ((vec![], 0), 3));
+        let after = fact.after.unwrap_or_default();
+        assert_eq!(after.decline_reason(), DeclineReason::FraudDetected);
+        assert_eq!(after.invalid(), InvalidReason::Invalidated);
+        // A proven click that was the only one is still told.
+        let alone = credit(vec![proven(tap(2, 100))]);
+        let fact = find(&alone, 2, &viewer).expect("it has lost its touch");
+        assert_eq!(views(&fact), (vec![], 2));
+    }
+
+    #[test]
+    fn a_charge_goes_with_the_tap_that_opened_the_conversation_whoever_earns_it_now() {
+        let mut viewer = tapping(&[tap(1, 500), tap(2, 100)]);
+        viewer.touches[0].conversation = 5;
+        let moved = credit(vec![tap(1, 500), tap(2, 100)]);
+        assert_eq!(find(&moved, 1, &viewer).map(|fact| fact.charged), Some(0));
+        // Two taps that have opened it one after the other: each has its own charge.
+        viewer.touches[1].conversation = 5;
+        assert_eq!(find(&moved, 1, &viewer).map(|fact| fact.charged), Some(100));
+        assert_eq!(find(&moved, 2, &viewer).map(|fact| fact.charged), Some(0));
+    }
+
+    #[test]
+    fn an_adjustment_that_says_what_stands_changes_nothing() {
+        let money = |micros| Some(Money { micros, currency: "MXN".into() });
+        let mut sale = credit(vec![tap(1, 100)]);
+        (sale.row.outcome, sale.row.value) = (Outcome::Conversion.into(), money(5));
+        assert_eq!(adjusted(&sale, money(5), 3), None);
+        let fact = adjusted(&sale, money(4), 3).expect("it is worth less");
+        let after = fact.after.clone().unwrap_or_default();
+        assert_eq!((after.value, fact.adjustment, fact.withdrawn), (money(4), 3, false));
+        assert_eq!(views(&fact), (vec![1], 1));
+        let fact = adjusted(&sale, None, 4).expect("it is gone");
+        assert_eq!((fact.withdrawn, fact.after), (true, Some(Standing::default())));
+    }
+
+    #[test]
+    fn a_step_and_a_conversation_follow_their_opening_once() {
+        let opening = credit(vec![tap(1, 500), tap(2, 100)]);
+        let fact = find(&opening, 2, &Viewer::default()).expect("it has lost its touch");
+        let revised = revised_by(&opening, &fact);
+        let mut reply = credit(vec![tap(1, 500), tap(2, 100)]);
+        reply.row.outcome = Outcome::FirstReply.into();
+        reply.shown.viewer = 0;
+        let told = step(&reply, &revised).expect("its opening has another touch");
+        assert_eq!((views(&told), told.cause), ((vec![1], 1), fact.cause));
+        assert_eq!(step(&revised_by(&reply, &told), &revised), None);
+        let known = touch_of_standing(9, NOON, opening.standing());
+        let mut chat = Chat::default();
+        chat.latest_touch = Some(StoredTouch(known));
+        let told = touch(&chat, &revised).and_then(|fact| fact.touch).expect("it is another");
+        assert_eq!(told.view, 1);
+        chat.revise(&told);
+        assert_eq!(touch(&chat, &revised), None);
+    }
 }

@@ -372,7 +372,8 @@ impl Viewer {
                 ..touch_of(showing)
             });
         }
-        let tapped = self.touches.iter_mut().find(|touch| touch.view == showing.view);
+        let is_it = |tap: &&mut Touch| tap.view == showing.view && tap.tap_ms == fact.touch_ms;
+        let tapped = self.touches.iter_mut().find(is_it);
         // A conversation that a platform tells of may be credited to a tap that led to another before.
         if let Some(touch) = tapped.filter(|touch| touch.conversation == 0) {
             touch.conversation = fact.conversation;
