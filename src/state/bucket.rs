@@ -97,9 +97,7 @@ impl Bucket {
             Kind::GhostNoted(fact) => self.haunt(fact),
             Kind::OutcomeNoted(fact) => self.note(fact, stamp.at),
             Kind::Watched(fact) => {
-                let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
-                let ms = fact.event_ms;
-                self.with(&fact.showing, |viewer, showing| viewer.watch(showing.view, kind, ms));
+                self.with(&fact.showing, |viewer, showing| viewer.watch(fact, showing));
             }
             Kind::Tapped(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.tap(fact, showing, stamp.at));

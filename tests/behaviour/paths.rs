@@ -222,6 +222,18 @@ impl Recount {
             let showing = Showing { shop, token, seen_ms, tap_ms, ..Showing::default() };
             self.viewers[viewer].push(showing);
         }
+        self.plan_outcomes(viewer, (start, span_ms), luck, dues);
+    }
+
+    /// Draws what a viewer came to.
+    fn plan_outcomes(
+        &self,
+        viewer: usize,
+        (start, span_ms): (i64, i64),
+        luck: &mut Luck,
+        dues: &mut Vec<Due>,
+    ) {
+        let mut due = |at_ms, deed| dues.push(Due { at_ms, viewer, deed });
         for number in 0..1 + luck.below(4) as u32 {
             let number = viewer as u32 * 8 + number;
             let by = luck.below(self.viewers[viewer].len() as u64) as usize;
@@ -468,19 +480,6 @@ impl Recount {
         for (_, kind) in steps.into_iter().filter(|(taken, _)| *taken) {
             self.step(&id, &opening, kind, at_ms);
         }
-    }
-
-    /// Notes a step of a conversation.
-    fn step(&mut self, id: &str, opening: &Expected, kind: Outcome, event_ms: i64) {
-        let cause = RevisionCause::Unspecified;
-        let expected = Expected { kind, revision: 1, cause, event_ms, ..opening.clone() };
-        self.expected.insert((id.to_owned(), kind.into()), expected);
-    }
-}
-
-impl Chat {
-    const fn is_qualified(&self) -> bool {
-        self.inbound >= 2 && self.outbound >= 1
     }
 }
 

@@ -208,7 +208,9 @@ impl Revisions {
         let at_ms = place.at_ms;
         let (revision, charged) = (fact.revision, fact.charged);
         let viewer = fact.viewer;
-        let row = Newest { revision, charged, viewer, at_ms, standing: after, ..known };
+        // Rows of revisions do not say what is of a history.
+        let imported = false;
+        let row = Newest { revision, charged, viewer, at_ms, imported, standing: after, ..known };
         self.put(fact.outcome, row);
     }
 

@@ -5,7 +5,7 @@ use crate::state::revisions::REVISED_OUTCOMES_MAX;
 use crate::state::viewers::{Credited, View, Viewer};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ConversationTouch, OutcomeDeclined, OutcomeRevised, Standing,
+    ConversationTouch, OutcomeDeclined, OutcomeRevised, Showing, Standing, Watched,
 };
 use crate::types::proto::v1::{EventKind, InvalidReason, Outcome};
 use crate::types::time::Moment;
@@ -45,9 +45,7 @@ impl Viewer {
                 fact.showing.iter().for_each(|showing| viewer.see(fact, showing, at));
             }
             Kind::Watched(fact) => {
-                let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
-                let showing = fact.showing.iter();
-                showing.for_each(|showing| viewer.watch(showing.view, kind, fact.event_ms));
+                fact.showing.iter().for_each(|showing| viewer.watch(fact, showing));
             }
             Kind::Tapped(fact) => {
                 fact.showing.iter().for_each(|showing| viewer.tap(fact, showing, at));
@@ -67,12 +65,13 @@ impl Viewer {
     }
 
     /// Marks what else happened to a showing, and how soon half of its video had been played.
-    pub(in crate::state) fn watch(&mut self, view: u64, kind: EventKind, event_ms: i64) {
-        let Some(known) = self.views.iter_mut().rev().find(|known| known.view == view) else {
-            return;
-        };
+    pub(in crate::state) fn watch(&mut self, fact: &Watched, showing: &Showing) {
+        let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
+        let known = self.views.iter_mut().rev().find(|known| known.view == showing.view);
+        let Some(known) = known else { return };
         if ENGAGING.contains(&kind) {
-            let after_ms = u32::try_from((event_ms - known.seen_ms).max(0)).unwrap_or(u32::MAX);
+            let after_ms = (fact.event_ms - known.seen_ms).max(0);
+            let after_ms = u32::try_from(after_ms).unwrap_or(u32::MAX);
             let earlier_ms = if known.is_engaged() { known.engaged_after_ms } else { u32::MAX };
             known.engaged_after_ms = after_ms.min(earlier_ms);
         }
@@ -130,7 +129,7 @@ pub fn touch_of_standing(outcome: u64, event_ms: i64, standing: Standing) -> Con
 mod tests {
     use super::*;
     use crate::state::viewers::Touch;
-    use crate::types::proto::journal::v1::{PathTouch, Showing};
+    use crate::types::proto::journal::v1::PathTouch;
 
     #[test]
     fn an_invalidated_showing_takes_its_tap_with_it_and_its_person_was_counted() {
@@ -184,19 +183,23 @@ mod tests {
     fn a_view_is_engaged_from_its_earliest_half_played_video() {
         let seen = View { view: 1, seen_ms: 1_000, ..View::default() };
         let mut viewer = Viewer { views: vec![seen], ..Viewer::default() };
-        viewer.watch(1, EventKind::Video25, 2_000);
-        assert!(!viewer.views[0].is_engaged_by(i64::MAX));
+        let showing = Showing { view: 1, ..Showing::default() };
+        let mut watch = |kind: EventKind, event_ms: i64| {
+            let fact = Watched { event_ms, event_kind: kind as u32, ..Watched::default() };
+            viewer.watch(&fact, &showing);
+            viewer.views[0].clone()
+        };
+        assert!(!watch(EventKind::Video25, 2_000).is_engaged_by(i64::MAX));
         for (kind, ms, from_ms) in [
             (EventKind::Video75, 9_000, 9_000),
             (EventKind::Video50, 5_000, 5_000),
             (EventKind::Video100, 12_000, 5_000),
         ] {
-            viewer.watch(1, kind, ms);
-            let engaged = |at_ms| viewer.views[0].is_engaged_by(at_ms);
-            assert!(engaged(from_ms) && !engaged(from_ms - 1), "{kind:?}");
+            let view = watch(kind, ms);
+            assert!(view.is_engaged_by(from_ms) && !view.is_engaged_by(from_ms - 1), "{kind:?}");
         }
-        viewer.watch(1, EventKind::Video50, 0);
-        assert!(viewer.views[0].is_engaged_by(1_000), "not before it was seen");
+        let view = watch(EventKind::Video50, 0);
+        assert!(view.is_engaged_by(1_000), "from when it was seen");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use munadi::types::request::{Adjustment, EventFilter, Incoming, Verdict};
 use munadi::types::time::{DAY_MS, HOUR_MS, Moment, SECOND_MS};
 
 use super::naive::{self, Luck};
-use super::{Expected, Recount};
+use super::{Chat, Expected, Recount};
 
 /// Of so many charged events one is found invalid.
 const FOUND_OF: u64 = 8;
@@ -106,6 +106,13 @@ impl Recount {
         if chat.qualified {
             self.step(id, opening, Outcome::Qualified, opening.event_ms);
         }
+    }
+
+    /// Notes a step of a conversation.
+    pub(super) fn step(&mut self, id: &str, opening: &Expected, kind: Outcome, event_ms: i64) {
+        let cause = RevisionCause::Unspecified;
+        let expected = Expected { kind, revision: 1, cause, event_ms, ..opening.clone() };
+        self.expected.insert((id.to_owned(), kind.into()), expected);
     }
 
     /// Tells whether nothing is told of a showing any more, and drops it where a node can't know what to make of it.
@@ -207,6 +214,12 @@ impl Recount {
             }
         }
         assert!(counted.is_empty(), "counted nowhere: {counted:?}");
+    }
+}
+
+impl Chat {
+    pub(super) const fn is_qualified(&self) -> bool {
+        self.inbound >= 2 && self.outbound >= 1
     }
 }
 
