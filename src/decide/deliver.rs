@@ -4,12 +4,12 @@
 //! charges; then, only once that stands before it in the journal, the outcome's shard settles its
 //! outbox. Both may be repeated after a crash: what was done is seen and not done again.
 
-use crate::decide::chats::{declined, is_qualified};
+use crate::decide::chats::declined;
 use crate::decide::imports::{has_opened, has_tapped};
 use crate::decide::paths::{Asked, credited, path};
 use crate::decide::purse::charge;
 use crate::decide::record::{number, showing_of};
-use crate::decide::steps::{Place, step_rows};
+use crate::decide::steps::{Place, settled};
 use crate::state::bucket::Outgoing;
 use crate::state::catalog::Catalog;
 use crate::state::chats::Chat;
@@ -25,7 +25,9 @@ use crate::types::proto::journal::v1::{
     ClickMatched, ConversationOpened, ConversationTouch, ConversionCredited, Converted,
     OutboxSettled, OutcomeDeclined, OutcomeNoted, PathTouch, Proof, Showing,
 };
-use crate::types::proto::v1::{CapEvent, DeclineReason, InvalidReason, MatchKind, Money, Outcome};
+use crate::types::proto::v1::{
+    CapEvent, DeclineReason, InvalidReason, MatchKind, Money, Outcome, TouchKind,
+};
 use crate::types::time::Moment;
 
 /// Where an outgoing claim leads: the viewer and click that it names.
@@ -152,10 +154,10 @@ pub fn deliver(
         Outgoing::Opened(fact) => match match_opening(fact, outgoing.proof(), click, there, chat) {
             Ok(Some(matched)) => Step::Credit(Box::new(Kind::ClickMatched(matched))),
             Ok(None) => Step::Settle(settled_opening(fact, outgoing, click, there, chat)),
-            Err(reason) => Step::Settle(vec![
-                Kind::OutcomeDeclined(Box::new(declined_opening(fact, reason, click, there))),
-                Kind::OutboxSettled(unsettled(fact.outcome, fact.conversation)),
-            ]),
+            Err(reason) => {
+                let settled = unsettled(fact.outcome, fact.conversation);
+                missed(declined_opening(fact, reason, click, there), outgoing.proof(), settled)
+            }
         },
         Outgoing::Converted(fact) => {
             match credit_conversion(fact, outgoing.proof(), click, there) {
@@ -163,13 +165,22 @@ pub fn deliver(
                     Step::Credit(Box::new(Kind::ConversionCredited(Box::new(credited))))
                 }
                 Ok(None) => Step::Settle(vec![Kind::OutboxSettled(unsettled(fact.outcome, 0))]),
-                Err(reason) => Step::Settle(vec![
-                    Kind::OutcomeDeclined(Box::new(declined(fact, reason))),
-                    Kind::OutboxSettled(unsettled(fact.outcome, 0)),
-                ]),
+                Err(reason) => {
+                    missed(declined(fact, reason), outgoing.proof(), unsettled(fact.outcome, 0))
+                }
             }
         }
     }
+}
+
+/// Returns the step that declines an outcome: where its viewer lives, if the platform told who it was, for touches
+/// that are told late may still earn it. A history is credited once.
+fn missed(declined: OutcomeDeclined, proof: Proof, settled: OutboxSettled) -> Step {
+    if proof.by_viewer && !declined.imported {
+        let fact = OutcomeDeclined { viewer: proof.viewer, ..declined };
+        return Step::Credit(Box::new(Kind::OutcomeDeclined(Box::new(fact))));
+    }
+    Step::Settle(vec![Kind::OutcomeDeclined(Box::new(declined)), Kind::OutboxSettled(settled)])
 }
 
 /// Returns the match of an opening, `None` when it stands already, or why no ad is credited.
@@ -339,7 +350,9 @@ fn earner_told(
     there: &There<'_>,
 ) -> Result<Earner, DeclineReason> {
     let (path, credited) = credited(asked)?;
-    let touch = there.viewer.and_then(|viewer| viewer.touch(credited.view));
+    // What was tapped only after the outcome is a view.
+    let tap = there.viewer.filter(|_| credited.kind() == TouchKind::Tap);
+    let touch = tap.and_then(|viewer| viewer.touch(credited.view));
     let (showing, price) = match touch {
         // A tap that has opened a conversation was paid for with that.
         Some(touch) if touch.conversation != 0 => (touch.showing(click.viewer), 0),
@@ -423,38 +436,8 @@ fn settled_opening(
             ..ConversationTouch::default()
         }),
     };
-    // What was said before the match is counted now.
-    let said = touch.as_ref().filter(|touch| touch.invalid == 0).zip(chat);
-    let settled =
-        said.map_or_else(OutboxSettled::default, |(touch, chat)| said_before(touch, chat));
-    let steps = touch.as_ref().map_or_else(Vec::new, |touch| {
-        let place = Place { account: fact.account, conversation: fact.conversation };
-        let replied = (settled.first_reply_ad != 0).then_some(settled.first_reply_ms);
-        let qualified = (settled.qualified_ad != 0).then_some(fact.event_ms);
-        step_rows(place, touch, replied, qualified)
-    });
-    let (outcome, conversation) = (fact.outcome, fact.conversation);
-    let settled = Kind::OutboxSettled(OutboxSettled { outcome, conversation, touch, ..settled });
-    [settled].into_iter().chain(steps).collect()
-}
-
-/// Returns which steps a conversation had taken before its match.
-fn said_before(touch: &ConversationTouch, chat: &Chat) -> OutboxSettled {
-    let said = chat.claimed;
-    let (replied, wrote) = (said.reply_ms > 0, said.wrote_ms > 0);
-    let qualified = is_qualified(said.inbound, said.outbound);
-    let is_new = |step| chat.taken.is_new(touch.campaign, step);
-    OutboxSettled {
-        first_reply_ad: if replied { touch.ad } else { 0 },
-        first_reply_ms: said.reply_ms,
-        reply_after_s: if replied { said.waited_s(said.reply_ms) } else { 0 },
-        wrote_ad: if wrote { touch.ad } else { 0 },
-        qualified_ad: if qualified { touch.ad } else { 0 },
-        new_reply_person: replied && is_new(Person::Replied),
-        new_wrote_person: wrote && is_new(Person::Wrote),
-        new_qualified_person: qualified && is_new(Person::Qualified),
-        ..OutboxSettled::default()
-    }
+    let place = Place { account: fact.account, conversation: fact.conversation };
+    settled(fact.outcome, place, touch, chat)
 }
 
 fn unsettled(outcome: u64, conversation: u64) -> OutboxSettled {

@@ -54,6 +54,13 @@ pub fn credited(asked: &Asked<'_>) -> Result<(Vec<PathTouch>, PathTouch), Declin
     }
 }
 
+/// Returns as what a showing of this node is on the path of an outcome whose proof it is not; `None`: it is not.
+pub fn touch(asked: &Asked<'_>, view: u64) -> Option<PathTouch> {
+    let here = Asked { past: None, ..*asked };
+    let theirs = |touch: &PathTouch| touch.view == view && is_near(touch, asked.event_ms);
+    taps(&here).chain(views(&here)).find(theirs)
+}
+
 fn reason(asked: &Asked<'_>, path: &[PathTouch]) -> DeclineReason {
     let before = |touch: &PathTouch| touch.event_ms <= asked.event_ms;
     if taps(asked).any(|touch| before(&touch)) {
@@ -116,7 +123,7 @@ fn imported_touch(asked: &Asked<'_>, touch: &PastTouch, kind: TouchKind) -> Opti
     })
 }
 
-/// Returns the viewer's valid views of the account's ads that were not tapped: one that was is a tap.
+/// Returns the viewer's valid views of the account's ads that were not tapped by then: one that was is a tap.
 fn views<'a>(asked: &Asked<'a>) -> impl Iterator<Item = PathTouch> + use<'a> {
     let Asked { catalog, viewer, account, event_ms, past } = *asked;
     let asked = *asked;
@@ -126,12 +133,13 @@ fn views<'a>(asked: &Asked<'a>) -> impl Iterator<Item = PathTouch> + use<'a> {
         imported_touch(&asked, view, if engaged { TouchKind::EngagedView } else { TouchKind::View })
     });
     let views = viewer.into_iter().flat_map(|viewer| &viewer.views);
-    let is_tapped =
-        move |view: &View| viewer.is_some_and(|viewer| viewer.touch(view.view).is_some());
+    let tap_of = move |view: &View| viewer.and_then(|viewer| viewer.touch(view.view));
+    let is_tapped = move |view: &View| tap_of(view).is_some_and(|tap| tap.tap_ms <= event_ms);
     let valid = views.filter(move |view| view.invalid == 0 && !is_tapped(view));
     let valid = valid.filter_map(move |view| {
         let family = catalog.family(view.ad).filter(|family| family.account == account)?;
-        let kind = if view.is_engaged() { TouchKind::EngagedView } else { TouchKind::View };
+        let kind =
+            if view.is_engaged_by(event_ms) { TouchKind::EngagedView } else { TouchKind::View };
         Some(PathTouch {
             view: view.view,
             ad: view.ad,

@@ -1,8 +1,15 @@
 //! Outcomes told anew: what a finding or a late event changes of whom they are credited to.
 
+mod late;
+#[cfg(test)]
+mod samples;
+
+pub use late::{ToldTouch, earned, late};
+
 use crate::state::catalog::Catalog;
 use crate::state::chats::Chat;
 use crate::state::credit::Credit;
+use crate::state::past::Past;
 use crate::state::viewers::{Viewer, touch_of_standing};
 use crate::types::attribution::last_touch;
 use crate::types::proto::journal::v1::{
@@ -19,6 +26,8 @@ pub struct There<'a> {
     pub catalog: &'a Catalog,
     /// The viewer; `None`: nothing is remembered.
     pub viewer: Option<&'a Viewer>,
+    /// What was imported of the viewer.
+    pub past: Option<&'a Past>,
 }
 
 /// Returns what becomes of an outcome once the charge for a showing on its path was given back: the touch leaves
@@ -35,10 +44,14 @@ pub fn invalidated(
         Some(touch) => credited_to(credit, path, &touch, there),
         None => declined(credit, gone.proven),
     };
-    // A showing is charged for one event. If that is a conversation, it is the one that it was credited with.
+    // A showing is charged for one event. If that is a conversation, it is the one that it was credited with first,
+    // though a late touch, which opens none, may have earned that since.
+    let (conversation, shown) = (credit.row.conversation_id, credit.shown.view);
+    let of_tap = |view| there.viewer?.touch(view).map(|tap| tap.conversation);
+    let opened = |view| conversation != 0 && of_tap(view) == Some(conversation);
     let of_this = credited.billing == BillingEvent::Conversations as u32
         && credit.row.outcome() == Outcome::Conversation
-        && credit.shown.view == view;
+        && (shown == view || opened(view) && !opened(shown));
     let charged = if of_this { 0 } else { credit.row.charged_micros };
     Some(OutcomeRevised { charged, ..revised(credit, RevisionCause::InvalidTraffic, after) })
 }
@@ -112,7 +125,7 @@ fn credited_to(
 ) -> Standing {
     let before = credit.standing();
     if touch.view == credit.shown.view && before.invalid == 0 && before.showing.is_some() {
-        return Standing { path, ..before };
+        return Standing { path, touch_ms: touch.event_ms, ..before };
     }
     let (showing, placement) = shown(credit, touch, there);
     // Without a proof of its own it is known by its viewer.
@@ -162,4 +175,80 @@ fn shown(credit: &Credit, touch: &PathTouch, there: &There<'_>) -> (Showing, u32
         issued_s,
     };
     (showing, context.map_or(0, |context| context.placement))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::revise::samples::{
+        NOON, credit, find, proven, revised_by, tap, tapping, views,
+    };
+    use crate::state::chats::StoredTouch;
+
+    #[test]
+    fn without_an_invalid_touch_the_next_one_earns_it_and_then_nobody() {
+        let viewer = Viewer::default();
+        let first = credit(vec![tap(1, 500), proven(tap(2, 100))]);
+        assert_eq!(find(&first, 3, &viewer), None, "it is not on its path");
+        let fact = find(&first, 2, &viewer).expect("it has lost its touch");
+        assert_eq!((views(&fact), fact.revision, fact.charged), ((vec![1], 1), 2, 0));
+        assert_eq!(fact.after.as_ref().map(Standing::match_kind), Some(MatchKind::Viewer));
+        assert_eq!(fact.before.as_ref(), Some(&first.standing()));
+        let second = revised_by(&first, &fact);
+        let fact = find(&second, 1, &viewer).expect("it has lost its touch");
+        assert_eq!((views(&fact), fact.revision), ((vec![], 0), 3));
+        let after = fact.after.unwrap_or_default();
+        assert_eq!(after.decline_reason(), DeclineReason::FraudDetected);
+        assert_eq!(after.invalid(), InvalidReason::Invalidated);
+        // A proven click that was the only one is still told.
+        let alone = credit(vec![proven(tap(2, 100))]);
+        let fact = find(&alone, 2, &viewer).expect("it has lost its touch");
+        assert_eq!(views(&fact), (vec![], 2));
+    }
+
+    #[test]
+    fn a_charge_goes_with_the_tap_that_opened_the_conversation_whoever_earns_it_now() {
+        let mut viewer = tapping(&[tap(1, 500), tap(2, 100)]);
+        viewer.touches[0].conversation = 5;
+        let moved = credit(vec![tap(1, 500), tap(2, 100)]);
+        assert_eq!(find(&moved, 1, &viewer).map(|fact| fact.charged), Some(0));
+        // Two taps that have opened it one after the other: each has its own charge.
+        viewer.touches[1].conversation = 5;
+        assert_eq!(find(&moved, 1, &viewer).map(|fact| fact.charged), Some(100));
+        assert_eq!(find(&moved, 2, &viewer).map(|fact| fact.charged), Some(0));
+    }
+
+    #[test]
+    fn an_adjustment_that_says_what_stands_changes_nothing() {
+        let money = |micros| Some(Money { micros, currency: "MXN".into() });
+        let mut sale = credit(vec![tap(1, 100)]);
+        (sale.row.outcome, sale.row.value) = (Outcome::Conversion.into(), money(5));
+        assert_eq!(adjusted(&sale, money(5), 3), None);
+        let fact = adjusted(&sale, money(4), 3).expect("it is worth less");
+        let after = fact.after.clone().unwrap_or_default();
+        assert_eq!((after.value, fact.adjustment, fact.withdrawn), (money(4), 3, false));
+        assert_eq!(views(&fact), (vec![1], 1));
+        let fact = adjusted(&sale, None, 4).expect("it is gone");
+        assert_eq!((fact.withdrawn, fact.after), (true, Some(Standing::default())));
+    }
+
+    #[test]
+    fn a_step_and_a_conversation_follow_their_opening_once() {
+        let opening = credit(vec![tap(1, 500), tap(2, 100)]);
+        let fact = find(&opening, 2, &Viewer::default()).expect("it has lost its touch");
+        let revised = revised_by(&opening, &fact);
+        let mut reply = credit(vec![tap(1, 500), tap(2, 100)]);
+        reply.row.outcome = Outcome::FirstReply.into();
+        reply.shown.viewer = 0;
+        let told = step(&reply, &revised).expect("its opening has another touch");
+        assert_eq!((views(&told), told.cause), ((vec![1], 1), fact.cause));
+        assert_eq!(step(&revised_by(&reply, &told), &revised), None);
+        let known = touch_of_standing(9, NOON, opening.standing());
+        let mut chat = Chat::default();
+        chat.latest_touch = Some(StoredTouch(known));
+        let told = touch(&chat, &revised).and_then(|fact| fact.touch).expect("it is another");
+        assert_eq!(told.view, 1);
+        chat.revise(&told);
+        assert_eq!(touch(&chat, &revised), None);
+    }
 }

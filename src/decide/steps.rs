@@ -1,8 +1,11 @@
 //! First replies and qualified conversations as outcomes of their own, credited as their opening was.
 
+use crate::decide::chats::is_qualified;
+use crate::state::chats::Chat;
+use crate::state::people::Step;
 use crate::types::ids::from_hash;
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{ConversationTouch, Showing, StepCredited};
+use crate::types::proto::journal::v1::{ConversationTouch, OutboxSettled, Showing, StepCredited};
 use crate::types::proto::v1::Outcome;
 
 /// Bits of an id that say its shard and bucket.
@@ -56,6 +59,46 @@ fn row(place: Place, touch: &ConversationTouch, kind: Outcome, event_ms: i64) ->
         match_kind: touch.match_kind,
         path: touch.path.clone(),
     }))
+}
+
+/// Returns how a conversation takes its touch over, with the steps that it had taken before.
+pub fn settled(
+    outcome: u64,
+    place: Place,
+    touch: Option<ConversationTouch>,
+    chat: Option<&Chat>,
+) -> Vec<Kind> {
+    // What was said before the match is counted now.
+    let said = touch.as_ref().filter(|touch| touch.invalid == 0).zip(chat);
+    let settled =
+        said.map_or_else(OutboxSettled::default, |(touch, chat)| said_before(touch, chat));
+    let steps = touch.as_ref().map_or_else(Vec::new, |touch| {
+        let replied = (settled.first_reply_ad != 0).then_some(settled.first_reply_ms);
+        let qualified = (settled.qualified_ad != 0).then_some(touch.event_ms);
+        step_rows(place, touch, replied, qualified)
+    });
+    let conversation = place.conversation;
+    let settled = Kind::OutboxSettled(OutboxSettled { outcome, conversation, touch, ..settled });
+    [settled].into_iter().chain(steps).collect()
+}
+
+/// Returns which steps a conversation had taken before its match.
+fn said_before(touch: &ConversationTouch, chat: &Chat) -> OutboxSettled {
+    let said = chat.claimed;
+    let (replied, wrote) = (said.reply_ms > 0, said.wrote_ms > 0);
+    let qualified = is_qualified(said.inbound, said.outbound);
+    let is_new = |step| chat.taken.is_new(touch.campaign, step);
+    OutboxSettled {
+        first_reply_ad: if replied { touch.ad } else { 0 },
+        first_reply_ms: said.reply_ms,
+        reply_after_s: if replied { said.waited_s(said.reply_ms) } else { 0 },
+        wrote_ad: if wrote { touch.ad } else { 0 },
+        qualified_ad: if qualified { touch.ad } else { 0 },
+        new_reply_person: replied && is_new(Step::Replied),
+        new_wrote_person: wrote && is_new(Step::Wrote),
+        new_qualified_person: qualified && is_new(Step::Qualified),
+        ..OutboxSettled::default()
+    }
 }
 
 /// Names a step: the place of its opening's name, then a hash of both.

@@ -305,7 +305,7 @@ mod tests {
             event_time: (roll(2) == 0).then(|| timestamp(outcome_ms)),
             touch_kind: roll(4) as i32,
             charged_micros: roll(1 << 30) as i64 - (1 << 29),
-            revision_cause: roll(3) as i32,
+            revision_cause: roll(4) as i32,
             withdrawn: roll(2) == 0,
             imported: roll(2) == 0,
             ..AttributionRow::default()

@@ -14,8 +14,8 @@ use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ConversationOpened, Converted, GhostNoted, ImpressionSeen, OutcomeNoted, OutcomeRevised,
-    Showing, TouchRevised,
+    ConversationOpened, Converted, GhostNoted, ImpressionSeen, OutcomeDeclined, OutcomeNoted,
+    OutcomeRevised, Showing, TouchRevised,
 };
 use crate::types::proto::v1::{EventKind, Outcome};
 use crate::types::time::{DAY_MS, Moment};
@@ -97,8 +97,7 @@ impl Bucket {
             Kind::GhostNoted(fact) => self.haunt(fact),
             Kind::OutcomeNoted(fact) => self.note(fact, stamp.at),
             Kind::Watched(fact) => {
-                let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
-                self.with(&fact.showing, |viewer, showing| viewer.mark(showing.view, kind));
+                self.with(&fact.showing, |viewer, showing| viewer.watch(fact, showing));
             }
             Kind::Tapped(fact) => {
                 self.with(&fact.showing, |viewer, showing| viewer.tap(fact, showing, stamp.at));
@@ -115,6 +114,7 @@ impl Bucket {
             Kind::EventCredited(fact) => {
                 self.with_known(&fact.showing, |viewer, view| viewer.invalidate(view));
             }
+            Kind::OutcomeDeclined(fact) => self.miss(fact, stamp.at),
             Kind::OutcomeRevised(fact) => self.revise(fact),
             Kind::RevisionSettled(fact) => drop(self.revised.remove(&fact.outcome)),
             Kind::TouchRevised(fact) => self.revise_touch(fact),
@@ -146,8 +146,7 @@ impl Bucket {
             | Kind::ServedMinute(_)
             | Kind::ConversionsPushed(_)
             | Kind::SourceTapped(_)
-            | Kind::StepCredited(_)
-            | Kind::OutcomeDeclined(_) => {}
+            | Kind::StepCredited(_) => {}
         }
     }
 
@@ -204,6 +203,15 @@ impl Bucket {
         let viewer = self.viewers.entry(showing.viewer).or_default();
         viewer.version = viewer.version.wrapping_add(1);
         change(viewer, showing);
+    }
+
+    /// Remembers what none of a viewer's touches has earned.
+    fn miss(&mut self, fact: &OutcomeDeclined, at: Moment) {
+        if fact.viewer != 0 {
+            let viewer = self.viewers.entry(fact.viewer).or_default();
+            viewer.version = viewer.version.wrapping_add(1);
+            viewer.miss(fact, at);
+        }
     }
 
     fn revise(&mut self, fact: &OutcomeRevised) {

@@ -160,7 +160,8 @@ impl ShardPart {
             }
             Kind::OutcomeDeclined(fact) => {
                 let earned = Earned { judged_ms: fact.event_ms, ..Earned::default() };
-                self.credit(stamp, (0, Shown::default()), row_of_decline(fact), earned);
+                let shown = Shown { viewer: fact.viewer, ..Shown::default() };
+                self.credit(stamp, (0, shown), row_of_decline(fact), earned);
             }
             Kind::StepCredited(fact) => {
                 // A conversation's steps are counted without their showing.

@@ -147,7 +147,10 @@ pub fn route(fact: &Kind) -> Route {
             tallies: several([fact.first_reply_ad, fact.qualified_ad, fact.wrote_ad]),
             ..NOWHERE
         },
-        Kind::OutcomeDeclined(fact) => row(several([fact.ad])),
+        Kind::OutcomeDeclined(fact) => {
+            let bucket = (fact.viewer != 0).then(|| bucket_of(fact.viewer));
+            Route { bucket, ..row(several([fact.ad])) }
+        }
         Kind::OutcomeRevised(fact) => {
             let bucket = (fact.viewer != 0).then(|| bucket_of(fact.viewer));
             Route { bucket, ..row(of_revision(fact)) }

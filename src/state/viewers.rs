@@ -6,7 +6,7 @@ mod revised;
 use serde::{Deserialize, Serialize};
 
 pub use caps::CapCount;
-pub use revised::touch_of_standing;
+pub use revised::{ENGAGING, touch_of_standing};
 
 use crate::state::chats::StoredTouch;
 use crate::state::context::{Context, context_of_view};
@@ -76,6 +76,8 @@ pub struct View {
     pub timed: bool,
     /// An [`InvalidReason`]; 0: valid.
     pub invalid: u8,
+    /// How long after it was seen half of its video had been played, milliseconds; 0 until then.
+    pub engaged_after_ms: u32,
     /// When it was seen, milliseconds.
     pub seen_ms: i64,
     /// Where, and to whom.
@@ -86,12 +88,6 @@ impl View {
     /// Returns why it is invalid traffic; `None`: it is valid.
     pub fn invalid(&self) -> Option<InvalidReason> {
         reason_of(self.invalid)
-    }
-
-    /// Tells whether half of its video was played, or more.
-    pub fn is_engaged(&self) -> bool {
-        let played = [EventKind::Video50, EventKind::Video75, EventKind::Video100];
-        played.into_iter().any(|kind| self.flags.has(kind))
     }
 }
 
@@ -184,18 +180,18 @@ pub struct Viewer {
     pub caps: Vec<CapCount>,
     /// What is hidden.
     pub hidden: Vec<Hidden>,
-    /// Outcomes credited to the viewer's touches: each is credited once.
+    /// Outcomes credited to the viewer's touches, each once, and those that none has earned yet.
     pub credited: Vec<Credited>,
 }
 
-/// A conversation or conversion that was credited to one of the viewer's touches.
+/// A conversation or conversion that was credited to one of the viewer's touches, or declined.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Credited {
     /// Its outcome.
     pub outcome: u64,
     /// The campaign that a conversion was first credited to; 0: its click was invalid, or it is a conversation.
     pub campaign: u64,
-    /// Whether it was found later that nobody earned it.
+    /// Whether nobody earned it, or it was found later that nobody had.
     pub void: bool,
     /// The journal's time of the credit.
     pub at_ms: i64,
@@ -264,6 +260,7 @@ impl Viewer {
             // Without the device's word the journal's time was taken.
             timed: fact.event_ms != at.0,
             invalid: fact.invalid as u8,
+            engaged_after_ms: 0,
             seen_ms: fact.event_ms,
             context: Context::of(&context_of_view(fact)),
         });
@@ -353,7 +350,7 @@ impl Viewer {
         self.credited.push(Credited {
             outcome,
             campaign,
-            void: false,
+            void: fact.invalid != 0,
             at_ms,
             event_ms,
             imported,
@@ -375,7 +372,8 @@ impl Viewer {
                 ..touch_of(showing)
             });
         }
-        let tapped = self.touches.iter_mut().find(|touch| touch.view == showing.view);
+        let is_it = |tap: &&mut Touch| tap.view == showing.view && tap.tap_ms == fact.touch_ms;
+        let tapped = self.touches.iter_mut().find(is_it);
         // A conversation that a platform tells of may be credited to a tap that led to another before.
         if let Some(touch) = tapped.filter(|touch| touch.conversation == 0) {
             touch.conversation = fact.conversation;

@@ -33,6 +33,7 @@ mod h2;
 mod history;
 mod import;
 mod invalid;
+mod late;
 mod lift;
 mod limits;
 mod links;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use munadi::types::proto::v1::{
     AttributionSpec, DeclineReason, Direction, EntryPoint, EventKind, InvalidReason, Outcome,
-    TouchKind,
+    RevisionCause, TouchKind,
 };
 use munadi::types::request::{Claim, Conversion, Incoming, Opening, Origin, Verdict};
 use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment, SECOND_MS};
@@ -36,7 +36,10 @@ struct Showing {
     tap_ms: i64,
     /// Whether it was valid, once it was reported.
     seen: Option<bool>,
-    engaged: bool,
+    /// When half of its video had been played.
+    engaged_ms: Option<i64>,
+    /// Whether nothing more is told of it: what a node has forgotten by now would matter.
+    dropped: bool,
     /// When it was tapped, and whether validly.
     tapped: Option<(i64, bool)>,
     /// The conversation that its tap has opened.
@@ -50,7 +53,17 @@ enum Deed {
     Engage(usize),
     Tap(usize, bool),
     Outcome(Told),
-    Message { shop: usize, contact: u32, direction: Direction },
+    Message {
+        shop: usize,
+        contact: u32,
+        direction: Direction,
+    },
+    /// The second number tells adjustments apart. Without a value the sale is retracted.
+    Adjust {
+        number: u32,
+        adjustment: u32,
+        micros: Option<i64>,
+    },
 }
 
 /// A conversion or, with its contact, a conversation; by the token of a showing, or by the viewer alone.
@@ -74,7 +87,16 @@ struct Due {
 #[derive(Clone, Debug)]
 struct Expected {
     viewer: usize,
+    shop: usize,
     revision: u32,
+    cause: RevisionCause,
+    /// The tap that was proven to have led to it, as first told.
+    proof: Option<Touch>,
+    /// Whether no touch can change it any more.
+    fixed: bool,
+    /// Whether it had a touch, and has none any more.
+    lost: bool,
+    withdrawn: bool,
     kind: Outcome,
     credited: Option<Touch>,
     declined: DeclineReason,
@@ -86,19 +108,30 @@ struct Expected {
     micros: i64,
 }
 
-/// A conversation, and what was said in it.
+/// What was said in a conversation.
+#[derive(Clone, Copy, Debug)]
 struct Chat {
-    expected: Expected,
     inbound: u32,
     outbound: u32,
+    /// The first answer.
+    reply_ms: i64,
+    /// Whether it was ever credited to a touch.
+    touched: bool,
+    /// Whether it was counted as a qualified one.
+    qualified: bool,
 }
 
 struct Recount {
     stage: Stage,
     shops: Vec<Shop>,
     viewers: Vec<Vec<Showing>>,
-    chats: BTreeMap<u32, Chat>,
+    /// By conversation.
+    chats: BTreeMap<String, Chat>,
     expected: Outcomes,
+    /// Conversations and conversions of each viewer.
+    theirs: Vec<Vec<(String, i32)>>,
+    /// How many outcomes late touches changed, and how many nobody had earned before.
+    late: [usize; 2],
     /// What outcomes had come to at some moments.
     snapshots: Vec<(Moment, Outcomes)>,
     reasons: BTreeMap<String, usize>,
@@ -143,6 +176,8 @@ impl Recount {
             viewers: vec![Vec::new(); HISTORIES],
             chats: BTreeMap::new(),
             expected: BTreeMap::new(),
+            theirs: vec![Vec::new(); HISTORIES],
+            late: [0; 2],
             snapshots: Vec::new(),
             reasons: BTreeMap::new(),
         }
@@ -173,17 +208,32 @@ impl Recount {
                 country: *b"MX",
                 ..ViewToken::default()
             };
-            let late_ms = if luck.chance(6) { luck.below(20 * HOUR_MS as u64) as i64 } else { 500 };
+            // Often a device is offline for hours, and some told outcomes are older than what it tells then.
+            let mut late =
+                || if luck.chance(3) { luck.below(12 * HOUR_MS as u64) as i64 } else { 500 };
+            let (late_ms, later_ms) = (late(), late());
             due(seen_ms + late_ms, Deed::See(index, luck.chance(10)));
             if luck.chance(4) {
-                due(seen_ms + late_ms + MINUTE_MS, Deed::Engage(index));
+                due(seen_ms + late_ms + later_ms + MINUTE_MS, Deed::Engage(index));
             }
             if luck.chance(2) {
-                due(tap_ms + late_ms + 2 * MINUTE_MS, Deed::Tap(index, luck.chance(8)));
+                due(tap_ms + late_ms + later_ms + 2 * MINUTE_MS, Deed::Tap(index, luck.chance(8)));
             }
             let showing = Showing { shop, token, seen_ms, tap_ms, ..Showing::default() };
             self.viewers[viewer].push(showing);
         }
+        self.plan_outcomes(viewer, (start, span_ms), luck, dues);
+    }
+
+    /// Draws what a viewer came to.
+    fn plan_outcomes(
+        &self,
+        viewer: usize,
+        (start, span_ms): (i64, i64),
+        luck: &mut Luck,
+        dues: &mut Vec<Due>,
+    ) {
+        let mut due = |at_ms, deed| dues.push(Due { at_ms, viewer, deed });
         for number in 0..1 + luck.below(4) as u32 {
             let number = viewer as u32 * 8 + number;
             let by = luck.below(self.viewers[viewer].len() as u64) as usize;
@@ -203,6 +253,14 @@ impl Recount {
             let told = Told { number, shop, by, opens, at_ms, micros };
             let reported_ms = at_ms + MINUTE_MS + luck.below(25 * MINUTE_MS as u64) as i64;
             due(reported_ms, Deed::Outcome(told));
+            let mut adjusted_ms = reported_ms;
+            for adjustment in 0..luck.below(3) as u32 {
+                adjusted_ms += MINUTE_MS + luck.below(20 * HOUR_MS as u64) as i64;
+                let micros = (!luck.chance(3)).then(|| luck.below(1 << 30) as i64);
+                if !opens {
+                    due(adjusted_ms, Deed::Adjust { number, adjustment, micros });
+                }
+            }
             let mut said_ms = reported_ms;
             for _ in 0..luck.below(4) {
                 let inbound = luck.chance(2);
@@ -219,22 +277,30 @@ impl Recount {
         self.stage.now = Moment(due.at_ms);
         let viewer = due.viewer;
         match due.deed {
+            Deed::See(index, _) | Deed::Engage(index) | Deed::Tap(index, _)
+                if self.drops(viewer, index) => {}
             Deed::See(index, suspect) => {
                 let at_ms = self.viewers[viewer][index].seen_ms;
                 let valid = self.happen(viewer, index, EventKind::Impression, at_ms, suspect);
                 self.viewers[viewer][index].seen = Some(valid.expect("once"));
+                self.tell_late(viewer, index, at_ms);
             }
             Deed::Engage(index) => {
                 let at_ms = self.viewers[viewer][index].seen_ms + SECOND_MS;
                 self.happen(viewer, index, EventKind::Video50, at_ms, false).expect("once");
-                self.viewers[viewer][index].engaged = true;
+                self.viewers[viewer][index].engaged_ms = Some(at_ms);
+                self.tell_late(viewer, index, at_ms);
             }
             Deed::Tap(index, suspect) => {
                 let at_ms = self.viewers[viewer][index].tap_ms;
                 // A token may have implied it before.
                 if let Some(valid) = self.happen(viewer, index, EventKind::Tap, at_ms, suspect) {
                     self.viewers[viewer][index].tapped = Some((at_ms, valid));
+                    self.tell_late(viewer, index, at_ms);
                 }
+            }
+            Deed::Adjust { number, adjustment, micros } => {
+                self.adjust(viewer, number, adjustment, micros);
             }
             Deed::Outcome(told) => self.outcome(viewer, told),
             Deed::Message { shop, contact, direction } => {
@@ -263,7 +329,10 @@ impl Recount {
 
     /// Reports an outcome, and notes what it must come to.
     fn outcome(&mut self, viewer: usize, told: Told) {
-        let by = told.by.filter(|by| !self.is_forgotten(&self.viewers[viewer][*by]));
+        let implies = |by: usize| self.viewers[viewer][by].tapped.is_none();
+        let is_known = |by: &usize| !self.is_forgotten(&self.viewers[viewer][*by]);
+        let by = told.by.filter(is_known);
+        let by = by.filter(|by| !implies(*by) || !self.is_unknowable(viewer, *by));
         let told = Told { by, ..told };
         let shop = self.shops[told.shop];
         let number = self.stage.viewer(&format!("viewer {viewer}"));
@@ -273,8 +342,10 @@ impl Recount {
             ClickToken { entry_point: 1, view, ad, viewer, issued, ..ClickToken::default() }
         });
         let kind = if told.opens { Outcome::Conversation } else { Outcome::Conversion };
+        let was_tapped = told.by.is_some_and(|by| self.viewers[viewer][by].tapped.is_some());
         let expected = self.expect(viewer, told, kind);
         let at = Some(Moment(told.at_ms));
+        let of_viewer = viewer;
         let viewer = if click.is_none() { number } else { 0 };
         let (name, incoming) = if told.opens {
             let contact = format!("contact {}", told.number);
@@ -294,11 +365,22 @@ impl Recount {
         let verdict = self.stage.record(incoming);
         assert!(matches!(verdict, Verdict::Recorded { .. }), "{told:?}: {verdict:?}");
         *self.reasons.entry(format!("{kind:?} {:?}", expected.declined)).or_default() += 1;
-        if told.opens && expected.credited.is_some() {
-            let chat = Chat { expected: expected.clone(), inbound: 1, outbound: 0 };
-            self.chats.insert(told.number, chat);
+        if told.opens {
+            let touched = expected.credited.is_some();
+            let said = Chat { inbound: 1, outbound: 0, reply_ms: 0, touched, qualified: false };
+            self.chats.insert(name.clone(), said);
         }
+        // An opening's token tells of a tap that may lie before other outcomes.
+        if let Some(by) = told.by.filter(|by| !was_tapped && self.is_tapped(of_viewer, *by)) {
+            let issued_ms = i64::from(self.viewers[of_viewer][by].token.issued) * SECOND_MS;
+            self.tell_late(of_viewer, by, issued_ms);
+        }
+        self.theirs[of_viewer].push((name.clone(), kind.into()));
         self.expected.insert((name, kind.into()), expected);
+    }
+
+    fn is_tapped(&self, viewer: usize, index: usize) -> bool {
+        self.viewers[viewer][index].tapped.is_some()
     }
 
     /// Tells whether a node may no longer know that a view was invalid whose tap nobody has reported.
@@ -313,7 +395,13 @@ impl Recount {
         let of_account = |shop: usize| self.shops[shop].account == self.shops[told.shop].account;
         let declined = |declined, path: Vec<Touch>| Expected {
             viewer,
+            shop: told.shop,
             revision: 1,
+            cause: RevisionCause::Unspecified,
+            proof: None,
+            fixed: told.by.is_some(),
+            lost: false,
+            withdrawn: false,
             kind,
             credited: None,
             declined,
@@ -335,7 +423,7 @@ impl Recount {
                 && let Some(tap) = self.viewers[viewer]
                     .iter_mut()
                     .find(|showing| showing.token.view == credited.view)
-                && tap.tapped.is_some()
+                && tap.tapped.is_some_and(|(ms, _)| ms == credited.ms)
             {
                 tap.used.get_or_insert(told.number);
             }
@@ -362,7 +450,8 @@ impl Recount {
         }
         let path = path_of(&showings, of_account, told.at_ms, Some(proven));
         let none = DeclineReason::Unspecified;
-        Expected { credited: Some(proven), ..declined(none, path) }
+        let (credited, proof) = (Some(proven), Some(proven));
+        Expected { credited, proof, fixed: false, ..declined(none, path) }
     }
 
     fn message(&mut self, shop: usize, contact: u32, direction: Direction, at_ms: i64) {
@@ -371,33 +460,26 @@ impl Recount {
         let receipt = self.stage.receipt(&shop, &name, &format!("message {at_ms}"), direction);
         let verdict = self.stage.record(receipt);
         assert!(matches!(verdict, Verdict::Recorded { .. }), "{verdict:?}");
-        let Some(chat) = self.chats.get_mut(&contact) else { return };
-        if chat.expected.credited.is_none() {
-            return;
-        }
-        let (replied, was_qualified) = (chat.outbound > 0, chat.is_qualified());
+        let id = self.stage.chat(&shop, &name).id.to_string();
+        let Some(chat) = self.chats.get_mut(&id) else { return };
         match direction {
             Direction::Inbound => chat.inbound += 1,
             _ => chat.outbound += 1,
         }
-        let mut steps = Vec::new();
-        if !replied && chat.outbound > 0 {
-            steps.push(Outcome::FirstReply);
+        let replies = direction == Direction::Outbound && chat.outbound == 1;
+        if replies {
+            chat.reply_ms = at_ms;
         }
-        if !was_qualified && chat.is_qualified() {
-            steps.push(Outcome::Qualified);
+        let opening = self.expected[&(id.clone(), Outcome::Conversation.into())].clone();
+        if opening.credited.is_none() {
+            return;
         }
-        let id = self.stage.chat(&shop, &name).id.to_string();
-        for kind in steps {
-            let expected = Expected { kind, revision: 1, event_ms: at_ms, ..chat.expected.clone() };
-            self.expected.insert((id.clone(), kind.into()), expected);
+        let qualifies = !chat.qualified && chat.is_qualified();
+        chat.qualified |= qualifies;
+        let steps = [(replies, Outcome::FirstReply), (qualifies, Outcome::Qualified)];
+        for (_, kind) in steps.into_iter().filter(|(taken, _)| *taken) {
+            self.step(&id, &opening, kind, at_ms);
         }
-    }
-}
-
-impl Chat {
-    const fn is_qualified(&self) -> bool {
-        self.inbound >= 2 && self.outbound >= 1
     }
 }
 

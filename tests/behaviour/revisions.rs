@@ -87,20 +87,8 @@ impl Story {
         ClickToken { entry_point: 1, view, ad, viewer, issued, ..ClickToken::default() }
     }
 
-    /// Gives the charge for one tap back.
     fn find_invalid(&mut self, view: u64) {
-        let all = EventFilter { end: Moment(i64::MAX), ..EventFilter::default() };
-        let mut finder = Finder::new(&all);
-        let whole = self.stage.writer.log().read_from(&SeqVector::default(), &mut |block| {
-            fold(block, |stamp, fact| finder.take(stamp.at, fact)).unwrap();
-            ControlFlow::Continue(())
-        });
-        whole.unwrap();
-        let of_view = |found: &Found| found.credit(0, 0, "").showing.unwrap().view == view;
-        let found: Vec<_> = finder.finish().unwrap().events.into_iter().filter(of_view).collect();
-        assert_eq!(found.len(), 1);
-        let credit = Credit { found, batch: 7, reason: "a click farm".into(), answered: None };
-        self.stage.work(|reply| Work::Credit(Box::new(credit), reply)).unwrap();
+        find_invalid(&mut self.stage, view);
     }
 
     fn rows(&self, end: Moment) -> Vec<AttributionRow> {
@@ -117,6 +105,22 @@ impl Story {
         let id = self.stage.chat(&self.shop, "ana").id;
         self.stage.front.conversation(ALL, id, self.stage.now).unwrap()
     }
+}
+
+/// Gives the charge for one showing back.
+pub(crate) fn find_invalid(stage: &mut Stage, view: u64) {
+    let all = EventFilter { end: Moment(i64::MAX), ..EventFilter::default() };
+    let mut finder = Finder::new(&all);
+    let whole = stage.writer.log().read_from(&SeqVector::default(), &mut |block| {
+        fold(block, |stamp, fact| finder.take(stamp.at, fact)).unwrap();
+        ControlFlow::Continue(())
+    });
+    whole.unwrap();
+    let of_view = |found: &Found| found.credit(0, 0, "").showing.unwrap().view == view;
+    let found: Vec<_> = finder.finish().unwrap().events.into_iter().filter(of_view).collect();
+    assert_eq!(found.len(), 1);
+    let credit = Credit { found, batch: 7, reason: "a click farm".into(), answered: None };
+    stage.work(|reply| Work::Credit(Box::new(credit), reply)).unwrap();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Revisions, counted by hand: what an outcome gave is taken off, and what it gives now is added.
 
-use munadi::types::proto::journal::v1::{EventCredited, OutcomeRevised, Standing};
-use munadi::types::proto::v1::{InvalidReason, Outcome};
+use munadi::types::proto::journal::v1::{EventCredited, OutcomeRevised, PathTouch, Standing};
+use munadi::types::proto::v1::{InvalidReason, Outcome, RevisionCause};
 
 use crate::audit::{Finding, Ledger, ensure, known};
 
@@ -25,12 +25,19 @@ impl Ledger {
             (fact.before.as_ref().unwrap_or(&none), fact.after.as_ref().unwrap_or(&none));
         ensure(fact.revision >= 2, || "a first row is no revision".into())?;
         ensure(before != after, || "it changes nothing".into())?;
-        let gone: Vec<_> = before
-            .path
-            .iter()
-            .filter(|touch| !after.path.iter().any(|it| it.view == touch.view))
-            .collect();
-        ensure(!gone.is_empty(), || "no touch has left its path".into())?;
+        // A step hears of all that its opening went through at once.
+        let is_step = matches!(fact.kind(), Outcome::FirstReply | Outcome::Qualified);
+        let gone = |touch: &PathTouch| !after.path.iter().any(|it| it.view == touch.view);
+        match fact.cause() {
+            _ if is_step => {}
+            RevisionCause::LateTouch => {
+                ensure(before.path != after.path, || "its path is the same".into())?;
+            }
+            _ => {
+                let any = before.path.iter().any(gone);
+                ensure(any, || "no touch has left its path".into())?;
+            }
+        }
         for (by, standing) in [(-1, before), (1, after)] {
             let Some(showing) = standing.showing.filter(|_| standing.invalid == 0) else {
                 continue;

@@ -10,7 +10,7 @@ use crate::cli::audit::recount::Place;
 use crate::state::State;
 use crate::state::tariffs::list_cards;
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{ExchangeRatesPut, MessagePriced};
+use crate::types::proto::journal::v1::{ConversationTouch, ExchangeRatesPut, MessagePriced};
 use crate::types::proto::v1::{MessageCategory, PriceReason, RateCard};
 
 const DAY_MS: i64 = 86_400_000;
@@ -49,8 +49,8 @@ pub(super) struct Prices {
     /// By endpoint, and by account.
     channels: BTreeMap<u64, i32>,
     currencies: BTreeMap<u64, String>,
-    /// The ad of a conversation's latest touch, 0 where it is invalid, and the journal's time of it.
-    touches: BTreeMap<u64, (u64, i64)>,
+    /// The ad of a conversation's latest touch, 0 where it is invalid, the journal's time of it, and its opening.
+    touches: BTreeMap<u64, (u64, i64, u64)>,
     /// When a conversation's message was priced, by the journal.
     priced: BTreeMap<(u64, u64), i64>,
     /// When a conversation's first message was priced, by the journal.
@@ -83,6 +83,11 @@ impl Default for Prices {
             faults: Vec::new(),
         }
     }
+}
+
+/// Returns the ad of a touch; 0: it is invalid.
+fn valid_ad(touch: &ConversationTouch) -> u64 {
+    if touch.invalid == 0 { touch.ad } else { 0 }
 }
 
 impl Prices {
@@ -120,9 +125,17 @@ impl Prices {
             }
             Kind::ExchangeRatesPut(fact) => self.change().rates = (**fact).clone(),
             Kind::OutboxSettled(fact) => {
-                let touch = fact.touch.iter();
-                let ad = touch.map(|touch| if touch.invalid == 0 { touch.ad } else { 0 });
-                self.touches.extend(ad.map(|ad| (fact.conversation, (ad, at_ms))));
+                let touches = fact.touch.iter();
+                let known = touches.map(|touch| (valid_ad(touch), at_ms, touch.outcome));
+                self.touches.extend(known.map(|known| (fact.conversation, known)));
+            }
+            Kind::TouchRevised(fact) => {
+                let known = self.touches.get_mut(&fact.conversation);
+                for ((ad, _, opening), touch) in known.into_iter().zip(&fact.touch) {
+                    if *opening == touch.outcome {
+                        *ad = valid_ad(touch);
+                    }
+                }
             }
             Kind::MessagePriced(fact) => self.price(place.to_string(), at_ms, fact),
             _ => {}
@@ -139,7 +152,7 @@ impl Prices {
         if known.is_some_and(|known_ms| at_ms < known_ms + SURELY_REMEMBERED_MS) {
             self.faults.push(format!("{place}: this message was priced before"));
         }
-        let (ad, touched_ms) = self.touches.get(&fact.conversation).copied().unwrap_or_default();
+        let (ad, touched_ms, _) = self.touches.get(&fact.conversation).copied().unwrap_or_default();
         // The touch goes with a conversation that was silent for long.
         let forgotten = fact.ad == 0 && at_ms >= touched_ms + SURELY_REMEMBERED_MS;
         if fact.ad != ad && !forgotten {

@@ -11,7 +11,7 @@ use crate::types::proto::journal::v1::{
     Showing, Standing, StepCredited, ViewContext,
 };
 use crate::types::proto::v1::{
-    BillingEvent, DeclineReason, InvalidReason, Money, Outcome, RevisionCause,
+    BillingEvent, DeclineReason, InvalidReason, Money, Outcome, RevisionCause, TouchKind,
 };
 use crate::types::time::DAY_MS;
 
@@ -19,17 +19,64 @@ use crate::types::time::DAY_MS;
 const MEMORY_MS: i64 = 95 * DAY_MS;
 const OUTCOMES_MAX: usize = 64;
 
+/// A path has so many touches, taps of 28 days and views of one.
+const TOUCHES_MAX: usize = 32;
+const VIEW_MS: i64 = DAY_MS;
+const TAP_MS: i64 = 28 * DAY_MS;
+
 /// The newest row of an outcome.
 #[derive(Clone, Debug, Default)]
 struct Newest {
     revision: u32,
     kind: i32,
     viewer: u64,
+    account: u64,
     conversation: u64,
     at_ms: i64,
     event_ms: i64,
     charged: i64,
+    /// The showing whose conversation was charged.
+    charged_view: u64,
+    /// Whether it is, or is credited to what is, of a history.
+    imported: bool,
     standing: Standing,
+}
+
+/// A touch that the facts of a decision tell of.
+#[derive(Clone, Copy, Debug)]
+struct Late {
+    showing: Showing,
+    kind: TouchKind,
+    event_ms: i64,
+    valid: bool,
+}
+
+impl Late {
+    fn of(fact: &Kind) -> Option<Self> {
+        let (showing, kind, event_ms, invalid) = match fact {
+            Kind::ImpressionSeen(fact) if !fact.imported => {
+                (fact.showing, TouchKind::View, fact.event_ms, fact.invalid)
+            }
+            Kind::Tapped(fact) if !fact.imported => {
+                (fact.showing, TouchKind::Tap, fact.event_ms, fact.invalid)
+            }
+            Kind::ClickMatched(fact) if fact.implied_tap => {
+                (fact.showing, TouchKind::Tap, fact.touch_ms, fact.invalid)
+            }
+            // A half or more of a video, by the numbers of the events.
+            Kind::Watched(fact) if !fact.imported && (4..=6).contains(&fact.event_kind) => {
+                (fact.showing, TouchKind::EngagedView, fact.event_ms, 0)
+            }
+            _ => return None,
+        };
+        Some(Self { showing: showing?, kind, event_ms, valid: invalid == 0 })
+    }
+
+    /// Tells whether it lies before an outcome and near enough.
+    fn is_near(&self, row: &Newest) -> bool {
+        let longest_ms = if self.kind == TouchKind::Tap { TAP_MS } else { VIEW_MS };
+        (0..=longest_ms).contains(&(row.event_ms - self.event_ms))
+    }
 }
 
 /// What is known of rows and of what was found invalid.
@@ -42,6 +89,10 @@ pub(super) struct Revisions {
     openings: BTreeMap<u64, Vec<u64>>,
     /// Viewers and views whose charges were given back, and for what events.
     invalid: BTreeSet<(u64, u64, u32)>,
+    /// Viewers and views that were tapped.
+    tapped: BTreeSet<(u64, u64)>,
+    /// The touch that this decision tells of.
+    late: Option<Late>,
     /// Outcomes that this decision must revise.
     owed: BTreeSet<u64>,
     pub(super) faults: Vec<String>,
@@ -52,14 +103,18 @@ pub(super) struct Revisions {
 impl Revisions {
     /// Begins the next decision: what the one before owed must stand in it.
     pub(super) fn enter(&mut self) {
+        self.late = None;
         for outcome in std::mem::take(&mut self.owed) {
-            let what = "a touch of its path was found invalid, and it was not revised";
+            let what = "a touch of its path was told late or found invalid, and it was not revised";
             self.faults.push(format!("outcome {outcome}: {what}"));
         }
     }
 
     /// Takes the next fact.
     pub(super) fn take(&mut self, place: &Place, fact: &Kind) {
+        if let Some(late) = Late::of(fact) {
+            self.tell(late, place);
+        }
         match fact {
             Kind::ClickMatched(fact) => self.first(fact.outcome, of_match(fact), place),
             Kind::ConversionCredited(fact) => self.first(fact.outcome, of_conversion(fact), place),
@@ -106,6 +161,25 @@ impl Revisions {
         self.owed.extend(theirs.iter().filter(owes));
     }
 
+    /// Takes a touch, and notes which outcomes must be told anew for it.
+    fn tell(&mut self, late: Late, place: &Place) {
+        let Showing { viewer, view, .. } = late.showing;
+        let was_tapped = self.tapped.contains(&(viewer, view));
+        if late.kind == TouchKind::Tap {
+            self.tapped.insert((viewer, view));
+        }
+        self.late = Some(late);
+        let theirs = self.of_viewer.get(&viewer).map_or(&[][..], Vec::as_slice);
+        if theirs.len() > OUTCOMES_MAX || was_tapped {
+            return;
+        }
+        let owes = |outcome: &&u64| {
+            let row = self.newest.get(outcome);
+            row.is_some_and(|row| row.at_ms >= place.at_ms - MEMORY_MS && owes(row, &late))
+        };
+        self.owed.extend(theirs.iter().filter(owes));
+    }
+
     fn is_invalid(&self, viewer: u64, view: u64) -> bool {
         self.invalid.range((viewer, view, 0)..=(viewer, view, u32::MAX)).next().is_some()
     }
@@ -134,14 +208,15 @@ impl Revisions {
         let at_ms = place.at_ms;
         let (revision, charged) = (fact.revision, fact.charged);
         let viewer = fact.viewer;
-        let row = Newest { revision, charged, viewer, at_ms, standing: after, ..known };
+        // Rows of revisions do not say what is of a history.
+        let imported = false;
+        let row = Newest { revision, charged, viewer, at_ms, imported, standing: after, ..known };
         self.put(fact.outcome, row);
     }
 
     /// Returns what is still charged for an outcome.
     fn charged(&self, known: &Newest) -> i64 {
-        let view = known.standing.showing.map_or(0, |showing| showing.view);
-        let billed = (known.viewer, view, BillingEvent::Conversations as u32);
+        let billed = (known.viewer, known.charged_view, BillingEvent::Conversations as u32);
         let is_opening = known.kind == i32::from(Outcome::Conversation);
         if is_opening && self.invalid.contains(&billed) { 0 } else { known.charged }
     }
@@ -157,6 +232,9 @@ impl Revisions {
                 let is_left = |touch: &&PathTouch| !self.is_invalid(known.viewer, touch.view);
                 let path: Vec<_> = known.standing.path.iter().filter(is_left).copied().collect();
                 path.len() < known.standing.path.len() && stands(fact, known, after, path)
+            }
+            RevisionCause::LateTouch => {
+                self.late.is_some_and(|late| follows_late(fact, known, after, &late))
             }
             RevisionCause::Adjusted if fact.withdrawn => *after == Standing::default(),
             RevisionCause::Adjusted => {
@@ -177,6 +255,63 @@ impl Revisions {
             *after == Standing { showing, value: None, placement: 0, ..opening.standing.clone() }
         })
     }
+}
+
+/// Tells whether an outcome must be told anew for a touch: where that can be told without knowing what else the
+/// viewer did, and the windows of ad sets.
+fn owes(row: &Newest, late: &Late) -> bool {
+    let Standing { showing, path, decline_reason, invalid, .. } = &row.standing;
+    let theirs = row.account == late.showing.account && !row.imported;
+    if !theirs || !late.valid || !late.is_near(row) || path.len() == TOUCHES_MAX {
+        return false;
+    }
+    let known = path.iter().find(|touch| touch.view == late.showing.view);
+    match (showing, late.kind) {
+        (Some(_), TouchKind::EngagedView) => known.is_some_and(|it| it.kind() == TouchKind::View),
+        (Some(_), _) => *invalid == 0 && known.is_none_or(|it| it.kind() != TouchKind::Tap),
+        // Every ad set takes the taps of a day.
+        (None, TouchKind::Tap) => *decline_reason != 0 && row.event_ms - late.event_ms <= DAY_MS,
+        (None, _) => false,
+    }
+}
+
+/// Tells whether a revision is what a touch makes of the row before it: only that showing is another on its path, and
+/// the last touch earns it; or nobody had earned it, and now a path does that has the touch.
+fn follows_late(fact: &OutcomeRevised, known: &Newest, after: &Standing, late: &Late) -> bool {
+    let Showing { view, viewer, ad, ad_set, campaign, account, .. } = late.showing;
+    let before = &known.standing;
+    let may = account == known.account && viewer == fact.viewer && !known.imported;
+    if !may || late.event_ms > known.event_ms {
+        return false;
+    }
+    let told = after.path.iter().find(|touch| touch.view == view);
+    let as_told = told.is_none_or(|touch| {
+        let ms = [TouchKind::Tap, TouchKind::View].contains(&late.kind).then_some(late.event_ms);
+        let ads = (touch.ad, touch.ad_set, touch.campaign) == (ad, ad_set, campaign);
+        let is_it = touch.kind() == late.kind && !touch.proven && late.valid;
+        // A view that was engaged before it was told again is still one; it stays where it was.
+        ads && is_it && ms.is_none_or(|ms| ms == touch.event_ms)
+    });
+    if !as_told {
+        return false;
+    }
+    if before.showing.is_none() {
+        let reason = Standing { decline_reason: after.decline_reason, ..before.clone() };
+        let only_why = *after == reason && after.decline_reason != 0 && before.invalid == 0;
+        let sorted = after.path.is_sorted_by_key(|touch| (touch.event_ms, touch.view));
+        let earned = told.is_some() && sorted && after.path.len() <= TOUCHES_MAX;
+        return only_why || earned && stands(fact, known, after, after.path.clone());
+    }
+    let mut path: Vec<_> = before.path.iter().filter(|it| it.view != view).copied().collect();
+    path.extend(told);
+    path.sort_by_key(|touch| (touch.event_ms, touch.view));
+    if path.len() > TOUCHES_MAX {
+        let oldest = path.iter().position(|touch| !touch.proven).unwrap_or_default();
+        path.remove(oldest);
+    }
+    // What is not told any more was a view, and its tap is invalid.
+    let gone = told.is_none() && (late.valid || late.kind != TouchKind::Tap);
+    !gone && path != before.path && before.invalid == 0 && stands(fact, known, after, path)
 }
 
 /// Tells whether an outcome stands as the touches that are left say: the last of them earns it, or nobody.
@@ -213,8 +348,11 @@ fn of_match(fact: &ClickMatched) -> Newest {
         kind: Outcome::Conversation.into(),
         conversation: fact.conversation,
         viewer: fact.showing.map_or(0, |showing| showing.viewer),
+        account: fact.showing.map_or(0, |showing| showing.account),
         event_ms: fact.event_ms,
         charged,
+        charged_view: fact.showing.map_or(0, |showing| showing.view),
+        imported: fact.imported,
         standing,
         ..Newest::default()
     }
@@ -228,7 +366,9 @@ fn of_conversion(fact: &ConversionCredited) -> Newest {
         kind: Outcome::Conversion.into(),
         conversation: fact.conversation,
         viewer: fact.showing.map_or(0, |showing| showing.viewer),
+        account: fact.showing.map_or(0, |showing| showing.account),
         event_ms: fact.event_ms,
+        imported: fact.imported,
         standing,
         ..Newest::default()
     }
@@ -261,8 +401,11 @@ fn of_decline(fact: &OutcomeDeclined) -> Newest {
     };
     Newest {
         kind: fact.kind,
+        viewer: fact.viewer,
+        account: fact.account,
         conversation: fact.conversation,
         event_ms: fact.event_ms,
+        imported: fact.imported,
         standing,
         ..Newest::default()
     }

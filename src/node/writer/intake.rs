@@ -52,12 +52,14 @@ impl Writer {
 
     /// Judges one event and journals what it changes.
     fn judge(&mut self, live: &Live, catalog: &Catalog, item: Incoming, now: Moment) -> Verdict {
+        let mut may_be_late = false;
         let (shard, decided, held) = match item {
             Incoming::Ad { token, kind, at, suspect, network } => {
                 let suspect = suspect.or_else(|| self.crowded(kind, network, now));
                 let code = PrefillCode::default();
                 let event = Event { token: &token, kind, at, code, suspect };
-                let decided = ad_event(live, catalog, event, now);
+                let (decided, is_late) = ad_event(live, catalog, event, now);
+                may_be_late = is_late;
                 if kind == EventKind::Tap && matches!(decided, Decided::Facts(_)) {
                     self.networks.count(network, now);
                 }
@@ -90,7 +92,7 @@ impl Writer {
                 (shard_of(source), decided, None)
             }
         };
-        let facts = match decided {
+        let mut facts = match decided {
             Decided::Facts(facts) => facts,
             Decided::Already => return Verdict::Already,
             Decided::Refused(refusal) => return Verdict::Refused(refusal),
@@ -103,6 +105,11 @@ impl Writer {
         let invalid = facts.iter().find_map(invalid_of);
         facts.iter().for_each(|fact| self.pacer.note_goal(live, fact, held.as_ref()));
         self.note_outgoing(&facts);
+        if may_be_late && let Some(told) = facts.first() {
+            let revised = self.revised_late(catalog, told, now);
+            self.note_revised(&revised);
+            facts.extend(revised);
+        }
         self.journal(shard, facts, now);
         Verdict::Recorded { charged, invalid }
     }
@@ -237,12 +244,12 @@ fn bids_by_budget(catalog: &Catalog, ad: u64) -> bool {
     ad_set.is_some_and(|row| row.bid_strategy() == BidStrategy::LowestCostWithoutCap)
 }
 
-/// Judges one event on a served ad.
-fn ad_event(live: &Live, catalog: &Catalog, mut event: Event<'_>, now: Moment) -> Decided {
+/// Judges one event on a served ad; tells also whether an outcome of its viewer may lie behind it.
+fn ad_event(live: &Live, catalog: &Catalog, mut event: Event<'_>, now: Moment) -> (Decided, bool) {
     let token = event.token;
     let Some(family) = catalog.family(token.ad) else {
         let message = "the token's ad is not known here";
-        return Decided::Refused(Refusal::new(Reason::NotFound, "view_token", message));
+        return (Decided::Refused(Refusal::new(Reason::NotFound, "view_token", message)), false);
     };
     // Only a tap's code is ever looked up.
     if event.kind == EventKind::Tap {
@@ -265,7 +272,9 @@ fn ad_event(live: &Live, catalog: &Catalog, mut event: Event<'_>, now: Moment) -
         zone: catalog.zone_of(family.account).unwrap_or_default(),
         now,
     };
-    record(&known, &event)
+    let at_ms = event.at.unwrap_or(now).0;
+    let is_late = known.viewer.is_some_and(|viewer| viewer.has_outcome_since(at_ms));
+    (record(&known, &event), is_late)
 }
 
 /// Returns the number of the experiment that the ad of a token belonged to when it was handed out; 0: none.

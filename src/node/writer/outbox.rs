@@ -79,7 +79,11 @@ impl Writer {
         match next_step(&live, &outgoing, click, now) {
             Step::Credit(fact) => {
                 self.pacer.note_goal(&live, &fact, None);
-                self.journal(shard_of(viewer), vec![*fact], now);
+                // A tap that only its token tells of may lie before other outcomes.
+                let revised = self.revised_late(&live.catalog(), &fact, now);
+                self.note_revised(&revised);
+                let facts = std::iter::once(*fact).chain(revised).collect();
+                self.journal(shard_of(viewer), facts, now);
                 self.outbox.push_back(outcome);
             }
             Step::Settle(facts) => self.journal(shard_of(outcome), facts, now),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use crate::decide::Decided;
 use crate::decide::chats::adjusted::{KnownSale, adjusted};
 use crate::decide::imports::conversion_outcome;
-use crate::decide::revise::{There, invalidated, step, touch};
+use crate::decide::revise::{There, ToldTouch, earned, invalidated, late, step, touch};
 use crate::decide::steps::{STEPS, step_outcome};
 use crate::node::writer::Writer;
 use crate::state::catalog::Catalog;
 use crate::state::credit::Credit;
+use crate::state::viewers::Viewer;
 use crate::types::ids::{SHARDS, Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{EventCredited, RevisionSettled};
@@ -32,8 +33,28 @@ impl Writer {
         let catalog = self.live.catalog();
         let cell = self.live.cell(showing.viewer);
         let viewer = cell.facts.viewers.get(&showing.viewer);
-        let there = There { catalog: &catalog, viewer };
+        let there = There { catalog: &catalog, viewer, past: None };
         let revised = credits.iter().filter_map(|credit| invalidated(credit, credited, &there));
+        revised.map(|fact| Kind::OutcomeRevised(Box::new(fact))).collect()
+    }
+
+    /// Returns the revisions that stand beside an event that tells of a touch: of every outcome of its viewer that lies
+    /// behind it and was judged without it.
+    pub(super) fn revised_late(&self, catalog: &Catalog, fact: &Kind, now: Moment) -> Vec<Kind> {
+        let Some(told) = ToldTouch::of(fact) else { return Vec::new() };
+        let viewer = told.showing.viewer;
+        let credits: Vec<Credit> = {
+            let part = self.live.shard(shard_of(viewer).index());
+            part.of_viewer(viewer).filter(|credit| told.may_earn(credit)).cloned().collect()
+        };
+        if credits.is_empty() {
+            return Vec::new();
+        }
+        let cell = self.live.cell(viewer);
+        let known = Viewer::after(cell.facts.viewers.get(&viewer), fact, now);
+        let past = cell.facts.past.get(&viewer);
+        let there = There { catalog, viewer: Some(&known), past };
+        let revised = credits.iter().filter_map(|credit| late(credit, &told, &there));
         revised.map(|fact| Kind::OutcomeRevised(Box::new(fact))).collect()
     }
 
@@ -106,9 +127,11 @@ impl Writer {
     /// Returns what a conversation's shard has to take over of a revised opening.
     fn taken_over(&self, opening: &Credit) -> Vec<Kind> {
         let (outcome, conversation) = (opening.row.outcome_id, opening.row.conversation_id);
-        let touched = {
+        let (touched, settled) = {
             let cell = self.live.cell(conversation);
-            cell.facts.chats.get(&conversation).and_then(|chat| touch(chat, opening))
+            let chat = cell.facts.chats.get(&conversation);
+            let settled = chat.map_or_else(Vec::new, |chat| earned(chat, opening));
+            (chat.and_then(|chat| touch(chat, opening)), settled)
         };
         let steps: Vec<_> = {
             let part = self.live.shard(shard_of(outcome).index());
@@ -117,6 +140,6 @@ impl Writer {
         };
         let steps = steps.into_iter().map(|fact| Kind::OutcomeRevised(Box::new(fact)));
         let touched = touched.map(|fact| Kind::TouchRevised(Box::new(fact)));
-        touched.into_iter().chain(steps).collect()
+        touched.into_iter().chain(settled).chain(steps).collect()
     }
 }

@@ -90,7 +90,12 @@ impl RecentTaps {
             fact if is_imported(fact) => {}
             Kind::Tapped(fact) => self.tapped(fact, now),
             Kind::ClickMatched(fact) => {
-                fact.showing.iter().for_each(|showing| self.take(showing.view));
+                let view = fact.showing.map_or(0, |showing| showing.view);
+                let tap_ms = self.places.get(&view).map(|place| place.tap_ms);
+                // What was tapped only after the outcome has led to it as a view.
+                if tap_ms == Some(fact.touch_ms) {
+                    self.take(view);
+                }
             }
             Kind::ConversationOpened(fact) => {
                 fact.proof.iter().for_each(|proof| self.take(proof.view));

@@ -1,8 +1,28 @@
-//! What findings and revisions change of a viewer.
+//! What findings and revisions change of a viewer, and what is told late.
 
-use crate::state::viewers::Viewer;
-use crate::types::proto::journal::v1::{ConversationTouch, OutcomeRevised, Standing};
-use crate::types::proto::v1::InvalidReason;
+use crate::state::chats::StoredTouch;
+use crate::state::revisions::REVISED_OUTCOMES_MAX;
+use crate::state::viewers::{Credited, View, Viewer};
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{
+    ConversationTouch, OutcomeDeclined, OutcomeRevised, Showing, Standing, Watched,
+};
+use crate::types::proto::v1::{EventKind, InvalidReason, Outcome};
+use crate::types::time::Moment;
+
+/// What makes a view an engaged one: half of its video was played, or more.
+pub const ENGAGING: [EventKind; 3] = [EventKind::Video50, EventKind::Video75, EventKind::Video100];
+
+impl View {
+    /// Tells whether half of its video had been played by a moment, milliseconds, or more.
+    pub fn is_engaged_by(&self, moment_ms: i64) -> bool {
+        self.is_engaged() && self.seen_ms + i64::from(self.engaged_after_ms) <= moment_ms
+    }
+
+    fn is_engaged(&self) -> bool {
+        ENGAGING.into_iter().any(|kind| self.flags.has(kind))
+    }
+}
 
 impl Viewer {
     /// Marks a showing and its tap as invalid: what comes of them from here on is credited to nobody.
@@ -17,13 +37,73 @@ impl Viewer {
         }
     }
 
+    /// Returns the viewer as it is behind an event.
+    pub fn after(known: Option<&Self>, fact: &Kind, at: Moment) -> Self {
+        let mut viewer = known.cloned().unwrap_or_default();
+        match fact {
+            Kind::ImpressionSeen(fact) => {
+                fact.showing.iter().for_each(|showing| viewer.see(fact, showing, at));
+            }
+            Kind::Watched(fact) => {
+                fact.showing.iter().for_each(|showing| viewer.watch(fact, showing));
+            }
+            Kind::Tapped(fact) => {
+                fact.showing.iter().for_each(|showing| viewer.tap(fact, showing, at));
+            }
+            Kind::ClickMatched(fact) => {
+                fact.showing.iter().for_each(|showing| viewer.open(fact, showing, at));
+            }
+            _ => {}
+        }
+        viewer
+    }
+
+    /// Tells whether an outcome of the viewer is remembered that happened at a moment, milliseconds, or after it.
+    pub fn has_outcome_since(&self, moment_ms: i64) -> bool {
+        let newest = self.credited.iter().rev().take(REVISED_OUTCOMES_MAX);
+        newest.into_iter().any(|credited| credited.event_ms >= moment_ms)
+    }
+
+    /// Marks what else happened to a showing, and how soon half of its video had been played.
+    pub(in crate::state) fn watch(&mut self, fact: &Watched, showing: &Showing) {
+        let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
+        let known = self.views.iter_mut().rev().find(|known| known.view == showing.view);
+        let Some(known) = known else { return };
+        if ENGAGING.contains(&kind) {
+            let after_ms = (fact.event_ms - known.seen_ms).max(0);
+            let after_ms = u32::try_from(after_ms).unwrap_or(u32::MAX);
+            let earlier_ms = if known.is_engaged() { known.engaged_after_ms } else { u32::MAX };
+            known.engaged_after_ms = after_ms.min(earlier_ms);
+        }
+        known.flags.set(kind);
+    }
+
+    /// Remembers an outcome that none of the viewer's touches has earned.
+    pub(in crate::state) fn miss(&mut self, fact: &OutcomeDeclined, at: Moment) {
+        let OutcomeDeclined { outcome, event_ms, imported, .. } = *fact;
+        self.credited.push(Credited {
+            outcome,
+            campaign: 0,
+            void: true,
+            at_ms: at.0,
+            event_ms,
+            imported,
+            touch: None,
+        });
+    }
+
     /// Remembers to whom an outcome is credited now.
     pub(in crate::state) fn revise(&mut self, fact: &OutcomeRevised) {
         let known = self.credited.iter_mut().find(|credited| credited.outcome == fact.outcome);
         let (Some(known), Some(after)) = (known, &fact.after) else { return };
         known.void = after.showing.is_none() || after.invalid != 0;
-        if let Some(touch) = &mut known.touch {
-            touch.replace(&touch_of_standing(fact.outcome, fact.event_ms, after.clone()));
+        let touch = touch_of_standing(fact.outcome, fact.event_ms, after.clone());
+        match &mut known.touch {
+            Some(known) => known.replace(&touch),
+            None if !known.void && fact.kind() == Outcome::Conversation => {
+                known.touch = Some(StoredTouch(touch));
+            }
+            None => {}
         }
     }
 }
@@ -48,10 +128,8 @@ pub fn touch_of_standing(outcome: u64, event_ms: i64, standing: Standing) -> Con
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::chats::StoredTouch;
-    use crate::state::viewers::{Credited, Touch, View};
-    use crate::types::proto::journal::v1::{PathTouch, Showing};
-    use crate::types::proto::v1::Outcome;
+    use crate::state::viewers::Touch;
+    use crate::types::proto::journal::v1::PathTouch;
 
     #[test]
     fn an_invalidated_showing_takes_its_tap_with_it_and_its_person_was_counted() {
@@ -99,5 +177,43 @@ mod tests {
         assert_eq!(revise(Some(other), valid), (false, 8, 2, valid));
         let found = InvalidReason::Invalidated;
         assert_eq!(revise(None, found), (true, 8, 2, found), "it stays known whose it was");
+    }
+
+    #[test]
+    fn a_view_is_engaged_from_its_earliest_half_played_video() {
+        let seen = View { view: 1, seen_ms: 1_000, ..View::default() };
+        let mut viewer = Viewer { views: vec![seen], ..Viewer::default() };
+        let showing = Showing { view: 1, ..Showing::default() };
+        let mut watch = |kind: EventKind, event_ms: i64| {
+            let fact = Watched { event_ms, event_kind: kind as u32, ..Watched::default() };
+            viewer.watch(&fact, &showing);
+            viewer.views[0].clone()
+        };
+        assert!(!watch(EventKind::Video25, 2_000).is_engaged_by(i64::MAX));
+        for (kind, ms, from_ms) in [
+            (EventKind::Video75, 9_000, 9_000),
+            (EventKind::Video50, 5_000, 5_000),
+            (EventKind::Video100, 12_000, 5_000),
+        ] {
+            let view = watch(kind, ms);
+            assert!(view.is_engaged_by(from_ms) && !view.is_engaged_by(from_ms - 1), "{kind:?}");
+        }
+        let view = watch(EventKind::Video50, 0);
+        assert!(view.is_engaged_by(1_000), "from when it was seen");
+    }
+
+    #[test]
+    fn a_missed_outcome_is_known_and_has_a_touch_once_it_is_earned() {
+        let mut viewer = Viewer::default();
+        let missed = OutcomeDeclined { outcome: 9, event_ms: 50, viewer: 7, ..Default::default() };
+        viewer.miss(&missed, Moment(60));
+        assert!(viewer.has_outcome_since(50) && !viewer.has_outcome_since(51));
+        assert!(viewer.credit_of(9).is_some_and(|known| known.void && known.touch.is_none()));
+        let showing = Some(Showing { ad: 8, view: 2, ..Showing::default() });
+        let after = Some(Standing { showing, ..Standing::default() });
+        let kind = Outcome::Conversation.into();
+        viewer.revise(&OutcomeRevised { outcome: 9, kind, after, ..Default::default() });
+        let known = viewer.credit_of(9).expect("it stays known");
+        assert!(!known.void && known.touch.as_ref().is_some_and(|touch| touch.0.ad == 8));
     }
 }

@@ -45,11 +45,13 @@ impl Luck {
 
 fn touch_of(showing: &Showing, at_ms: i64) -> Option<(Touch, bool)> {
     let [click, view, engaged] = SPECS[showing.shop];
+    let engaged_by = showing.engaged_ms.is_some_and(|ms| ms <= at_ms);
+    // A view is a tap, or an engaged one, from when on it was.
     let (ms, kind, valid) = match (showing.tapped, showing.seen) {
-        (Some((ms, valid)), _) => (ms, TouchKind::Tap, valid),
-        (None, Some(valid)) if showing.engaged => (showing.seen_ms, TouchKind::EngagedView, valid),
-        (None, Some(valid)) => (showing.seen_ms, TouchKind::View, valid),
-        (None, None) => return None,
+        (Some((ms, valid)), _) if ms <= at_ms => (ms, TouchKind::Tap, valid),
+        (_, Some(valid)) if engaged_by => (showing.seen_ms, TouchKind::EngagedView, valid),
+        (_, Some(valid)) => (showing.seen_ms, TouchKind::View, valid),
+        (_, None) => return None,
     };
     let days = match kind {
         TouchKind::Tap => click,
