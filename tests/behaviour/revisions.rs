@@ -99,7 +99,8 @@ impl Story {
         let of_view = |found: &Found| found.credit(0, 0, "").showing.unwrap().view == view;
         let found: Vec<_> = finder.finish().unwrap().events.into_iter().filter(of_view).collect();
         assert_eq!(found.len(), 1);
-        let credit = Credit { found, batch: 7, reason: "a click farm".into(), answered: None };
+        let credit =
+            Credit { found, batch: 7, reason: "a click farm".into(), answered: None, noted: None };
         self.stage.work(|reply| Work::Credit(Box::new(credit), reply)).unwrap();
     }
 
