@@ -22,7 +22,7 @@ const FILES: [&str; 14] = [
 ];
 
 /// Facts too large to lie beside the small ones that every event makes.
-const BOXED: [&str; 27] = [
+const BOXED: [&str; 30] = [
     "account_put",
     "business_put",
     "endpoint_put",
@@ -50,6 +50,9 @@ const BOXED: [&str; 27] = [
     "outcome_revised",
     "touch_revised",
     "ghost_noted",
+    "change_noted",
+    "api_key_put",
+    "api_keys_used",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

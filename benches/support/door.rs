@@ -27,5 +27,6 @@ pub(crate) fn config() -> Result<ServerConfig, Failure> {
         cores: std::thread::available_parallelism()?,
         keys: Arc::new(Keys::new([key])?),
         patience: Patience::default(),
+        tls: None,
     })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use munadi::node::clock::SystemClock;
 use munadi::node::{Node, NodeOptions};
-use munadi::types::request::{Change, Mutation, Resource};
+use munadi::types::request::{Author, Change, Mutation, Resource};
 use tokio::runtime::Runtime;
 
 use crate::Failure;
@@ -112,6 +112,7 @@ fn mutation(change: Change) -> Mutation {
         any_tenant: false,
         request_id: number.to_string(),
         body_hash,
+        by: Author::default(),
         validate_only: false,
         approve: true,
         change,

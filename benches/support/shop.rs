@@ -5,7 +5,7 @@ use std::error::Error;
 use munadi::node::Node;
 use munadi::types::proto::v1;
 use munadi::types::refusal::Refusal;
-use munadi::types::request::{Change, Mutation, Resource};
+use munadi::types::request::{Author, Change, Mutation, Resource};
 use tokio::runtime::Runtime;
 
 /// The feed that shows them.
@@ -25,6 +25,7 @@ pub(crate) fn advertise(node: &Node, runtime: &Runtime) -> Result<(u64, Vec<u64>
             any_tenant: false,
             request_id: number.to_string(),
             body_hash: [0; 16],
+            by: Author::default(),
             validate_only: false,
             change: Change::Create(resource),
             approve: true,

@@ -10,9 +10,12 @@ use config::{ConfigBuilder, Environment, File, FileFormat, Map};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::cli::jwt::JwtLines;
+use crate::cli::tls::TlsLines;
 use crate::cli::web::{Web, WebLines};
-use crate::guard::{BadKey, Key, Keys, Role};
+use crate::guard::{BadIssuer, BadKey, Issuers, Key, Keys, Role};
 use crate::rpc::limits::{NAME_CHARS_MAX, POSTS_MAX, SLOTS_MAX};
+use crate::rpc::tls::{BadTls, Tls};
 use crate::types::money::AMOUNT_MICROS_MAX;
 use crate::types::request::{ATTENTION_ONE, Policy, SHOW_BY_S_MAX};
 use crate::types::time::{DAY_MS, SECOND_MS};
@@ -49,6 +52,9 @@ pub(super) struct Config {
     #[serde(default)]
     feeds: Vec<FeedLines>,
     web: Option<WebLines>,
+    tls: Option<TlsLines>,
+    #[serde(default)]
+    jwt: Vec<JwtLines>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,6 +92,8 @@ pub(super) struct Checked {
     pub(super) policies: BTreeMap<u32, Policy>,
     /// `None`: there is no HTTP door.
     pub(super) web: Option<Web>,
+    /// `None`: the gRPC door speaks in clear.
+    pub(super) tls: Option<Tls>,
 }
 
 /// Why a configuration can't be served, by the key at fault.
@@ -96,13 +104,28 @@ pub(super) enum BadConfig {
     Unreadable(#[from] config::ConfigError),
     /// A key would go over the network in clear.
     #[error(
-        "{0}: {1} is not this machine alone, and what is secret would be sent in clear: \
-         put TLS before it and say so by --insecure, or listen on 127.0.0.1"
+        "{0}: {1} is not this machine alone, and what is secret would be sent in clear: name \
+         certificates under [tls] (gRPC), or put TLS before it and say so by --insecure, or listen on 127.0.0.1"
     )]
     Exposed(&'static str, SocketAddr),
-    /// Nobody could call.
-    #[error("keys: there are none, so nobody could call: make one with `munadi keys new`")]
-    NoKeys,
+    /// No connection could be opened.
+    #[error("tls: {0}")]
+    Tls(#[from] BadTls),
+    /// An outside issuer can't be taken.
+    #[error("jwt: {0}")]
+    Issuer(#[from] BadIssuer),
+    /// The keys of an outside issuer can't be read.
+    #[error("jwt: {}: {error}", file.display())]
+    JwtFile { file: PathBuf, error: std::io::Error },
+    /// An outside issuer has no keys, or two files of them.
+    #[error("jwt: name either key_file, a public key in PEM, or jwks_file, a set of keys in JSON")]
+    JwtKeys,
+    /// A file with a secret can't be read.
+    #[error("{name}_file: {}: {error}", file.display())]
+    SecretFile { name: &'static str, file: PathBuf, error: std::io::Error },
+    /// A secret is there twice.
+    #[error("{0}: give either {0} or {0}_file, which names a file that holds it")]
+    Secret(&'static str),
     /// A key can't work.
     #[error("keys: {0}")]
     Key(#[from] BadKey),
@@ -149,15 +172,14 @@ impl Config {
 
     /// Checks what the types don't say.
     pub(super) fn check(&self) -> Result<Checked, BadConfig> {
-        self.not_exposed("listen", self.listen)?;
+        if self.tls.is_none() {
+            self.not_exposed("listen", self.listen)?;
+        }
         let mut policies = BTreeMap::new();
         for feed in &self.feeds {
             if policies.insert(feed.id, feed.policy()?).is_some() {
                 return Err(feed.bad("id", "there once"));
             }
-        }
-        if self.keys.is_empty() {
-            return Err(BadConfig::NoKeys);
         }
         let unknown =
             |key: &&KeyLines| key.role == Role::Feed && !policies.contains_key(&key.tenant);
@@ -170,11 +192,14 @@ impl Config {
             tenant: key.tenant,
             secret_blake3: key.secret_blake3.clone(),
         }))?;
+        let issuers: Result<Vec<_>, _> = self.jwt.iter().map(JwtLines::issuer).collect();
+        let keys = keys.with_issuers(Issuers::new(issuers?)?);
         let web = self.web.as_ref().map(|web| {
             self.not_exposed("web.listen", web.listen)?;
             web.checked()
         });
-        Ok(Checked { keys, policies, web: web.transpose()? })
+        let tls = self.tls.as_ref().map(TlsLines::open).transpose()?;
+        Ok(Checked { keys, policies, web: web.transpose()?, tls })
     }
 
     fn not_exposed(&self, key: &'static str, listen: SocketAddr) -> Result<(), BadConfig> {
@@ -324,7 +349,8 @@ mod tests {
                      name first_position min_gap most_per_tray most_per_session most_per_day \
                      advertiser_distance_s category_distance_s attention_keep floor_cpm_micros \
                      interruption_cpm_micros hide_cost_micros show_by_s public_url kind \
-                     verify_token app_secret"
+                     verify_token verify_token_file app_secret app_secret_file certificate key client_ca \
+                     issuer audience algorithms key_file jwks_file role_claim tenant_claim"
             .split_whitespace()
         {
             assert!(shown.contains(&name), "{name} is not shown");
@@ -402,7 +428,11 @@ mod tests {
         let feedless = EXAMPLE.replace("id = 1\n", "id = 2\n");
         let error = read(&feedless, &[], &[]).unwrap().check().unwrap_err();
         assert!(matches!(error, BadConfig::FeedUnknown(_, 1)), "{error}");
-        assert!(matches!(read("", &[], &[]).unwrap().check(), Err(BadConfig::NoKeys)));
+        assert_eq!(
+            read("", &[], &[]).unwrap().check().unwrap().keys.count(),
+            0,
+            "one will be made"
+        );
     }
 
     /// Reads TOML text as if it were the file.

@@ -10,8 +10,10 @@ mod demo;
 #[cfg(feature = "columns")]
 pub mod export;
 mod figures;
+mod first_key;
 pub mod fsck;
 pub mod import;
+mod jwt;
 mod keys;
 mod rates;
 pub mod reconcile;
@@ -19,6 +21,7 @@ mod replay;
 pub mod report;
 mod serve;
 mod stage;
+mod tls;
 mod web;
 
 use std::error::Error;

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::config::{CONFIG_VARIABLE, Config};
 use crate::cli::courier::HttpCourier;
+use crate::cli::first_key::first_key;
 use crate::cli::{Failure, tell};
 use crate::listen::Running;
 use crate::node::clock::SystemClock;
@@ -58,9 +59,10 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         let (keys, feeds) = (checked.keys.count(), checked.policies.len());
         let web = checked.web.as_ref().map(|web| format!(", apps {}", web.apps.count()));
         let web = web.unwrap_or_default();
+        let tls = if checked.tls.is_some() { ", TLS" } else { "" };
         tell(
             std::io::stdout(),
-            format_args!("the configuration is good: keys {keys}, feeds {feeds}{web}"),
+            format_args!("the configuration is good: keys {keys}, feeds {feeds}{web}{tls}"),
         );
         return Ok(());
     }
@@ -76,6 +78,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock::default());
     let mut node = Node::start(&config.data_dir, Arc::<SystemClock>::clone(&clock), &options)?;
     node.push_behind(Arc::new(HttpCourier::new(clock, push_insecure)))?;
+    first_key(&node, &checked.keys, std::io::stdout().lock())?;
     let node = Arc::new(node);
     tracing::info!(opened = ?node.opened(), data_dir = %config.data_dir.display(), "node started");
     let cores = config.cores.unwrap_or_else(all_cores);
@@ -84,6 +87,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         cores,
         keys: Arc::new(checked.keys),
         patience: Patience::default(),
+        tls: checked.tls.map(Arc::new),
     };
     let server = serve(&node, &Arc::new(checked.policies), server)
         .map_err(|error| format!("listen: {}: {error}", config.listen))?;

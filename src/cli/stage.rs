@@ -72,6 +72,7 @@ impl Stage {
             cores: NonZeroUsize::MIN,
             keys: Arc::new(known),
             patience: Patience::default(),
+            tls: None,
         };
         let policy = Policy { floor_cpm_micros, ..Policy::default() };
         let policies = Arc::new(BTreeMap::from([(FEED, policy)]));

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -32,7 +33,10 @@ struct AppLines {
     tenant: u32,
     #[serde(default)]
     verify_token: String,
+    verify_token_file: Option<PathBuf>,
+    #[serde(default)]
     app_secret: String,
+    app_secret_file: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for AppLines {
@@ -72,13 +76,14 @@ impl WebLines {
     /// Checks what the types don't say.
     pub(super) fn checked(&self) -> Result<Web, BadConfig> {
         check_public_url(&self.public_url)?;
-        let apps = self.apps.iter().map(|app| App {
-            name: app.name.clone(),
-            kind: app.kind,
-            tenant: app.tenant,
-            verify_token: app.verify_token.clone(),
-            app_secret: app.app_secret.clone(),
-        });
+        let mut apps = Vec::with_capacity(self.apps.len());
+        for app in &self.apps {
+            let AppLines { verify_token, verify_token_file, app_secret, app_secret_file, .. } = app;
+            let verify_token = secret("web.apps.verify_token", verify_token, verify_token_file)?;
+            let app_secret = secret("web.apps.app_secret", app_secret, app_secret_file)?;
+            let (name, kind, tenant) = (app.name.clone(), app.kind, app.tenant);
+            apps.push(App { name, kind, tenant, verify_token, app_secret });
+        }
         let apps = Arc::new(Apps::new(apps, &self.public_url)?);
         let country_header = match self.country_header.as_str() {
             "" => None,
@@ -89,6 +94,60 @@ impl WebLines {
     }
 }
 
+/// Returns a secret as it is written, or what the file holds that is named instead, without a line's end.
+fn secret(name: &'static str, written: &str, file: &Option<PathBuf>) -> Result<String, BadConfig> {
+    let Some(file) = file else { return Ok(written.to_owned()) };
+    if !written.is_empty() {
+        return Err(BadConfig::Secret(name));
+    }
+    let read = std::fs::read_to_string(file);
+    let read = read.map_err(|error| BadConfig::SecretFile { name, file: file.clone(), error })?;
+    Ok(read.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7701))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::config::Config;
+
+    #[test]
+    fn a_secret_may_lie_in_a_file_and_shows_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let [token, secret] = ["token", "secret"].map(|name| folder.path().join(name));
+        std::fs::write(&token, "planted-token-of-more-than-16\n").unwrap();
+        std::fs::write(&secret, "planted-secret-of-more-than-16\n").unwrap();
+        let app = "[web]\n[[web.apps]]\nname = 'mx'\nkind = 'whatsapp'\ntenant = 0\n";
+        let by_file = format!("{app}verify_token_file = {token:?}\napp_secret_file = {secret:?}\n");
+        let config = read(&by_file);
+        let checked = config.check().unwrap();
+        assert_eq!(checked.web.as_ref().unwrap().apps.count(), 1);
+        let shown = format!("{config:?} {checked:?}");
+        assert!(!shown.contains("planted"), "{shown}");
+        let plain = "app_secret = 'planted-secret-of-more-than-16'\n";
+        let plain = format!("{app}verify_token_file = {token:?}\n{plain}");
+        let config = read(&plain);
+        let shown = format!("{config:?} {:?}", config.check().unwrap());
+        assert!(!shown.contains("planted"), "{shown}");
+        let both = format!("{plain}app_secret_file = {secret:?}\n");
+        let error = read(&both).check().unwrap_err().to_string();
+        assert!(error.contains("app_secret_file") && !error.contains("planted"), "{error}");
+        std::fs::remove_file(&secret).unwrap();
+        let error = read(&by_file).check().unwrap_err();
+        assert!(
+            matches!(error, BadConfig::SecretFile { name: "web.apps.app_secret", .. }),
+            "{error}"
+        );
+    }
+
+    /// Reads TOML text as if it were the file.
+    fn read(file: &str) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("munadi.toml");
+        std::fs::write(&path, file).unwrap();
+        Config::read(Some(&path), std::iter::empty(), &[]).unwrap()
+    }
 }

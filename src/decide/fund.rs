@@ -90,6 +90,7 @@ mod tests {
     use super::*;
     use crate::state::ledger::of_funded;
     use crate::types::proto::v1::Money;
+    use crate::types::request::Author;
 
     #[test]
     fn an_account_with_all_the_transfers_it_can_have_is_still_paid_out() {
@@ -103,6 +104,7 @@ mod tests {
                 tenant: 0,
                 request_id: String::new(),
                 body_hash: [0; 16],
+                by: Author::default(),
                 account: 1,
                 transfer: u128::MAX,
                 kind,

@@ -18,6 +18,7 @@ pub use story::{SAFE_BOTTOM_PERCENT, SAFE_TOP_PERCENT, STORY_PIXELS_MIN};
 pub use touched::touched;
 
 use crate::channels::{Channel, check_ice_breakers};
+use crate::decide::noted::{Changed, encoded, noted, of_resource};
 use crate::decide::purse::LineId;
 use crate::state::catalog::{Answered, Catalog};
 use crate::state::{CHUNKS_MAX, PER_CHUNK};
@@ -80,7 +81,12 @@ pub fn mutate(
         body_hash: mutation.body_hash.to_vec(),
         answer: encoded(&answer),
     };
-    let facts = vec![desk.put(&answer), Kind::RequestAnswered(answered)];
+    let changed = of_resource(catalog, &answer, mutation.tenant);
+    let request_id = mutation.request_id.clone();
+    let noted = noted(&mutation.by, Changed { request_id, ..changed });
+    let mut facts = vec![desk.put(&answer)];
+    facts.extend(noted);
+    facts.push(Kind::RequestAnswered(answered));
     Ok(Written { facts, answer })
 }
 
@@ -382,19 +388,6 @@ fn in_currency(money: Option<&Money>, currency: &str, field: &str) -> Result<(),
             Err(Refusal::new(Reason::CurrencyInvalid, format!("{field}.currency"), message))
         }
         _ => Ok(()),
-    }
-}
-
-fn encoded(resource: &Resource) -> Vec<u8> {
-    match resource {
-        Resource::Account(row) => row.encode_to_vec(),
-        Resource::Business(row) => row.encode_to_vec(),
-        Resource::Endpoint(row) => row.encode_to_vec(),
-        Resource::Campaign(row) => row.encode_to_vec(),
-        Resource::AdSet(row) => row.encode_to_vec(),
-        Resource::Ad(row) => row.encode_to_vec(),
-        Resource::Source(row) => row.encode_to_vec(),
-        Resource::Experiment(row) => row.encode_to_vec(),
     }
 }
 

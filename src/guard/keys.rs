@@ -8,7 +8,9 @@ use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-use crate::guard::{Caller, Role};
+use crate::guard::{Caller, Issuers, Role};
+use crate::node::ISSUED_PREFIX;
+use crate::types::proto::v1::CredentialKind;
 
 /// The most characters that a key's id may have.
 const ID_CHARS_MAX: usize = 32;
@@ -17,7 +19,7 @@ const ID_CHARS_MAX: usize = 32;
 pub const SECRET_CHARS_MAX: usize = 128;
 
 /// How every key begins, so that a leaked one is recognised by scanners.
-const PREFIX: &str = "mk_";
+pub(super) const PREFIX: &str = "mk_";
 
 /// One key as the configuration holds it.
 #[derive(Clone, Debug)]
@@ -38,6 +40,9 @@ pub enum BadKey {
     /// The id cannot stand in a key.
     #[error("key id {0:?}: write 1 to {ID_CHARS_MAX} lower-case letters, digits or hyphens")]
     Id(String),
+    /// The id is one of those that the engine gives.
+    #[error("key id {0:?}: ids that begin with {ISSUED_PREFIX:?} are of keys that CreateKey makes")]
+    Issued(String),
     /// Two keys have one id.
     #[error("key id {0:?} is there twice: give each key its own")]
     Twice(String),
@@ -62,12 +67,13 @@ struct Known {
 /// block of BLAKE3 and one look-up, which is what a cache would cost.
 pub struct Keys {
     by_id: DashMap<String, Known>,
+    issuers: Issuers,
 }
 
 impl Keys {
     /// Returns the keys of a configuration.
     pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, BadKey> {
-        let known = Self { by_id: DashMap::new() };
+        let known = Self { by_id: DashMap::new(), issuers: Issuers::default() };
         for key in keys {
             if known.by_id.contains_key(&key.id) {
                 return Err(BadKey::Twice(key.id));
@@ -75,6 +81,17 @@ impl Keys {
             known.put(key)?;
         }
         Ok(known)
+    }
+
+    /// Returns the same, with outside issuers whose tokens are credentials beside them.
+    #[must_use]
+    pub fn with_issuers(self, issuers: Issuers) -> Self {
+        Self { issuers, ..self }
+    }
+
+    /// Returns the outside issuers.
+    pub const fn issuers(&self) -> &Issuers {
+        &self.issuers
     }
 
     /// Returns how many keys are known.
@@ -87,6 +104,9 @@ impl Keys {
         if !is_id(&key.id) {
             return Err(BadKey::Id(key.id));
         }
+        if key.id.starts_with(ISSUED_PREFIX) {
+            return Err(BadKey::Issued(key.id));
+        }
         if key.tenant == 0 && !key.role.may_be_platform() {
             return Err(BadKey::Tenant(key.id, key.role));
         }
@@ -94,7 +114,8 @@ impl Keys {
         let Some(hash) = hash.and_then(|hash| hash.try_into().ok()) else {
             return Err(BadKey::Hash(key.id));
         };
-        let caller = Caller { tenant: key.tenant, role: key.role, key_id: Arc::from(&*key.id) };
+        let (tenant, role, credential) = (key.tenant, key.role, CredentialKind::Key);
+        let caller = Caller { tenant, role, credential, key_id: Arc::from(&*key.id) };
         self.by_id.insert(key.id, Known { hash, caller });
         Ok(())
     }
@@ -104,14 +125,21 @@ impl Keys {
         self.by_id.remove(id).is_some()
     }
 
-    /// Returns whose key this is, from the value of an `authorization` header. An unknown id takes as
-    /// long as a wrong secret.
+    /// Tells whether an operator's key is known.
+    pub fn has_operator(&self) -> bool {
+        self.by_id.iter().any(|known| known.caller.role == Role::Operator)
+    }
+
+    /// Returns whose key this is, from the value of an `authorization` header.
     pub fn caller(&self, header: &[u8]) -> Option<Caller> {
-        let (id, secret) = split(header)?;
-        let hash = blake3::hash(secret.as_bytes());
-        let known = self.by_id.get(id);
+        self.caller_of(&Presented::of(bearer(header)?)?)
+    }
+
+    /// Returns whose key this is. An unknown id takes as long as a wrong secret.
+    pub(super) fn caller_of(&self, presented: &Presented<'_>) -> Option<Caller> {
+        let known = self.by_id.get(presented.id);
         let wanted = known.as_ref().map_or([0; 32], |known| known.hash);
-        let is_right = bool::from(hash.as_bytes().ct_eq(&wanted));
+        let is_right = presented.fits(&wanted);
         known.filter(|_| is_right).map(|known| known.caller.clone())
     }
 }
@@ -127,15 +155,31 @@ pub fn secret_blake3(secret: &str) -> String {
     HEXLOWER.encode(blake3::hash(secret.as_bytes()).as_bytes())
 }
 
-/// Returns id and secret of `Bearer mk_<id>_<secret>`. The scheme's case does not matter (RFC 7235).
-fn split(header: &[u8]) -> Option<(&str, &str)> {
-    let (scheme, key) = str::from_utf8(header).ok()?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
+/// A key as a caller presents it.
+pub(super) struct Presented<'a> {
+    /// What it says it is.
+    pub(super) id: &'a str,
+    hash: [u8; 32],
+}
+
+impl<'a> Presented<'a> {
+    /// Returns the parts of `mk_<id>_<secret>`; `None`: it is no key.
+    pub(super) fn of(bearer: &'a str) -> Option<Self> {
+        let (id, secret) = bearer.strip_prefix(PREFIX)?.split_once('_')?;
+        let fits = is_id(id) && (1..=SECRET_CHARS_MAX).contains(&secret.len());
+        fits.then(|| Self { id, hash: *blake3::hash(secret.as_bytes()).as_bytes() })
     }
-    let (id, secret) = key.trim_start().strip_prefix(PREFIX)?.split_once('_')?;
-    let fits = is_id(id) && (1..=SECRET_CHARS_MAX).contains(&secret.len());
-    fits.then_some((id, secret))
+
+    /// Tells whether its secret is the one with this hash, in the same time whatever is wrong.
+    pub(super) fn fits(&self, wanted: &[u8; 32]) -> bool {
+        bool::from(self.hash.ct_eq(wanted))
+    }
+}
+
+/// Returns what follows `Bearer` in an `authorization` header. The scheme's case does not matter (RFC 7235).
+pub(super) fn bearer(header: &[u8]) -> Option<&str> {
+    let (scheme, bearer) = str::from_utf8(header).ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| bearer.trim_start())
 }
 
 fn is_id(text: &str) -> bool {
@@ -196,6 +240,8 @@ mod tests {
         let error = new(Key { secret_blake3: "mk_a_s".into(), ..good.clone() });
         assert_eq!(error, BadKey::Hash("a".into()));
         assert!(!error.to_string().contains("mk_a_s"), "{error}");
+        let issued = new(Key { id: "m-a".into(), ..good.clone() });
+        assert_eq!(issued, BadKey::Issued("m-a".into()));
         let twice = Keys::new([good.clone(), good]).map(|_| ()).unwrap_err();
         assert_eq!(twice, BadKey::Twice("a".into()));
     }

@@ -1,6 +1,7 @@
 //! The layer before all services: authenticates, checks the table, names the caller.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +12,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
-use crate::guard::{Access, Caller, ERROR_DOMAIN, Keys, access};
+use crate::guard::{Access, Caller, ERROR_DOMAIN, Gate, access};
 
 /// Says the same whichever part of the credential is wrong, so that key ids can't be guessed.
 const NO_KEY: &str = "no valid key: send one as `authorization: Bearer mk_<id>_<secret>`";
@@ -20,16 +21,25 @@ const NO_KEY: &str = "no valid key: send one as `authorization: Bearer mk_<id>_<
 const NOT_YOURS: &str =
     "this key's role may not call this method: use a key of another role, or check the name";
 
+/// Who is at the other end of a connection, which puts it into the extensions of its requests.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// Where it calls from.
+    pub address: Option<SocketAddr>,
+    /// Whom its certificate names.
+    pub caller: Option<Caller>,
+}
+
 /// Puts [`Guarded`] around services.
 #[derive(Clone, Debug)]
 pub struct GuardLayer {
-    keys: Arc<Keys>,
+    gate: Arc<Gate>,
 }
 
 impl GuardLayer {
-    /// Returns a layer that lets in the bearers of these keys.
-    pub fn new(keys: Arc<Keys>) -> Self {
-        Self { keys }
+    /// Returns a layer that lets in those whom the gate knows.
+    pub fn new(gate: Gate) -> Self {
+        Self { gate: Arc::new(gate) }
     }
 }
 
@@ -37,7 +47,7 @@ impl<S> Layer<S> for GuardLayer {
     type Service = Guarded<S>;
 
     fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { keys: Arc::clone(&self.keys), inner }
+        Guarded { gate: Arc::clone(&self.gate), inner }
     }
 }
 
@@ -45,7 +55,7 @@ impl<S> Layer<S> for GuardLayer {
 /// [`Caller`] from their extensions.
 #[derive(Clone, Debug)]
 pub struct Guarded<S> {
-    keys: Arc<Keys>,
+    gate: Arc<Gate>,
     inner: S,
 }
 
@@ -65,7 +75,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        match judge(&self.keys, &request) {
+        match judge(&self.gate, &request) {
             Ok(caller) => {
                 if let Some(caller) = caller {
                     request.extensions_mut().insert(caller);
@@ -78,13 +88,13 @@ where
 }
 
 /// Returns the caller of a request that may be made, or `None` where no key is asked for.
-fn judge<Body>(keys: &Keys, request: &Request<Body>) -> Result<Option<Caller>, Status> {
+fn judge<Body>(gate: &Gate, request: &Request<Body>) -> Result<Option<Caller>, Status> {
     let Access::Roles(roles) = access(request.uri().path()) else {
         return Ok(None);
     };
-    let header = request.headers().get(AUTHORIZATION);
-    let caller = header.and_then(|header| keys.caller(header.as_bytes()));
-    let Some(caller) = caller else {
+    let header = request.headers().get(AUTHORIZATION).map(|header| header.as_bytes());
+    let certified = request.extensions().get::<Peer>().and_then(|peer| peer.caller.as_ref());
+    let Some(caller) = gate.caller(header, certified) else {
         return Err(refusal(Code::Unauthenticated, NO_KEY, "CREDENTIAL_INVALID"));
     };
     if !roles.contains(&caller.role) {
@@ -102,15 +112,16 @@ fn refusal(code: Code, message: &str, reason: &str) -> Status {
 mod tests {
     use super::*;
     use crate::guard::table::TABLE;
-    use crate::guard::{Key, Role, secret_blake3};
+    use crate::guard::{Key, Keys, Role, secret_blake3};
+    use crate::types::proto::v1::CredentialKind;
 
     /// Each method with each role's key: let in exactly where the table says so.
     #[test]
     fn each_method_lets_in_the_roles_of_the_table_and_no_other() {
-        let keys = keys();
+        let gate = gate();
         for (path, wanted) in TABLE {
             for role in Role::ALL {
-                let judged = judge(&keys, &request(path, Some(role.name())));
+                let judged = judge(&gate, &request(path, Some(role.name())));
                 match wanted {
                     Access::Open => assert_eq!(judged.unwrap(), None, "{path}"),
                     Access::Roles(roles) if roles.contains(&role) => {
@@ -126,9 +137,9 @@ mod tests {
 
     #[test]
     fn without_a_key_only_health_answers() {
-        let keys = keys();
+        let gate = gate();
         for (path, wanted) in TABLE {
-            let judged = judge(&keys, &request(path, None));
+            let judged = judge(&gate, &request(path, None));
             match wanted {
                 Access::Open => assert_eq!(judged.unwrap(), None, "{path}"),
                 Access::Roles(_) => {
@@ -140,23 +151,48 @@ mod tests {
 
     #[test]
     fn a_refusal_tells_nothing_of_what_was_wrong() {
-        let keys = keys();
+        let gate = gate();
         let path = "/munadi.v1.AdService/RequestAds";
-        let text = |path, id| judge(&keys, &request(path, id)).unwrap_err().message().to_owned();
+        let text = |path, id| judge(&gate, &request(path, id)).unwrap_err().message().to_owned();
         assert_eq!(text(path, None), text(path, Some("nobody")));
         let unknown = "/munadi.v1.AdminService/Drain";
         assert_eq!(text(unknown, Some("operator")), text(path, Some("operator")));
         assert_eq!(text(unknown, None), text(path, None));
     }
 
-    fn keys() -> Keys {
-        Keys::new(Role::ALL.map(|role| Key {
+    #[test]
+    fn a_certificate_is_a_credential_and_makes_no_wrong_key_good() {
+        let gate = gate();
+        let path = "/munadi.v1.AdService/RequestAds";
+        let feed = Caller {
+            tenant: 9,
+            role: Role::Feed,
+            credential: CredentialKind::Certificate,
+            key_id: "07".into(),
+        };
+        let certified = |path, key, caller: Option<&Caller>| {
+            let mut request = request(path, key);
+            let peer = Peer { address: None, caller: caller.cloned() };
+            request.extensions_mut().insert(peer);
+            judge(&gate, &request).map_err(|status| status.code())
+        };
+        assert_eq!(certified(path, None, Some(&feed)), Ok(Some(feed.clone())));
+        assert_eq!(certified(path, None, None), Err(Code::Unauthenticated));
+        assert_eq!(certified(path, Some("nobody"), Some(&feed)), Err(Code::Unauthenticated));
+        let other = certified(path, Some("feed"), Some(&feed)).unwrap().unwrap();
+        assert_eq!((other.tenant, &*other.key_id), (7, "feed"), "the key decides");
+        let reports = "/munadi.v1.ReportService/QueryReport";
+        assert_eq!(certified(reports, None, Some(&feed)), Err(Code::PermissionDenied));
+    }
+
+    fn gate() -> Gate {
+        let keys = Keys::new(Role::ALL.map(|role| Key {
             id: role.name().into(),
             role,
             tenant: 7,
             secret_blake3: secret_blake3("secret"),
-        }))
-        .unwrap()
+        }));
+        Gate::new(Arc::new(keys.unwrap()), None)
     }
 
     fn request(path: &str, key: Option<&str>) -> Request<()> {

@@ -1,4 +1,4 @@
-//! Who is calling and what they may do: keys, roles, one table of methods, and the layer before them.
+//! Who is calling and what they may do: credentials, roles, one table of methods, and the layer before them.
 //!
 //! The tenant comes from the credential only. What is not in the table is denied.
 
@@ -9,14 +9,24 @@ use std::sync::Arc;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::types::request::Scope;
+use crate::types::proto::v1::{CallerRole, CredentialKind};
+use crate::types::request::{Author, Scope};
 
+mod certificates;
+mod gate;
+mod issuers;
 mod keys;
 mod layer;
 mod table;
 
+pub use certificates::certified;
+pub use gate::Gate;
+pub use issuers::{
+    BadIssuer, ISSUER_KEYS_MAX, ISSUERS_MAX, Issuer, IssuerKeys, Issuers, SUBJECT_CHARS_MAX,
+    TOKEN_CHARS_MAX, TOKEN_LEEWAY_S,
+};
 pub use keys::{BadKey, Key, Keys, SECRET_CHARS_MAX, secret_blake3};
-pub use layer::{GuardLayer, Guarded};
+pub use layer::{GuardLayer, Guarded, Peer};
 pub use table::{Access, access};
 
 /// The domain of every `google.rpc.ErrorInfo` that this server answers with.
@@ -54,6 +64,29 @@ impl Role {
         }
     }
 
+    /// Returns the role that the interface means; `None`: none.
+    pub const fn of_wire(role: CallerRole) -> Option<Self> {
+        Some(match role {
+            CallerRole::Unspecified => return None,
+            CallerRole::Operator => Self::Operator,
+            CallerRole::Advertiser => Self::Advertiser,
+            CallerRole::Feed => Self::Feed,
+            CallerRole::Chat => Self::Chat,
+            CallerRole::Analytics => Self::Analytics,
+        })
+    }
+
+    /// Returns what the interface calls it.
+    pub const fn wire(self) -> CallerRole {
+        match self {
+            Self::Operator => CallerRole::Operator,
+            Self::Advertiser => CallerRole::Advertiser,
+            Self::Feed => CallerRole::Feed,
+            Self::Chat => CallerRole::Chat,
+            Self::Analytics => CallerRole::Analytics,
+        }
+    }
+
     /// Tells whether a key of this role may speak for the platform itself, tenant 0.
     pub const fn may_be_platform(self) -> bool {
         matches!(self, Self::Operator | Self::Chat | Self::Analytics)
@@ -87,11 +120,24 @@ pub struct Caller {
     pub tenant: u32,
     /// What the caller is.
     pub role: Role,
-    /// Which key it used, for logs. Never the secret.
+    /// By what it is known.
+    pub credential: CredentialKind,
+    /// Which key it used, its certificate's serial number or its token's subject, for logs. Never the secret.
     pub key_id: Arc<str>,
 }
 
 impl Caller {
+    /// Returns who makes a change by the method whose request this is: `CreateAdRequest`.
+    pub fn author(&self, request: &'static str) -> Author {
+        Author {
+            credential: self.credential,
+            name: self.key_id.to_string(),
+            role: self.role.wire(),
+            tenant: self.tenant,
+            method: request.strip_suffix("Request").unwrap_or(request),
+        }
+    }
+
     /// Returns whose things the caller may see: an operator and the platform itself everyone's.
     pub const fn scope(&self) -> Scope {
         let is_platform = self.tenant == 0 && self.role.may_be_platform();
@@ -105,10 +151,14 @@ mod tests {
 
     #[test]
     fn only_operators_and_the_platform_see_everyones_things() {
-        let any = |role, tenant| Caller { tenant, role, key_id: "a".into() }.scope().any;
+        let credential = CredentialKind::Key;
+        let caller = |role, tenant| Caller { tenant, role, credential, key_id: "a".into() };
+        let any = |role, tenant| caller(role, tenant).scope().any;
         for role in Role::ALL {
             assert_eq!(any(role, 7), role == Role::Operator, "{role}");
             assert_eq!(any(role, 0), role.may_be_platform(), "{role}");
+            assert_eq!(Role::of_wire(role.wire()), Some(role));
+            assert_eq!(caller(role, 7).author("CreateAdRequest").method, "CreateAd");
         }
     }
 }

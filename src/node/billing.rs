@@ -8,6 +8,7 @@ use prost::Message;
 
 use crate::decide::credits::{Finder, Findings};
 use crate::decide::mutate::answer_to;
+use crate::decide::noted::{Changed, noted};
 use crate::journal::file::scan;
 use crate::journal::{Block, LogError};
 use crate::node::front::{Front, own_account};
@@ -18,9 +19,12 @@ use crate::node::running::Node;
 use crate::node::writer::{Credit, Reply, Work};
 use crate::report::invoices::{Asked, balance, invoices};
 use crate::report::transfers::{Place, Question, transfers};
+use crate::state::credit::timestamp;
 use crate::state::purses::Purse;
 use crate::types::ids::IdKind;
 use crate::types::proto::journal::v1::RequestAnswered;
+use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::v1;
 use crate::types::proto::v1::{
     Account, Balance, FundAccountResponse, InvalidateEventsResponse, Invoice, Money, Transfer,
 };
@@ -165,6 +169,48 @@ impl Front {
         }
     }
 
+    /// Returns what the log of changes is told of a finding: what was asked for.
+    fn noted_finding(&self, request: &Invalidation) -> Option<Kind> {
+        let EventFilter { account, campaign, ad_set, ad, .. } = request.filter;
+        let named = [
+            (IdKind::Ad, ad),
+            (IdKind::AdSet, ad_set),
+            (IdKind::Campaign, campaign),
+            (IdKind::Account, account),
+        ];
+        let named = named.into_iter().find(|(_, id)| *id != 0);
+        let owner = {
+            let catalog = self.0.catalog();
+            let account = named.and_then(|(kind, id)| catalog.account_of(kind, id));
+            account.and_then(|account| catalog.tenant_of(account)).unwrap_or_default()
+        };
+        let filter = v1::EventFilter {
+            account_id: account,
+            campaign_id: campaign,
+            ad_set_id: ad_set,
+            ad_id: ad,
+            feed_id: request.filter.feed,
+            start_time: Some(timestamp(request.filter.start.0)),
+            end_time: Some(timestamp(request.filter.end.0)),
+            taps_per_viewer_min: request.filter.taps_per_viewer_min,
+            ..v1::EventFilter::default()
+        };
+        let after = v1::InvalidateEventsRequest {
+            filter: Some(filter),
+            reason: request.reason.clone(),
+            ..v1::InvalidateEventsRequest::default()
+        };
+        let changed = Changed {
+            request_id: request.request_id.clone(),
+            subject: named.map_or_else(String::new, |(_, id)| id.to_string()),
+            owner,
+            kind: "munadi.v1.InvalidateEventsRequest",
+            before: Vec::new(),
+            after: after.encode_to_vec(),
+        };
+        noted(&request.by, changed)
+    }
+
     /// Finds charged events and gives them back; see [`Node::invalidate`]. `read` visits every durable
     /// block, `write` hands work to the writer and waits until it is durable.
     ///
@@ -186,9 +232,10 @@ impl Front {
             return Ok(answer);
         }
         let batch = request.body_hash[..8].iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+        let mut noted = self.noted_finding(request);
         for found in findings.events.chunks(CREDITS_PER_STEP) {
             let (found, reason) = (found.to_vec(), request.reason.clone());
-            write(Credit { found, batch, reason, answered: None })?;
+            write(Credit { found, batch, reason, answered: None, noted: noted.take() })?;
         }
         let answered = RequestAnswered {
             tenant: request.tenant,
@@ -196,7 +243,7 @@ impl Front {
             body_hash: request.body_hash.to_vec(),
             answer: answer.encode_to_vec(),
         };
-        write(Credit { answered: Some(answered), ..Credit::default() })?;
+        write(Credit { answered: Some(answered), noted, ..Credit::default() })?;
         Ok(answer)
     }
 }

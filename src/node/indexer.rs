@@ -11,6 +11,7 @@ use crate::decide::exchange::Converter;
 use crate::decide::holdouts::Tests;
 use crate::decide::index::{Draft, Index, Rebased};
 use crate::node::ads::Ads;
+use crate::node::keys::KeyTable;
 use crate::node::live::{Live, locked};
 use crate::node::queue::Queue;
 use crate::node::writer::Work;
@@ -39,6 +40,8 @@ pub(in crate::node) enum Shown {
     Exchange(Arc<Table>),
     /// The operator's rules for invalid traffic.
     Traffic(Arc<Filter>),
+    /// The API keys that open doors.
+    Keys(Arc<KeyTable>),
 }
 
 /// The writer's side of the index.
@@ -91,6 +94,7 @@ impl Indexer {
                 Shown::Ad(ad, draft) => ads.push((number_of(ad), draft)),
                 Shown::Blocks(blocks) => live.blocks.store(blocks),
                 Shown::Traffic(filter) => live.traffic.store(filter),
+                Shown::Keys(keys) => live.keys.store(keys),
                 Shown::Tests(tests) => live.tests.store(tests),
                 Shown::Exchange(table) => {
                     live.exchange.store(table);

@@ -17,6 +17,7 @@ use crate::decide::rates::Predictor;
 use crate::node::checkpoint::Progress;
 use crate::node::coach::Coach;
 use crate::node::counts::Counts;
+use crate::node::keys::KeyTable;
 use crate::node::models::Nights;
 use crate::node::pacer::Landscapes;
 use crate::node::reports::Budgets;
@@ -98,6 +99,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) exchange: ArcSwap<Table>,
     /// What the operator knows to be invalid traffic.
     pub(in crate::node) traffic: ArcSwap<Filter>,
+    /// API keys that were made while the engine runs.
+    pub(in crate::node) keys: ArcSwap<KeyTable>,
     /// Ads whose rates have outgrown the bounds of their rows.
     pub(in crate::node) outgrown: Mutex<Vec<u64>>,
     /// What action rates are learned with; none before recovery has come to its end.
@@ -156,6 +159,7 @@ impl Live {
             tests: ArcSwap::default(),
             exchange: ArcSwap::default(),
             traffic: ArcSwap::default(),
+            keys: ArcSwap::default(),
             outgrown: Mutex::default(),
             predictor: Mutex::default(),
             board: Board::default(),
@@ -320,6 +324,7 @@ impl Live {
         }
         self.learn_rates();
         self.show_rules(latest);
+        self.show_keys();
         self.show_paces();
         self.rebuild_index();
     }

@@ -3,6 +3,7 @@
 mod ads;
 mod asked;
 mod billing;
+mod changes;
 mod checkpoint;
 pub mod clock;
 mod coach;
@@ -20,6 +21,7 @@ mod front;
 mod helper;
 mod imports;
 mod indexer;
+mod keys;
 mod lift;
 mod links;
 mod live;
@@ -48,6 +50,7 @@ pub mod writer;
 
 pub use asked::ASKED_MAX;
 pub use billing::{CREDITS_PER_STEP, TransfersAsked};
+pub use changes::{CHANGES_PAGE_BYTES, ChangesAsked};
 pub use coach::{
     NOTICES_AT_ONCE_MAX, NOTICES_WAITING_MAX, WATCHED_WINDOWS_MAX, WATCHES_MAX, Watch,
 };
@@ -61,6 +64,7 @@ pub use forecaster::{
     COMPARED_LEAST, COMPARED_MAX, FORECASTS_MAX, Question, VISITS_PER_MINUTE, Wanted,
 };
 pub use front::Front;
+pub use keys::{ISSUED_PREFIX, Issued, NewKey};
 pub use links::{Followed, Follower};
 pub use lobby::Counter;
 pub use models::MODEL_DAYS;

@@ -2,6 +2,9 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
+use prost::Message;
+
+use crate::decide::noted::{Changed, noted};
 use crate::node::credits::PULL_ROWS_MAX;
 use crate::node::front::{Front, own_account, sees};
 use crate::node::live::{Live, locked};
@@ -12,13 +15,14 @@ use crate::report::pull::{Page, closed_before};
 use crate::state::credit::{Credit, timestamp};
 use crate::tokens::push_secret;
 use crate::types::ids::{SHARDS, SeqVector};
+use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{ConversionPushPut, ConversionsPushed, DeadLetter};
 use crate::types::proto::v1::{
     AttributionRow, Channel, ConversionDeadLetter, ConversionPayload, ConversionPush,
-    ConversionSkip, Outcome, SetConversionPushResponse,
+    ConversionSkip, Outcome, RetryDeadLettersRequest, SetConversionPushResponse,
 };
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{PushChange, Scope};
+use crate::types::request::{Author, PushChange, Scope};
 use crate::types::time::{Moment, SECOND_MS};
 
 /// Stands in a remembered answer for the secret that its request made.
@@ -241,6 +245,26 @@ impl Front {
         Ok(listed)
     }
 
+    /// Returns what the log of changes is told before given-up conversions are sent once more or dropped.
+    fn noted_letters(
+        &self,
+        by: &Author,
+        account: u64,
+        outcomes: &[u64],
+        drop: bool,
+    ) -> Option<Kind> {
+        let outcome_ids = outcomes.to_vec();
+        let after = RetryDeadLettersRequest { account_id: account, outcome_ids, drop };
+        let changed = Changed {
+            subject: account.to_string(),
+            owner: self.0.catalog().tenant_of(account).unwrap_or_default(),
+            kind: "munadi.v1.RetryDeadLettersRequest",
+            after: after.encode_to_vec(),
+            ..Changed::default()
+        };
+        noted(by, changed)
+    }
+
     /// Lets these given-up conversions of an account be sent once more. A restart forgets that; they are listed
     /// until they were delivered.
     pub fn resend(&self, account: u64, outcomes: &[u64]) {
@@ -316,6 +340,7 @@ impl Node {
     /// `NotFound` for a foreign account, `FieldInvalid` where nothing is sent, or as [`Node::settled`].
     pub async fn retry_dead_letters(
         &self,
+        by: &Author,
         scope: Scope,
         account: u64,
         outcomes: &[u64],
@@ -325,12 +350,14 @@ impl Node {
         let listed = self.front().listed_letters(scope, account, outcomes)?;
         let (push, _) = self.front().push(scope, account)?;
         let count = listed.len();
+        if !drop && push.url.is_empty() {
+            let message = "has no URL that its conversions are sent to: set one first";
+            return Err(Refusal::new(Reason::FieldInvalid, "account_id", message));
+        }
+        self.note(self.front().noted_letters(by, account, &listed, drop)).await?;
         if drop {
             let fact = ConversionsPushed { account, revived: listed, ..Default::default() };
             self.submit(|reply| Work::Pushed(Box::new(fact), reply))?.await?;
-        } else if push.url.is_empty() {
-            let message = "has no URL that its conversions are sent to: set one first";
-            return Err(Refusal::new(Reason::FieldInvalid, "account_id", message));
         } else {
             self.front().resend(account, &listed);
         }

@@ -10,7 +10,7 @@ use crate::state::tariffs::Cost;
 use crate::types::proto::journal::v1::VolumeTierPut;
 use crate::types::proto::v1::{Channel, Conversation, MessageCost, Money, NextMessage};
 use crate::types::refusal::Refusal;
-use crate::types::request::{ListChange, ListMutation};
+use crate::types::request::{Author, ListChange, ListMutation};
 use crate::types::time::Moment;
 
 impl Front {
@@ -60,7 +60,8 @@ impl Node {
         let request_id = format!("tier-{}", &hash.to_hex()[..32]);
         let change = ListChange::VolumeTier(tier);
         // Tenant 0 is the platform, which channels speak to.
-        let mutation = ListMutation { tenant: 0, request_id, body_hash, change };
+        let mutation =
+            ListMutation { tenant: 0, request_id, body_hash, by: Author::default(), change };
         self.mutate_lists(mutation).await.map(drop)
     }
 }

@@ -435,6 +435,7 @@ mod tests {
             any_tenant: false,
             request_id: request_id.into(),
             body_hash: [0; 16],
+            by: crate::types::request::Author::default(),
             validate_only: false,
             change: Change::Create(Resource::Account(Account::default())),
             approve: true,

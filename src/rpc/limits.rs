@@ -395,3 +395,18 @@ pub const FLIGHT_BATCH_ROWS: usize = 8_192;
 /// Batches that are made at once: each takes a core for a few milliseconds.
 #[cfg(feature = "columns")]
 pub const FLIGHT_BATCHES_AT_ONCE_MAX: usize = 2;
+
+/// Characters of the name of an API key's user.
+pub const KEY_NAME_CHARS_MAX: usize = 64;
+
+/// Characters of an API key's id.
+pub const KEY_ID_CHARS_MAX: usize = 32;
+
+/// How long a rotated key stays good when the caller says nothing.
+pub const KEY_OVERLAP_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
+
+/// How long a rotated key may stay good.
+pub const KEY_OVERLAP_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// Characters of what names a caller in the log of changes: a subject of a token is the longest.
+pub const CALLER_CHARS_MAX: usize = 256;

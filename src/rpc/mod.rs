@@ -3,6 +3,7 @@
 //! A service is thin: the caller from the guard, the request through `parse`, one call of the node, the
 //! answer. Every refusal becomes a status in one table, `errors`.
 
+mod accept;
 mod connection;
 mod encoded;
 pub mod errors;
@@ -10,6 +11,7 @@ pub mod limits;
 mod parse;
 mod server;
 mod services;
+pub mod tls;
 
 pub use crate::listen::Running;
 #[cfg(feature = "columns")]

@@ -10,19 +10,18 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_stream::StreamExt;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::guard::{GuardLayer, Keys};
+use crate::guard::{Gate, GuardLayer, Keys};
 use crate::listen::{self, Running, Stop};
 use crate::node::Node;
-use crate::rpc::connection::Connection;
+use crate::rpc::accept::{Terms, plain, within_tls};
 use crate::rpc::limits;
 use crate::rpc::services::{Policies, routes};
+use crate::rpc::tls::Tls;
 use crate::types::proto::DESCRIPTORS;
 
 /// What a server is started with.
@@ -36,6 +35,8 @@ pub struct ServerConfig {
     pub keys: Arc<Keys>,
     /// How long connections may take.
     pub patience: Patience,
+    /// What connections are opened with; `None`: in clear.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// How long connections may take for what they do. The defaults are the limits of the README.
@@ -67,7 +68,7 @@ impl Default for Patience {
 /// # Errors
 /// As [`serve_routes`].
 pub fn serve(node: &Arc<Node>, policies: &Policies, config: ServerConfig) -> io::Result<Running> {
-    serve_routes(routes(node, policies), config)
+    start(routes(node, policies), config, Some(Arc::clone(node)))
 }
 
 /// Starts a server of these services, with health and reflection beside them, all behind the guard.
@@ -75,10 +76,15 @@ pub fn serve(node: &Arc<Node>, policies: &Policies, config: ServerConfig) -> io:
 /// # Errors
 /// When the address can't be listened on, or no thread can be started.
 pub fn serve_routes(routes: Routes, config: ServerConfig) -> io::Result<Running> {
+    start(routes, config, None)
+}
+
+fn start(routes: Routes, config: ServerConfig, node: Option<Arc<Node>>) -> io::Result<Running> {
+    let guard = GuardLayer::new(Gate::new(Arc::clone(&config.keys), node));
     let (health, routes) = with_health_and_reflection(routes)?;
     let seats = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     let (addr, cores) = (config.listen, config.cores);
-    let core = Core { config, routes, health, seats };
+    let core = Core { config, guard, routes, health, seats };
     listen::start("door", addr, cores, move |listener, stop| core.clone().serve(listener, stop))
 }
 
@@ -86,6 +92,7 @@ pub fn serve_routes(routes: Routes, config: ServerConfig) -> io::Result<Running>
 #[derive(Clone)]
 struct Core {
     config: ServerConfig,
+    guard: GuardLayer,
     routes: Routes,
     health: HealthReporter,
     seats: Arc<Semaphore>,
@@ -94,11 +101,11 @@ struct Core {
 impl Core {
     async fn serve(self, listener: TcpListener, stop: Stop) -> io::Result<()> {
         let Patience { greet, age, grace, drain } = self.config.patience;
-        let seats = self.seats;
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(move |socket| {
-            let seat = Arc::clone(&seats).try_acquire_owned().map_err(io::Error::other)?;
-            Ok::<_, io::Error>(Connection::new(socket?, seat, greet, age + grace))
-        });
+        let terms = Terms { seats: self.seats, greet, life: age + grace };
+        let incoming = match self.config.tls {
+            Some(tls) => within_tls(listener, tls, terms),
+            None => plain(listener, terms),
+        };
         let (mut stopped, health) = (stop.clone(), self.health);
         let stopping = async move {
             stopped.asked().await;
@@ -107,7 +114,7 @@ impl Core {
             }
         };
         let serving = builder(age)
-            .layer(GuardLayer::new(self.config.keys))
+            .layer(self.guard)
             .add_routes(self.routes)
             .serve_with_incoming_shutdown(incoming, stopping);
         let mut stopped = stop;

@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::state::catalog::names::Names;
+use crate::state::changes::Changes;
 use crate::state::exchange::Exchange;
+use crate::state::keys::ApiKeys;
 use crate::state::kinds::other_kinds;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
@@ -89,6 +91,10 @@ pub struct Catalog {
     pub tariffs: Tariffs,
     /// Where conversions are sent, by account.
     pub pushes: BTreeMap<u64, StoredPush>,
+    /// Keys that were made while the engine runs.
+    pub keys: ApiKeys,
+    /// The newest changes, and who made them.
+    pub changes: Changes,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -287,17 +293,22 @@ impl Catalog {
             Kind::TrafficRulesPut(fact) => self.traffic.put(fact),
             Kind::RateCardsPut(fact) => self.tariffs.put(fact),
             Kind::VolumeTierPut(fact) => self.tariffs.step(fact),
-            Kind::ConversionPushPut(fact) => {
-                self.pushes.insert(fact.account, StoredPush(ConversionPushPut::clone(fact)));
-            }
+            Kind::ConversionPushPut(fact) => self.put_push(fact),
             Kind::ExperimentPut(fact) => {
                 if let Some(row) = &fact.experiment {
                     self.holdouts.put(row);
                     self.experiments.put(row.id, Packed::of(row));
                 }
             }
+            Kind::ChangeNoted(fact) => self.changes.note(stamp, fact),
+            Kind::ApiKeyPut(fact) => self.keys.put(stamp.at, fact),
+            Kind::ApiKeysUsed(fact) => self.keys.note_used(fact),
             other_kinds!() => {}
         }
+    }
+
+    fn put_push(&mut self, fact: &ConversionPushPut) {
+        self.pushes.insert(fact.account, StoredPush(fact.clone()));
     }
 
     fn remember_answer(&mut self, stamp: Stamp, fact: &RequestAnswered) {

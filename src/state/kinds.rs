@@ -19,6 +19,9 @@ macro_rules! catalog_kinds {
             | $crate::types::proto::journal::v1::fact::Kind::EntrySourcePut(_)
             | $crate::types::proto::journal::v1::fact::Kind::ConversionPushPut(_)
             | $crate::types::proto::journal::v1::fact::Kind::ExperimentPut(_)
+            | $crate::types::proto::journal::v1::fact::Kind::ChangeNoted(_)
+            | $crate::types::proto::journal::v1::fact::Kind::ApiKeyPut(_)
+            | $crate::types::proto::journal::v1::fact::Kind::ApiKeysUsed(_)
     };
 }
 

@@ -1,5 +1,6 @@
 //! What the doors hand to the engine, parsed: ad requests, events, and writes to the catalog.
 
+mod author;
 mod events;
 mod imports;
 mod writes;
@@ -9,6 +10,7 @@ use crate::types::ids::IdKind;
 use crate::types::proto::v1;
 use crate::types::time::MINUTE_MS;
 
+pub use author::{Author, KeyChange, KeyMutation, KeyWritten};
 pub use events::{
     Adjustment, CHANNEL_AD_ID_CHARS_MAX, CHANNEL_CLICK_ID_CHARS_MAX, Chat, Claim, Conversion,
     Incoming, Opening, Origin, Receipt, Verdict,

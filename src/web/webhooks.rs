@@ -13,7 +13,7 @@ use crate::channels::inbound::{
 };
 use crate::types::proto::journal::v1::VolumeTierPut;
 use crate::types::refusal::Reason;
-use crate::types::request::{Incoming, ListChange, ListMutation, Verdict};
+use crate::types::request::{Author, Incoming, ListChange, ListMutation, Verdict};
 use crate::web::answer::{self, Answer};
 use crate::web::apps::{App, AppKind, Known};
 use crate::web::body::BadBody;
@@ -194,6 +194,7 @@ impl Web {
             tenant: 0,
             request_id: hash.to_hex().to_string(),
             body_hash,
+            by: Author::default(),
             change: ListChange::VolumeTier(tier),
         };
         match timeout(ANSWER_DEADLINE, self.node.mutate_lists(mutation)).await {

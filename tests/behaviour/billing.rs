@@ -17,7 +17,7 @@ use munadi::types::proto::v1::{
     LedgerAccount, Money, NoAdReason, Transfer, TransferKind,
 };
 use munadi::types::refusal::{Reason, Refusal};
-use munadi::types::request::{EventFilter, FundRequest, Invalidation, Resource, Scope};
+use munadi::types::request::{Author, EventFilter, FundRequest, Invalidation, Resource, Scope};
 use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -39,6 +39,7 @@ fn order(account: u64, transfer: u128, kind: TransferKind, micros: i64) -> FundR
         tenant: 0,
         request_id: format!("fund {transfer}"),
         body_hash: [0; 16],
+        by: Author::default(),
         account,
         transfer,
         kind,
@@ -87,6 +88,7 @@ fn finding(stage: &Stage, shop: &Shop) -> Invalidation {
         tenant: 0,
         request_id: "bots".into(),
         body_hash: [7; 16],
+        by: Author::default(),
         filter,
         reason: "a click farm".into(),
         dry_run: false,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 
 use munadi::cli::report::KeyArgs;
@@ -44,7 +45,11 @@ pub(crate) const ANALYST: &str = "analytics-0";
 /// Who keeps the town in order.
 pub(crate) const OPERATOR: &str = "operator-0";
 
-const KEYS: [(&str, Role, u32); 7] = [
+/// The rivals' own chat platform and analyst.
+pub(crate) const RIVAL_CHAT: &str = "chat-5";
+pub(crate) const RIVAL_ANALYST: &str = "analytics-5";
+
+const KEYS: [(&str, Role, u32); 9] = [
     (TACOS, Role::Advertiser, 4),
     (RIVALS, Role::Advertiser, 5),
     (STATUS, Role::Feed, 1),
@@ -52,6 +57,8 @@ const KEYS: [(&str, Role, u32); 7] = [
     (PLATFORM, Role::Chat, 0),
     (ANALYST, Role::Analytics, 0),
     (OPERATOR, Role::Operator, 0),
+    (RIVAL_CHAT, Role::Chat, 5),
+    (RIVAL_ANALYST, Role::Analytics, 5),
 ];
 
 /// Least price of 1,000 impressions: what an ad without a rival pays.
@@ -60,7 +67,8 @@ pub(crate) const FLOOR_CPM_MICROS: i64 = 10_000_000;
 /// Small, as each segment is written full of zeros first.
 const SEGMENT_BYTES: u64 = 4 << 20;
 
-const SECRET: &str = "planted-secret";
+/// The secret of every key.
+pub(crate) const SECRET: &str = "planted-secret";
 
 /// Where the node believes its HTTP door to be.
 pub(crate) const PUBLIC_URL: &str = "https://ads.example";
@@ -72,7 +80,7 @@ pub(crate) type Way = InterceptedService<Channel, Bearer>;
 pub(crate) struct Desk {
     server: Running,
     node: Arc<Node>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Desk {
@@ -130,12 +138,13 @@ impl Desk {
             cores: NonZeroUsize::MIN,
             keys: Arc::new(Keys::new(keys).expect("good keys")),
             patience: Patience::default(),
+            tls: None,
         };
         let policy = Policy { floor_cpm_micros: FLOOR_CPM_MICROS, ..Policy::default() };
         let policies = [1, 2].map(|feed| (feed, policy));
         let policies = Arc::new(BTreeMap::from(policies));
         let server = serve(&node, &policies, config).expect("a free port");
-        Self { server, node, _folder: folder }
+        Self { server, node, folder }
     }
 
     /// Returns the node, for another door.
@@ -143,11 +152,23 @@ impl Desk {
         &self.node
     }
 
+    /// Returns the node's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Returns the way in of a key; an empty one has none.
     pub(crate) fn way(&self, key: &str) -> Way {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.server.addr()));
         let channel = endpoint.expect("an address").connect_lazy();
         InterceptedService::new(channel, Bearer::new(key))
+    }
+
+    /// Returns the way in of a whole key, `mk_<id>_<secret>`.
+    pub(crate) fn way_of(&self, bearer: &str) -> Way {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.server.addr()));
+        let channel = endpoint.expect("an address").connect_lazy();
+        InterceptedService::new(channel, Bearer::of(bearer))
     }
 
     /// Returns how a command of the command line asks by a key.
@@ -205,9 +226,12 @@ impl Desk {
 pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Bearer {
-    fn new(key: &str) -> Self {
-        let header = format!("Bearer mk_{key}_{SECRET}").parse().expect("ASCII");
-        Self((!key.is_empty()).then_some(header))
+    pub(crate) fn new(key: &str) -> Self {
+        if key.is_empty() { Self(None) } else { Self::of(&format!("mk_{key}_{SECRET}")) }
+    }
+
+    fn of(bearer: &str) -> Self {
+        Self(Some(format!("Bearer {bearer}").parse().expect("ASCII")))
     }
 }
 
@@ -229,6 +253,7 @@ pub(crate) fn calls<T>(calls: impl Future<Output = T>) -> T {
 /// What stands behind one live ad.
 pub(crate) struct Shop {
     pub(crate) account: u64,
+    pub(crate) campaign: u64,
     pub(crate) business: u64,
     pub(crate) endpoint: u64,
     pub(crate) ad_set: u64,
@@ -303,7 +328,7 @@ pub(crate) async fn open_shop(desk: &Desk, key: &str) -> Result<Shop, Status> {
     let (id, ad) = (request_id("ad"), Some(ad));
     let request = v1::CreateAdRequest { request_id: id, ad, validate_only: false };
     let ad = client.create_ad(request).await?.into_inner().ad.expect("the ad").id;
-    Ok(Shop { account, business, endpoint, ad_set, ad })
+    Ok(Shop { account, campaign, business, endpoint, ad_set, ad })
 }
 
 /// Returns a request for a tray of twenty posts.

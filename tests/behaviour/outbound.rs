@@ -15,7 +15,7 @@ use munadi::types::proto::v1::{
 };
 use munadi::types::refusal::{Reason, Refusal};
 use munadi::types::request::{
-    Claim, Conversion, Incoming, Opening, Origin, PushChange, Scope, Verdict,
+    Author, Claim, Conversion, Incoming, Opening, Origin, PushChange, Scope, Verdict,
 };
 use munadi::types::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 
@@ -71,6 +71,7 @@ pub(crate) fn change(stage: &mut Stage, shop: &Shop, url: &str) -> PushChange {
         scope: Scope { tenant: shop.tenant, any: false },
         request_id: stage.fresh_id(),
         body_hash: [1; 16],
+        by: Author::default(),
         account: shop.account,
         url: url.into(),
         rotate_key: false,

@@ -119,7 +119,8 @@ pub(crate) fn find_invalid(stage: &mut Stage, view: u64) {
     let of_view = |found: &Found| found.credit(0, 0, "").showing.unwrap().view == view;
     let found: Vec<_> = finder.finish().unwrap().events.into_iter().filter(of_view).collect();
     assert_eq!(found.len(), 1);
-    let credit = Credit { found, batch: 7, reason: "a click farm".into(), answered: None };
+    let credit =
+        Credit { found, batch: 7, reason: "a click farm".into(), answered: None, noted: None };
     stage.work(|reply| Work::Credit(Box::new(credit), reply)).unwrap();
 }
 

@@ -25,6 +25,7 @@ fn fund(market: &mut Market, account: u64, micros: i64) {
         tenant: 0,
         request_id: "fund".into(),
         body_hash: [0; 16],
+        by: munadi::types::request::Author::default(),
         account,
         transfer: 1,
         kind: TransferKind::Funding,

@@ -190,6 +190,7 @@ fn two_days(options: TownOptions, drafts: Vec<Draft>) -> Vec<Case> {
         cores: NonZeroUsize::MIN,
         keys: Arc::new(known),
         patience: Patience::default(),
+        tls: None,
     };
     let policy = Policy { floor_cpm_micros: FLOOR_CPM_MICROS, ..Policy::default() };
     let server = serve(&node, &Arc::new(BTreeMap::from([(FEED, policy)])), config).unwrap();

@@ -144,5 +144,5 @@ fn config(listen: SocketAddr, patience: Patience) -> ServerConfig {
         secret_blake3: secret_blake3("secret"),
     };
     let keys = Arc::new(Keys::new([key]).expect("a good key"));
-    ServerConfig { listen, cores: CORES, keys, patience }
+    ServerConfig { listen, cores: CORES, keys, patience, tls: None }
 }

@@ -6,7 +6,7 @@ use munadi::journal::Block;
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{
     ClickMatched, ConversationOpened, ConversionCredited, Converted, Decision, Fact, OutboxSettled,
-    OutcomeDeclined, Proof, ServedMinute, Showing,
+    OutcomeDeclined, OutcomeRevised, Proof, ServedMinute, Showing,
 };
 use munadi::types::proto::v1::{
     DeclineReason, Direction, EventKind, InvalidReason, MatchKind, Outcome,
@@ -160,6 +160,13 @@ impl Ledger {
         Ok(())
     }
 
+    fn note_revised(&mut self, fact: &OutcomeRevised) -> Finding {
+        if let Some(book) = self.outcomes.get_mut(&fact.outcome) {
+            book.revised = true;
+        }
+        self.revised(fact)
+    }
+
     fn fact(&mut self, kind: &Kind, at: i64) -> Finding {
         self.coverage.note("fact", name_of(kind));
         self.steps.note(kind, at)?;
@@ -197,12 +204,7 @@ impl Ledger {
             }
             Kind::Funded(fact) => self.books.entries.funded(fact),
             Kind::EventCredited(fact) => self.given_back(fact, at),
-            Kind::OutcomeRevised(fact) => {
-                if let Some(book) = self.outcomes.get_mut(&fact.outcome) {
-                    book.revised = true;
-                }
-                self.revised(fact)
-            }
+            Kind::OutcomeRevised(fact) => self.note_revised(fact),
             Kind::ExchangeRatesPut(_)
             | Kind::TrafficRulesPut(_)
             | Kind::RateCardsPut(_)
@@ -218,7 +220,10 @@ impl Ledger {
             | Kind::OutcomeNoted(_)
             | Kind::RevisionSettled(_)
             | Kind::TouchRevised(_)
-            | Kind::ExperimentPut(_) => Ok(()),
+            | Kind::ExperimentPut(_)
+            | Kind::ChangeNoted(_)
+            | Kind::ApiKeyPut(_)
+            | Kind::ApiKeysUsed(_) => Ok(()),
             Kind::TaxonomyPut(_)
             | Kind::PolicyRulesPut(_)
             | Kind::AccountPut(_)

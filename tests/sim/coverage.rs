@@ -162,5 +162,8 @@ pub(crate) fn name_of(kind: &Kind) -> &'static str {
         Kind::GhostNoted(_) => "GhostNoted",
         Kind::OutcomeNoted(_) => "OutcomeNoted",
         Kind::ExperimentPut(_) => "ExperimentPut",
+        Kind::ChangeNoted(_) => "ChangeNoted",
+        Kind::ApiKeyPut(_) => "ApiKeyPut",
+        Kind::ApiKeysUsed(_) => "ApiKeysUsed",
     }
 }

@@ -23,7 +23,7 @@ use munadi::types::proto::v1::{
     LedgerAccount, Money, TransferKind,
 };
 use munadi::types::refusal::Reason;
-use munadi::types::request::{EventFilter, FundRequest};
+use munadi::types::request::{Author, EventFilter, FundRequest};
 use munadi::types::time::{HOUR_MS, Moment};
 
 use crate::luck::Luck;
@@ -250,6 +250,7 @@ impl Life {
             tenant: 0,
             request_id: "r".into(),
             body_hash: [0; 16],
+            by: Author::default(),
             account: ACCOUNT,
             transfer: self.transfers,
             kind,

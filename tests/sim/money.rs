@@ -8,7 +8,7 @@ use munadi::types::proto::journal::v1::ExchangeRatesPut;
 use munadi::types::proto::v1::{AdSet, Budget, Campaign, ExchangeRate, Money, TransferKind};
 use munadi::types::refusal::{Reason, Refusal};
 use munadi::types::request::{
-    Change, EventFilter, FundRequest, Invalidation, ListChange, ListMutation, Resource,
+    Author, Change, EventFilter, FundRequest, Invalidation, ListChange, ListMutation, Resource,
 };
 use munadi::types::time::Moment;
 
@@ -57,6 +57,7 @@ impl World {
             tenant,
             request_id,
             body_hash,
+            by: Author::default(),
             account,
             transfer: u128::from(self.town.writes) + 1,
             kind,
@@ -94,7 +95,8 @@ impl World {
         let settlement_currency = if none { String::new() } else { settlement.to_owned() };
         let change = ListChange::ExchangeRates(ExchangeRatesPut { settlement_currency, rates });
         let (request_id, body_hash) = self.request_id();
-        let mutation = ListMutation { tenant: 1, request_id, body_hash, change };
+        let mutation =
+            ListMutation { tenant: 1, request_id, body_hash, by: Author::default(), change };
         self.coverage.note("money", "exchange rates");
         self.send(Sent::Lists(Box::new(mutation)));
     }
@@ -119,7 +121,15 @@ impl World {
         let tenant = self.ledger.rows.tenants[&campaign.account_id];
         let dry_run = self.luck.chance(100);
         let reason = "bots".to_owned();
-        let request = Invalidation { tenant, request_id, body_hash, filter, reason, dry_run };
+        let request = Invalidation {
+            tenant,
+            request_id,
+            body_hash,
+            by: Author::default(),
+            filter,
+            reason,
+            dry_run,
+        };
         if self.luck.chance(300) {
             let after_ms = self.luck.between(0, 2 * HOUR);
             self.schedule(after_ms, Task::Invalidate(Box::new(request.clone())));

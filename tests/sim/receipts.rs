@@ -5,7 +5,7 @@ use munadi::types::proto::journal::v1::VolumeTierPut;
 use munadi::types::proto::v1::{
     ChannelPricing, Direction, MessageCategory, MessageStatus, PriceReason, PricingModel, RateCard,
 };
-use munadi::types::request::{Chat, Incoming, ListChange, ListMutation, Receipt};
+use munadi::types::request::{Author, Chat, Incoming, ListChange, ListMutation, Receipt};
 use munadi::types::time::Moment;
 
 use crate::audit::Key;
@@ -174,7 +174,8 @@ impl World {
         let request_id = format!("{what} {}", self.town.writes);
         let mut body_hash = [0; 16];
         body_hash.copy_from_slice(&blake3::hash(request_id.as_bytes()).as_bytes()[..16]);
-        let mutation = ListMutation { tenant: 1, request_id, body_hash, change };
+        let mutation =
+            ListMutation { tenant: 1, request_id, body_hash, by: Author::default(), change };
         self.send(Sent::Lists(Box::new(mutation)));
     }
 }

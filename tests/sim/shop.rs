@@ -5,7 +5,7 @@ use munadi::types::proto::v1::{
     ChatDestination, ConfiguredStatus, Creative, EventKind, FrequencyCap, Money, Placement,
     Targeting, TransferKind,
 };
-use munadi::types::request::{AdRequest, Change, Incoming, Mutation, Profile, Resource};
+use munadi::types::request::{AdRequest, Author, Change, Incoming, Mutation, Profile, Resource};
 use munadi::types::token::ViewToken;
 
 use crate::audit::{Finding, Handed, Key};
@@ -292,6 +292,7 @@ impl World {
             any_tenant: false,
             request_id,
             body_hash,
+            by: Author::default(),
             validate_only: false,
             change,
             approve: true,

@@ -18,7 +18,7 @@ use munadi::tokens::{contact_number, conversation_id};
 use munadi::types::proto::v1;
 use munadi::types::refusal::Refusal;
 use munadi::types::request::{
-    AdRequest, Change, Incoming, Mutation, Policy, Profile, Resource, Scope, Verdict,
+    AdRequest, Author, Change, Incoming, Mutation, Policy, Profile, Resource, Scope, Verdict,
 };
 use munadi::types::time::Moment;
 use munadi::types::token::{ClickToken, PackedPrice};
@@ -103,6 +103,7 @@ impl Stage {
             cores: NonZeroUsize::MIN,
             keys: Arc::new(Keys::new([key]).unwrap()),
             patience: munadi::rpc::Patience::default(),
+            tls: None,
         };
         let rpc = serve(&node, &Arc::new(BTreeMap::new()), config).unwrap();
         Self { node, clock, web, rpc, folder }
@@ -167,6 +168,7 @@ impl Stage {
             any_tenant: false,
             request_id: number.to_string(),
             body_hash,
+            by: Author::default(),
             validate_only: false,
             approve: true,
             change,

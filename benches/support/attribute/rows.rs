@@ -71,6 +71,7 @@ pub(crate) fn pull(viewers: u64, rounds: usize) -> Result<Pulled, Failure> {
         cores: NonZeroUsize::MIN,
         keys: Arc::new(Keys::new([key])?),
         patience: Patience::default(),
+        tls: None,
     };
     let server = serve(&node, &Arc::new(BTreeMap::new()), config)?;
     let endpoint = Endpoint::from_shared(format!("http://{}", server.addr()))?;

@@ -10,7 +10,7 @@ use munadi::listen::Running;
 use munadi::node::clock::SystemClock;
 use munadi::node::{Node, NodeOptions};
 use munadi::types::proto::v1;
-use munadi::types::request::{Change, Mutation, Resource};
+use munadi::types::request::{Author, Change, Mutation, Resource};
 use munadi::web::{App, AppKind, Apps, Patience, WebConfig, serve, serve_handler};
 
 use crate::Failure;
@@ -81,6 +81,7 @@ fn endpoint(node: &Node) -> Result<(), Failure> {
             any_tenant: false,
             request_id: number.to_string(),
             body_hash: [number; 16],
+            by: Author::default(),
             validate_only: false,
             approve: true,
             change: Change::Create(resource),

@@ -13,7 +13,7 @@ use munadi::types::ids::JournalId;
 use munadi::types::proto::v1::{
     Account, AdSet, BidStrategy, BillingEvent, Budget, Campaign, Money, Objective,
 };
-use munadi::types::request::{Change, Mutation, Resource};
+use munadi::types::request::{Author, Change, Mutation, Resource};
 use munadi::types::time::{MINUTE_MS, Moment};
 
 /// Midnight of a Monday.
@@ -120,6 +120,7 @@ fn create(
             any_tenant: false,
             request_id: format!("{name} {number}"),
             body_hash: [0; 16],
+            by: Author::default(),
             validate_only: false,
             change: Change::Create(row),
             approve: true,

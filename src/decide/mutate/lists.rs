@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use crate::decide::noted::{Changed, noted, of_list};
 use crate::decide::tariff::MARKET_CHARS_MAX;
 use crate::state::catalog::Catalog;
 use crate::state::tariffs::market_key;
@@ -81,9 +82,18 @@ pub fn mutate_lists(catalog: &Catalog, mutation: &ListMutation) -> Result<Writte
         body_hash: mutation.body_hash.to_vec(),
         answer: answer.encode_to_vec(),
     });
-    match decisions.last_mut() {
-        Some(last) => last.push(answered),
-        None => decisions.push(vec![answered]),
+    // A crash between two slices leaves no answer: the change is told with the first, before any of it holds.
+    let changed = of_list(catalog, &mutation.change);
+    let request_id = mutation.request_id.clone();
+    let noted = noted(&mutation.by, Changed { request_id, ..changed });
+    if decisions.is_empty() {
+        decisions.push(Vec::new());
+    }
+    if let Some(first) = decisions.first_mut() {
+        first.extend(noted);
+    }
+    if let Some(last) = decisions.last_mut() {
+        last.push(answered);
     }
     Ok(WrittenLists { decisions, answer })
 }

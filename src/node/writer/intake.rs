@@ -43,6 +43,11 @@ impl Writer {
             Work::Fund(request, reply) => self.fund(&request, reply, now),
             Work::Credit(credit, reply) => self.credit(*credit, reply, now),
             Work::SetPush(change, reply) => self.set_push(&change, reply, now),
+            Work::WriteKey(mutation, reply) => self.write_key(&mutation, reply, now),
+            Work::Note(change, reply) => {
+                self.journal(Shard::CATALOG, vec![Kind::ChangeNoted(change)], now);
+                self.answer(reply, Ok(()));
+            }
             Work::Pushed(fact, reply) => self.pushed(fact, reply, now),
             Work::Settle(reply) => self.answer(reply, Ok(now)),
             Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased, now),

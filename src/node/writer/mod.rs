@@ -5,6 +5,7 @@
 mod desk;
 mod imports;
 mod intake;
+mod keys;
 mod money;
 mod outbox;
 mod push;
@@ -37,13 +38,13 @@ use crate::state::ledger::Seal;
 use crate::state::{Stamp, invalid_of};
 use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector, Shard};
 use crate::types::proto::journal::v1::{
-    ConversionsPushed, Decision, Fact, MessagePriced, PriceMismatch, fact::Kind,
+    ChangeNoted, ConversionsPushed, Decision, Fact, MessagePriced, PriceMismatch, fact::Kind,
 };
 use crate::types::proto::v1::{FundAccountResponse, PriceReason, SetConversionPushResponse};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::{
-    FundRequest, Import, ImportVerdict, Incoming, ListMutation, Mutation, PushChange, Resource,
-    Verdict,
+    FundRequest, Import, ImportVerdict, Incoming, KeyMutation, KeyWritten, ListMutation, Mutation,
+    PushChange, Resource, Verdict,
 };
 use crate::types::time::Moment;
 
@@ -75,6 +76,10 @@ pub enum Work {
     Credit(Box<Credit>, Reply<()>),
     /// A write of where an account's conversions are sent.
     SetPush(Box<PushChange>, Reply<SetConversionPushResponse>),
+    /// A write to the API keys.
+    WriteKey(Box<KeyMutation>, Reply<KeyWritten>),
+    /// Tells the log of changes of something that is changed next, or is not journaled itself.
+    Note(Box<ChangeNoted>, Reply<()>),
     /// What became of conversions on their way out.
     Pushed(Box<ConversionsPushed>, Reply<()>),
     /// Segments of the index that were merged behind.
@@ -292,6 +297,7 @@ impl Writer {
     pub fn close(mut self, now: Moment) -> Result<(), LogError> {
         self.latest = self.latest.max(now);
         self.count_minute(self.latest);
+        self.note_key_uses(1, self.latest);
         self.cut();
         while !self.in_flight.is_empty() && !self.stopped {
             self.complete();

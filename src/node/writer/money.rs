@@ -7,6 +7,7 @@ use prost::Message;
 use crate::decide::credits::Found;
 use crate::decide::fund::fund;
 use crate::decide::mutate::{answer_to, other_method};
+use crate::decide::noted::{Changed, noted};
 use crate::decide::purse::{LineId, Terms};
 use crate::node::writer::{Reply, Writer};
 use crate::report::invoices::balance;
@@ -15,7 +16,7 @@ use crate::types::day::day_of;
 use crate::types::ids::{Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Funded, LineKind, RequestAnswered};
-use crate::types::proto::v1::{BillingMode, FundAccountResponse, TransferKind};
+use crate::types::proto::v1::{BillingMode, FundAccountRequest, FundAccountResponse, TransferKind};
 use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::FundRequest;
 use crate::types::time::Moment;
@@ -32,6 +33,8 @@ pub struct Credit {
     pub reason: String,
     /// The answer to be remembered, with the last of them.
     pub answered: Option<RequestAnswered>,
+    /// Who gives them back, with the first of them.
+    pub noted: Option<Kind>,
 }
 
 impl Writer {
@@ -60,7 +63,7 @@ impl Writer {
             fund(&catalog, purses.purses.get(&request.account), request)?
         };
         if let Some(fact) = judged {
-            self.journal_funded(fact, now);
+            self.journal_funded(fact, request, now);
         }
         let answer = self.answer_of(request)?;
         let answered = RequestAnswered {
@@ -75,7 +78,7 @@ impl Writer {
 
     /// Journals a transfer with what it changes of the account's grant. Money that is paid out was taken
     /// back from the grant first, in the same decision: no balance is below zero in between.
-    fn journal_funded(&mut self, fact: Funded, now: Moment) {
+    fn journal_funded(&mut self, fact: Funded, request: &FundRequest, now: Moment) {
         let account = fact.account;
         let line = LineId { kind: LineKind::Account, id: account, account };
         let withdrawn = (fact.kind() == TransferKind::Withdrawal).then_some(fact.amount);
@@ -88,6 +91,10 @@ impl Writer {
             self.due.insert((granted.until_ms, line));
             facts.push(Kind::Granted(granted));
         }
+        let noted = self.noted_funding(request);
+        if let Some(noted) = noted {
+            self.journal(Shard::CATALOG, vec![noted], now);
+        }
         facts.push(Kind::Funded(Box::new(fact)));
         self.journal(shard_of(account), facts, now);
         self.cut();
@@ -95,6 +102,28 @@ impl Writer {
             self.ungranted.push(line);
             self.grant_written(now);
         }
+    }
+
+    /// Returns what the log of changes is told of a transfer: in its batch, as it is of another shard.
+    fn noted_funding(&self, request: &FundRequest) -> Option<Kind> {
+        let transfer_id = format!("{:032x}", request.transfer);
+        let after = FundAccountRequest {
+            account_id: request.account,
+            transfer_id: transfer_id.clone(),
+            kind: request.kind.into(),
+            amount: Some(request.amount.clone()),
+            reason: request.reason.clone(),
+            ..FundAccountRequest::default()
+        };
+        let changed = Changed {
+            request_id: request.request_id.clone(),
+            subject: transfer_id,
+            owner: self.live.catalog().tenant_of(request.account).unwrap_or_default(),
+            kind: "munadi.v1.FundAccountRequest",
+            before: Vec::new(),
+            after: after.encode_to_vec(),
+        };
+        noted(&request.by, changed)
     }
 
     fn answer_of(&self, request: &FundRequest) -> Result<FundAccountResponse, Refusal> {
@@ -113,6 +142,9 @@ impl Writer {
     /// at once.
     pub(super) fn credit(&mut self, credit: Credit, reply: Reply<()>, now: Moment) {
         let mut accounts = BTreeSet::new();
+        if let Some(noted) = credit.noted {
+            self.journal(Shard::CATALOG, vec![noted], now);
+        }
         for found in &credit.found {
             let zone = self.live.catalog().zone_of(found.account()).unwrap_or("UTC").to_owned();
             let day = day_of(&zone, now).number;

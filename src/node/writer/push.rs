@@ -3,13 +3,14 @@
 use prost::Message;
 
 use crate::decide::mutate::{answer_to, other_method};
+use crate::decide::noted::{Changed, noted, without_secrets};
 use crate::decide::outbound::set_push;
 use crate::node::outbound::{MADE, push_of};
 use crate::node::writer::{Reply, Writer};
 use crate::types::ids::{Shard, shard_of};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{ConversionsPushed, RequestAnswered};
-use crate::types::proto::v1::SetConversionPushResponse;
+use crate::types::proto::journal::v1::{ConversionPushPut, ConversionsPushed, RequestAnswered};
+use crate::types::proto::v1::{ConversionPush, SetConversionPushResponse};
 use crate::types::refusal::Refusal;
 use crate::types::request::PushChange;
 use crate::types::time::Moment;
@@ -47,9 +48,31 @@ impl Writer {
             body_hash: change.body_hash.to_vec(),
             answer: answer.encode_to_vec(),
         };
-        let facts = vec![Kind::ConversionPushPut(Box::new(put)), Kind::RequestAnswered(answered)];
+        let noted = self.noted_push(change, &put);
+        let mut facts = vec![Kind::ConversionPushPut(Box::new(put))];
+        facts.extend(noted);
+        facts.push(Kind::RequestAnswered(answered));
         self.journal(Shard::CATALOG, facts, now);
         Ok(answer)
+    }
+
+    /// Returns what the log of changes is told: where to without what may be secret in it.
+    fn noted_push(&self, change: &PushChange, put: &ConversionPushPut) -> Option<Kind> {
+        let shown = |put: &ConversionPushPut| {
+            let push = push_of(put);
+            ConversionPush { url: without_secrets(&push.url), ..push }.encode_to_vec()
+        };
+        let catalog = self.live.catalog();
+        let before = catalog.pushes.get(&change.account);
+        let changed = Changed {
+            request_id: change.request_id.clone(),
+            subject: change.account.to_string(),
+            owner: catalog.tenant_of(change.account).unwrap_or_default(),
+            kind: "munadi.v1.ConversionPush",
+            before: before.map_or_else(Vec::new, |known| shown(&known.0)),
+            after: shown(put),
+        };
+        noted(&change.by, changed)
     }
 
     pub(super) fn pushed(&mut self, fact: Box<ConversionsPushed>, reply: Reply<()>, now: Moment) {

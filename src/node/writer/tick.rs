@@ -3,6 +3,7 @@
 use crate::decide::purse::{LineId, Terms, grant};
 use crate::node::live::lines;
 use crate::node::writer::Writer;
+use crate::node::writer::keys::USES_STEP_MS;
 use crate::state::purses::Line;
 use crate::types::day::day_of;
 use crate::types::dice::Dice;
@@ -19,6 +20,7 @@ impl Writer {
     pub(super) fn tick(&mut self, now: Moment) {
         if now.minute() > self.minute {
             self.count_minute(now);
+            self.note_key_uses(USES_STEP_MS, now);
         }
         self.show_due_exchange(now);
         let mut given = 0;

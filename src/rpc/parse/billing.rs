@@ -12,7 +12,7 @@ use crate::tokens::Sealer;
 use crate::types::proto::v1;
 use crate::types::proto::v1::{BillingEvent, TransferKind};
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{EventFilter, FundRequest, Invalidation, Scope};
+use crate::types::request::{Author, EventFilter, FundRequest, Invalidation, Scope};
 use crate::types::time::{DAY_MS, Moment};
 
 /// What an event that was charged is called, and how it is billed.
@@ -56,6 +56,7 @@ pub(in crate::rpc) fn funding(
         tenant: scope.tenant,
         request_id: wire.request_id,
         body_hash,
+        by: Author::default(),
         account,
         transfer,
         kind,
@@ -141,7 +142,8 @@ pub(in crate::rpc) fn invalidation(
     text(&wire.reason, REASON_CHARS_MAX, Path::root("reason"))?;
     let (tenant, request_id) = (scope.tenant, wire.request_id);
     let (reason, dry_run) = (wire.reason, wire.dry_run);
-    Ok(Invalidation { tenant, request_id, body_hash, filter, reason, dry_run })
+    let by = Author::default();
+    Ok(Invalidation { tenant, request_id, body_hash, by, filter, reason, dry_run })
 }
 
 fn filter(wire: v1::EventFilter) -> Result<EventFilter, Refusal> {

@@ -10,7 +10,7 @@ use crate::tokens::Sealer;
 use crate::types::proto::v1;
 use crate::types::public::{Unasked, may_be_asked};
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{PushChange, Scope};
+use crate::types::request::{Author, PushChange, Scope};
 
 /// Returns a checked write of where conversions are sent. `insecure`: this machine may be named, in clear too.
 pub(in crate::rpc) fn push(
@@ -29,6 +29,7 @@ pub(in crate::rpc) fn push(
         scope,
         request_id: wire.request_id,
         body_hash,
+        by: Author::default(),
         account,
         url: wire.url,
         rotate_key: wire.rotate_key,

@@ -18,6 +18,7 @@ pub(super) mod experiments;
 pub(super) mod explain;
 mod field;
 pub(super) mod imports;
+pub(super) mod keys;
 pub(super) mod models;
 pub(super) mod mutations;
 pub(super) mod places;

@@ -6,7 +6,7 @@ use prost_types::FieldMask;
 use crate::rpc::limits::REQUEST_ID_CHARS_MAX;
 use crate::rpc::parse::field::{Path, id, required, text};
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Change, ListChange, ListMutation, Mutation, Resource, Scope};
+use crate::types::request::{Author, Change, ListChange, ListMutation, Mutation, Resource, Scope};
 
 /// Which write a resource came with.
 pub(in crate::rpc) enum Verb {
@@ -105,6 +105,7 @@ pub(in crate::rpc) fn mutation(
         any_tenant,
         request_id,
         body_hash,
+        by: Author::default(),
         validate_only,
         approve: false,
         change,
@@ -119,7 +120,7 @@ pub(in crate::rpc) fn list_mutation(
     change: ListChange,
 ) -> Result<ListMutation, Refusal> {
     check_request_id(&request_id)?;
-    Ok(ListMutation { tenant: scope.tenant, request_id, body_hash, change })
+    Ok(ListMutation { tenant: scope.tenant, request_id, body_hash, by: Author::default(), change })
 }
 
 /// Checks the caller's id of a write.

@@ -1,4 +1,4 @@
-//! AdminService: reviews of ads, the lists that targeting accepts, rules for policy categories.
+//! AdminService: reviews of ads, the lists that targeting accepts, rules, rates, API keys and the log of changes.
 
 use std::sync::Arc;
 
@@ -6,19 +6,22 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use crate::decide::tariff::RULES;
-use crate::node::Node;
+use crate::node::{NewKey, Node};
 use crate::rpc::errors::deadline;
 use crate::rpc::limits::INGEST_DEADLINE;
 use crate::rpc::parse::admin::{policy_rules, review, taxonomy};
+use crate::rpc::parse::keys::{created, key_mutation, revoked, rotated};
 use crate::rpc::parse::mutations::{body_hash, list_mutation, mutation};
 use crate::rpc::parse::rates::rate_cards;
 use crate::rpc::parse::rules::{exchange_rates, traffic_rules};
+use crate::rpc::services::changes::list_changes;
+use crate::rpc::services::keys::{list_keys, write_key};
 use crate::rpc::services::{Answer, caller, write};
 use crate::state::credit::timestamp;
 use crate::types::proto::v1;
 use crate::types::proto::v1::admin_service_server::AdminService;
 use crate::types::refusal::Refusal;
-use crate::types::request::{ListMutation, Resource};
+use crate::types::request::{Author, ListMutation, Resource};
 
 /// The service.
 pub(super) struct Admin {
@@ -26,8 +29,13 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    async fn write_lists(&self, write: Result<ListMutation, Refusal>) -> Result<u32, Status> {
-        let written = timeout(INGEST_DEADLINE, self.node.mutate_lists(write?)).await;
+    async fn write_lists(
+        &self,
+        by: Author,
+        write: Result<ListMutation, Refusal>,
+    ) -> Result<u32, Status> {
+        let write = ListMutation { by, ..write? };
+        let written = timeout(INGEST_DEADLINE, self.node.mutate_lists(write)).await;
         Ok(written.map_err(|_| deadline())??)
     }
 }
@@ -38,12 +46,13 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ReviewAdRequest>,
     ) -> Answer<v1::ReviewAdResponse> {
-        let scope = caller(&request)?.scope();
+        let caller = caller(&request)?;
+        let (scope, by) = (caller.scope(), caller.author("ReviewAdRequest"));
         let wire = request.into_inner();
         let hash = body_hash("ReviewAdRequest", &wire);
         let request_id = wire.request_id.clone();
         let found = mutation(scope, request_id, hash, false, review(wire)?);
-        let ad = match write(&self.node, found).await? {
+        let ad = match write(&self.node, by, found).await? {
             Resource::Ad(ad) => Some(ad),
             _ => None,
         };
@@ -54,12 +63,13 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::UpdateTaxonomyRequest>,
     ) -> Answer<v1::UpdateTaxonomyResponse> {
-        let scope = caller(&request)?.scope();
+        let caller = caller(&request)?;
+        let (scope, by) = (caller.scope(), caller.author("UpdateTaxonomyRequest"));
         let wire = request.into_inner();
         let hash = body_hash("UpdateTaxonomyRequest", &wire);
         let request_id = wire.request_id.clone();
         let entries = list_mutation(scope, request_id, hash, taxonomy(wire)?);
-        let entries = self.write_lists(entries).await?;
+        let entries = self.write_lists(by, entries).await?;
         Ok(Response::new(v1::UpdateTaxonomyResponse { entries }))
     }
 
@@ -67,11 +77,12 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::SetPolicyRulesRequest>,
     ) -> Answer<v1::SetPolicyRulesResponse> {
-        let scope = caller(&request)?.scope();
+        let caller = caller(&request)?;
+        let (scope, by) = (caller.scope(), caller.author("SetPolicyRulesRequest"));
         let wire = request.into_inner();
         let hash = body_hash("SetPolicyRulesRequest", &wire);
         let rules = list_mutation(scope, wire.request_id, hash, policy_rules(wire.rules)?);
-        let rules = self.write_lists(rules).await?;
+        let rules = self.write_lists(by, rules).await?;
         Ok(Response::new(v1::SetPolicyRulesResponse { rules }))
     }
 
@@ -88,12 +99,13 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::SetExchangeRatesRequest>,
     ) -> Answer<v1::SetExchangeRatesResponse> {
-        let scope = caller(&request)?.scope();
+        let caller = caller(&request)?;
+        let (scope, by) = (caller.scope(), caller.author("SetExchangeRatesRequest"));
         let wire = request.into_inner();
         let hash = body_hash("SetExchangeRatesRequest", &wire);
         let request_id = wire.request_id.clone();
         let rates = list_mutation(scope, request_id, hash, exchange_rates(wire)?);
-        let rates = self.write_lists(rates).await?;
+        let rates = self.write_lists(by, rates).await?;
         Ok(Response::new(v1::SetExchangeRatesResponse { rates }))
     }
 
@@ -101,12 +113,13 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::SetTrafficRulesRequest>,
     ) -> Answer<v1::SetTrafficRulesResponse> {
-        let scope = caller(&request)?.scope();
+        let caller = caller(&request)?;
+        let (scope, by) = (caller.scope(), caller.author("SetTrafficRulesRequest"));
         let wire = request.into_inner();
         let hash = body_hash("SetTrafficRulesRequest", &wire);
         let request_id = wire.request_id.clone();
         let rules = list_mutation(scope, request_id, hash, traffic_rules(wire)?);
-        let entries = self.write_lists(rules).await?;
+        let entries = self.write_lists(by, rules).await?;
         Ok(Response::new(v1::SetTrafficRulesResponse { entries }))
     }
 
@@ -123,11 +136,12 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::SetRateCardsRequest>,
     ) -> Answer<v1::SetRateCardsResponse> {
-        let scope = caller(&request)?.scope();
+        let caller = caller(&request)?;
+        let (scope, by) = (caller.scope(), caller.author("SetRateCardsRequest"));
         let wire = request.into_inner();
         let hash = body_hash("SetRateCardsRequest", &wire);
         let cards = list_mutation(scope, wire.request_id, hash, rate_cards(wire.cards)?);
-        let cards = self.write_lists(cards).await?;
+        let cards = self.write_lists(by, cards).await?;
         Ok(Response::new(v1::SetRateCardsResponse { cards }))
     }
 
@@ -160,5 +174,60 @@ impl AdminService for Admin {
         caller(&request)?;
         let (settlement_currency, rates) = self.node.front().exchange_rates();
         Ok(Response::new(v1::ListExchangeRatesResponse { settlement_currency, rates }))
+    }
+
+    async fn create_key(
+        &self,
+        request: Request<v1::CreateKeyRequest>,
+    ) -> Answer<v1::CreateKeyResponse> {
+        let by = caller(&request)?.author("CreateKeyRequest");
+        let wire = request.into_inner();
+        let hash = body_hash("CreateKeyRequest", &wire);
+        let (request_id, change) = (wire.request_id, created(wire.key)?);
+        let NewKey { key, bearer, .. } =
+            write_key(&self.node, by, key_mutation(request_id, hash, change)?).await?;
+        Ok(Response::new(v1::CreateKeyResponse { key: Some(key), bearer }))
+    }
+
+    async fn rotate_key(
+        &self,
+        request: Request<v1::RotateKeyRequest>,
+    ) -> Answer<v1::RotateKeyResponse> {
+        let by = caller(&request)?.author("RotateKeyRequest");
+        let wire = request.into_inner();
+        let hash = body_hash("RotateKeyRequest", &wire);
+        let (request_id, change) = (wire.request_id.clone(), rotated(&wire)?);
+        let NewKey { key, rotated, bearer } =
+            write_key(&self.node, by, key_mutation(request_id, hash, change)?).await?;
+        Ok(Response::new(v1::RotateKeyResponse { key: Some(key), bearer, rotated }))
+    }
+
+    async fn revoke_key(
+        &self,
+        request: Request<v1::RevokeKeyRequest>,
+    ) -> Answer<v1::RevokeKeyResponse> {
+        let by = caller(&request)?.author("RevokeKeyRequest");
+        let wire = request.into_inner();
+        let hash = body_hash("RevokeKeyRequest", &wire);
+        let change = revoked(wire.key_id)?;
+        let mutation = key_mutation(wire.request_id, hash, change)?;
+        let NewKey { key, .. } = write_key(&self.node, by, mutation).await?;
+        Ok(Response::new(v1::RevokeKeyResponse { key: Some(key) }))
+    }
+
+    async fn list_keys(
+        &self,
+        request: Request<v1::ListKeysRequest>,
+    ) -> Answer<v1::ListKeysResponse> {
+        caller(&request)?;
+        Ok(Response::new(list_keys(&self.node, &request.into_inner()).await?))
+    }
+
+    async fn list_changes(
+        &self,
+        request: Request<v1::ListChangesRequest>,
+    ) -> Answer<v1::ListChangesResponse> {
+        caller(&request)?;
+        Ok(Response::new(list_changes(&self.node, &request.into_inner()).await?))
     }
 }

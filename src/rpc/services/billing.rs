@@ -15,6 +15,7 @@ use crate::rpc::services::{Answer, caller};
 use crate::types::proto::v1;
 use crate::types::proto::v1::billing_service_server::BillingService;
 use crate::types::refusal::{Reason, Refusal};
+use crate::types::request::{FundRequest, Invalidation};
 
 /// The service.
 pub(super) struct Billing {
@@ -29,10 +30,12 @@ impl BillingService for Billing {
         &self,
         request: Request<v1::FundAccountRequest>,
     ) -> Answer<v1::FundAccountResponse> {
-        let scope = caller(&request)?.scope();
+        let caller = caller(&request)?;
+        let by = caller.author("FundAccountRequest");
         let wire = request.into_inner();
         let hash = body_hash("FundAccountRequest", &wire);
-        let funded = timeout(INGEST_DEADLINE, self.node.fund(funding(wire, scope, hash)?)).await;
+        let order = FundRequest { by, ..funding(wire, caller.scope(), hash)? };
+        let funded = timeout(INGEST_DEADLINE, self.node.fund(order)).await;
         Ok(Response::new(funded.map_err(|_| deadline())??))
     }
 
@@ -80,10 +83,11 @@ impl BillingService for Billing {
         &self,
         request: Request<v1::InvalidateEventsRequest>,
     ) -> Answer<v1::InvalidateEventsResponse> {
-        let scope = caller(&request)?.scope();
+        let caller = caller(&request)?;
+        let by = caller.author("InvalidateEventsRequest");
         let wire = request.into_inner();
         let hash = body_hash("InvalidateEventsRequest", &wire);
-        let finding = invalidation(wire, scope, hash)?;
+        let finding = Invalidation { by, ..invalidation(wire, caller.scope(), hash)? };
         // Whoever waits for the place is cut off by the deadline of all calls; work that has begun goes on
         // without its caller, who asks again and is told what was found.
         let place = Arc::clone(&self.place).acquire_owned().await;

@@ -82,12 +82,13 @@ macro_rules! campaign_service {
         impl CampaignService for Campaigns {
             $(
                 async fn $create(&self, request: Request<v1::$Create>) -> Answer<v1::$Created> {
-                    let scope = caller(&request)?.scope();
+                    let caller = caller(&request)?;
+                    let (scope, by) = (caller.scope(), caller.author(stringify!($Create)));
                     let wire = request.into_inner();
                     let hash = body_hash(stringify!($Create), &wire);
                     let change: Change = $parse(wire.$field, Verb::Create)?;
                     let row = mutation(scope, wire.request_id, hash, wire.validate_only, change);
-                    let $field = row!(write(&self.node, row).await?, $kind);
+                    let $field = row!(write(&self.node, by, row).await?, $kind);
                     Ok(Response::new(v1::$Created { $field }))
                 }
 
@@ -112,12 +113,13 @@ macro_rules! campaign_service {
                 }
 
                 $(async fn $update(&self, request: Request<v1::$Update>) -> Answer<v1::$Updated> {
-                    let scope = caller(&request)?.scope();
+                    let caller = caller(&request)?;
+                    let (scope, by) = (caller.scope(), caller.author(stringify!($Update)));
                     let wire = request.into_inner();
                     let hash = body_hash(stringify!($Update), &wire);
                     let change = $parse(wire.$field, Verb::Update(wire.update_mask))?;
                     let row = mutation(scope, wire.request_id, hash, wire.validate_only, change);
-                    let $field = row!(write(&self.node, row).await?, $kind);
+                    let $field = row!(write(&self.node, by, row).await?, $kind);
                     Ok(Response::new(v1::$Updated { $field }))
                 })?
             )*

@@ -18,7 +18,7 @@ use crate::types::ids::SeqVector;
 use crate::types::proto::v1;
 use crate::types::proto::v1::conversion_service_server::ConversionService;
 use crate::types::refusal::Refusal;
-use crate::types::request::Scope;
+use crate::types::request::{PushChange, Scope};
 
 /// The service.
 pub(super) struct Conversions {
@@ -57,10 +57,12 @@ impl ConversionService for Conversions {
         &self,
         request: Request<v1::SetConversionPushRequest>,
     ) -> Answer<v1::SetConversionPushResponse> {
-        let scope = caller(&request)?.scope();
+        let caller = caller(&request)?;
+        let by = caller.author("SetConversionPushRequest");
         let wire = request.into_inner();
         let hash = body_hash("SetConversionPushRequest", &wire);
-        let change = push(wire, scope, hash, self.node.push_insecure())?;
+        let insecure = self.node.push_insecure();
+        let change = PushChange { by, ..push(wire, caller.scope(), hash, insecure)? };
         let set = timeout(INGEST_DEADLINE, self.node.set_push(change)).await;
         Ok(Response::new(set.map_err(|_| deadline())??))
     }
@@ -95,11 +97,12 @@ impl ConversionService for Conversions {
         &self,
         request: Request<v1::RetryDeadLettersRequest>,
     ) -> Answer<v1::RetryDeadLettersResponse> {
-        let scope = caller(&request)?.scope();
+        let caller = caller(&request)?;
+        let (scope, by) = (caller.scope(), caller.author("RetryDeadLettersRequest"));
         let wire = request.into_inner();
         retried(&wire)?;
         let (account, outcomes) = (wire.account_id, &wire.outcome_ids);
-        let asked = self.node.retry_dead_letters(scope, account, outcomes, wire.drop);
+        let asked = self.node.retry_dead_letters(&by, scope, account, outcomes, wire.drop);
         let count = timeout(INGEST_DEADLINE, asked).await.map_err(|_| deadline())??;
         Ok(Response::new(v1::RetryDeadLettersResponse { dead_letters: count as u32 }))
     }

@@ -6,6 +6,7 @@ mod attributions;
 mod batch;
 mod billing;
 mod campaigns;
+mod changes;
 mod conversations;
 mod conversions;
 mod events;
@@ -13,6 +14,7 @@ mod explain;
 #[cfg(feature = "columns")]
 mod flight;
 mod imports;
+mod keys;
 mod kits;
 mod pages;
 mod pulls;
@@ -51,7 +53,7 @@ use crate::types::proto::v1::explain_service_server::ExplainServiceServer;
 use crate::types::proto::v1::import_service_server::ImportServiceServer;
 use crate::types::proto::v1::report_service_server::ReportServiceServer;
 use crate::types::refusal::{Reason, Refusal};
-use crate::types::request::{Mutation, Policy, Resource, ResourceKind, Scope};
+use crate::types::request::{Author, Mutation, Policy, Resource, ResourceKind, Scope};
 
 /// What each feed allows, by its id.
 pub type Policies = Arc<BTreeMap<u32, Policy>>;
@@ -141,8 +143,13 @@ fn with_flight(routes: Routes, _: Arc<Node>) -> Routes {
 }
 
 /// Writes to the catalog, and waits until it is durable.
-async fn write(node: &Node, mutation: Result<Mutation, Refusal>) -> Result<Resource, Status> {
-    let written = timeout(INGEST_DEADLINE, node.mutate(mutation?)).await;
+async fn write(
+    node: &Node,
+    by: Author,
+    mutation: Result<Mutation, Refusal>,
+) -> Result<Resource, Status> {
+    let mutation = Mutation { by, ..mutation? };
+    let written = timeout(INGEST_DEADLINE, node.mutate(mutation)).await;
     Ok(written.map_err(|_| deadline())??)
 }
 

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Answered, Catalog, Kin, Packed, Row, StoredPush, Table};
 use crate::state::Map;
+use crate::state::changes::Changes;
 use crate::state::exchange::Exchange;
+use crate::state::keys::ApiKeys;
 use crate::state::lists::Lists;
 use crate::state::rules::Rules;
 use crate::state::tariffs::Tariffs;
@@ -31,6 +33,8 @@ pub struct Head {
     traffic: TrafficRules,
     tariffs: Tariffs,
     pushes: BTreeMap<u64, StoredPush>,
+    keys: ApiKeys,
+    changes: Changes,
     answers: Map<(u32, String), Answered>,
     answers_by_age: VecDeque<(i64, u32, String)>,
 }
@@ -96,6 +100,8 @@ impl Catalog {
             traffic: self.traffic.clone(),
             tariffs: self.tariffs.clone(),
             pushes: self.pushes.clone(),
+            keys: self.keys.clone(),
+            changes: self.changes.clone(),
             answers: self.answers.clone(),
             answers_by_age: self.answers_by_age.clone(),
         };
@@ -124,6 +130,8 @@ impl Catalog {
             traffic,
             tariffs,
             pushes,
+            keys,
+            changes,
             answers,
             answers_by_age,
         } = head;
@@ -137,6 +145,8 @@ impl Catalog {
             traffic,
             tariffs,
             pushes,
+            keys,
+            changes,
             answers,
             answers_by_age,
             ..Self::default()
@@ -185,8 +195,10 @@ mod tests {
     use crate::types::ids::{Seq, Shard};
     use crate::types::proto::journal::v1::fact::Kind;
     use crate::types::proto::journal::v1::{
-        ConversionPushPut, ExchangeRatesPut, RequestAnswered, VolumeTierPut,
+        ApiKeyPut, ApiKeysUsed, ChangeNoted, ConversionPushPut, ExchangeRatesPut, RequestAnswered,
+        VolumeTierPut,
     };
+    use crate::types::proto::v1::ApiKey;
     use crate::types::time::Moment;
 
     #[test]
@@ -196,7 +208,14 @@ mod tests {
         let answered = RequestAnswered { request_id: "one".into(), ..Default::default() };
         let rates = ExchangeRatesPut { settlement_currency: "USD".into(), ..Default::default() };
         let tier = VolumeTierPut { business: 9, market: "Mexico".into(), ..Default::default() };
+        let key = Some(ApiKey { id: "m-a".into(), ..Default::default() });
+        let key = ApiKeyPut { key, secret_hash: vec![3; 32] };
+        let used = ApiKeysUsed { ids: vec!["m-a".into()], at_ms: vec![5] };
+        let change = ChangeNoted { method: "CreateKey".into(), ..Default::default() };
         let facts = [
+            Kind::ApiKeyPut(Box::new(key)),
+            Kind::ApiKeysUsed(Box::new(used)),
+            Kind::ChangeNoted(Box::new(change)),
             Kind::ConversionPushPut(Box::new(push)),
             Kind::RequestAnswered(answered),
             Kind::ExchangeRatesPut(Box::new(rates)),

@@ -4,7 +4,7 @@ use crate::types::proto::journal::v1::{
     ExchangeRatesPut, PolicyRulesPut, TaxonomyPut, VolumeTierPut,
 };
 use crate::types::proto::v1;
-use crate::types::request::Scope;
+use crate::types::request::{Author, Scope};
 use crate::types::time::Moment;
 
 /// One write to the catalog.
@@ -18,6 +18,8 @@ pub struct Mutation {
     pub request_id: String,
     /// First 16 bytes of BLAKE3 over method and body.
     pub body_hash: [u8; 16],
+    /// Who writes.
+    pub by: Author,
     /// Judge, but change nothing.
     pub validate_only: bool,
     /// Whether new and changed ads serve without an operator's review.
@@ -53,6 +55,8 @@ pub struct ListMutation {
     pub request_id: String,
     /// First 16 bytes of BLAKE3 over method and body.
     pub body_hash: [u8; 16],
+    /// Who writes.
+    pub by: Author,
     /// What to write.
     pub change: ListChange,
 }
@@ -83,6 +87,8 @@ pub struct FundRequest {
     pub request_id: String,
     /// First 16 bytes of BLAKE3 over method and body.
     pub body_hash: [u8; 16],
+    /// Who orders it.
+    pub by: Author,
     /// Whose.
     pub account: u64,
     /// The caller's id of the transfer, not 0.
@@ -127,6 +133,8 @@ pub struct Invalidation {
     pub request_id: String,
     /// First 16 bytes of BLAKE3 over method and body.
     pub body_hash: [u8; 16],
+    /// Who found it.
+    pub by: Author,
     /// Which events.
     pub filter: EventFilter,
     /// Why, for people.
@@ -144,6 +152,8 @@ pub struct PushChange {
     pub request_id: String,
     /// First 16 bytes of BLAKE3 over method and body.
     pub body_hash: [u8; 16],
+    /// Who writes.
+    pub by: Author,
     /// Whose conversions.
     pub account: u64,
     /// Where to; empty: nowhere.

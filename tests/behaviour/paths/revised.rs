@@ -34,7 +34,7 @@ impl Recount {
         let views: Vec<u64> =
             found.iter().map(|found| found.credit(0, 0, "").showing.unwrap().view).collect();
         let reason = "a click farm".to_owned();
-        let credit = Credit { found, batch: 7, reason, answered: None };
+        let credit = Credit { found, batch: 7, reason, answered: None, noted: None };
         self.stage.work(|reply| Work::Credit(Box::new(credit), reply)).unwrap();
         let before = self.expected.clone();
         for view in views {

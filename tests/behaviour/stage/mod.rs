@@ -21,8 +21,8 @@ use munadi::types::proto::v1::{
 };
 use munadi::types::refusal::{Reason, Refusal};
 use munadi::types::request::{
-    AdRequest, Chat, Claim, Conversion, Incoming, ListChange, ListMutation, Mutation, Opening,
-    Origin, Policy, Profile, Receipt, Resource, ResourceKind, Scope, Verdict,
+    AdRequest, Author, Chat, Claim, Conversion, Incoming, ListChange, ListMutation, Mutation,
+    Opening, Origin, Policy, Profile, Receipt, Resource, ResourceKind, Scope, Verdict,
 };
 use munadi::types::time::{HOUR_MS, Moment};
 use munadi::types::token::{ClickToken, PrefillCode, ViewToken};
@@ -169,7 +169,13 @@ impl Stage {
         let hash = blake3::hash(format!("{change:?}").as_bytes());
         let mut body_hash = [0; 16];
         body_hash.copy_from_slice(&hash.as_bytes()[..16]);
-        let mutation = ListMutation { tenant: 0, request_id: request_id.into(), body_hash, change };
+        let mutation = ListMutation {
+            tenant: 0,
+            request_id: request_id.into(),
+            body_hash,
+            by: Author::default(),
+            change,
+        };
         self.work(|reply| Work::MutateLists(Box::new(mutation), reply))
     }
 

@@ -5,7 +5,7 @@ use munadi::types::proto::v1::{
     ChatDestination, Creative, FrequencyCap, Money, Objective, Targeting,
 };
 use munadi::types::refusal::Refusal;
-use munadi::types::request::{Change, Mutation, Resource};
+use munadi::types::request::{Author, Change, Mutation, Resource};
 
 use crate::stage::{Stage, TENANT};
 
@@ -149,7 +149,17 @@ impl Stage {
         });
         let request_id = request_id.to_owned();
         let (any_tenant, validate_only) = (false, false);
-        Mutation { tenant, any_tenant, request_id, body_hash, validate_only, change, approve: true }
+        let by = Author::default();
+        Mutation {
+            tenant,
+            any_tenant,
+            request_id,
+            body_hash,
+            by,
+            validate_only,
+            change,
+            approve: true,
+        }
     }
 
     pub(crate) fn try_create(&mut self, tenant: u32, row: Resource) -> Result<u64, Refusal> {
