@@ -11,10 +11,12 @@ use thiserror::Error;
 
 use crate::types::request::Scope;
 
+mod class;
 mod keys;
 mod layer;
 mod table;
 
+pub use class::{Class, class};
 pub use keys::{BadKey, Key, Keys, SECRET_CHARS_MAX, secret_blake3};
 pub use layer::{GuardLayer, Guarded};
 pub use table::{Access, access};
