@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use munadi::guard::{Key, Keys, Role, secret_blake3};
+use munadi::rpc::limits::Limits;
 use munadi::rpc::{Patience, ServerConfig};
 
 use crate::Failure;
@@ -27,5 +28,6 @@ pub(crate) fn config() -> Result<ServerConfig, Failure> {
         cores: std::thread::available_parallelism()?,
         keys: Arc::new(Keys::new([key])?),
         patience: Patience::default(),
+        limits: Limits::OFF,
     })
 }

@@ -10,9 +10,10 @@ use config::{ConfigBuilder, Environment, File, FileFormat, Map};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::cli::limits::LimitsLines;
 use crate::cli::web::{Web, WebLines};
 use crate::guard::{BadKey, Key, Keys, Role};
-use crate::rpc::limits::{NAME_CHARS_MAX, POSTS_MAX, SLOTS_MAX};
+use crate::rpc::limits::{CONNECTIONS_MAX, Limits, NAME_CHARS_MAX, POSTS_MAX, SLOTS_MAX};
 use crate::types::money::AMOUNT_MICROS_MAX;
 use crate::types::request::{ATTENTION_ONE, Policy, SHOW_BY_S_MAX};
 use crate::types::time::{DAY_MS, SECOND_MS};
@@ -49,6 +50,8 @@ pub(super) struct Config {
     #[serde(default)]
     feeds: Vec<FeedLines>,
     web: Option<WebLines>,
+    #[serde(default)]
+    limits: LimitsLines,
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,6 +89,7 @@ pub(super) struct Checked {
     pub(super) policies: BTreeMap<u32, Policy>,
     /// `None`: there is no HTTP door.
     pub(super) web: Option<Web>,
+    pub(super) limits: Limits,
 }
 
 /// Why a configuration can't be served, by the key at fault.
@@ -117,6 +121,9 @@ pub(super) enum BadConfig {
         "web.country_header: is no name of a header: name one such as CF-IPCountry, or leave it out"
     )]
     CountryHeader,
+    /// An address could have no connection, or more than all have.
+    #[error("limits.address_connections: must be 1 to {CONNECTIONS_MAX}")]
+    AddressConnections,
     /// No link can begin with it.
     #[error("web.public_url: {0}")]
     PublicUrl(#[from] BadUrl),
@@ -174,7 +181,7 @@ impl Config {
             self.not_exposed("web.listen", web.listen)?;
             web.checked()
         });
-        Ok(Checked { keys, policies, web: web.transpose()? })
+        Ok(Checked { keys, policies, web: web.transpose()?, limits: self.limits.checked()? })
     }
 
     fn not_exposed(&self, key: &'static str, listen: SocketAddr) -> Result<(), BadConfig> {

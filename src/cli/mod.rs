@@ -13,6 +13,7 @@ mod figures;
 pub mod fsck;
 pub mod import;
 mod keys;
+mod limits;
 mod rates;
 pub mod reconcile;
 mod replay;

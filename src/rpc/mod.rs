@@ -3,9 +3,12 @@
 //! A service is thin: the caller from the guard, the request through `parse`, one call of the node, the
 //! answer. Every refusal becomes a status in one table, `errors`.
 
+mod addresses;
+mod admission;
 mod connection;
 mod encoded;
 pub mod errors;
+mod greeting;
 pub mod limits;
 mod parse;
 mod server;

@@ -19,9 +19,11 @@ use tonic_health::server::HealthReporter;
 
 use crate::guard::{GuardLayer, Keys};
 use crate::listen::{self, Running, Stop};
-use crate::node::Node;
-use crate::rpc::connection::Connection;
-use crate::rpc::limits;
+use crate::node::{Gauge, Node};
+use crate::rpc::addresses::Addresses;
+use crate::rpc::admission::Admission;
+use crate::rpc::connection::{Connection, Times};
+use crate::rpc::limits::{self, Limits};
 use crate::rpc::services::{Policies, routes};
 use crate::types::proto::DESCRIPTORS;
 
@@ -36,13 +38,17 @@ pub struct ServerConfig {
     pub keys: Arc<Keys>,
     /// How long connections may take.
     pub patience: Patience,
+    /// What callers may take.
+    pub limits: Limits,
 }
 
 /// How long connections may take for what they do. The defaults are the limits of the README.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// To say that they speak HTTP/2.
+    /// To say that they speak HTTP/2 and saw the server's settings.
     pub greet: Duration,
+    /// To read some of what they asked for.
+    pub stall: Duration,
     /// Before they are asked to come again.
     pub age: Duration,
     /// To finish their calls after that.
@@ -55,6 +61,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             greet: limits::HANDSHAKE_TIMEOUT,
+            stall: limits::STALL_TIMEOUT,
             age: limits::CONNECTION_AGE,
             grace: limits::CONNECTION_GRACE,
             drain: limits::DRAIN_DEADLINE,
@@ -67,7 +74,7 @@ impl Default for Patience {
 /// # Errors
 /// As [`serve_routes`].
 pub fn serve(node: &Arc<Node>, policies: &Policies, config: ServerConfig) -> io::Result<Running> {
-    serve_routes(routes(node, policies), config)
+    serve_measured(routes(node, policies), node.gauge(), config)
 }
 
 /// Starts a server of these services, with health and reflection beside them, all behind the guard.
@@ -75,10 +82,16 @@ pub fn serve(node: &Arc<Node>, policies: &Policies, config: ServerConfig) -> io:
 /// # Errors
 /// When the address can't be listened on, or no thread can be started.
 pub fn serve_routes(routes: Routes, config: ServerConfig) -> io::Result<Running> {
+    serve_measured(routes, Gauge::of_nothing(), config)
+}
+
+fn serve_measured(routes: Routes, gauge: Gauge, config: ServerConfig) -> io::Result<Running> {
     let (health, routes) = with_health_and_reflection(routes)?;
     let seats = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+    let addresses = Addresses::new(config.limits.address_connections);
+    let admission = Admission::new(config.limits, gauge);
     let (addr, cores) = (config.listen, config.cores);
-    let core = Core { config, routes, health, seats };
+    let core = Core { config, routes, health, seats, addresses, admission };
     listen::start("door", addr, cores, move |listener, stop| core.clone().serve(listener, stop))
 }
 
@@ -89,15 +102,23 @@ struct Core {
     routes: Routes,
     health: HealthReporter,
     seats: Arc<Semaphore>,
+    addresses: Addresses,
+    admission: Admission,
 }
 
 impl Core {
     async fn serve(self, listener: TcpListener, stop: Stop) -> io::Result<()> {
-        let Patience { greet, age, grace, drain } = self.config.patience;
-        let seats = self.seats;
+        let Patience { greet, stall, age, grace, drain } = self.config.patience;
+        let (seats, addresses) = (self.seats, self.addresses);
+        let times = Times { greet, life: age + grace, stall };
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(move |socket| {
-            let seat = Arc::clone(&seats).try_acquire_owned().map_err(io::Error::other)?;
-            Ok::<_, io::Error>(Connection::new(socket?, seat, greet, age + grace))
+            let socket = socket?;
+            // Without a seat and a place it is closed unread.
+            let address = socket.peer_addr()?.ip();
+            let place = addresses.enter(address).ok_or_else(|| turned_away("address"))?;
+            let seat = Arc::clone(&seats).try_acquire_owned();
+            let seat = seat.map_err(|_| turned_away("server"))?;
+            Ok::<_, io::Error>(Connection::new(socket, seat, place, times))
         });
         let (mut stopped, health) = (stop.clone(), self.health);
         let stopping = async move {
@@ -108,6 +129,7 @@ impl Core {
         };
         let serving = builder(age)
             .layer(GuardLayer::new(self.config.keys))
+            .layer(self.admission.of_core())
             .add_routes(self.routes)
             .serve_with_incoming_shutdown(incoming, stopping);
         let mut stopped = stop;
@@ -120,6 +142,12 @@ impl Core {
             }
         }
     }
+}
+
+/// Counts a connection that is one too many of its address or of the server.
+fn turned_away(of: &'static str) -> io::Error {
+    metrics::counter!("munadi_connections_refused_total", "of" => of).increment(1);
+    io::Error::other("too many connections")
 }
 
 /// Returns a server with every limit set: tonic's own defaults switch off two of hyper's.
