@@ -12,6 +12,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+/// How long a stop waits for work that a core handed to threads of its own, a long report: nobody hears its answer
+/// any more.
+const WORK_GRACE: Duration = Duration::from_secs(2);
+
 /// Connections that wait to be accepted, of one core.
 const BACKLOG: i32 = 1_024;
 
@@ -90,10 +94,13 @@ where
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let served = runtime.and_then(|runtime| {
-        runtime.block_on(async {
+        let served = runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             serve(listener, stop).await
-        })
+        });
+        // Dropped, it would wait for them without an end.
+        runtime.shutdown_timeout(WORK_GRACE);
+        served
     });
     if let Err(error) = served {
         tracing::error!(%error, "a core of a door ended");

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use munadi::guard::{Key, Keys, Role, secret_blake3};
+use munadi::rpc::limits::Limits;
 use munadi::rpc::{Patience, ServerConfig};
 
 use crate::Failure;
@@ -28,5 +29,6 @@ pub(crate) fn config() -> Result<ServerConfig, Failure> {
         keys: Arc::new(Keys::new([key])?),
         patience: Patience::default(),
         tls: None,
+        limits: Limits::OFF,
     })
 }

@@ -11,10 +11,11 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::cli::jwt::JwtLines;
+use crate::cli::limits::LimitsLines;
 use crate::cli::tls::TlsLines;
 use crate::cli::web::{Web, WebLines};
 use crate::guard::{BadIssuer, BadKey, Issuers, Key, Keys, Role};
-use crate::rpc::limits::{NAME_CHARS_MAX, POSTS_MAX, SLOTS_MAX};
+use crate::rpc::limits::{CONNECTIONS_MAX, Limits, NAME_CHARS_MAX, POSTS_MAX, SLOTS_MAX};
 use crate::rpc::tls::{BadTls, Tls};
 use crate::types::money::AMOUNT_MICROS_MAX;
 use crate::types::request::{ATTENTION_ONE, Policy, SHOW_BY_S_MAX};
@@ -55,6 +56,7 @@ pub(super) struct Config {
     tls: Option<TlsLines>,
     #[serde(default)]
     jwt: Vec<JwtLines>,
+    limits: LimitsLines,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,6 +96,7 @@ pub(super) struct Checked {
     pub(super) web: Option<Web>,
     /// `None`: the gRPC door speaks in clear.
     pub(super) tls: Option<Tls>,
+    pub(super) limits: Limits,
 }
 
 /// Why a configuration can't be served, by the key at fault.
@@ -140,6 +143,9 @@ pub(super) enum BadConfig {
         "web.country_header: is no name of a header: name one such as CF-IPCountry, or leave it out"
     )]
     CountryHeader,
+    /// An address could have no connection, or more than all have.
+    #[error("limits.address_connections: must be 1 to {CONNECTIONS_MAX}")]
+    AddressConnections,
     /// No link can begin with it.
     #[error("web.public_url: {0}")]
     PublicUrl(#[from] BadUrl),
@@ -199,7 +205,7 @@ impl Config {
             web.checked()
         });
         let tls = self.tls.as_ref().map(TlsLines::open).transpose()?;
-        Ok(Checked { keys, policies, web: web.transpose()?, tls })
+        Ok(Checked { keys, policies, web: web.transpose()?, tls, limits: self.limits.checked()? })
     }
 
     fn not_exposed(&self, key: &'static str, listen: SocketAddr) -> Result<(), BadConfig> {

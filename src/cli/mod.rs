@@ -15,6 +15,7 @@ pub mod fsck;
 pub mod import;
 mod jwt;
 mod keys;
+mod limits;
 mod rates;
 pub mod reconcile;
 mod replay;

@@ -88,6 +88,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         keys: Arc::new(checked.keys),
         patience: Patience::default(),
         tls: checked.tls.map(Arc::new),
+        limits: checked.limits,
     };
     let server = serve(&node, &Arc::new(checked.policies), server)
         .map_err(|error| format!("listen: {}: {error}", config.listen))?;
@@ -103,7 +104,10 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     // Every door is closed, so this is the last handle of the node.
     match Arc::try_unwrap(node) {
         Ok(node) => node.stop()?,
-        Err(node) => drop(node),
+        Err(node) => {
+            tracing::warn!("work that was cut is still under way: the journal is left unsealed");
+            drop(node);
+        }
     }
     tracing::info!("stopped");
     Ok(())

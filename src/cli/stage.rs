@@ -14,6 +14,7 @@ use crate::cli::audit::{AuditReport, audit};
 use crate::guard::{Key, Keys, Role, secret_blake3};
 use crate::node::clock::{Clock, MovedClock};
 use crate::node::{Node, NodeOptions};
+use crate::rpc::limits::Limits;
 use crate::rpc::{Patience, Running, ServerConfig, serve};
 use crate::town::{self, Doors, FEED, Hooks, Wake};
 use crate::types::money::MICROS_PER_UNIT;
@@ -73,6 +74,7 @@ impl Stage {
             keys: Arc::new(known),
             patience: Patience::default(),
             tls: None,
+            limits: Limits::OFF,
         };
         let policy = Policy { floor_cpm_micros, ..Policy::default() };
         let policies = Arc::new(BTreeMap::from([(FEED, policy)]));

@@ -13,6 +13,7 @@ use crate::types::proto::v1::{CallerRole, CredentialKind};
 use crate::types::request::{Author, Scope};
 
 mod certificates;
+mod class;
 mod gate;
 mod issuers;
 mod keys;
@@ -20,6 +21,7 @@ mod layer;
 mod table;
 
 pub use certificates::certified;
+pub use class::{Class, class};
 pub use gate::Gate;
 pub use issuers::{
     BadIssuer, ISSUER_KEYS_MAX, ISSUERS_MAX, Issuer, IssuerKeys, Issuers, SUBJECT_CHARS_MAX,

@@ -17,8 +17,9 @@ use crate::node::files::Files;
 use crate::node::front::Front;
 use crate::node::helper::Helper;
 use crate::node::pending::{Pending, submit};
+use crate::node::pressure::{Gauge, Unacknowledged};
 use crate::node::push::PushThread;
-use crate::node::queue::Queue;
+use crate::node::queue::{Queue, Taken};
 use crate::node::recover::{OpenError, Opened, open};
 use crate::node::serve::Answer;
 use crate::node::writer::{Reply, Work, Writer};
@@ -240,6 +241,11 @@ impl Node {
         &self.front
     }
 
+    /// Returns what tells doors how far the writer is behind.
+    pub fn gauge(&self) -> Gauge {
+        Gauge::of(&self.queue)
+    }
+
     /// Fills a tray. Waits for nothing.
     pub fn request_ads(&self, feed: u32, policy: &Policy, request: &AdRequest) -> Answer {
         metrics::counter!("munadi_ad_requests_total").increment(1);
@@ -353,9 +359,11 @@ impl Drop for Node {
 }
 
 fn drive(mut writer: Writer, queue: &Queue, clock: &dyn Clock) -> Result<(), LogError> {
+    let mut unacknowledged = Unacknowledged::default();
     loop {
-        let (work, ended) = queue.next(writer.round_least(), PATIENCE);
+        let Taken { work, came, ended } = queue.next(writer.round_least(), PATIENCE);
         writer.step(clock.now(), work);
+        queue.note_unacknowledged(unacknowledged.note(came, writer.head(), writer.durable()));
         if writer.is_stopped() {
             tracing::error!("the journal can't be written: restart the node to reopen it");
             queue.close();

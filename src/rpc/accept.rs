@@ -1,6 +1,7 @@
 //! How connections come in: in clear as they are accepted, or within TLS once their handshake is done.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::TcpIncoming;
 
-use crate::rpc::connection::{Connection, Wire};
+use crate::rpc::addresses::{Addresses, Place};
+use crate::rpc::connection::{Connection, Times, Wire};
 use crate::rpc::tls::{RELOAD_EVERY, Tls};
 
 /// Connections whose handshake is done and that wait to be served.
@@ -30,28 +32,41 @@ pub(super) type Incoming = Pin<Box<dyn Stream<Item = io::Result<Connection>> + S
 pub(super) struct Terms {
     /// Seats of all cores.
     pub(super) seats: Arc<Semaphore>,
-    /// How long it may take to shake hands, and then to say that it speaks HTTP/2.
-    pub(super) greet: Duration,
-    /// How long it may live after that.
-    pub(super) life: Duration,
+    /// How many each address has.
+    pub(super) addresses: Addresses,
+    /// How long it may take to shake hands, and for the rest.
+    pub(super) times: Times,
 }
 
+/// What a connection holds while it is open: one of all, and one of its address.
+struct Seat(OwnedSemaphorePermit, Place);
+
 impl Terms {
-    fn seat(&self) -> io::Result<OwnedSemaphorePermit> {
-        Arc::clone(&self.seats).try_acquire_owned().map_err(io::Error::other)
+    fn seat(&self, address: IpAddr) -> io::Result<Seat> {
+        let place = self.addresses.enter(address).ok_or_else(|| turned_away("address"))?;
+        let seat = Arc::clone(&self.seats).try_acquire_owned();
+        Ok(Seat(seat.map_err(|_| turned_away("server"))?, place))
     }
 
-    fn seated(&self, wire: Wire, seat: OwnedSemaphorePermit) -> Connection {
-        Connection::new(wire, seat, self.greet, self.life)
+    fn seated(&self, wire: Wire, Seat(seat, place): Seat) -> Connection {
+        Connection::new(wire, seat, place, self.times)
     }
+}
+
+/// Counts a connection that is one too many of its address or of the server.
+fn turned_away(of: &'static str) -> io::Error {
+    metrics::counter!("munadi_connections_refused_total", "of" => of).increment(1);
+    io::Error::other("too many connections")
 }
 
 /// Returns the connections of a listener, in clear.
 pub(super) fn plain(listener: TcpListener, terms: Terms) -> Incoming {
     let sockets = TcpIncoming::from(listener).with_nodelay(Some(true));
     Box::pin(sockets.map(move |socket| {
-        let seat = terms.seat()?;
-        Ok(terms.seated(Wire::Plain(socket?), seat))
+        let socket = socket?;
+        // Without a seat and a place it is closed unread.
+        let seat = terms.seat(socket.peer_addr()?.ip())?;
+        Ok(terms.seated(Wire::Plain(socket), seat))
     }))
 }
 
@@ -79,9 +94,9 @@ async fn accept(
                 tokio::task::spawn_blocking(move || tls.reload());
             }
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => {
+                Ok((socket, peer)) => {
                     // Without a seat it is dropped: a handshake costs more than a connection in clear.
-                    let Ok(seat) = terms.seat() else { continue };
+                    let Ok(seat) = terms.seat(peer.ip()) else { continue };
                     let acceptor = TlsAcceptor::from(tls.current());
                     let shaken = shake_hands(acceptor, socket, seat, terms.clone());
                     let sender = sender.clone();
@@ -105,12 +120,12 @@ async fn accept(
 async fn shake_hands(
     acceptor: TlsAcceptor,
     socket: TcpStream,
-    seat: OwnedSemaphorePermit,
+    seat: Seat,
     terms: Terms,
 ) -> Option<Connection> {
     // Only slower without it.
     let _ = socket.set_nodelay(true);
-    match timeout(terms.greet, acceptor.accept(socket)).await {
+    match timeout(terms.times.greet, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => Some(terms.seated(Wire::Tls(Box::new(stream)), seat)),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a handshake failed");

@@ -1,4 +1,5 @@
-//! One accepted connection: its seat among all, its peer, and the moment at which it is cut.
+//! One accepted connection: its seat among all and its place among those of its address, its peer, and the moments
+//! at which it is cut.
 
 use std::future::Future;
 use std::io;
@@ -15,8 +16,9 @@ use tonic::transport::server::Connected;
 
 use crate::guard::{Peer, certified};
 
-/// Bytes of the greeting with which every HTTP/2 connection begins (RFC 9113, 3.4).
-const PREFACE_BYTES: usize = 24;
+use crate::rpc::addresses::Place;
+use crate::rpc::greeting::Greeting;
+use crate::rpc::limits::STALL_BYTES_LEAST;
 
 /// What a connection's bytes go through.
 pub(super) enum Wire {
@@ -41,7 +43,19 @@ impl Wire {
     }
 }
 
-/// A socket that ends by itself: soon if it never says that it speaks HTTP/2, else after its life.
+/// How long a connection may take for what it does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// To greet.
+    pub(super) greet: Duration,
+    /// For all, once it has greeted.
+    pub(super) life: Duration,
+    /// To take [`STALL_BYTES_LEAST`] of what waits for it.
+    pub(super) stall: Duration,
+}
+
+/// A socket that ends by itself: soon if it never says that it speaks HTTP/2 and saw the settings, or if its
+/// peer does not read what it asked for; else after its life.
 ///
 /// tonic 0.14.9 knows an age and a grace, but with both set it cuts at their sum without having asked
 /// the caller to finish. So tonic gets the age, at which it asks, and the cut is made here.
@@ -49,30 +63,50 @@ pub(super) struct Connection {
     wire: Wire,
     peer: Peer,
     ends: Pin<Box<Sleep>>,
-    /// How long it may live once it has greeted.
-    life: Duration,
-    heard: usize,
+    times: Times,
+    greeting: Greeting,
+    /// Since when the peer does not read, and how much it read in the meantime. `None`: nothing waits for it.
+    stalled: Option<(Pin<Box<Sleep>>, usize)>,
     _seat: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Connection {
-    /// Takes a seat for a socket that must greet in time.
-    pub(super) fn new(
-        wire: Wire,
-        seat: OwnedSemaphorePermit,
-        greet: Duration,
-        life: Duration,
-    ) -> Self {
-        let peer = wire.peer();
-        Self { wire, peer, ends: Box::pin(sleep(greet)), life, heard: 0, _seat: seat }
+    /// Takes a seat and a place for a socket that must greet in time.
+    pub(super) fn new(wire: Wire, seat: OwnedSemaphorePermit, place: Place, times: Times) -> Self {
+        let (ends, peer) = (Box::pin(sleep(times.greet)), wire.peer());
+        let greeting = Greeting::default();
+        Self { wire, peer, ends, times, greeting, stalled: None, _seat: seat, _place: place }
     }
 
-    fn hear(&mut self, count: usize) {
-        let had_greeted = self.heard >= PREFACE_BYTES;
-        self.heard = self.heard.saturating_add(count);
-        if !had_greeted && self.heard >= PREFACE_BYTES {
-            self.ends = Box::pin(sleep(self.life));
+    /// Passes on how a write ended, and cuts the connection when too little was read for too long.
+    fn written(
+        &mut self,
+        context: &mut Context<'_>,
+        wrote: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match wrote {
+            Poll::Ready(Ok(count)) => {
+                if let Some((_, read)) = &mut self.stalled {
+                    *read += count;
+                    if *read >= STALL_BYTES_LEAST {
+                        self.stalled = None;
+                    }
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                let patience = self.times.stall;
+                let begun = || (Box::pin(sleep(patience)), 0);
+                let (over, _) = self.stalled.get_or_insert_with(begun);
+                if over.as_mut().poll(context).is_ready() {
+                    metrics::counter!("munadi_connections_cut_total", "cause" => "stalled")
+                        .increment(1);
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
         }
+        wrote
     }
 }
 
@@ -142,11 +176,15 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.wire).poll_read(context, buffer);
-        if let Poll::Ready(Ok(())) = read {
-            self.hear(buffer.filled().len() - before);
+        if let Poll::Ready(Ok(())) = read
+            && self.greeting.hear(&buffer.filled()[before..])
+        {
+            self.ends = Box::pin(sleep(self.times.life));
         }
         // After the read, so that a greeting replaces the timer before it is asked.
         if self.ends.as_mut().poll(context).is_ready() {
+            let cause = if self.greeting.is_complete() { "age" } else { "greeting" };
+            metrics::counter!("munadi_connections_cut_total", "cause" => cause).increment(1);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         ready!(read)?;
@@ -160,7 +198,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write(context, bytes)
+        let wrote = Pin::new(&mut self.wire).poll_write(context, bytes);
+        self.written(context, wrote)
     }
 
     fn poll_write_vectored(
@@ -168,7 +207,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write_vectored(context, slices)
+        let wrote = Pin::new(&mut self.wire).poll_write_vectored(context, slices);
+        self.written(context, wrote)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -176,7 +216,12 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_flush(context)
+        let flushed = Pin::new(&mut self.wire).poll_flush(context);
+        if flushed.is_ready() {
+            // Whoever has flushed has nothing left to write.
+            self.stalled = None;
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -18,7 +18,10 @@ pub fn status(refusal: &Refusal) -> Status {
     if !refusal.field.is_empty() {
         details.add_bad_request_violation(&*refusal.field, &*refusal.message);
     }
-    if matches!(refusal.reason, Reason::Busy | Reason::Unavailable) {
+    if matches!(
+        refusal.reason,
+        Reason::Busy | Reason::Overloaded | Reason::RateExceeded | Reason::Unavailable
+    ) {
         details.set_retry_info(Some(RETRY_AFTER));
     }
     let message = match &*refusal.field {
@@ -96,7 +99,9 @@ pub const fn code(reason: Reason) -> Code {
         | Reason::ConversionRetracted
         | Reason::ViewerFull => Code::FailedPrecondition,
         Reason::TokenForeign | Reason::EndpointForeign => Code::PermissionDenied,
-        Reason::Busy | Reason::ReportBudgetSpent => Code::ResourceExhausted,
+        Reason::Busy | Reason::Overloaded | Reason::RateExceeded | Reason::ReportBudgetSpent => {
+            Code::ResourceExhausted
+        }
         Reason::Unavailable => Code::Unavailable,
     }
 }

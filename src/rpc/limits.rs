@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::state::traffic_rules::{NETWORK_BITS_V4, NETWORK_BITS_V6};
 
+pub use crate::rpc::admission::limits::*;
+
 /// Posts in one tray: a token keeps a slot's place in 8 bits.
 pub const POSTS_MAX: u32 = 250;
 
@@ -328,14 +330,21 @@ pub const HEADER_BYTES_MAX: u32 = 8 * 1_024;
 /// Bytes of one HTTP/2 frame: the least that the protocol allows.
 pub const FRAME_BYTES_MAX: u32 = 16 * 1_024;
 
-/// How often a silent connection is asked whether it lives.
-pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How often a silent connection is asked whether it lives. One that reads nothing, or a byte now and then, does
+/// not hear it, and is gone with the answer's time: within half a minute in all.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How long it may take to say so.
-pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a new connection may take to say that it speaks HTTP/2.
+/// How long a new connection may take to say that it speaks HTTP/2 and saw the server's settings.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a peer may leave unread what it asked for.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What it must have read by then, bytes: 400 a second.
+pub const STALL_BYTES_LEAST: usize = 4 * 1_024;
 
 /// How long a connection lives before it is asked to come again, so that callers spread over cores and
 /// nodes.
@@ -344,8 +353,9 @@ pub const CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
 /// How long it may take to finish its calls after that.
 pub const CONNECTION_GRACE: Duration = Duration::from_secs(30);
 
-/// How long calls may take to finish when the server stops; after it their connections are cut.
-pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+/// How long calls may take to finish when the server stops; after it their connections are cut. The journal is
+/// sealed behind it, and all of a stop must fit into 20 seconds.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 
 /// A feed's event that fills a batch to the brim: token, kind, time, and their tags; a user agent, which is
 /// ASCII, and an address with theirs.

@@ -4,9 +4,12 @@
 //! answer. Every refusal becomes a status in one table, `errors`.
 
 mod accept;
+mod addresses;
+mod admission;
 mod connection;
 mod encoded;
 pub mod errors;
+mod greeting;
 pub mod limits;
 mod parse;
 mod server;

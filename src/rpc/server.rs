@@ -17,9 +17,12 @@ use tonic_health::server::HealthReporter;
 
 use crate::guard::{Gate, GuardLayer, Keys};
 use crate::listen::{self, Running, Stop};
-use crate::node::Node;
+use crate::node::{Gauge, Node};
 use crate::rpc::accept::{Terms, plain, within_tls};
-use crate::rpc::limits;
+use crate::rpc::addresses::Addresses;
+use crate::rpc::admission::Admission;
+use crate::rpc::connection::Times;
+use crate::rpc::limits::{self, Limits};
 use crate::rpc::services::{Policies, routes};
 use crate::rpc::tls::Tls;
 use crate::types::proto::DESCRIPTORS;
@@ -37,13 +40,17 @@ pub struct ServerConfig {
     pub patience: Patience,
     /// What connections are opened with; `None`: in clear.
     pub tls: Option<Arc<Tls>>,
+    /// What callers may take.
+    pub limits: Limits,
 }
 
 /// How long connections may take for what they do. The defaults are the limits of the README.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// To say that they speak HTTP/2.
+    /// To say that they speak HTTP/2 and saw the server's settings.
     pub greet: Duration,
+    /// To read some of what they asked for.
+    pub stall: Duration,
     /// Before they are asked to come again.
     pub age: Duration,
     /// To finish their calls after that.
@@ -56,6 +63,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             greet: limits::HANDSHAKE_TIMEOUT,
+            stall: limits::STALL_TIMEOUT,
             age: limits::CONNECTION_AGE,
             grace: limits::CONNECTION_GRACE,
             drain: limits::DRAIN_DEADLINE,
@@ -68,7 +76,8 @@ impl Default for Patience {
 /// # Errors
 /// As [`serve_routes`].
 pub fn serve(node: &Arc<Node>, policies: &Policies, config: ServerConfig) -> io::Result<Running> {
-    start(routes(node, policies), config, Some(Arc::clone(node)))
+    let gauge = node.gauge();
+    start(routes(node, policies), gauge, config, Some(Arc::clone(node)))
 }
 
 /// Starts a server of these services, with health and reflection beside them, all behind the guard.
@@ -76,15 +85,22 @@ pub fn serve(node: &Arc<Node>, policies: &Policies, config: ServerConfig) -> io:
 /// # Errors
 /// When the address can't be listened on, or no thread can be started.
 pub fn serve_routes(routes: Routes, config: ServerConfig) -> io::Result<Running> {
-    start(routes, config, None)
+    start(routes, Gauge::of_nothing(), config, None)
 }
 
-fn start(routes: Routes, config: ServerConfig, node: Option<Arc<Node>>) -> io::Result<Running> {
+fn start(
+    routes: Routes,
+    gauge: Gauge,
+    config: ServerConfig,
+    node: Option<Arc<Node>>,
+) -> io::Result<Running> {
     let guard = GuardLayer::new(Gate::new(Arc::clone(&config.keys), node));
     let (health, routes) = with_health_and_reflection(routes)?;
     let seats = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+    let addresses = Addresses::new(config.limits.address_connections);
+    let admission = Admission::new(config.limits, gauge);
     let (addr, cores) = (config.listen, config.cores);
-    let core = Core { config, guard, routes, health, seats };
+    let core = Core { config, guard, routes, health, seats, addresses, admission };
     listen::start("door", addr, cores, move |listener, stop| core.clone().serve(listener, stop))
 }
 
@@ -96,12 +112,15 @@ struct Core {
     routes: Routes,
     health: HealthReporter,
     seats: Arc<Semaphore>,
+    addresses: Addresses,
+    admission: Admission,
 }
 
 impl Core {
     async fn serve(self, listener: TcpListener, stop: Stop) -> io::Result<()> {
-        let Patience { greet, age, grace, drain } = self.config.patience;
-        let terms = Terms { seats: self.seats, greet, life: age + grace };
+        let Patience { greet, stall, age, grace, drain } = self.config.patience;
+        let times = Times { greet, life: age + grace, stall };
+        let terms = Terms { seats: self.seats, addresses: self.addresses, times };
         let incoming = match self.config.tls {
             Some(tls) => within_tls(listener, tls, terms),
             None => plain(listener, terms),
@@ -115,6 +134,7 @@ impl Core {
         };
         let serving = builder(age)
             .layer(self.guard)
+            .layer(self.admission.of_core())
             .add_routes(self.routes)
             .serve_with_incoming_shutdown(incoming, stopping);
         let mut stopped = stop;

@@ -65,6 +65,10 @@ pub enum Reason {
     ReportBudgetSpent,
     /// The node's queue is full.
     Busy,
+    /// The node has more to do than it can, and this comes after other work.
+    Overloaded,
+    /// The key calls more often than it may.
+    RateExceeded,
     /// The node is stopping, or its journal can't be written.
     Unavailable,
 }
@@ -103,6 +107,8 @@ impl Reason {
             Self::ContactTaken => "CONTACT_TAKEN",
             Self::ReportBudgetSpent => "REPORT_BUDGET_SPENT",
             Self::Busy => "BUSY",
+            Self::Overloaded => "OVERLOADED",
+            Self::RateExceeded => "RATE_EXCEEDED",
             Self::Unavailable => "UNAVAILABLE",
         }
     }

@@ -35,7 +35,7 @@ pub const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 pub const CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
 
 /// How long requests may take to finish when the door closes; after it their connections are cut.
-pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How long a sender should wait after 503, seconds.
 pub const RETRY_AFTER_S: u32 = 1;

@@ -11,6 +11,7 @@ use munadi::guard::{Key, Keys, Role, secret_blake3};
 use munadi::journal::file::Options;
 use munadi::node::clock::{Clock, MovedClock, SystemClock};
 use munadi::node::{Node, NodeOptions};
+use munadi::rpc::limits::Limits;
 use munadi::rpc::{Patience, Running, ServerConfig, serve};
 use munadi::types::proto::v1;
 use munadi::types::proto::v1::ad_service_client::AdServiceClient;
@@ -139,6 +140,7 @@ impl Desk {
             keys: Arc::new(Keys::new(keys).expect("good keys")),
             patience: Patience::default(),
             tls: None,
+            limits: Limits::OFF,
         };
         let policy = Policy { floor_cpm_micros: FLOOR_CPM_MICROS, ..Policy::default() };
         let policies = [1, 2].map(|feed| (feed, policy));

@@ -1,15 +1,19 @@
 //! A hand-written HTTP/2 peer, std only: sends what no library would, and reads what comes back.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// Frame types (RFC 9113, 6).
 pub(crate) const DATA: u8 = 0x0;
-const HEADERS: u8 = 0x1;
-const RST_STREAM: u8 = 0x3;
+pub(crate) const HEADERS: u8 = 0x1;
+pub(crate) const RST_STREAM: u8 = 0x3;
 const SETTINGS: u8 = 0x4;
+pub(crate) const PING: u8 = 0x6;
 const GOAWAY: u8 = 0x7;
+pub(crate) const CONTINUATION: u8 = 0x9;
 
 /// Settings and errors by their numbers (RFC 9113, 6.5.2 and 7).
 pub(crate) const MAX_CONCURRENT_STREAMS: u16 = 0x3;
@@ -20,7 +24,7 @@ pub(crate) const ENHANCE_YOUR_CALM: u32 = 0xb;
 const CANCEL: u32 = 0x8;
 
 const ACK: u8 = 0x1;
-const END_STREAM: u8 = 0x1;
+pub(crate) const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
 /// How long the peer waits for a frame before the test fails.
@@ -64,15 +68,37 @@ impl Peer {
         Ok(Self { socket })
     }
 
+    /// Connects without a word from an address of this machine, with as little room for answers as there can be.
+    pub(crate) fn narrow(from: Ipv4Addr, addr: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_recv_buffer_size(1)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect(&addr.into())?;
+        let socket = TcpStream::from(socket);
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { socket })
+    }
+
+    /// Greets, and acknowledges nothing.
+    pub(crate) fn greet(&mut self) -> io::Result<()> {
+        self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
+        self.send(&frame(SETTINGS, 0, 0, &[]))
+    }
+
     /// Connects, greets and acknowledges. Returns the server's settings too.
     pub(crate) fn greeted(addr: SocketAddr) -> io::Result<(Self, Frame)> {
         let mut peer = Self::silent(addr)?;
-        peer.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
-        peer.send(&frame(SETTINGS, 0, 0, &[]))?;
+        peer.greet()?;
         let settings = peer.receive()?;
         assert_eq!(settings.kind, SETTINGS, "a server greets with its settings");
-        peer.send(&frame(SETTINGS, ACK, 0, &[]))?;
+        peer.acknowledge()?;
         Ok((peer, settings))
+    }
+
+    /// Acknowledges the server's settings.
+    pub(crate) fn acknowledge(&mut self) -> io::Result<()> {
+        self.send(&frame(SETTINGS, ACK, 0, &[]))
     }
 
     /// Sends frames in one write.
@@ -138,14 +164,15 @@ pub(crate) fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes())
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+/// Returns one frame.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
     let head = [length[1], length[2], length[3], kind, flags];
     [&head[..], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Writes one header as a literal that no table remembers (RFC 7541, 6.2.2), without Huffman.
-fn literal(name: &str, value: &str) -> Vec<u8> {
+/// Returns one header as a literal that no table remembers (RFC 7541, 6.2.2), without Huffman.
+pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
     let sized = |text: &str| {
         let length = u8::try_from(text.len()).expect("a short text");
         assert!(length < 127, "longer lengths have more bytes");

@@ -33,6 +33,7 @@ mod goals;
 mod h2;
 #[cfg(feature = "columns")]
 mod history;
+mod hostile;
 mod import;
 mod invalid;
 mod isolation;

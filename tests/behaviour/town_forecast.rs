@@ -10,6 +10,7 @@ use std::sync::Arc;
 use munadi::guard::{Key, Keys, Role, secret_blake3};
 use munadi::node::clock::MovedClock;
 use munadi::node::{Node, NodeOptions, Question, Wanted};
+use munadi::rpc::limits::Limits;
 use munadi::rpc::{Patience, ServerConfig, serve};
 use munadi::town::lines::Line;
 use munadi::town::{
@@ -191,6 +192,7 @@ fn two_days(options: TownOptions, drafts: Vec<Draft>) -> Vec<Case> {
         keys: Arc::new(known),
         patience: Patience::default(),
         tls: None,
+        limits: Limits::OFF,
     };
     let policy = Policy { floor_cpm_micros: FLOOR_CPM_MICROS, ..Policy::default() };
     let server = serve(&node, &Arc::new(BTreeMap::from([(FEED, policy)])), config).unwrap();

@@ -117,6 +117,8 @@ fn write_config(folder: &Path) -> PathBuf {
         "advertiser_distance_s = 0\n".to_owned(),
         key("advertiser", "advertiser", 4),
         key("feed", "feed", 1),
+        // What is refused for load is another test's affair.
+        "[limits]\nshed = false\nserving_per_s = 0\nevents_per_s = 0\n".to_owned(),
     ];
     let path = folder.join("munadi.toml");
     fs::write(&path, text.concat()).unwrap();

@@ -13,6 +13,7 @@ use munadi::journal::file::Options;
 use munadi::listen::Running;
 use munadi::node::clock::MovedClock;
 use munadi::node::{Node, NodeOptions};
+use munadi::rpc::limits::Limits;
 use munadi::rpc::{ServerConfig, serve};
 use munadi::tokens::{contact_number, conversation_id};
 use munadi::types::proto::v1;
@@ -104,6 +105,7 @@ impl Stage {
             keys: Arc::new(Keys::new([key]).unwrap()),
             patience: munadi::rpc::Patience::default(),
             tls: None,
+            limits: Limits::OFF,
         };
         let rpc = serve(&node, &Arc::new(BTreeMap::new()), config).unwrap();
         Self { node, clock, web, rpc, folder }

@@ -10,6 +10,7 @@ use munadi::guard::{Key, Keys, Role, secret_blake3};
 use munadi::node::clock::{Clock, MovedClock};
 use munadi::node::dice::SeededDice;
 use munadi::node::{Node, NodeOptions};
+use munadi::rpc::limits::Limits;
 use munadi::rpc::{Patience, ServerConfig, serve};
 use munadi::types::dice::Dice;
 use munadi::types::ids::SeqVector;
@@ -72,6 +73,7 @@ pub(crate) fn pull(viewers: u64, rounds: usize) -> Result<Pulled, Failure> {
         keys: Arc::new(Keys::new([key])?),
         patience: Patience::default(),
         tls: None,
+        limits: Limits::OFF,
     };
     let server = serve(&node, &Arc::new(BTreeMap::new()), config)?;
     let endpoint = Endpoint::from_shared(format!("http://{}", server.addr()))?;

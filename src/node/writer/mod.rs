@@ -262,6 +262,11 @@ impl Writer {
         self.stopped
     }
 
+    /// Returns the last batch with anything in it.
+    pub(in crate::node) const fn head(&self) -> BatchNo {
+        self.head
+    }
+
     /// Returns the last durable batch.
     pub const fn durable(&self) -> BatchNo {
         self.durable

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tower::Service;
 
 use crate::node::{self, Node};
+use crate::rpc::admission::Passage;
 use crate::rpc::encoded::Encoded;
 use crate::rpc::errors::refused_item;
 use crate::rpc::limits::FEED_MESSAGE_BYTES_MAX;
@@ -87,8 +88,12 @@ impl StreamingService<v1::StreamAdsRequest> for Ads {
     /// A tray is filled when the caller has room for its answer: none waits, and the order is kept.
     fn call(&mut self, request: Request<Streaming<v1::StreamAdsRequest>>) -> Self::Future {
         let (feed, node) = (self.feed(&request), Arc::clone(&self.node));
+        let passage = request.extensions().get::<Passage>().cloned();
         let answers = |feed: Feed| -> Self::ResponseStream {
-            let answer = move |wire: v1::StreamAdsRequest| feed.streamed(&node, wire);
+            let answer = move |wire: v1::StreamAdsRequest| {
+                let taken = passage.as_ref().map_or(Ok(()), Passage::message);
+                feed.streamed(&node, wire, taken)
+            };
             Box::pin(request.into_inner().map(move |item| item.map(&answer)))
         };
         ready(feed.map(answers).map(Response::new))
@@ -118,10 +123,15 @@ impl Feed {
         Ok(node.request_ads(self.id, &self.policy, &request))
     }
 
-    /// Returns the encoded answer to one request of a stream.
-    fn streamed(&self, node: &Node, wire: v1::StreamAdsRequest) -> Bytes {
+    /// Returns the encoded answer to one request of a stream, if it was taken.
+    fn streamed(
+        &self,
+        node: &Node,
+        wire: v1::StreamAdsRequest,
+        taken: Result<(), Refusal>,
+    ) -> Bytes {
         let sequence = wire.sequence;
-        match self.answer(node, wire.ad_request) {
+        match taken.and_then(|()| self.answer(node, wire.ad_request)) {
             Ok(answer) => answer.into_streamed(sequence),
             Err(refusal) => {
                 let error = Some(refused_item(&refusal));

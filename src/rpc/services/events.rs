@@ -8,6 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::node::Node;
+use crate::rpc::admission::Passage;
 use crate::rpc::limits::STREAM_IN_FLIGHT_MAX;
 use crate::rpc::parse::events::{Door, ad_event, batch};
 use crate::rpc::services::batch::Batch;
@@ -42,9 +43,10 @@ impl EventService for Events {
         request: Request<Streaming<v1::StreamEventsRequest>>,
     ) -> Answer<Self::StreamEventsStream> {
         let feed = caller(&request)?.tenant;
+        let passage = request.extensions().get::<Passage>().cloned();
         let (node, inbound) = (Arc::clone(&self.node), request.into_inner());
         let (sender, receiver) = mpsc::channel(STREAM_IN_FLIGHT_MAX);
-        tokio::spawn(hand_over(node, feed, inbound, sender));
+        tokio::spawn(hand_over(node, feed, passage, inbound, sender));
         let answers = ReceiverStream::new(receiver).then(|taken: Result<Taken, Status>| async {
             let Taken { sequence, batch } = taken?;
             Ok(v1::StreamEventsResponse { sequence, results: batch.results().await? })
@@ -62,13 +64,15 @@ struct Taken {
 async fn hand_over(
     node: Arc<Node>,
     feed: u32,
+    passage: Option<Passage>,
     mut inbound: Streaming<v1::StreamEventsRequest>,
     sender: mpsc::Sender<Result<Taken, Status>>,
 ) {
     while let Some(message) = inbound.next().await {
         let taken = message.map(|wire| {
-            // What refuses a message as a whole, a full queue too, is its one result.
-            let batch = take(&node, feed, "", wire.events);
+            // What refuses a message as a whole, a full queue or an overload too, is its one result.
+            let passed = passage.as_ref().map_or(Ok(()), Passage::message);
+            let batch = passed.and_then(|()| take(&node, feed, "", wire.events));
             let batch = batch.unwrap_or_else(|refusal| Batch::refused(&refusal));
             Taken { sequence: wire.sequence, batch }
         });

@@ -1,0 +1,138 @@
+//! How often one key may call, by class.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use governor::clock::{Clock, MonotonicClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+
+use crate::guard::Class;
+use crate::rpc::limits::{BURST_SECONDS, Limits, RATE_KEYS_MAX};
+
+type Limiter<C> =
+    RateLimiter<Arc<str>, DashMapStateStore<Arc<str>>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+/// A call beyond its key's rate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct TooOften {
+    /// When the next call would be taken.
+    pub(super) wait: Duration,
+    /// What is allowed, calls a second.
+    pub(super) per_s: u32,
+}
+
+/// The rates of every key, for all cores of a server.
+pub(super) struct Rates<C: Clock = MonotonicClock> {
+    clock: C,
+    limiters: [Option<Limiter<C>>; Class::ALL.len()],
+    /// Whether as many keys are remembered as may be: further ones share a rate.
+    full: AtomicBool,
+    others: Arc<str>,
+}
+
+impl Rates<MonotonicClock> {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self::by_clock(limits, MonotonicClock)
+    }
+}
+
+impl<C: Clock + Clone> Rates<C> {
+    fn by_clock(limits: &Limits, clock: C) -> Self {
+        let limiter = |class: Class| {
+            let per_s = NonZeroU32::new(limits.per_s(class))?;
+            let burst = per_s.saturating_mul(NonZeroU32::new(BURST_SECONDS)?);
+            let quota = Quota::per_second(per_s).allow_burst(burst);
+            Some(RateLimiter::dashmap_with_clock(quota, clock.clone()))
+        };
+        let limiters = Class::ALL.map(limiter);
+        // No key has this name: theirs are not empty.
+        Self { clock, limiters, full: AtomicBool::new(false), others: "".into() }
+    }
+
+    /// Counts a call of a key, or tells when it may come again.
+    pub(super) fn check(&self, class: Class, key: &Arc<str>) -> Result<(), TooOften> {
+        let Some(limiter) = &self.limiters[class.index()] else { return Ok(()) };
+        let key = if self.full.load(Ordering::Relaxed) { &self.others } else { key };
+        limiter.check_key(key).map_err(|until| {
+            let quota = until.quota();
+            TooOften {
+                wait: until.wait_time_from(self.clock.now()),
+                per_s: quota.burst_size().get() / BURST_SECONDS,
+            }
+        })
+    }
+
+    /// Forgets keys that have not called for so long that nothing is counted of them.
+    pub(super) fn tidy(&self) {
+        let mut full = false;
+        for limiter in self.limiters.iter().flatten() {
+            limiter.retain_recent();
+            full |= limiter.len() >= RATE_KEYS_MAX;
+        }
+        self.full.store(full, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { events_per_s: 10, reports_per_s: 1, ..Limits::OFF };
+
+    fn rates() -> (Rates<FakeRelativeClock>, FakeRelativeClock) {
+        let clock = FakeRelativeClock::default();
+        (Rates::by_clock(&LIMITS, clock.clone()), clock)
+    }
+
+    fn key(name: &str) -> Arc<str> {
+        name.into()
+    }
+
+    #[test]
+    fn a_key_has_its_burst_and_then_its_rate() {
+        let (rates, clock) = rates();
+        let feed = key("feed");
+        for _ in 0..10 * BURST_SECONDS {
+            assert_eq!(rates.check(Class::Events, &feed), Ok(()));
+        }
+        let late = rates.check(Class::Events, &feed).unwrap_err();
+        assert_eq!(late, TooOften { wait: Duration::from_millis(100), per_s: 10 });
+        clock.advance(late.wait);
+        assert_eq!(rates.check(Class::Events, &feed), Ok(()), "as was told");
+        assert!(rates.check(Class::Events, &feed).is_err());
+    }
+
+    #[test]
+    fn keys_and_classes_are_counted_apart() {
+        let (rates, _) = rates();
+        let (one, other) = (key("one"), key("other"));
+        while rates.check(Class::Reports, &one).is_ok() {}
+        assert_eq!(rates.check(Class::Reports, &other), Ok(()));
+        assert_eq!(rates.check(Class::Events, &one), Ok(()));
+        for _ in 0..10_000 {
+            assert_eq!(rates.check(Class::Serving, &one), Ok(()), "no limit is no limit");
+        }
+    }
+
+    #[test]
+    fn only_so_many_keys_are_remembered() {
+        let (rates, clock) = rates();
+        for number in 0..RATE_KEYS_MAX {
+            assert_eq!(rates.check(Class::Reports, &key(&number.to_string())), Ok(()));
+        }
+        rates.tidy();
+        while rates.check(Class::Reports, &key("a")).is_ok() {}
+        assert!(rates.check(Class::Reports, &key("b")).is_err(), "they share what is left");
+        clock.advance(Duration::from_secs(60));
+        rates.tidy();
+        assert_eq!(rates.limiters[Class::Reports.index()].as_ref().unwrap().len(), 0);
+        while rates.check(Class::Reports, &key("a")).is_ok() {}
+        assert_eq!(rates.check(Class::Reports, &key("b")), Ok(()), "each has its own again");
+    }
+}
