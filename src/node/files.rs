@@ -60,6 +60,18 @@ impl Files {
         readers.map(|file| Box::new(BufReader::new(file)) as Box<dyn Read>).collect()
     }
 
+    /// Returns the newest checkpoint and its name. It can be read however many are written meanwhile.
+    pub(in crate::node) fn newest_checkpoint(&self) -> Option<(String, File)> {
+        let open = |name: String| File::open(self.0.join(&name)).ok().map(|file| (name, file));
+        self.checkpoint_names().into_iter().rev().find_map(open)
+    }
+
+    /// Tells whether a file of this name comes and goes while a node runs: a checkpoint, or one that is
+    /// being written.
+    pub(in crate::node) fn is_passing(name: &str) -> bool {
+        name.starts_with(CHECKPOINT_START) || name.ends_with(".part")
+    }
+
     /// Writes a checkpoint beside the others; it takes its name, and the oldest goes, only when `settle`
     /// says that it counts.
     ///

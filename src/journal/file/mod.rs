@@ -1,5 +1,6 @@
 //! The journal of one node: all shards interleaved in one stream of pre-zeroed segment files.
 
+pub mod archive;
 mod disk;
 mod opening;
 mod scan;
@@ -221,18 +222,7 @@ impl ShardLog for FileLog {
             (state.segments.clone(), state.durable_end)
         };
         check_start(from, &nexts(&segments[0].tails))?;
-        for (at, header) in segments.iter().enumerate() {
-            let behind = segments.get(at + 1);
-            if behind.is_some_and(|next| all_at_or_below(&nexts(&next.tails), from)) {
-                continue;
-            }
-            let path = segment::path_of(&self.dir, header.number);
-            let end = behind.map_or(Some(durable_end), |_| None);
-            if read_segment(&path, end, header, from, visit)?.is_break() {
-                break;
-            }
-        }
-        Ok(())
+        read_segments(&self.dir, &segments, durable_end, from, visit)
     }
 
     fn start(&self) -> SeqVector {
@@ -279,6 +269,28 @@ impl ShardLog for FileLog {
     fn close(mut self: Box<Self>) -> Result<(), LogError> {
         self.stop(Stop::Sealed)
     }
+}
+
+/// Visits the blocks of segments, of the last one below `durable_end`, that hold a fact at or after `from`.
+fn read_segments(
+    dir: &Path,
+    segments: &[Arc<Header>],
+    durable_end: u64,
+    from: &SeqVector,
+    visit: &mut dyn FnMut(&Block) -> ControlFlow<()>,
+) -> Result<(), LogError> {
+    for (at, header) in segments.iter().enumerate() {
+        let behind = segments.get(at + 1);
+        if behind.is_some_and(|next| all_at_or_below(&nexts(&next.tails), from)) {
+            continue;
+        }
+        let path = segment::path_of(dir, header.number);
+        let end = behind.map_or(Some(durable_end), |_| None);
+        if read_segment(&path, end, header, from, visit)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Visits the blocks of one segment below `end`, or all of them, that hold a fact at or after `from`.
