@@ -356,6 +356,7 @@ fn drive(mut writer: Writer, queue: &Queue, clock: &dyn Clock) -> Result<(), Log
     loop {
         let (work, ended) = queue.next(writer.round_least(), PATIENCE);
         writer.step(clock.now(), work);
+        queue.turn_away(writer.is_out_of_space());
         if writer.is_stopped() {
             tracing::error!("the journal can't be written: restart the node to reopen it");
             queue.close();

@@ -3,6 +3,8 @@
 pub mod archive;
 mod disk;
 mod opening;
+#[cfg(test)]
+mod power;
 mod scan;
 mod segment;
 mod spare;
@@ -22,6 +24,7 @@ use crate::journal::file::disk::Disk;
 use crate::journal::file::opening::{lock, prepare};
 use crate::journal::file::scan::{Frame, Survey};
 use crate::journal::file::segment::{HEADER_BYTES, Header, Spare, failed};
+use crate::journal::file::spare::Room;
 use crate::journal::file::writer::{Job, Shared, State, Stop};
 use crate::journal::{
     BLOCK_BYTES_MAX, Block, Completed, DamagedAt, LogError, ShardLog, Tail, Tails, Ticket, Wake,
@@ -87,6 +90,7 @@ pub struct FileLog {
     journal: JournalId,
     segment_bytes: u64,
     shared: Arc<Shared>,
+    room: Arc<Room>,
     thread: Option<JoinHandle<()>>,
     /// Behind everything accepted: what the next blocks are checked against.
     tails: Box<Tails>,
@@ -141,6 +145,7 @@ impl FileLog {
             journal: survey.journal,
             segment_bytes: options.segment_bytes,
             shared: Arc::clone(&writer.shared),
+            room: Arc::clone(&writer.spares.room),
             tails: survey.tails.clone(),
             batch: survey.last_batch,
             last_ticket: Ticket(0),
@@ -210,6 +215,10 @@ impl ShardLog for FileLog {
 
     fn completed(&mut self) -> Option<Completed> {
         self.shared.state().finished.pop_front()
+    }
+
+    fn is_out_of_space(&self) -> bool {
+        self.room.is_out()
     }
 
     fn read_from(

@@ -123,13 +123,13 @@ pub(super) fn loads(
 /// Folds a journal from the first fact it holds.
 fn fold_all(log: &Archive) -> Result<State, BackupError> {
     let (mut state, mut failed) = (State::default(), None::<OpenError>);
-    log.read_from(&log.start(), &mut |block| {
-        match fold(block, |stamp, fact| state.apply(stamp, fact)) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
+    log.read_from(&log.start(), &mut |block| match fold(block, |stamp, fact| {
+        state.apply(stamp, fact)
+    }) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
         }
     })?;
     failed.map_or(Ok(state), |error| Err(error.into()))

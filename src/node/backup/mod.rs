@@ -211,3 +211,45 @@ fn names(dir: &Path) -> Result<Vec<String>, BackupError> {
     names.sort();
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOLDEN: &str = include_str!("../../../tests/golden/backup_v1.json");
+
+    fn read(text: &str) -> Result<Manifest, BackupError> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(MANIFEST), text).unwrap();
+        Manifest::read(dir.path())
+    }
+
+    #[test]
+    fn the_manifest_of_the_first_format_is_still_read() {
+        let manifest = read(GOLDEN).unwrap();
+        assert_eq!((manifest.format, manifest.facts), (1, 1_200));
+        assert_eq!(manifest.last_seqs, BTreeMap::from([(0, 1_000), (64, 200)]));
+        assert_eq!(manifest.all().count(), 3);
+        let again = serde_json::to_string_pretty(&manifest).unwrap() + "\n";
+        assert_eq!(
+            again, GOLDEN,
+            "manifests that are written now can't be read by the first version"
+        );
+    }
+
+    #[test]
+    fn a_manifest_that_names_a_file_elsewhere_or_an_unknown_format_is_refused() {
+        for (from, to) in [
+            ("\"keyring.json-ef", "\"../keyring.json-ef"),
+            ("\"name\": \"keyring.json\"", "\"name\": \"/etc/keyring.json\""),
+            ("\"name\": \"keyring.json\"", "\"name\": \"..\""),
+            ("\"format\": 1", "\"format\": 2"),
+            ("{", "["),
+        ] {
+            let wrong = GOLDEN.replacen(from, to, 1);
+            assert_ne!(wrong, GOLDEN);
+            let refused = read(&wrong);
+            assert!(matches!(refused, Err(BackupError::Manifest { .. })), "{to}: {refused:?}");
+        }
+    }
+}
