@@ -18,29 +18,23 @@ mod steps;
 mod transfers;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::cli::audit::compare::compare;
 use crate::cli::audit::recount::Recount;
+use crate::cli::progress::{Progress, bytes_of};
 use crate::journal::file::{Scanned, scan};
 use crate::journal::{Block, LogError};
-use crate::node::clock::{Clock, SystemClock};
 use crate::node::{Files, OpenError, fold};
 use crate::state::State;
 use crate::types::ids::{Seq, Shard};
 
 /// Differences that a report lists; the rest are only counted.
 const DIFFERENCES_MAX: usize = 20;
-
-/// An audit that takes longer than this shows how far it is.
-const QUIET: Duration = Duration::from_secs(2);
 
 /// Recount every invoice from the journal and compare it with the node's own figures.
 ///
@@ -225,7 +219,7 @@ pub fn run(args: &AuditArgs) -> Result<ExitCode, AuditError> {
         let mut out = io::BufWriter::new(io::stdout().lock());
         return transfers::list(&args.dir, &mut out).map(|()| ExitCode::SUCCESS);
     }
-    let mut progress = Progress::over(&Files::new(&args.dir).journal());
+    let mut progress = Progress::new("audit", bytes_of(&Files::new(&args.dir).journal()));
     let report = audit_watched(&args.dir, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
     let mut out = io::stdout().lock();
@@ -236,43 +230,4 @@ pub fn run(args: &AuditArgs) -> Result<ExitCode, AuditError> {
         write!(out, "{report}")?;
     }
     Ok(if report.equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Shows on a terminal how far a long audit is.
-struct Progress {
-    clock: SystemClock,
-    total: u64,
-    done: u64,
-    bar: Option<ProgressBar>,
-}
-
-impl Progress {
-    /// Returns the progress over a journal's files. The last segment is mostly zeroes, so the bar may end
-    /// early.
-    fn over(journal: &Path) -> Self {
-        let entries = fs::read_dir(journal).into_iter().flatten().flatten();
-        let lengths = entries.filter_map(|entry| entry.metadata().ok()).map(|file| file.len());
-        Self { clock: SystemClock::default(), total: lengths.sum(), done: 0, bar: None }
-    }
-
-    fn advance(&mut self, bytes: u64) {
-        self.done += bytes;
-        if self.bar.is_none() && self.clock.monotonic() > QUIET {
-            // Nothing is drawn when stderr is no terminal.
-            let target = ProgressDrawTarget::stderr();
-            let bar = ProgressBar::with_draw_target(Some(self.total), target);
-            let style = ProgressStyle::with_template("audit {bar:40} {bytes} of {total_bytes}");
-            self.bar =
-                Some(style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style)));
-        }
-        if let Some(bar) = &self.bar {
-            bar.set_position(self.done);
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }

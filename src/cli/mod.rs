@@ -3,6 +3,7 @@
 #[cfg(feature = "columns")]
 pub mod attribute;
 pub mod audit;
+pub mod backup;
 mod config;
 pub mod conversions;
 pub mod courier;
@@ -16,6 +17,7 @@ pub mod import;
 mod jwt;
 mod keys;
 mod limits;
+mod progress;
 mod rates;
 pub mod reconcile;
 mod replay;
@@ -54,6 +56,9 @@ enum Command {
     // These say themselves what they are for, at length.
     Audit(audit::AuditArgs),
     Fsck(fsck::FsckArgs),
+    Backup(backup::BackupArgs),
+    Verify(backup::VerifyArgs),
+    Restore(backup::RestoreArgs),
     Report(report::ReportArgs),
     Conversions(conversions::ConversionsArgs),
     Reconcile(reconcile::ReconcileArgs),
@@ -79,6 +84,9 @@ pub fn run() -> ExitCode {
         Command::Rates(arguments) => rates::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments).map_err(Failure::from),
         Command::Fsck(arguments) => fsck::run(&arguments).map_err(Failure::from),
+        Command::Backup(arguments) => done(backup::run_backup(&arguments)),
+        Command::Verify(arguments) => done(backup::run_verify(&arguments)),
+        Command::Restore(arguments) => done(backup::run_restore(&arguments)),
         Command::Report(arguments) => report::run(&arguments).map_err(Failure::from),
         Command::Conversions(arguments) => conversions::run(&arguments).map_err(Failure::from),
         Command::Reconcile(arguments) => reconcile::run(&arguments).map_err(Failure::from),
@@ -97,6 +105,11 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Returns how a command ended that has no exit code of its own.
+fn done(done: Result<(), backup::CommandError>) -> Result<ExitCode, Failure> {
+    Ok(done.map(|()| ExitCode::SUCCESS)?)
 }
 
 /// Writes a line for people. A closed pipe is no reason to fail.

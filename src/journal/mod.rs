@@ -113,6 +113,12 @@ pub trait ShardLog: Send {
     /// Returns the next finished ticket, in the order of submission; `None` when none has finished.
     fn completed(&mut self) -> Option<Completed>;
 
+    /// Tells whether blocks wait for space on a full disk. What was submitted is written once there is
+    /// some; nothing more should be submitted until then.
+    fn is_out_of_space(&self) -> bool {
+        false
+    }
+
     /// Calls `visit` with each durable block that holds a fact at or after `from[shard]`, in log
     /// order, until it breaks.
     ///

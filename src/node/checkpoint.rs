@@ -85,6 +85,9 @@ impl Progress {
     }
 }
 
+/// Bytes before a record's own: part 1, index 4, length 4, CRC32C of those and of what follows 4.
+const RECORD_HEAD_BYTES: usize = 13;
+
 /// Which part a record holds. Numbers are in the file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
@@ -128,10 +131,13 @@ struct Recorder<'a> {
 impl Recorder<'_> {
     fn record<T: Serialize>(&mut self, part: Part, index: usize, value: &T) -> io::Result<()> {
         let bytes = postcard::to_allocvec(value).map_err(io::Error::other)?;
-        self.out.write_all(&[part as u8])?;
-        self.out.write_all(&(index as u32).to_le_bytes())?;
-        self.out.write_all(&(bytes.len() as u32).to_le_bytes())?;
-        self.out.write_all(&crc32c::crc32c(&bytes).to_le_bytes())?;
+        let mut head = [0; RECORD_HEAD_BYTES];
+        head[0] = part as u8;
+        head[1..5].copy_from_slice(&(index as u32).to_le_bytes());
+        head[5..9].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
+        let checksum = checksum_of(&head, &bytes);
+        head[9..].copy_from_slice(&checksum.to_le_bytes());
+        self.out.write_all(&head)?;
         self.out.write_all(&bytes)?;
         self.records += 1;
         Ok(())
@@ -310,8 +316,13 @@ fn ends_of(log: &dyn ShardLog) -> Result<Vec<Seq>, LogError> {
     Shard::all().map(|shard| log.tail(shard).map(|tail| Seq(tail.next.0 - 1))).collect()
 }
 
+/// Returns the checksum of a record: of its part, index and length too, so that none is taken for another.
+fn checksum_of(head: &[u8; RECORD_HEAD_BYTES], bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&head[..9]), bytes)
+}
+
 fn read_record(input: &mut dyn Read) -> io::Result<(u8, usize, Vec<u8>)> {
-    let mut head = [0; 13];
+    let mut head = [0; RECORD_HEAD_BYTES];
     input.read_exact(&mut head)?;
     let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     let (index, length, checksum) = (word(1), word(5), word(9));
@@ -320,7 +331,7 @@ fn read_record(input: &mut dyn Read) -> io::Result<(u8, usize, Vec<u8>)> {
     }
     let mut bytes = vec![0; length as usize];
     input.read_exact(&mut bytes)?;
-    if crc32c::crc32c(&bytes) != checksum {
+    if checksum_of(&head, &bytes) != checksum {
         return Err(invalid("a checksum does not fit"));
     }
     Ok((head[0], index as usize, bytes))

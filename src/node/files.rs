@@ -60,6 +60,18 @@ impl Files {
         readers.map(|file| Box::new(BufReader::new(file)) as Box<dyn Read>).collect()
     }
 
+    /// Returns the newest checkpoint and its name. It can be read however many are written meanwhile.
+    pub(in crate::node) fn newest_checkpoint(&self) -> Option<(String, File)> {
+        let open = |name: String| File::open(self.0.join(&name)).ok().map(|file| (name, file));
+        self.checkpoint_names().into_iter().rev().find_map(open)
+    }
+
+    /// Tells whether a file of this name comes and goes while a node runs: a checkpoint, or one that is
+    /// being written.
+    pub(in crate::node) fn is_passing(name: &str) -> bool {
+        name.starts_with(CHECKPOINT_START) || name.ends_with(".part")
+    }
+
     /// Writes a checkpoint beside the others; it takes its name, and the oldest goes, only when `settle`
     /// says that it counts.
     ///
@@ -74,16 +86,20 @@ impl Files {
         let number = |name: &String| name[CHECKPOINT_START.len()..].parse::<u64>().ok();
         let next = names.last().and_then(number).unwrap_or_default() + 1;
         let part = self.0.join("checkpoint.part");
-        let file = File::create(&part)?;
-        let mut out = BufWriter::new(file);
-        let written = write(&mut out)?;
-        out.into_inner()?.sync_all()?;
+        let written = write_whole(&part, write).inspect_err(|_| {
+            // A full disk needs the space.
+            let _ = fs::remove_file(&part);
+        })?;
+        fail::fail_point!("checkpoint-settle");
         if !settle(written) {
             fs::remove_file(&part)?;
             return Ok(false);
         }
+        fail::fail_point!("checkpoint-rename");
         fs::rename(&part, self.0.join(format!("{CHECKPOINT_START}{next:012}")))?;
+        fail::fail_point!("checkpoint-renamed");
         File::open(&self.0)?.sync_all()?;
+        fail::fail_point!("checkpoint-forget");
         let spare = (names.len() + 1).saturating_sub(CHECKPOINTS_KEPT);
         names.iter().take(spare).try_for_each(|name| fs::remove_file(self.0.join(name)))?;
         Ok(true)
@@ -105,10 +121,27 @@ impl Files {
         let (part, whole) = (self.0.join(format!("{name}.part")), self.0.join(name));
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        fail::fail_point!("ring-write");
         write(&mut file)?;
+        fail::fail_point!("ring-written");
         file.sync_all()?;
+        fail::fail_point!("ring-rename");
         fs::rename(&part, &whole)?;
+        fail::fail_point!("ring-renamed");
         File::open(&self.0)?.sync_all()?;
         Ok(whole)
     }
+}
+
+/// Writes a file and syncs it.
+fn write_whole<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut out = BufWriter::new(File::create(path)?);
+    fail::fail_point!("checkpoint-write");
+    let written = write(&mut out)?;
+    fail::fail_point!("checkpoint-written");
+    out.into_inner()?.sync_all()?;
+    Ok(written)
 }

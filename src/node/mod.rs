@@ -2,6 +2,7 @@
 
 mod ads;
 mod asked;
+pub mod backup;
 mod billing;
 mod changes;
 mod checkpoint;

@@ -39,6 +39,11 @@ pub(in crate::node) fn submit<T: Send + 'static>(
             let message = "too much waits for the journal; send it again in a second";
             Err(Refusal::new(Reason::Busy, "", message))
         }
+        Err(Turned::NoSpace) => {
+            metrics::counter!("munadi_disk_full_total").increment(1);
+            let message = "the journal's disk is full and nothing was stored; send it again later";
+            Err(Refusal::new(Reason::Busy, "", message))
+        }
         Err(Turned::Closed) => Err(unavailable()),
     }
 }

@@ -24,6 +24,8 @@ struct Inside {
     events: usize,
     woken: bool,
     closed: bool,
+    /// Nothing more is taken for now.
+    turning_away: bool,
     /// Events that the sleeping reader waits for; `None`: it is awake.
     awaited: Option<usize>,
 }
@@ -42,6 +44,8 @@ impl Inside {
 pub(in crate::node) enum Turned {
     /// Too many wait.
     Full,
+    /// The journal's disk is full.
+    NoSpace,
     /// The node is stopping.
     Closed,
 }
@@ -75,6 +79,9 @@ impl Queue {
         if inside.closed {
             return Err(Turned::Closed);
         }
+        if inside.turning_away {
+            return Err(Turned::NoSpace);
+        }
         if inside.work.len() >= QUEUE_MAX {
             return Err(Turned::Full);
         }
@@ -103,6 +110,11 @@ impl Queue {
     pub(in crate::node) fn nudge(&self) {
         locked(&self.inside).woken = true;
         self.wake.notify_one();
+    }
+
+    /// Takes no more work for now, or takes it again.
+    pub(in crate::node) fn turn_away(&self, turning_away: bool) {
+        locked(&self.inside).turning_away = turning_away;
     }
 
     /// Takes no more work. What waits is still done.

@@ -364,6 +364,7 @@ fn drive(mut writer: Writer, queue: &Queue, clock: &dyn Clock) -> Result<(), Log
         let Taken { work, came, ended } = queue.next(writer.round_least(), PATIENCE);
         writer.step(clock.now(), work);
         queue.note_unacknowledged(unacknowledged.note(came, writer.head(), writer.durable()));
+        queue.turn_away(writer.is_out_of_space());
         if writer.is_stopped() {
             tracing::error!("the journal can't be written: restart the node to reopen it");
             queue.close();

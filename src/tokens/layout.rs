@@ -134,7 +134,8 @@ impl Reader<'_> {
 mod tests {
     use data_encoding::HEXLOWER;
 
-    use crate::tokens::samples::{CLICK, FREQUENCY, VIEW, sealer};
+    use crate::tokens::Sealer;
+    use crate::tokens::samples::{CLICK, FREQUENCY, NOW, VIEW, sealer};
 
     /// The layouts are in links and on feeds: if this fails, the code is wrong, not the test. The bytes
     /// were made once by another implementation (OpenSSL's AES-128-SIV) under the key of bytes 1.
@@ -146,6 +147,19 @@ mod tests {
         assert_eq!(HEXLOWER.encode(&sealer.seal_frequency(&FREQUENCY)), GOLDEN_FREQUENCY);
         assert_eq!(HEXLOWER.encode(&sealer.seal_cursor(b"here")), GOLDEN_CURSOR);
         assert_eq!(HEXLOWER.encode(&sealer.seal_page(b"here")), GOLDEN_PAGE);
+    }
+
+    #[test]
+    fn the_first_key_ring_ever_kept_still_opens_them() {
+        let ring = include_str!("../../tests/golden/keyring_v1.json");
+        let sealer = Sealer::new(serde_json::from_str(ring).unwrap());
+        let bytes = |text: &str| HEXLOWER.decode(text.as_bytes()).unwrap();
+        assert_eq!(sealer.open_view(&bytes(GOLDEN_VIEW), NOW), Ok(VIEW));
+        assert_eq!(sealer.open_click(&bytes(GOLDEN_CLICK), NOW), Ok(CLICK));
+        assert_eq!(sealer.open_frequency(&bytes(GOLDEN_FREQUENCY), NOW), Ok(FREQUENCY));
+        assert_eq!(sealer.open_cursor(&bytes(GOLDEN_CURSOR)).unwrap(), b"here");
+        assert_eq!(sealer.open_page(&bytes(GOLDEN_PAGE)).unwrap(), b"here");
+        assert!(sealer.ring().link(7).is_some());
     }
 
     const GOLDEN_VIEW: &str = "\

@@ -23,13 +23,24 @@ impl Disk {
     pub(super) fn write(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
         #[cfg(test)]
         fail_if(&self.faults.write)?;
-        file.write_all_at(bytes, at)
+        fail::fail_point!("segment-write");
+        fail::fail_point!("segment-write-half", |_| -> io::Result<()> {
+            file.write_all_at(&bytes[..bytes.len() / 2], at)?;
+            std::process::abort()
+        });
+        file.write_all_at(bytes, at)?;
+        fail::fail_point!("segment-written");
+        Ok(())
     }
 
     pub(super) fn sync(&self, file: &File) -> io::Result<()> {
         #[cfg(test)]
         fail_if(&self.faults.sync)?;
-        file.sync_data()
+        fail::fail_point!("segment-sync");
+        fail::fail_point!("segment-sync-error", |_| Err(io::Error::other("injected")));
+        file.sync_data()?;
+        fail::fail_point!("segment-synced");
+        Ok(())
     }
 }
 

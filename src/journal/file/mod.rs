@@ -1,7 +1,10 @@
 //! The journal of one node: all shards interleaved in one stream of pre-zeroed segment files.
 
+pub mod archive;
 mod disk;
 mod opening;
+#[cfg(test)]
+mod power;
 mod scan;
 mod segment;
 mod spare;
@@ -21,6 +24,7 @@ use crate::journal::file::disk::Disk;
 use crate::journal::file::opening::{lock, prepare};
 use crate::journal::file::scan::{Frame, Survey};
 use crate::journal::file::segment::{HEADER_BYTES, Header, Spare, failed};
+use crate::journal::file::spare::Room;
 use crate::journal::file::writer::{Job, Shared, State, Stop};
 use crate::journal::{
     BLOCK_BYTES_MAX, Block, Completed, DamagedAt, LogError, ShardLog, Tail, Tails, Ticket, Wake,
@@ -86,6 +90,7 @@ pub struct FileLog {
     journal: JournalId,
     segment_bytes: u64,
     shared: Arc<Shared>,
+    room: Arc<Room>,
     thread: Option<JoinHandle<()>>,
     /// Behind everything accepted: what the next blocks are checked against.
     tails: Box<Tails>,
@@ -140,6 +145,7 @@ impl FileLog {
             journal: survey.journal,
             segment_bytes: options.segment_bytes,
             shared: Arc::clone(&writer.shared),
+            room: Arc::clone(&writer.spares.room),
             tails: survey.tails.clone(),
             batch: survey.last_batch,
             last_ticket: Ticket(0),
@@ -211,6 +217,10 @@ impl ShardLog for FileLog {
         self.shared.state().finished.pop_front()
     }
 
+    fn is_out_of_space(&self) -> bool {
+        self.room.is_out()
+    }
+
     fn read_from(
         &self,
         from: &SeqVector,
@@ -221,18 +231,7 @@ impl ShardLog for FileLog {
             (state.segments.clone(), state.durable_end)
         };
         check_start(from, &nexts(&segments[0].tails))?;
-        for (at, header) in segments.iter().enumerate() {
-            let behind = segments.get(at + 1);
-            if behind.is_some_and(|next| all_at_or_below(&nexts(&next.tails), from)) {
-                continue;
-            }
-            let path = segment::path_of(&self.dir, header.number);
-            let end = behind.map_or(Some(durable_end), |_| None);
-            if read_segment(&path, end, header, from, visit)?.is_break() {
-                break;
-            }
-        }
-        Ok(())
+        read_segments(&self.dir, &segments, durable_end, from, visit)
     }
 
     fn start(&self) -> SeqVector {
@@ -279,6 +278,28 @@ impl ShardLog for FileLog {
     fn close(mut self: Box<Self>) -> Result<(), LogError> {
         self.stop(Stop::Sealed)
     }
+}
+
+/// Visits the blocks of segments, of the last one below `durable_end`, that hold a fact at or after `from`.
+fn read_segments(
+    dir: &Path,
+    segments: &[Arc<Header>],
+    durable_end: u64,
+    from: &SeqVector,
+    visit: &mut dyn FnMut(&Block) -> ControlFlow<()>,
+) -> Result<(), LogError> {
+    for (at, header) in segments.iter().enumerate() {
+        let behind = segments.get(at + 1);
+        if behind.is_some_and(|next| all_at_or_below(&nexts(&next.tails), from)) {
+            continue;
+        }
+        let path = segment::path_of(dir, header.number);
+        let end = behind.map_or(Some(durable_end), |_| None);
+        if read_segment(&path, end, header, from, visit)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Visits the blocks of one segment below `end`, or all of them, that hold a fact at or after `from`.

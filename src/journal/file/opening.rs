@@ -103,10 +103,14 @@ fn mend(path: &Path, survey: &Survey, segment_bytes: u64) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     let mut unmarked = vec![0; (survey.end - survey.mark) as usize];
     file.read_exact_at(&mut unmarked, survey.mark)?;
+    fail::fail_point!("mend-write");
     file.write_all_at(&unmarked, survey.mark)?;
+    fail::fail_point!("mend-written");
     if survey.torn.is_some() || survey.file_bytes < segment_bytes {
         segment::zero(&file, survey.end, segment_bytes)?;
     }
+    fail::fail_point!("mend-sync");
     file.sync_all()?;
+    fail::fail_point!("mend-synced");
     Ok(file)
 }

@@ -161,6 +161,11 @@ pub(super) struct Spare {
 }
 
 impl Spare {
+    /// Returns where the spare with this number lies.
+    pub(super) fn path(dir: &Path, nonce: u64) -> PathBuf {
+        dir.join(format!("spare-{nonce}"))
+    }
+
     /// Writes a file of zeroes and syncs it. Stops early, without a spare, once `go_on` says no.
     pub(super) fn create(
         dir: &Path,
@@ -168,27 +173,34 @@ impl Spare {
         bytes: u64,
         go_on: impl Fn() -> bool,
     ) -> io::Result<Option<Self>> {
-        let path = dir.join(format!("spare-{nonce}"));
+        let path = Self::path(dir, nonce);
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
         let mut at = 0;
         while at < bytes && go_on() {
+            fail::fail_point!("spare-zero", |_| Err(io::ErrorKind::StorageFull.into()));
             let end = bytes.min(at + ZEROES_BYTES as u64);
             zero(&file, at, end)?;
             file.sync_data()?;
             at = end;
         }
         file.sync_all()?;
+        fail::fail_point!("spare-synced");
         Ok((at == bytes).then_some(Self { file, path, bytes }))
     }
 
     /// Gives it a header and its name in the journal, durably, and returns the file.
     pub(super) fn into_segment(self, dir: &Path, header: &Header) -> io::Result<File> {
         debug_assert_eq!(self.bytes, header.bytes);
+        fail::fail_point!("header-write");
         self.file.write_all_at(&header.encode(), 0)?;
+        fail::fail_point!("header-written");
         self.file.sync_data()?;
+        fail::fail_point!("header-synced");
         fs::rename(&self.path, path_of(dir, header.number))?;
+        fail::fail_point!("segment-renamed");
         sync_dir(dir)?;
+        fail::fail_point!("segment-named");
         Ok(self.file)
     }
 }

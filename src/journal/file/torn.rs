@@ -28,17 +28,17 @@ use crate::types::ids::{BatchNo, SHARDS_ALL, Seq, SeqVector};
 const PAGE_BYTES: usize = 4096;
 
 /// A journal whose groups the test decides: no sync thread gathers them.
-struct Journal {
+pub(super) struct Journal {
     dir: TempDir,
     options: Options,
     writer: Writer,
     tails: [Tail; SHARDS_ALL],
-    blocks: Vec<Block>,
+    pub(super) blocks: Vec<Block>,
     batch: u64,
 }
 
 impl Journal {
-    fn new(segment_bytes: u64) -> Self {
+    pub(super) fn new(segment_bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { segment_bytes, ..Options::default() };
         drop(FileLog::create(dir.path(), JOURNAL, &options).unwrap());
@@ -49,7 +49,7 @@ impl Journal {
     }
 
     /// Writes one group: so many batches, each a block of `facts` facts in shards 1, 2 and 64.
-    fn group(&mut self, batches: u64, facts: u32) {
+    pub(super) fn group(&mut self, batches: u64, facts: u32) {
         let durable = BatchNo(self.batch);
         let mut jobs = VecDeque::new();
         for _ in 0..batches {
@@ -65,7 +65,7 @@ impl Journal {
         self.writer.commit(jobs);
     }
 
-    fn end(&self) -> usize {
+    pub(super) fn end(&self) -> usize {
         self.writer.at as usize
     }
 
@@ -73,7 +73,7 @@ impl Journal {
         path_of(self.dir.path(), self.writer.number)
     }
 
-    fn image(&self) -> Vec<u8> {
+    pub(super) fn image(&self) -> Vec<u8> {
         fs::read(self.path()).unwrap()
     }
 
@@ -90,7 +90,7 @@ impl Journal {
 
     /// Checks that an image opens to a prefix of the blocks, at least `durable` of them, and that the
     /// scan tells how much is cut. Returns how many are left.
-    fn check_torn(&self, image: &[u8], durable: usize, what: &str) -> u64 {
+    pub(super) fn check_torn(&self, image: &[u8], durable: usize, what: &str) -> u64 {
         let (blocks, found) = self.after(image).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert!(blocks.len() >= durable, "{what}: acknowledged blocks are gone");
         assert_eq!(blocks, self.blocks[..blocks.len()], "{what}");

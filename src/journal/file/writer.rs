@@ -157,6 +157,7 @@ impl Writer {
                 self.report(jobs.drain(..).map(refused).collect(), Ok(()));
                 return;
             }
+            fail::fail_point!("group-gather");
             let (completed, blocks) = self.gather(&mut jobs);
             if completed.is_empty() {
                 let first =
@@ -219,13 +220,16 @@ impl Writer {
         let seal = Seal { journal: self.journal, batch: self.batch, durable_end: self.at };
         self.buffer.clear();
         self.buffer.extend_from_slice(&seal.encode());
+        fail::fail_point!("seal-write");
         let written = self.write();
+        fail::fail_point!("seal-written");
         self.report(Vec::new(), written);
     }
 
     /// Goes on in a new segment. What the old one holds is synced already.
     fn roll(&mut self, first_batch: BatchNo) -> io::Result<()> {
-        let spare = self.spares.take()?;
+        let spare = self.spares.take(|| self.shared.state().stop.is_some())?;
+        fail::fail_point!("roll-begin");
         let header = Header {
             journal: self.journal,
             number: self.number + 1,
@@ -235,6 +239,7 @@ impl Writer {
             tails: self.tails.clone(),
         };
         self.file = spare.into_segment(&self.dir, &header)?;
+        fail::fail_point!("roll-end");
         self.number += 1;
         self.segment_bytes = header.bytes;
         self.at = HEADER_BYTES as u64;
@@ -248,6 +253,7 @@ impl Writer {
     /// Publishes what a group came to. After a failure nobody knows what reached the disk, and a
     /// second sync would lie about it, so the log stops for good.
     fn report(&mut self, mut completed: Vec<Completed>, written: io::Result<()>) {
+        fail::fail_point!("group-report");
         let wake = {
             let mut state = self.shared.state();
             match &written {
@@ -267,6 +273,7 @@ impl Writer {
             state.finished.extend(completed);
             state.wake.clone()
         };
+        fail::fail_point!("group-reported");
         if let Some(wake) = wake {
             wake();
         }

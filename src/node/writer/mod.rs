@@ -267,6 +267,11 @@ impl Writer {
         self.head
     }
 
+    /// Tells whether the journal waits for space on a full disk.
+    pub fn is_out_of_space(&self) -> bool {
+        self.log.is_out_of_space()
+    }
+
     /// Returns the last durable batch.
     pub const fn durable(&self) -> BatchNo {
         self.durable
@@ -304,7 +309,8 @@ impl Writer {
         self.count_minute(self.latest);
         self.note_key_uses(1, self.latest);
         self.cut();
-        while !self.in_flight.is_empty() && !self.stopped {
+        // A full disk is not waited for: nobody was told that what waits is stored.
+        while !self.in_flight.is_empty() && !self.stopped && !self.log.is_out_of_space() {
             self.complete();
             std::thread::yield_now();
         }
@@ -323,6 +329,7 @@ impl Writer {
         if builder.len_bytes() > BLOCK_BYTES_MAX / 2 && !builder.has_room(decision.encoded_len()) {
             self.cut();
         }
+        fail::fail_point!("writer-decided");
         let builder = &mut self.builders[shard.index()];
         let first = builder.push_with(count, |bytes| decision.encode_raw(bytes));
         self.head = self.batch;
@@ -344,6 +351,7 @@ impl Writer {
             }
         }
         self.live.progress.note_applied(shard, Seq(first.plus(count.into()).0 - 1));
+        fail::fail_point!("writer-applied");
     }
 
     /// Closes the batch that is being filled and hands it to the log. What is decided from here on
@@ -362,7 +370,9 @@ impl Writer {
         }
         self.batch = BatchNo(batch.0 + 1);
         let count = blocks.len() as u64;
+        fail::fail_point!("writer-submit");
         let last = self.log.submit_all(blocks.clone());
+        fail::fail_point!("writer-submitted");
         let tickets = last.0 + 1 - count..=last.0;
         let sent =
             tickets.zip(blocks).map(|(ticket, block)| InFlight { ticket: Ticket(ticket), block });
@@ -377,7 +387,10 @@ impl Writer {
             let Some(sent) = self.in_flight.pop_front() else { break };
             debug_assert_eq!(sent.ticket, done.ticket, "tickets finish in order");
             match done.outcome {
-                Outcome::Done => self.note_durable(&sent.block),
+                Outcome::Done => {
+                    fail::fail_point!("writer-durable");
+                    self.note_durable(&sent.block);
+                }
                 Outcome::Refused => self.stop(),
                 Outcome::Unknown => self.resolve(sent.block),
             }
@@ -433,7 +446,9 @@ impl Writer {
             self.waiting.pop_front_if(|waiting| waiting.batch <= self.durable || refusal.is_some())
         {
             let late = waiting.batch > self.durable;
+            fail::fail_point!("writer-acknowledge");
             (waiting.tell)(refusal.clone().filter(|_| late));
+            fail::fail_point!("writer-acknowledged");
         }
     }
 
