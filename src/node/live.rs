@@ -17,6 +17,7 @@ use crate::decide::rates::Predictor;
 use crate::node::checkpoint::Progress;
 use crate::node::coach::Coach;
 use crate::node::counts::Counts;
+use crate::node::meters::Meters;
 use crate::node::models::Nights;
 use crate::node::pacer::Landscapes;
 use crate::node::reports::Budgets;
@@ -120,6 +121,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) coach: Coach,
     /// How far the writer is.
     pub(in crate::node) progress: Progress,
+    /// What is counted for the operator.
+    pub(in crate::node) meters: Meters,
     /// What attribution models gave last night.
     pub(in crate::node) nights: Nights,
     /// What questions about viewers have cost today.
@@ -167,6 +170,7 @@ impl Live {
             landscapes: Landscapes::default(),
             coach: Coach::default(),
             progress: Progress::default(),
+            meters: Meters::register(),
             nights: Nights::default(),
             budgets: Mutex::default(),
             public_url: OnceLock::new(),

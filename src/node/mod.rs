@@ -24,6 +24,7 @@ mod lift;
 mod links;
 mod live;
 mod lobby;
+mod meters;
 mod models;
 mod openings;
 mod outbound;
@@ -63,6 +64,7 @@ pub use forecaster::{
 pub use front::Front;
 pub use links::{Followed, Follower};
 pub use lobby::Counter;
+pub use meters::{READY_LAG_MS_MAX, Unready};
 pub use models::MODEL_DAYS;
 pub use outbound::PulledPayloads;
 pub use panel::{PANEL_MAX, PANEL_MEMORY_MS};

@@ -28,6 +28,7 @@ use crate::journal::{
 use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
+use crate::node::meters::{Spend, count_batch};
 use crate::node::openings::Openings;
 use crate::node::pacer::Pacer;
 use crate::node::schedules::Schedules;
@@ -100,6 +101,8 @@ impl Work {
 struct InFlight {
     ticket: Ticket,
     block: Block,
+    /// When it was cut.
+    at: Moment,
 }
 
 /// What waits for a batch to be durable.
@@ -151,6 +154,7 @@ pub struct Writer {
     schedules: Schedules,
     openings: Openings,
     dice: SeededDice,
+    spend: Spend,
     stopped: bool,
 }
 
@@ -205,6 +209,7 @@ impl Writer {
             schedules,
             openings,
             dice,
+            spend: Spend::default(),
             stopped: false,
         };
         writer.list_due();
@@ -215,6 +220,7 @@ impl Writer {
     /// Does one round: takes what the log finished, does what time made due, delivers, judges the work,
     /// and hands the batch to the log. Waits for nothing.
     pub fn step(&mut self, now: Moment, work: impl IntoIterator<Item = Work>) {
+        let told = now;
         self.latest = self.latest.max(now);
         let now = self.latest;
         self.complete();
@@ -231,6 +237,8 @@ impl Writer {
         self.refresh(outgrown);
         self.complete();
         self.live.coach.advance(now, self.head, self.durable);
+        let waiting = self.in_flight.front().map(|sent| sent.at);
+        self.live.meters.note_step(told, waiting);
     }
 
     /// Tells whether another batch may be started now.
@@ -326,6 +334,7 @@ impl Writer {
                 if let Kind::MessagePriced(fact) = kind {
                     count_priced(fact);
                 }
+                self.spend.note(&self.live, kind);
                 // The next decision of this batch must see it.
                 self.live.apply(Stamp { shard, seq: first.plus(number), at: now }, kind);
                 self.taps.note(kind, now);
@@ -351,10 +360,12 @@ impl Writer {
         }
         self.batch = BatchNo(batch.0 + 1);
         let count = blocks.len() as u64;
+        count_batch(&blocks);
         let last = self.log.submit_all(blocks.clone());
         let tickets = last.0 + 1 - count..=last.0;
-        let sent =
-            tickets.zip(blocks).map(|(ticket, block)| InFlight { ticket: Ticket(ticket), block });
+        let at = self.latest;
+        let sent = tickets.zip(blocks);
+        let sent = sent.map(|(ticket, block)| InFlight { ticket: Ticket(ticket), block, at });
         self.in_flight.extend(sent);
     }
 
@@ -368,7 +379,7 @@ impl Writer {
             match done.outcome {
                 Outcome::Done => self.note_durable(&sent.block),
                 Outcome::Refused => self.stop(),
-                Outcome::Unknown => self.resolve(sent.block),
+                Outcome::Unknown => self.resolve(sent.block, sent.at),
             }
         }
         self.indexer.publish(&self.live, self.durable, self.latest);
@@ -386,14 +397,14 @@ impl Writer {
 
     /// Learns what became of a block whose answer was lost: it is there: go on; it is not, and nothing
     /// was put in its place: submit the same bytes; else the writer was fenced off.
-    fn resolve(&mut self, block: Block) {
+    fn resolve(&mut self, block: Block, at: Moment) {
         match self.log.tail(block.shard) {
             Ok(tail) if tail.next >= block.next() && self.holds(&block) => {
                 self.note_durable(&block);
             }
             Ok(tail) if tail.precedes(&block) && self.in_flight.is_empty() => {
                 let ticket = self.log.submit(block.clone());
-                self.in_flight.push_back(InFlight { ticket, block });
+                self.in_flight.push_back(InFlight { ticket, block, at });
             }
             // What was submitted behind it can't stand any more: reopen from the log.
             Ok(_) | Err(_) => self.stop(),
