@@ -10,6 +10,8 @@ use config::{ConfigBuilder, Environment, File, FileFormat, Map};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::cli::metrics::MetricsLines;
+use crate::cli::telemetry::LogFormat;
 use crate::cli::web::{Web, WebLines};
 use crate::guard::{BadKey, Key, Keys, Role};
 use crate::rpc::limits::{NAME_CHARS_MAX, POSTS_MAX, SLOTS_MAX};
@@ -41,6 +43,8 @@ pub(super) struct Config {
     #[serde(default = "default_log")]
     pub(super) log: String,
     #[serde(default)]
+    pub(super) log_format: LogFormat,
+    #[serde(default)]
     pub(super) approve_ads: bool,
     #[serde(default)]
     pub(super) push_insecure: bool,
@@ -49,6 +53,8 @@ pub(super) struct Config {
     #[serde(default)]
     feeds: Vec<FeedLines>,
     web: Option<WebLines>,
+    /// `None`: nothing is counted.
+    pub(super) metrics: Option<MetricsLines>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,6 +156,9 @@ impl Config {
     /// Checks what the types don't say.
     pub(super) fn check(&self) -> Result<Checked, BadConfig> {
         self.not_exposed("listen", self.listen)?;
+        if let Some(metrics) = &self.metrics {
+            self.not_exposed("metrics.address", metrics.address)?;
+        }
         let mut policies = BTreeMap::new();
         for feed in &self.feeds {
             if policies.insert(feed.id, feed.policy()?).is_some() {
@@ -320,7 +329,7 @@ mod tests {
         assert_eq!(checked.policies[&1], Policy::default(), "it shows the defaults");
         assert!(!config.approve_ads, "ads wait for their review unless it is asked for");
         let shown = keys_of(EXAMPLE);
-        for name in "listen insecure data_dir cores log approve_ads push_insecure id role tenant secret_blake3 \
+        for name in "listen insecure data_dir cores log log_format address approve_ads push_insecure id role tenant secret_blake3 \
                      name first_position min_gap most_per_tray most_per_session most_per_day \
                      advertiser_distance_s category_distance_s attention_keep floor_cpm_micros \
                      interruption_cpm_micros hide_cost_micros show_by_s public_url kind \
@@ -350,6 +359,8 @@ mod tests {
             ("[[keys]]\nid = 'a'\nrole = 'king'", None, "king"),
             ("", Some(("MUNADI_DATADIR", "x")), "datadir"),
             ("listen = 'here'", None, "listen"),
+            ("log_format = 'xml'", None, "xml"),
+            ("[metrics]\nadress = '127.0.0.1:1'", None, "adress"),
         ] {
             let error = read(file, environment.as_slice(), &[]).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
@@ -364,6 +375,9 @@ mod tests {
         assert!(matches!(error, BadConfig::Exposed("listen", _)), "{error}");
         let asked = read(&exposed, &[], &[("insecure", Some("true".into()))]).unwrap();
         assert!(asked.check().is_ok());
+        let exposed = EXAMPLE.replace("127.0.0.1:7702", "0.0.0.0:7702");
+        let error = read(&exposed, &[], &[]).unwrap().check().unwrap_err();
+        assert!(matches!(error, BadConfig::Exposed("metrics.address", _)), "{error}");
     }
 
     #[test]

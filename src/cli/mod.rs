@@ -11,14 +11,17 @@ mod demo;
 pub mod export;
 mod figures;
 pub mod fsck;
+mod health;
 pub mod import;
 mod keys;
+mod metrics;
 mod rates;
 pub mod reconcile;
 mod replay;
 pub mod report;
 mod serve;
 mod stage;
+mod telemetry;
 mod web;
 
 use std::error::Error;
@@ -43,6 +46,8 @@ struct Arguments {
 enum Command {
     /// Run a node: serve gRPC and HTTP until SIGINT or SIGTERM, then drain.
     Serve(serve::ServeArguments),
+    /// Ask a node whether calls may be sent there: 0 if so, else 1. For health checks.
+    Health(health::HealthArguments),
     /// Make API keys.
     Keys(keys::KeysArguments),
     /// Check rate cards of channels, and print those that are built in.
@@ -71,6 +76,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Health(arguments) => health::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Rates(arguments) => rates::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments).map_err(Failure::from),

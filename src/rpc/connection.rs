@@ -12,6 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use crate::listen::Counted;
+
 /// Bytes of the greeting with which every HTTP/2 connection begins (RFC 9113, 3.4).
 const PREFACE_BYTES: usize = 24;
 
@@ -26,17 +28,19 @@ pub(super) struct Connection {
     life: Duration,
     heard: usize,
     _seat: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
 impl Connection {
     /// Takes a seat for a socket that must greet in time.
     pub(super) fn new(
         socket: TcpStream,
-        seat: OwnedSemaphorePermit,
+        (seat, counted): (OwnedSemaphorePermit, Counted),
         greet: Duration,
         life: Duration,
     ) -> Self {
-        Self { socket, ends: Box::pin(sleep(greet)), life, heard: 0, _seat: seat }
+        let ends = Box::pin(sleep(greet));
+        Self { socket, ends, life, heard: 0, _seat: seat, _counted: counted }
     }
 
     fn hear(&mut self, count: usize) {

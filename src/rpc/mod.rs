@@ -7,6 +7,7 @@ mod connection;
 mod encoded;
 pub mod errors;
 pub mod limits;
+mod meter;
 mod parse;
 mod server;
 mod services;
@@ -14,5 +15,5 @@ mod services;
 pub use crate::listen::Running;
 #[cfg(feature = "columns")]
 pub use parse::tables::Ticket;
-pub use server::{Patience, ServerConfig, serve, serve_routes};
+pub use server::{Patience, READY_SERVICE, ServerConfig, serve, serve_routes};
 pub use services::Policies;

@@ -10,6 +10,7 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 use tokio_stream::StreamExt;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -18,12 +19,23 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::guard::{GuardLayer, Keys};
-use crate::listen::{self, Running, Stop};
+use crate::listen::{self, Counted, Running, Stop};
 use crate::node::Node;
 use crate::rpc::connection::Connection;
 use crate::rpc::limits;
+use crate::rpc::meter::MeterLayer;
 use crate::rpc::services::{Policies, routes};
 use crate::types::proto::DESCRIPTORS;
+
+/// The name by which `grpc.health.v1` is asked whether calls may be sent here: SERVING while the state is
+/// recovered, the journal can be written and its lag is small. The empty name is whether the server is there.
+pub const READY_SERVICE: &str = "munadi.ready";
+
+/// How often it is looked at.
+const READY_EVERY: Duration = Duration::from_millis(500);
+
+/// Tells whether calls may be sent here now.
+type Ready = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -67,7 +79,9 @@ impl Default for Patience {
 /// # Errors
 /// As [`serve_routes`].
 pub fn serve(node: &Arc<Node>, policies: &Policies, config: ServerConfig) -> io::Result<Running> {
-    serve_routes(routes(node, policies), config)
+    let asked = Arc::clone(node);
+    let ready: Ready = Arc::new(move || asked.readiness().is_ok());
+    serve_ready(routes(node, policies), config, ready)
 }
 
 /// Starts a server of these services, with health and reflection beside them, all behind the guard.
@@ -75,10 +89,14 @@ pub fn serve(node: &Arc<Node>, policies: &Policies, config: ServerConfig) -> io:
 /// # Errors
 /// When the address can't be listened on, or no thread can be started.
 pub fn serve_routes(routes: Routes, config: ServerConfig) -> io::Result<Running> {
+    serve_ready(routes, config, Arc::new(|| true))
+}
+
+fn serve_ready(routes: Routes, config: ServerConfig, ready: Ready) -> io::Result<Running> {
     let (health, routes) = with_health_and_reflection(routes)?;
     let seats = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     let (addr, cores) = (config.listen, config.cores);
-    let core = Core { config, routes, health, seats };
+    let core = Core { config, routes, health, seats, ready };
     listen::start("door", addr, cores, move |listener, stop| core.clone().serve(listener, stop))
 }
 
@@ -89,24 +107,30 @@ struct Core {
     routes: Routes,
     health: HealthReporter,
     seats: Arc<Semaphore>,
+    ready: Ready,
 }
 
 impl Core {
     async fn serve(self, listener: TcpListener, stop: Stop) -> io::Result<()> {
         let Patience { greet, age, grace, drain } = self.config.patience;
-        let seats = self.seats;
+        let (seats, ready) = (self.seats, self.ready);
+        let open = metrics::gauge!("munadi_connections", "door" => "grpc");
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(move |socket| {
             let seat = Arc::clone(&seats).try_acquire_owned().map_err(io::Error::other)?;
-            Ok::<_, io::Error>(Connection::new(socket?, seat, greet, age + grace))
+            let held = (seat, Counted::new(&open));
+            Ok::<_, io::Error>(Connection::new(socket?, held, greet, age + grace))
         });
         let (mut stopped, health) = (stop.clone(), self.health);
         let stopping = async move {
-            stopped.asked().await;
-            for name in ["".to_owned()].into_iter().chain(service_names()) {
+            show_readiness(&health, &ready, &mut stopped).await;
+            let names = ["", READY_SERVICE].map(str::to_owned);
+            for name in names.into_iter().chain(service_names()) {
                 health.set_service_status(name, ServingStatus::NotServing).await;
             }
         };
         let serving = builder(age)
+            // What the guard turns away is counted too.
+            .layer(MeterLayer::register())
             .layer(GuardLayer::new(self.config.keys))
             .add_routes(self.routes)
             .serve_with_incoming_shutdown(incoming, stopping);
@@ -118,6 +142,21 @@ impl Core {
                 tracing::warn!(?drain, "cut the connections that had not finished in time");
                 Ok(())
             }
+        }
+    }
+}
+
+/// Lets health tell whether the server is ready, until a stop is asked for.
+async fn show_readiness(health: &HealthReporter, ready: &Ready, stop: &mut Stop) {
+    let mut shown = None;
+    loop {
+        let status = if ready() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        if shown.replace(status) != Some(status) {
+            health.set_service_status(READY_SERVICE, status).await;
+        }
+        tokio::select! {
+            () = stop.asked() => return,
+            () = sleep(READY_EVERY) => {}
         }
     }
 }
@@ -142,6 +181,8 @@ fn with_health_and_reflection(routes: Routes) -> io::Result<(HealthReporter, Rou
         for name in service_names() {
             health.set_service_status(name, ServingStatus::Serving).await;
         }
+        // Until it was looked at.
+        health.set_service_status(READY_SERVICE, ServingStatus::NotServing).await;
     });
     let reflection = || {
         tonic_reflection::server::Builder::configure()
