@@ -15,6 +15,7 @@ mod health;
 pub mod import;
 mod keys;
 mod metrics;
+pub mod pii_report;
 mod rates;
 pub mod reconcile;
 mod replay;
@@ -55,6 +56,7 @@ enum Command {
     // These say themselves what they are for, at length.
     Audit(audit::AuditArgs),
     Fsck(fsck::FsckArgs),
+    PiiReport(pii_report::PiiReportArgs),
     Report(report::ReportArgs),
     Conversions(conversions::ConversionsArgs),
     Reconcile(reconcile::ReconcileArgs),
@@ -81,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Rates(arguments) => rates::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments).map_err(Failure::from),
         Command::Fsck(arguments) => fsck::run(&arguments).map_err(Failure::from),
+        Command::PiiReport(arguments) => pii_report::run(&arguments),
         Command::Report(arguments) => report::run(&arguments).map_err(Failure::from),
         Command::Conversions(arguments) => conversions::run(&arguments).map_err(Failure::from),
         Command::Reconcile(arguments) => reconcile::run(&arguments).map_err(Failure::from),

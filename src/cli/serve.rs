@@ -112,7 +112,9 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         server.stop();
     });
     // Last of the doors: what is lost in a drain is seen there.
-    page.map(Running::stop);
+    if let Some(page) = page {
+        page.stop();
+    }
     // Every door is closed, so this is the last handle of the node.
     match Arc::try_unwrap(node) {
         Ok(node) => node.stop()?,

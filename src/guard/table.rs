@@ -48,6 +48,7 @@ pub(super) const TABLE: &[(&str, Access)] = &[
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", KNOWN),
     ("/munadi.v1.AdService/RequestAds", FEEDS),
     ("/munadi.v1.AdService/StreamAds", FEEDS),
+    ("/munadi.v1.AdminService/EraseViewer", OPERATORS),
     ("/munadi.v1.AdminService/GetTrafficRules", OPERATORS),
     ("/munadi.v1.AdminService/ListExchangeRates", OPERATORS),
     ("/munadi.v1.AdminService/ListMessageRules", OPERATORS),

@@ -248,6 +248,9 @@ impl Live {
             if let Kind::ImpressionSeen(fact) = fact {
                 keep_promise(&mut cell, fact.showing.as_ref());
             }
+            if let Kind::ViewerErased(fact) = fact {
+                cell.promised.remove(&fact.viewer);
+            }
         }
         if route.shard {
             self.shard(stamp.shard.index()).apply(stamp, fact);

@@ -12,6 +12,7 @@ mod conversations;
 mod counts;
 mod credits;
 pub mod dice;
+mod erasure;
 mod estimate;
 mod explain;
 mod files;

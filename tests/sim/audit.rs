@@ -218,6 +218,7 @@ impl Ledger {
             | Kind::OutcomeNoted(_)
             | Kind::RevisionSettled(_)
             | Kind::TouchRevised(_)
+            | Kind::ViewerErased(_)
             | Kind::ExperimentPut(_) => Ok(()),
             Kind::TaxonomyPut(_)
             | Kind::PolicyRulesPut(_)

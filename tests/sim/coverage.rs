@@ -162,5 +162,6 @@ pub(crate) fn name_of(kind: &Kind) -> &'static str {
         Kind::GhostNoted(_) => "GhostNoted",
         Kind::OutcomeNoted(_) => "OutcomeNoted",
         Kind::ExperimentPut(_) => "ExperimentPut",
+        Kind::ViewerErased(_) => "ViewerErased",
     }
 }

@@ -3,6 +3,7 @@
 //! A plain struct with [`Writer::step`]: a thread drives it in a node, the simulation by hand.
 
 mod desk;
+mod erase;
 mod imports;
 mod intake;
 mod money;
@@ -78,6 +79,8 @@ pub enum Work {
     SetPush(Box<PushChange>, Reply<SetConversionPushResponse>),
     /// What became of conversions on their way out.
     Pushed(Box<ConversionsPushed>, Reply<()>),
+    /// A viewer to be forgotten; answered with whether anything of it was remembered.
+    Erase(u64, Reply<bool>),
     /// Segments of the index that were merged behind.
     Rebased(Box<Rebased>),
     /// Ads whose rows must be built anew.
@@ -155,6 +158,8 @@ pub struct Writer {
     openings: Openings,
     dice: SeededDice,
     spend: Spend,
+    /// Viewers that are forgotten once nothing on its way is theirs.
+    erasing: Vec<(u64, Reply<bool>)>,
     stopped: bool,
 }
 
@@ -210,6 +215,7 @@ impl Writer {
             openings,
             dice,
             spend: Spend::default(),
+            erasing: Vec::new(),
             stopped: false,
         };
         writer.list_due();
@@ -229,6 +235,7 @@ impl Writer {
         for work in work {
             self.take(work, now);
         }
+        self.erase_due(now);
         self.schedules.look(&self.live, now);
         self.openings.look(&self.live, now);
         self.grant_written(now);
@@ -256,6 +263,7 @@ impl Writer {
     /// Tells whether nothing waits for the disk or for delivery.
     pub fn is_idle(&self) -> bool {
         let delivered = self.outbox.is_empty() && self.revised.is_empty();
+        let delivered = delivered && self.erasing.is_empty();
         self.in_flight.is_empty() && delivered && !self.pacer.is_busy()
     }
 

@@ -31,4 +31,4 @@ pub(super) mod sources;
 #[cfg(feature = "columns")]
 pub(super) mod tables;
 mod targeting;
-mod viewers;
+pub(super) mod viewers;

@@ -13,6 +13,7 @@ use crate::rpc::parse::admin::{policy_rules, review, taxonomy};
 use crate::rpc::parse::mutations::{body_hash, list_mutation, mutation};
 use crate::rpc::parse::rates::rate_cards;
 use crate::rpc::parse::rules::{exchange_rates, traffic_rules};
+use crate::rpc::parse::viewers::named_viewer;
 use crate::rpc::services::{Answer, caller, write};
 use crate::state::credit::timestamp;
 use crate::types::proto::v1;
@@ -48,6 +49,18 @@ impl AdminService for Admin {
             _ => None,
         };
         Ok(Response::new(v1::ReviewAdResponse { ad }))
+    }
+
+    async fn erase_viewer(
+        &self,
+        request: Request<v1::EraseViewerRequest>,
+    ) -> Answer<v1::EraseViewerResponse> {
+        caller(&request)?;
+        let wire = request.into_inner();
+        let viewer = named_viewer(&self.node.opener(), wire.viewer.as_ref())?;
+        let erased = timeout(INGEST_DEADLINE, self.node.erase_viewer(viewer)).await;
+        let was_known = erased.map_err(|_| deadline())??;
+        Ok(Response::new(v1::EraseViewerResponse { was_known }))
     }
 
     async fn update_taxonomy(
