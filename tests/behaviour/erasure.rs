@@ -3,11 +3,13 @@
 use std::sync::mpsc::channel;
 
 use munadi::node::writer::Work;
+use munadi::types::proto::v1;
 use munadi::types::proto::v1::{DeclineReason, Dimension, EntryPoint, EventKind};
 use munadi::types::refusal::Reason;
 use munadi::types::request::{Claim, Incoming, Opening, Verdict};
 use munadi::types::time::{HOUR_MS, MINUTE_MS};
 
+use crate::desk::{Desk, OPERATOR, calls};
 use crate::stage::{Offer, Stage, charged, refused};
 
 fn erase(stage: &mut Stage, name: &str) -> bool {
@@ -94,4 +96,21 @@ fn an_outcome_on_its_way_is_credited_before_its_viewer_is_forgotten() {
     assert_eq!(rows.len(), 1, "credited once: {rows:?}");
     assert_eq!(rows[0].decline_reason(), DeclineReason::Unspecified);
     assert_eq!(refused(&stage.happen(&shown, EventKind::Tap)), Reason::TokenExpired);
+}
+
+#[test]
+fn an_operator_erases_by_the_pseudonym_and_each_bad_word_is_refused() {
+    let desk = Desk::start();
+    calls(async {
+        let mut admin = desk.admin(OPERATOR);
+        let named = |feed_id, viewer_id: &str| v1::EraseViewerRequest {
+            viewer: Some(v1::ViewerRef { feed_id, viewer_id: viewer_id.into() }),
+        };
+        let erased = admin.erase_viewer(named(1, "ana")).await.unwrap();
+        assert!(!erased.into_inner().was_known, "nobody was shown anything");
+        for bad in [v1::EraseViewerRequest::default(), named(9, "ana"), named(1, "")] {
+            assert!(admin.erase_viewer(bad).await.is_err());
+        }
+    });
+    desk.stop();
 }
