@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use metrics::Gauge;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -42,6 +43,24 @@ impl Running {
                 tracing::error!("a core of a door panicked");
             }
         }
+    }
+}
+
+/// A connection that is counted while it is open.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
+impl Counted {
+    /// Counts one more at a door.
+    pub fn new(door: &Gauge) -> Self {
+        door.increment(1.0);
+        Self(door.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }
 

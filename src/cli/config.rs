@@ -12,6 +12,8 @@ use thiserror::Error;
 
 use crate::cli::jwt::JwtLines;
 use crate::cli::limits::LimitsLines;
+use crate::cli::metrics::MetricsLines;
+use crate::cli::telemetry::LogFormat;
 use crate::cli::tls::TlsLines;
 use crate::cli::web::{Web, WebLines};
 use crate::guard::{BadIssuer, BadKey, Issuers, Key, Keys, Role};
@@ -45,6 +47,8 @@ pub(super) struct Config {
     #[serde(default = "default_log")]
     pub(super) log: String,
     #[serde(default)]
+    pub(super) log_format: LogFormat,
+    #[serde(default)]
     pub(super) approve_ads: bool,
     #[serde(default)]
     pub(super) push_insecure: bool,
@@ -56,7 +60,10 @@ pub(super) struct Config {
     tls: Option<TlsLines>,
     #[serde(default)]
     jwt: Vec<JwtLines>,
+    #[serde(default)]
     limits: LimitsLines,
+    /// `None`: nothing is counted.
+    pub(super) metrics: Option<MetricsLines>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -180,6 +187,9 @@ impl Config {
     pub(super) fn check(&self) -> Result<Checked, BadConfig> {
         if self.tls.is_none() {
             self.not_exposed("listen", self.listen)?;
+        }
+        if let Some(metrics) = &self.metrics {
+            self.not_exposed("metrics.address", metrics.address)?;
         }
         let mut policies = BTreeMap::new();
         for feed in &self.feeds {
@@ -351,7 +361,7 @@ mod tests {
         assert_eq!(checked.policies[&1], Policy::default(), "it shows the defaults");
         assert!(!config.approve_ads, "ads wait for their review unless it is asked for");
         let shown = keys_of(EXAMPLE);
-        for name in "listen insecure data_dir cores log approve_ads push_insecure id role tenant secret_blake3 \
+        for name in "listen insecure data_dir cores log log_format address approve_ads push_insecure id role tenant secret_blake3 \
                      name first_position min_gap most_per_tray most_per_session most_per_day \
                      advertiser_distance_s category_distance_s attention_keep floor_cpm_micros \
                      interruption_cpm_micros hide_cost_micros show_by_s public_url kind \
@@ -382,6 +392,8 @@ mod tests {
             ("[[keys]]\nid = 'a'\nrole = 'king'", None, "king"),
             ("", Some(("MUNADI_DATADIR", "x")), "datadir"),
             ("listen = 'here'", None, "listen"),
+            ("log_format = 'xml'", None, "xml"),
+            ("[metrics]\nadress = '127.0.0.1:1'", None, "adress"),
         ] {
             let error = read(file, environment.as_slice(), &[]).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
@@ -396,6 +408,9 @@ mod tests {
         assert!(matches!(error, BadConfig::Exposed("listen", _)), "{error}");
         let asked = read(&exposed, &[], &[("insecure", Some("true".into()))]).unwrap();
         assert!(asked.check().is_ok());
+        let exposed = EXAMPLE.replace("127.0.0.1:7702", "0.0.0.0:7702");
+        let error = read(&exposed, &[], &[]).unwrap().check().unwrap_err();
+        assert!(matches!(error, BadConfig::Exposed("metrics.address", _)), "{error}");
     }
 
     #[test]

@@ -13,10 +13,13 @@ pub mod export;
 mod figures;
 mod first_key;
 pub mod fsck;
+mod health;
 pub mod import;
 mod jwt;
 mod keys;
 mod limits;
+mod metrics;
+pub mod pii_report;
 mod progress;
 mod rates;
 pub mod reconcile;
@@ -24,6 +27,7 @@ mod replay;
 pub mod report;
 mod serve;
 mod stage;
+mod telemetry;
 mod tls;
 mod web;
 
@@ -49,6 +53,8 @@ struct Arguments {
 enum Command {
     /// Run a node: serve gRPC and HTTP until SIGINT or SIGTERM, then drain.
     Serve(serve::ServeArguments),
+    /// Ask a node whether calls may be sent there: 0 if so, else 1. For health checks.
+    Health(health::HealthArguments),
     /// Make API keys.
     Keys(keys::KeysArguments),
     /// Check rate cards of channels, and print those that are built in.
@@ -59,6 +65,7 @@ enum Command {
     Backup(backup::BackupArgs),
     Verify(backup::VerifyArgs),
     Restore(backup::RestoreArgs),
+    PiiReport(pii_report::PiiReportArgs),
     Report(report::ReportArgs),
     Conversions(conversions::ConversionsArgs),
     Reconcile(reconcile::ReconcileArgs),
@@ -80,6 +87,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Health(arguments) => health::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Rates(arguments) => rates::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments).map_err(Failure::from),
@@ -87,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Backup(arguments) => done(backup::run_backup(&arguments)),
         Command::Verify(arguments) => done(backup::run_verify(&arguments)),
         Command::Restore(arguments) => done(backup::run_restore(&arguments)),
+        Command::PiiReport(arguments) => pii_report::run(&arguments),
         Command::Report(arguments) => report::run(&arguments).map_err(Failure::from),
         Command::Conversions(arguments) => conversions::run(&arguments).map_err(Failure::from),
         Command::Reconcile(arguments) => reconcile::run(&arguments).map_err(Failure::from),

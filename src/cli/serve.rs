@@ -12,9 +12,11 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::config::{CONFIG_VARIABLE, Config};
 use crate::cli::courier::HttpCourier;
 use crate::cli::first_key::first_key;
+use crate::cli::metrics::Kept;
+use crate::cli::telemetry;
 use crate::cli::{Failure, tell};
 use crate::listen::Running;
-use crate::node::clock::SystemClock;
+use crate::node::clock::{Clock, SystemClock};
 use crate::node::{Node, NodeOptions};
 use crate::rpc::{Patience, ServerConfig, serve};
 use crate::web::WebConfig;
@@ -42,6 +44,9 @@ pub(super) struct ServeArguments {
     /// [default: info].
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
+    /// How a line of the log is written: text or json [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
     /// Listen beyond this machine although keys go over the wire in clear: something before it must
     /// speak TLS.
     #[arg(long)]
@@ -66,7 +71,9 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         );
         return Ok(());
     }
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    telemetry::log(filter, config.log_format);
+    // Before the node, which looks its counters up when it opens.
+    let kept = config.metrics.as_ref().map(|_| Kept::install()).transpose()?;
 
     // Before the node opens, so that a stop in the meantime is not lost.
     let signals = Signals::catch()?;
@@ -76,7 +83,10 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let options =
         NodeOptions { feeds, approve_ads, push_insecure, public_url, ..NodeOptions::default() };
     let clock = Arc::new(SystemClock::default());
+    let began = clock.monotonic();
     let mut node = Node::start(&config.data_dir, Arc::<SystemClock>::clone(&clock), &options)?;
+    metrics::gauge!("munadi_recovery_seconds").set(clock.monotonic().saturating_sub(began));
+    metrics::gauge!("munadi_recovery_facts").set(node.opened().replayed as f64);
     node.push_behind(Arc::new(HttpCourier::new(clock, push_insecure)))?;
     first_key(&node, &checked.keys, std::io::stdout().lock())?;
     let node = Arc::new(node);
@@ -93,6 +103,11 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let server = serve(&node, &Arc::new(checked.policies), server)
         .map_err(|error| format!("listen: {}: {error}", config.listen))?;
     let web = checked.web.map(|web| open_web(&node, &web.config(cores))).transpose()?;
+    let page = kept.as_ref().zip(config.metrics.as_ref());
+    let page = page.map(|(kept, lines)| kept.open(&node, lines.address)).transpose()?;
+    if let Some(page) = &page {
+        tracing::info!(metrics = %page.addr(), "the operator's page is open");
+    }
     tracing::info!(address = %server.addr(), web = ?web.as_ref().map(Running::addr), "serving");
 
     tracing::info!(signal = signals.wait(), "draining");
@@ -101,6 +116,10 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         scope.spawn(|| web.map(Running::stop));
         server.stop();
     });
+    // Last of the doors: what is lost in a drain is seen there.
+    if let Some(page) = page {
+        page.stop();
+    }
     // Every door is closed, so this is the last handle of the node.
     match Arc::try_unwrap(node) {
         Ok(node) => node.stop()?,
@@ -126,6 +145,7 @@ fn read(arguments: &ServeArguments) -> Result<Config, Failure> {
         ("data_dir", arguments.data_dir.clone()),
         ("cores", arguments.cores.clone()),
         ("log", arguments.log.clone()),
+        ("log_format", arguments.log_format.clone()),
         ("insecure", arguments.insecure.then(|| "true".to_owned())),
     ];
     Ok(Config::read(file.as_deref(), std::env::vars(), &flags)?)

@@ -29,7 +29,7 @@ pub use issuers::{
 };
 pub use keys::{BadKey, Key, Keys, SECRET_CHARS_MAX, secret_blake3};
 pub use layer::{GuardLayer, Guarded, Peer};
-pub use table::{Access, access};
+pub use table::{Access, access, paths, place};
 
 /// The domain of every `google.rpc.ErrorInfo` that this server answers with.
 pub const ERROR_DOMAIN: &str = "munadi";

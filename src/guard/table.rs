@@ -49,6 +49,7 @@ pub(super) const TABLE: &[(&str, Access)] = &[
     ("/munadi.v1.AdService/RequestAds", FEEDS),
     ("/munadi.v1.AdService/StreamAds", FEEDS),
     ("/munadi.v1.AdminService/CreateKey", OPERATORS),
+    ("/munadi.v1.AdminService/EraseViewer", OPERATORS),
     ("/munadi.v1.AdminService/GetTrafficRules", OPERATORS),
     ("/munadi.v1.AdminService/ListChanges", OPERATORS),
     ("/munadi.v1.AdminService/ListExchangeRates", OPERATORS),
@@ -127,8 +128,17 @@ pub(super) const TABLE: &[(&str, Access)] = &[
 
 /// Returns who may call the method with this path; nobody, when it is not in the table.
 pub fn access(path: &str) -> Access {
-    let found = TABLE.binary_search_by_key(&path, |(known, _)| known);
-    found.map_or(Access::Roles(&[]), |at| TABLE[at].1)
+    place(path).map_or(Access::Roles(&[]), |at| TABLE[at].1)
+}
+
+/// Returns where a path stands among [`paths`]; `None`: it is no method.
+pub fn place(path: &str) -> Option<usize> {
+    TABLE.binary_search_by_key(&path, |(known, _)| known).ok()
+}
+
+/// Returns the path of every method, ascending.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(path, _)| *path)
 }
 
 #[cfg(test)]

@@ -76,6 +76,11 @@ impl Progress {
         self.stopped.load(Acquire)
     }
 
+    /// Returns how many batches were begun and are not durable yet.
+    pub(in crate::node) fn behind(&self) -> u64 {
+        self.head().0.saturating_sub(self.durable().0)
+    }
+
     fn head(&self) -> BatchNo {
         BatchNo(self.head.load(Acquire))
     }

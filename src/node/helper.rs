@@ -52,8 +52,18 @@ impl Helper {
             }
             self.front.durable() >= head
         };
-        if let Err(error) = self.files.keep_checkpoint(write, settle) {
-            tracing::warn!(%error, "no checkpoint: the next start reads more of the journal");
+        let began = self.clock.monotonic();
+        match self.files.keep_checkpoint(write, settle) {
+            Ok(true) => {
+                let now = self.clock.monotonic();
+                self.front.0.meters.note_checkpoint(now, now.saturating_sub(began));
+            }
+            // The node stops before what was copied is durable: the next start reads more of the journal.
+            Ok(false) => {}
+            Err(error) => {
+                metrics::counter!("munadi_checkpoint_failures_total").increment(1);
+                tracing::warn!(%error, "no checkpoint: the next start reads more of the journal");
+            }
         }
     }
 

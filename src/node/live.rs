@@ -18,6 +18,7 @@ use crate::node::checkpoint::Progress;
 use crate::node::coach::Coach;
 use crate::node::counts::Counts;
 use crate::node::keys::KeyTable;
+use crate::node::meters::Meters;
 use crate::node::models::Nights;
 use crate::node::pacer::Landscapes;
 use crate::node::reports::Budgets;
@@ -123,6 +124,8 @@ pub(in crate::node) struct Live {
     pub(in crate::node) coach: Coach,
     /// How far the writer is.
     pub(in crate::node) progress: Progress,
+    /// What is counted for the operator.
+    pub(in crate::node) meters: Meters,
     /// What attribution models gave last night.
     pub(in crate::node) nights: Nights,
     /// What questions about viewers have cost today.
@@ -171,6 +174,7 @@ impl Live {
             landscapes: Landscapes::default(),
             coach: Coach::default(),
             progress: Progress::default(),
+            meters: Meters::register(),
             nights: Nights::default(),
             budgets: Mutex::default(),
             public_url: OnceLock::new(),
@@ -247,6 +251,9 @@ impl Live {
             cell.facts.apply(stamp, fact);
             if let Kind::ImpressionSeen(fact) = fact {
                 keep_promise(&mut cell, fact.showing.as_ref());
+            }
+            if let Kind::ViewerErased(fact) = fact {
+                cell.promised.remove(&fact.viewer);
             }
         }
         if route.shard {

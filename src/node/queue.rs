@@ -106,6 +106,12 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// Returns how many pieces of work wait, and how many events are in them.
+    pub(in crate::node) fn waiting(&self) -> (usize, usize) {
+        let inside = locked(&self.inside);
+        (inside.work.len(), inside.events)
+    }
+
     /// Wakes the reader though there may be no work.
     pub(in crate::node) fn nudge(&self) {
         locked(&self.inside).woken = true;

@@ -96,7 +96,7 @@ pub struct Node {
     front: Front,
     pub(in crate::node) queue: Arc<Queue>,
     pub(in crate::node) books: Books,
-    clock: Arc<dyn Clock>,
+    pub(in crate::node) clock: Arc<dyn Clock>,
     opened: Opened,
     journal: JournalId,
     approve_ads: bool,
@@ -248,7 +248,7 @@ impl Node {
 
     /// Fills a tray. Waits for nothing.
     pub fn request_ads(&self, feed: u32, policy: &Policy, request: &AdRequest) -> Answer {
-        metrics::counter!("munadi_ad_requests_total").increment(1);
+        self.front.0.meters.ad_requests.increment(1);
         self.front.request_ads(feed, policy, request, self.now())
     }
 
@@ -257,7 +257,7 @@ impl Node {
     /// # Errors
     /// `Busy` at once when the queue is full.
     pub fn record(&self, items: Vec<Incoming>) -> Result<Pending<Vec<Verdict>>, Refusal> {
-        metrics::counter!("munadi_events_total").increment(items.len() as u64);
+        self.front.0.meters.events.increment(items.len() as u64);
         self.submit(|reply| Work::Record(items, reply))
     }
 

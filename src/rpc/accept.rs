@@ -6,16 +6,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::Gauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::TcpIncoming;
 
-use crate::rpc::addresses::{Addresses, Place};
-use crate::rpc::connection::{Connection, Times, Wire};
+use crate::listen::Counted;
+use crate::rpc::addresses::Addresses;
+use crate::rpc::connection::{Connection, Seat, Times, Wire};
 use crate::rpc::tls::{RELOAD_EVERY, Tls};
 
 /// Connections whose handshake is done and that wait to be served.
@@ -34,22 +36,22 @@ pub(super) struct Terms {
     pub(super) seats: Arc<Semaphore>,
     /// How many each address has.
     pub(super) addresses: Addresses,
+    /// How many there are.
+    pub(super) open: Gauge,
     /// How long it may take to shake hands, and for the rest.
     pub(super) times: Times,
 }
-
-/// What a connection holds while it is open: one of all, and one of its address.
-struct Seat(OwnedSemaphorePermit, Place);
 
 impl Terms {
     fn seat(&self, address: IpAddr) -> io::Result<Seat> {
         let place = self.addresses.enter(address).ok_or_else(|| turned_away("address"))?;
         let seat = Arc::clone(&self.seats).try_acquire_owned();
-        Ok(Seat(seat.map_err(|_| turned_away("server"))?, place))
+        let seat = seat.map_err(|_| turned_away("server"))?;
+        Ok(Seat { _seat: seat, _place: place, _counted: Counted::new(&self.open) })
     }
 
-    fn seated(&self, wire: Wire, Seat(seat, place): Seat) -> Connection {
-        Connection::new(wire, seat, place, self.times)
+    fn seated(&self, wire: Wire, seat: Seat) -> Connection {
+        Connection::new(wire, seat, self.times)
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use crate::guard::{Peer, certified};
-
+use crate::listen::Counted;
 use crate::rpc::addresses::Place;
 use crate::rpc::greeting::Greeting;
 use crate::rpc::limits::STALL_BYTES_LEAST;
@@ -54,6 +54,16 @@ pub(super) struct Times {
     pub(super) stall: Duration,
 }
 
+/// What a connection holds while it is open.
+pub(super) struct Seat {
+    /// One of all.
+    pub(super) _seat: OwnedSemaphorePermit,
+    /// One of its address.
+    pub(super) _place: Place,
+    /// One of those that are told.
+    pub(super) _counted: Counted,
+}
+
 /// A socket that ends by itself: soon if it never says that it speaks HTTP/2 and saw the settings, or if its
 /// peer does not read what it asked for; else after its life.
 ///
@@ -67,16 +77,15 @@ pub(super) struct Connection {
     greeting: Greeting,
     /// Since when the peer does not read, and how much it read in the meantime. `None`: nothing waits for it.
     stalled: Option<(Pin<Box<Sleep>>, usize)>,
-    _seat: OwnedSemaphorePermit,
-    _place: Place,
+    _seat: Seat,
 }
 
 impl Connection {
-    /// Takes a seat and a place for a socket that must greet in time.
-    pub(super) fn new(wire: Wire, seat: OwnedSemaphorePermit, place: Place, times: Times) -> Self {
+    /// Takes a seat for a socket that must greet in time.
+    pub(super) fn new(wire: Wire, seat: Seat, times: Times) -> Self {
         let (ends, peer) = (Box::pin(sleep(times.greet)), wire.peer());
         let greeting = Greeting::default();
-        Self { wire, peer, ends, times, greeting, stalled: None, _seat: seat, _place: place }
+        Self { wire, peer, ends, times, greeting, stalled: None, _seat: seat }
     }
 
     /// Passes on how a write ended, and cuts the connection when too little was read for too long.

@@ -11,6 +11,7 @@ mod encoded;
 pub mod errors;
 mod greeting;
 pub mod limits;
+mod meter;
 mod parse;
 mod server;
 mod services;
@@ -19,5 +20,5 @@ pub mod tls;
 pub use crate::listen::Running;
 #[cfg(feature = "columns")]
 pub use parse::tables::Ticket;
-pub use server::{Patience, ServerConfig, serve, serve_routes};
+pub use server::{Patience, READY_SERVICE, ServerConfig, serve, serve_routes};
 pub use services::Policies;

@@ -10,6 +10,7 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
@@ -23,9 +24,20 @@ use crate::rpc::addresses::Addresses;
 use crate::rpc::admission::Admission;
 use crate::rpc::connection::Times;
 use crate::rpc::limits::{self, Limits};
+use crate::rpc::meter::MeterLayer;
 use crate::rpc::services::{Policies, routes};
 use crate::rpc::tls::Tls;
 use crate::types::proto::DESCRIPTORS;
+
+/// The name by which `grpc.health.v1` is asked whether calls may be sent here: SERVING while the state is
+/// recovered, the journal can be written and its lag is small. The empty name is whether the server is there.
+pub const READY_SERVICE: &str = "munadi.ready";
+
+/// How often it is looked at.
+const READY_EVERY: Duration = Duration::from_millis(500);
+
+/// Tells whether calls may be sent here now.
+type Ready = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -76,8 +88,7 @@ impl Default for Patience {
 /// # Errors
 /// As [`serve_routes`].
 pub fn serve(node: &Arc<Node>, policies: &Policies, config: ServerConfig) -> io::Result<Running> {
-    let gauge = node.gauge();
-    start(routes(node, policies), gauge, config, Some(Arc::clone(node)))
+    start(routes(node, policies), config, Some(Arc::clone(node)))
 }
 
 /// Starts a server of these services, with health and reflection beside them, all behind the guard.
@@ -85,22 +96,20 @@ pub fn serve(node: &Arc<Node>, policies: &Policies, config: ServerConfig) -> io:
 /// # Errors
 /// When the address can't be listened on, or no thread can be started.
 pub fn serve_routes(routes: Routes, config: ServerConfig) -> io::Result<Running> {
-    start(routes, Gauge::of_nothing(), config, None)
+    start(routes, config, None)
 }
 
-fn start(
-    routes: Routes,
-    gauge: Gauge,
-    config: ServerConfig,
-    node: Option<Arc<Node>>,
-) -> io::Result<Running> {
+fn start(routes: Routes, config: ServerConfig, node: Option<Arc<Node>>) -> io::Result<Running> {
+    let gauge = node.as_ref().map_or_else(Gauge::of_nothing, |node| node.gauge());
+    let asked = node.clone();
+    let ready: Ready = Arc::new(move || asked.as_ref().is_none_or(|node| node.readiness().is_ok()));
     let guard = GuardLayer::new(Gate::new(Arc::clone(&config.keys), node));
     let (health, routes) = with_health_and_reflection(routes)?;
     let seats = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     let addresses = Addresses::new(config.limits.address_connections);
     let admission = Admission::new(config.limits, gauge);
     let (addr, cores) = (config.listen, config.cores);
-    let core = Core { config, guard, routes, health, seats, addresses, admission };
+    let core = Core { config, guard, routes, health, seats, addresses, admission, ready };
     listen::start("door", addr, cores, move |listener, stop| core.clone().serve(listener, stop))
 }
 
@@ -114,25 +123,31 @@ struct Core {
     seats: Arc<Semaphore>,
     addresses: Addresses,
     admission: Admission,
+    ready: Ready,
 }
 
 impl Core {
     async fn serve(self, listener: TcpListener, stop: Stop) -> io::Result<()> {
         let Patience { greet, stall, age, grace, drain } = self.config.patience;
         let times = Times { greet, life: age + grace, stall };
-        let terms = Terms { seats: self.seats, addresses: self.addresses, times };
+        let open = metrics::gauge!("munadi_connections", "door" => "grpc");
+        let terms = Terms { seats: self.seats, addresses: self.addresses, open, times };
         let incoming = match self.config.tls {
             Some(tls) => within_tls(listener, tls, terms),
             None => plain(listener, terms),
         };
+        let ready = self.ready;
         let (mut stopped, health) = (stop.clone(), self.health);
         let stopping = async move {
-            stopped.asked().await;
-            for name in ["".to_owned()].into_iter().chain(service_names()) {
+            show_readiness(&health, &ready, &mut stopped).await;
+            let names = ["", READY_SERVICE].map(str::to_owned);
+            for name in names.into_iter().chain(service_names()) {
                 health.set_service_status(name, ServingStatus::NotServing).await;
             }
         };
         let serving = builder(age)
+            // What the guard turns away is counted too.
+            .layer(MeterLayer::register())
             .layer(self.guard)
             .layer(self.admission.of_core())
             .add_routes(self.routes)
@@ -145,6 +160,21 @@ impl Core {
                 tracing::warn!(?drain, "cut the connections that had not finished in time");
                 Ok(())
             }
+        }
+    }
+}
+
+/// Lets health tell whether the server is ready, until a stop is asked for.
+async fn show_readiness(health: &HealthReporter, ready: &Ready, stop: &mut Stop) {
+    let mut shown = None;
+    loop {
+        let status = if ready() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        if shown.replace(status) != Some(status) {
+            health.set_service_status(READY_SERVICE, status).await;
+        }
+        tokio::select! {
+            () = stop.asked() => return,
+            () = sleep(READY_EVERY) => {}
         }
     }
 }
@@ -169,6 +199,8 @@ fn with_health_and_reflection(routes: Routes) -> io::Result<(HealthReporter, Rou
         for name in service_names() {
             health.set_service_status(name, ServingStatus::Serving).await;
         }
+        // Until it was looked at.
+        health.set_service_status(READY_SERVICE, ServingStatus::NotServing).await;
     });
     let reflection = || {
         tonic_reflection::server::Builder::configure()

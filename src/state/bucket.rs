@@ -8,20 +8,23 @@ use crate::state::chats::{CHAT_MEMORY_MS, Chat};
 use crate::state::exposures::{Exposure, Measured};
 use crate::state::kinds::catalog_kinds;
 use crate::state::past::Past;
-use crate::state::viewers::Viewer;
+use crate::state::viewers::{TOUCH_MEMORY_MS, Viewer};
 use crate::state::{Map, Stamp, is_imported};
 use crate::types::hash::fnv1a;
 use crate::types::ids::Seq;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     ConversationOpened, Converted, GhostNoted, ImpressionSeen, OutcomeDeclined, OutcomeNoted,
-    OutcomeRevised, Showing, TouchRevised,
+    OutcomeRevised, ReferralNoted, Showing, TouchRevised,
 };
 use crate::types::proto::v1::{EventKind, Outcome};
 use crate::types::time::{DAY_MS, Moment};
 
 /// A conversion's id is remembered for this long; older conversions are refused.
 pub const CONVERSION_MEMORY_MS: i64 = 90 * DAY_MS;
+
+/// That a viewer was erased is remembered for this long: until nothing that was handed out before can be reported.
+pub const ERASED_MEMORY_MS: i64 = TOUCH_MEMORY_MS;
 
 /// Something that waits to be credited or declined where the viewer lives.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -71,6 +74,8 @@ pub struct Bucket {
     pub outbox: BTreeMap<u64, Outgoing>,
     /// Openings that were revised here and whose conversations don't know it yet, with their viewers.
     pub revised: BTreeMap<u64, u64>,
+    /// When viewers were erased, by their numbers, milliseconds of the journal's time.
+    pub erased: BTreeMap<u64, i64>,
 }
 
 impl Bucket {
@@ -116,6 +121,7 @@ impl Bucket {
             }
             Kind::OutcomeDeclined(fact) => self.miss(fact, stamp.at),
             Kind::OutcomeRevised(fact) => self.revise(fact),
+            Kind::ViewerErased(fact) => self.erase(fact.viewer, stamp.at),
             Kind::RevisionSettled(fact) => drop(self.revised.remove(&fact.outcome)),
             Kind::TouchRevised(fact) => self.revise_touch(fact),
             Kind::ConversationOpened(fact) => {
@@ -126,9 +132,7 @@ impl Bucket {
                 let alias = Alias { same_as: fact.same_as, at_ms: stamp.at.0 };
                 self.aliases.insert(fact.conversation, alias);
             }
-            Kind::ReferralNoted(fact) => {
-                self.chats.get_mut(&fact.conversation).into_iter().for_each(|it| it.refer(fact));
-            }
+            Kind::ReferralNoted(fact) => self.refer(fact),
             Kind::MessageRecorded(fact) => {
                 self.chats.entry(fact.conversation).or_default().hear(fact, stamp.at);
             }
@@ -158,6 +162,36 @@ impl Bucket {
     /// Tells whether an outcome of a viewer was noted.
     pub fn has_noted(&self, viewer: u64, outcome: u64) -> bool {
         self.measured.get(&viewer).is_some_and(|known| known.has_noted(outcome))
+    }
+
+    /// Tells whether anything of a viewer is remembered.
+    pub fn knows(&self, viewer: u64) -> bool {
+        self.viewers.contains_key(&viewer)
+            || self.past.contains_key(&viewer)
+            || self.measured.contains_key(&viewer)
+    }
+
+    /// Tells whether a viewer was erased since something was handed out to it, at this second.
+    pub fn was_erased_since(&self, viewer: u64, issued_s: u32) -> bool {
+        let erased_ms = self.erased.get(&viewer);
+        erased_ms.is_some_and(|erased_ms| Moment::from_seconds(issued_s).0 <= *erased_ms)
+    }
+
+    /// Tells whether an outcome may be credited to a click: an erased viewer's only if it was reported since. View 0
+    /// names no click.
+    pub fn may_claim(&self, viewer: u64, view: u64) -> bool {
+        if view == 0 || !self.erased.contains_key(&viewer) {
+            return true;
+        }
+        let known = self.viewers.get(&viewer);
+        known.is_some_and(|known| known.touch(view).is_some() || known.view(view).is_some())
+    }
+
+    fn erase(&mut self, viewer: u64, at: Moment) {
+        self.viewers.remove(&viewer);
+        self.past.remove(&viewer);
+        self.measured.remove(&viewer);
+        self.erased.insert(viewer, at.0);
     }
 
     /// Puts into the outbox what is claimed for an ad, or whose viewer was told.
@@ -224,6 +258,10 @@ impl Bucket {
         }
     }
 
+    fn refer(&mut self, fact: &ReferralNoted) {
+        self.chats.get_mut(&fact.conversation).into_iter().for_each(|it| it.refer(fact));
+    }
+
     fn revise_touch(&mut self, fact: &TouchRevised) {
         let chat = self.chats.get_mut(&fact.conversation);
         chat.into_iter().zip(&fact.touch).for_each(|(chat, touch)| chat.revise(touch));
@@ -282,6 +320,8 @@ impl Bucket {
         self.aliases.retain(|_, alias| alias.at_ms >= aliases_from);
         let from = at.plus_ms(-CONVERSION_MEMORY_MS).0;
         self.conversions.retain(|_, known| known.at_ms >= from);
+        let erased_from = at.plus_ms(-ERASED_MEMORY_MS).0;
+        self.erased.retain(|_, erased_ms| *erased_ms >= erased_from);
     }
 }
 
@@ -296,4 +336,45 @@ pub fn content_of(fact: &Converted) -> u64 {
 /// Returns the same of an imported conversation: whom it is of.
 pub fn content_of_opening(fact: &ConversationOpened) -> u64 {
     fact.proof.map_or(0, |proof| proof.viewer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ids::Shard;
+    use crate::types::proto::journal::v1::{Tapped, ViewerErased};
+    use crate::types::time::{HOUR_MS, SECOND_MS};
+
+    const VIEWER: u64 = 7;
+
+    fn at(seq: u64, at_ms: i64) -> Stamp {
+        Stamp { shard: Shard::new(0).unwrap(), seq: Seq(seq), at: Moment(at_ms) }
+    }
+
+    fn tapped(view: u64) -> Kind {
+        let showing = Some(Showing { viewer: VIEWER, view, ad: 1, ..Showing::default() });
+        Kind::Tapped(Tapped { showing, ..Tapped::default() })
+    }
+
+    #[test]
+    fn an_erased_viewer_is_forgotten_and_so_is_what_it_was_handed_before() {
+        let mut bucket = Bucket::default();
+        let began = 100 * DAY_MS;
+        bucket.apply(at(1, began), &tapped(3));
+        assert!(bucket.knows(VIEWER) && bucket.may_claim(VIEWER, 4), "a tap may be implied");
+        let erased = began + HOUR_MS;
+        bucket.apply(at(2, erased), &Kind::ViewerErased(ViewerErased { viewer: VIEWER }));
+        assert!(!bucket.knows(VIEWER));
+        let second = |ms: i64| (ms / SECOND_MS) as u32;
+        assert!(bucket.was_erased_since(VIEWER, second(erased)));
+        assert!(!bucket.was_erased_since(VIEWER, second(erased) + 1));
+        assert!(!bucket.was_erased_since(VIEWER + 1, 0));
+        assert!(!bucket.may_claim(VIEWER, 3) && bucket.may_claim(VIEWER, 0));
+        bucket.apply(at(3, erased + HOUR_MS), &tapped(5));
+        assert!(bucket.knows(VIEWER) && bucket.may_claim(VIEWER, 5), "it begins anew");
+        assert!(!bucket.may_claim(VIEWER, 3));
+        let last = erased + ERASED_MEMORY_MS;
+        bucket.apply(at(4, last + HOUR_MS), &tapped(6));
+        assert!(bucket.erased.is_empty(), "nothing of before can be reported any more");
+    }
 }

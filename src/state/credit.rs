@@ -169,6 +169,8 @@ impl ShardPart {
                 self.credit(stamp, (0, shown), row_of_step(fact), Earned::by_step(fact));
             }
             Kind::OutcomeRevised(fact) => self.revise(stamp, fact),
+            // Rows stay as long as money may be corrected.
+            Kind::ViewerErased(fact) => self.codes.retain(|_, entry| entry.viewer != fact.viewer),
             catalog_kinds!()
             | Kind::Funded(_)
             | Kind::EventCredited(_)

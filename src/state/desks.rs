@@ -186,6 +186,7 @@ impl DeskChunk {
             | Kind::RevisionSettled(_)
             | Kind::TouchRevised(_)
             | Kind::GhostNoted(_)
+            | Kind::ViewerErased(_)
             | Kind::OutcomeNoted(_) => {}
         }
     }

@@ -54,6 +54,7 @@ macro_rules! other_kinds {
             | $crate::types::proto::journal::v1::fact::Kind::OutcomeRevised(_)
             | $crate::types::proto::journal::v1::fact::Kind::RevisionSettled(_)
             | $crate::types::proto::journal::v1::fact::Kind::TouchRevised(_)
+            | $crate::types::proto::journal::v1::fact::Kind::ViewerErased(_)
     };
 }
 

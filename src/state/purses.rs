@@ -353,6 +353,7 @@ impl PurseChunk {
             | Kind::RevisionSettled(_)
             | Kind::TouchRevised(_)
             | Kind::GhostNoted(_)
+            | Kind::ViewerErased(_)
             | Kind::OutcomeNoted(_)
             | Kind::OutcomeDeclined(_) => {}
         }

@@ -127,6 +127,7 @@ pub fn route(fact: &Kind) -> Route {
         Kind::ReferralNoted(fact) => of_bucket(fact.conversation),
         Kind::GhostNoted(fact) => of_bucket(fact.showing.map_or(0, |showing| showing.viewer)),
         Kind::OutcomeNoted(fact) => of_bucket(fact.viewer),
+        Kind::ViewerErased(fact) => Route { shard: true, ..of_bucket(fact.viewer) },
         Kind::StepCredited(fact) => row(of_path(&fact.showing, &fact.path)),
         Kind::MessagePriced(fact) => Route {
             bucket: Some(bucket_of(fact.conversation)),

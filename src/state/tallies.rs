@@ -95,6 +95,7 @@ impl TallyChunk {
             | Kind::SourceTapped(_)
             | Kind::ReferralNoted(_)
             | Kind::GhostNoted(_)
+            | Kind::ViewerErased(_)
             | Kind::OutcomeNoted(_)
             | Kind::RevisionSettled(_)
             | Kind::TouchRevised(_)

@@ -11,6 +11,7 @@ pub mod geo;
 pub mod hash;
 pub mod ids;
 pub mod iso;
+pub mod meters;
 pub mod money;
 pub mod proto;
 pub mod public;

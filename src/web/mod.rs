@@ -11,9 +11,11 @@ mod redirect;
 mod routes;
 mod server;
 mod signature;
+mod status;
 mod turn;
 mod webhooks;
 
 pub use answer::Answer;
 pub use apps::{App, AppKind, Apps, BadApp, BadUrl, check_public_url};
 pub use server::{Patience, WebConfig, serve, serve_handler};
+pub use status::serve_status;

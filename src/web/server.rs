@@ -14,12 +14,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::listen::{self, Running, Stop};
+use crate::listen::{self, Counted, Running, Stop};
 use crate::node::Node;
 use crate::web::answer::Answer;
 use crate::web::apps::Apps;
@@ -92,16 +93,32 @@ where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
+    serve_named("web", config, handler)
+}
+
+/// The same for a door of another name.
+pub(in crate::web) fn serve_named<H, F>(
+    name: &'static str,
+    config: &WebConfig,
+    handler: H,
+) -> io::Result<Running>
+where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let open = metrics::gauge!("munadi_connections", "door" => name);
     let seats = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     let patience = config.patience;
-    listen::start("web", config.listen, config.cores, move |listener, stop| {
-        Core { handler: handler.clone(), seats: Arc::clone(&seats), patience }.serve(listener, stop)
+    listen::start(name, config.listen, config.cores, move |listener, stop| {
+        let (handler, seats, open) = (handler.clone(), Arc::clone(&seats), open.clone());
+        Core { handler, seats, open, patience }.serve(listener, stop)
     })
 }
 
 struct Core<H> {
     handler: H,
     seats: Arc<Semaphore>,
+    open: Gauge,
     patience: Patience,
 }
 
@@ -124,7 +141,8 @@ where
                     // Without a seat it is closed unread.
                     if let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned() {
                         let (handler, patience) = (self.handler.clone(), self.patience);
-                        open.spawn(converse(socket, seat, handler, patience, stop.clone()));
+                        let held = (seat, Counted::new(&self.open));
+                        open.spawn(converse(socket, held, handler, patience, stop.clone()));
                     }
                 }
                 Err(error) => {
@@ -148,7 +166,7 @@ where
 /// Answers one connection's requests, one after the other, until it ends or is asked to.
 async fn converse<H, F>(
     socket: TcpStream,
-    _seat: OwnedSemaphorePermit,
+    _held: (OwnedSemaphorePermit, Counted),
     handler: H,
     patience: Patience,
     mut stop: Stop,

@@ -178,6 +178,7 @@ fn only_an_operator_reviews_and_keeps_lists_and_rules() {
                 admin.set_rate_cards(v1::SetRateCardsRequest::default()).await.map(drop),
                 admin.list_rate_cards(v1::ListRateCardsRequest {}).await.map(drop),
                 admin.list_message_rules(v1::ListMessageRulesRequest {}).await.map(drop),
+                admin.erase_viewer(v1::EraseViewerRequest::default()).await.map(drop),
             ];
             for refused in refused {
                 assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied, "{key}");

@@ -220,6 +220,7 @@ impl Ledger {
             | Kind::OutcomeNoted(_)
             | Kind::RevisionSettled(_)
             | Kind::TouchRevised(_)
+            | Kind::ViewerErased(_)
             | Kind::ExperimentPut(_)
             | Kind::ChangeNoted(_)
             | Kind::ApiKeyPut(_)

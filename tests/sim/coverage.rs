@@ -165,5 +165,6 @@ pub(crate) fn name_of(kind: &Kind) -> &'static str {
         Kind::ChangeNoted(_) => "ChangeNoted",
         Kind::ApiKeyPut(_) => "ApiKeyPut",
         Kind::ApiKeysUsed(_) => "ApiKeysUsed",
+        Kind::ViewerErased(_) => "ViewerErased",
     }
 }

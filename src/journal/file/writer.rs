@@ -205,8 +205,10 @@ impl Writer {
     }
 
     fn write(&mut self) -> io::Result<()> {
+        let began = self.disk.began();
         self.disk.write(&self.file, &self.buffer, self.at)?;
         self.disk.sync(&self.file)?;
+        metrics::histogram!("munadi_journal_sync_seconds").record(began.elapsed());
         self.at += self.buffer.len() as u64;
         Ok(())
     }

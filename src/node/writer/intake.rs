@@ -49,6 +49,7 @@ impl Writer {
                 self.answer(reply, Ok(()));
             }
             Work::Pushed(fact, reply) => self.pushed(fact, reply, now),
+            Work::Erase(viewer, reply) => self.erasing.push((viewer, reply)),
             Work::Settle(reply) => self.answer(reply, Ok(now)),
             Work::Rebased(rebased) => self.indexer.take(&self.live, *rebased, now),
             Work::Refresh(ads) => self.refresh(ads),
@@ -262,6 +263,10 @@ fn ad_event(live: &Live, catalog: &Catalog, mut event: Event<'_>, now: Moment) -
         event.code = prefill_code(&sealer.ring().code, token.view, token.viewer);
     }
     let cell = live.cell(token.viewer);
+    if cell.facts.was_erased_since(token.viewer, token.issued) {
+        let message = "the viewer was erased since: drop it, a retry cannot help";
+        return Decided::Refused(Refusal::new(Reason::TokenExpired, "view_token", message));
+    }
     let purses = live.purses(family.account);
     // Only what is seen exposes anybody.
     let exposes = event.kind == EventKind::Impression;

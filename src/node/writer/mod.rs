@@ -3,6 +3,7 @@
 //! A plain struct with [`Writer::step`]: a thread drives it in a node, the simulation by hand.
 
 mod desk;
+mod erase;
 mod imports;
 mod intake;
 mod keys;
@@ -29,6 +30,7 @@ use crate::journal::{
 use crate::node::dice::SeededDice;
 use crate::node::indexer::{Indexer, Rebaser, ad_change};
 use crate::node::live::Live;
+use crate::node::meters::{Spend, count_batch};
 use crate::node::openings::Openings;
 use crate::node::pacer::Pacer;
 use crate::node::schedules::Schedules;
@@ -82,6 +84,8 @@ pub enum Work {
     Note(Box<ChangeNoted>, Reply<()>),
     /// What became of conversions on their way out.
     Pushed(Box<ConversionsPushed>, Reply<()>),
+    /// A viewer to be forgotten; answered with whether anything of it was remembered.
+    Erase(u64, Reply<bool>),
     /// Segments of the index that were merged behind.
     Rebased(Box<Rebased>),
     /// Ads whose rows must be built anew.
@@ -105,6 +109,8 @@ impl Work {
 struct InFlight {
     ticket: Ticket,
     block: Block,
+    /// When it was cut.
+    at: Moment,
 }
 
 /// What waits for a batch to be durable.
@@ -156,6 +162,9 @@ pub struct Writer {
     schedules: Schedules,
     openings: Openings,
     dice: SeededDice,
+    spend: Spend,
+    /// Viewers that are forgotten once nothing on its way is theirs.
+    erasing: Vec<(u64, Reply<bool>)>,
     stopped: bool,
 }
 
@@ -210,6 +219,8 @@ impl Writer {
             schedules,
             openings,
             dice,
+            spend: Spend::default(),
+            erasing: Vec::new(),
             stopped: false,
         };
         writer.list_due();
@@ -220,6 +231,7 @@ impl Writer {
     /// Does one round: takes what the log finished, does what time made due, delivers, judges the work,
     /// and hands the batch to the log. Waits for nothing.
     pub fn step(&mut self, now: Moment, work: impl IntoIterator<Item = Work>) {
+        let told = now;
         self.latest = self.latest.max(now);
         let now = self.latest;
         self.complete();
@@ -228,6 +240,7 @@ impl Writer {
         for work in work {
             self.take(work, now);
         }
+        self.erase_due(now);
         self.schedules.look(&self.live, now);
         self.openings.look(&self.live, now);
         self.grant_written(now);
@@ -236,6 +249,8 @@ impl Writer {
         self.refresh(outgrown);
         self.complete();
         self.live.coach.advance(now, self.head, self.durable);
+        let waiting = self.in_flight.front().map(|sent| sent.at);
+        self.live.meters.note_step(told, waiting);
     }
 
     /// Tells whether another batch may be started now.
@@ -253,6 +268,7 @@ impl Writer {
     /// Tells whether nothing waits for the disk or for delivery.
     pub fn is_idle(&self) -> bool {
         let delivered = self.outbox.is_empty() && self.revised.is_empty();
+        let delivered = delivered && self.erasing.is_empty();
         self.in_flight.is_empty() && delivered && !self.pacer.is_busy()
     }
 
@@ -344,6 +360,7 @@ impl Writer {
                 if let Kind::MessagePriced(fact) = kind {
                     count_priced(fact);
                 }
+                self.spend.note(&self.live, kind);
                 // The next decision of this batch must see it.
                 self.live.apply(Stamp { shard, seq: first.plus(number), at: now }, kind);
                 self.taps.note(kind, now);
@@ -371,11 +388,13 @@ impl Writer {
         self.batch = BatchNo(batch.0 + 1);
         let count = blocks.len() as u64;
         fail::fail_point!("writer-submit");
+        count_batch(&blocks);
         let last = self.log.submit_all(blocks.clone());
         fail::fail_point!("writer-submitted");
         let tickets = last.0 + 1 - count..=last.0;
-        let sent =
-            tickets.zip(blocks).map(|(ticket, block)| InFlight { ticket: Ticket(ticket), block });
+        let at = self.latest;
+        let sent = tickets.zip(blocks);
+        let sent = sent.map(|(ticket, block)| InFlight { ticket: Ticket(ticket), block, at });
         self.in_flight.extend(sent);
     }
 
@@ -392,7 +411,7 @@ impl Writer {
                     self.note_durable(&sent.block);
                 }
                 Outcome::Refused => self.stop(),
-                Outcome::Unknown => self.resolve(sent.block),
+                Outcome::Unknown => self.resolve(sent.block, sent.at),
             }
         }
         self.indexer.publish(&self.live, self.durable, self.latest);
@@ -410,14 +429,14 @@ impl Writer {
 
     /// Learns what became of a block whose answer was lost: it is there: go on; it is not, and nothing
     /// was put in its place: submit the same bytes; else the writer was fenced off.
-    fn resolve(&mut self, block: Block) {
+    fn resolve(&mut self, block: Block, at: Moment) {
         match self.log.tail(block.shard) {
             Ok(tail) if tail.next >= block.next() && self.holds(&block) => {
                 self.note_durable(&block);
             }
             Ok(tail) if tail.precedes(&block) && self.in_flight.is_empty() => {
                 let ticket = self.log.submit(block.clone());
-                self.in_flight.push_back(InFlight { ticket, block });
+                self.in_flight.push_back(InFlight { ticket, block, at });
             }
             // What was submitted behind it can't stand any more: reopen from the log.
             Ok(_) | Err(_) => self.stop(),

@@ -108,7 +108,7 @@ fn unnoted(live: &Live, outgoing: &Outgoing) -> Option<OutcomeNoted> {
     (!known).then_some(fact)
 }
 
-fn click_of(live: &Live, outgoing: &Outgoing) -> Option<Click> {
+pub(super) fn click_of(live: &Live, outgoing: &Outgoing) -> Option<Click> {
     outgoing.click(|code| {
         let shard = PrefillCode::from_number(code)?.shard();
         live.shard(shard.index()).codes.get(&code).copied()
@@ -128,6 +128,7 @@ fn next_step(live: &Live, outgoing: &Outgoing, click: Option<Click>, now: Moment
     };
     let catalog = live.catalog();
     let cell = live.cell(click.map_or(0, |click| click.viewer));
+    let click = click.filter(|click| cell.facts.may_claim(click.viewer, click.view));
     let purses = live.purses(account);
     let there = There {
         catalog: &catalog,

@@ -77,6 +77,7 @@ impl Writer {
             return;
         }
         self.sealed = seal;
+        metrics::counter!("munadi_ledger_seals_total").increment(1);
         let fact = ServedMinute {
             minute,
             ledger_hash: seal.hash,

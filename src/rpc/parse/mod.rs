@@ -32,4 +32,4 @@ pub(super) mod sources;
 #[cfg(feature = "columns")]
 pub(super) mod tables;
 mod targeting;
-mod viewers;
+pub(super) mod viewers;

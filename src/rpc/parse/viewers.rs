@@ -2,8 +2,8 @@
 
 use crate::rpc::limits::PSEUDONYM_CHARS_MAX;
 use crate::rpc::parse::conversations::Desk;
-use crate::rpc::parse::field::{Path, text};
-use crate::tokens::viewer_number;
+use crate::rpc::parse::field::{Path, required, text};
+use crate::tokens::{Sealer, viewer_number};
 use crate::types::proto::v1;
 use crate::types::refusal::{Reason, Refusal};
 
@@ -12,7 +12,7 @@ use crate::types::refusal::{Reason, Refusal};
 /// # Errors
 /// When the caller is neither the platform itself nor an operator, when there is no such feed, or when the
 /// pseudonym is empty or too long.
-pub(in crate::rpc) fn told_viewer(
+pub(in crate::rpc::parse) fn told_viewer(
     desk: &Desk<'_>,
     wire: Option<&v1::ViewerRef>,
     path: Path,
@@ -22,8 +22,24 @@ pub(in crate::rpc) fn told_viewer(
         let message = "only the platform itself or an operator may say who it was: leave it empty";
         return Err(path.refuse(Reason::FieldInvalid, message));
     }
+    number_of(desk.sealer, wire, path)
+}
+
+/// Returns the number of the viewer that an operator names.
+///
+/// # Errors
+/// When none is named, when there is no such feed, or when the pseudonym is empty or too long.
+pub(in crate::rpc) fn named_viewer(
+    sealer: &Sealer,
+    wire: Option<&v1::ViewerRef>,
+) -> Result<u64, Refusal> {
+    let path = Path::root("viewer");
+    number_of(sealer, required(wire, path)?, path)
+}
+
+fn number_of(sealer: &Sealer, wire: &v1::ViewerRef, path: Path) -> Result<u64, Refusal> {
     text(&wire.viewer_id, PSEUDONYM_CHARS_MAX, path.field("viewer_id"))?;
-    let link = desk.sealer.ring().link(wire.feed_id).ok_or_else(|| {
+    let link = sealer.ring().link(wire.feed_id).ok_or_else(|| {
         let message = "no such feed: send the id under which the feed asks for ads";
         path.field("feed_id").refuse(Reason::NotFound, message)
     })?;

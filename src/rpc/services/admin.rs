@@ -14,6 +14,7 @@ use crate::rpc::parse::keys::{created, key_mutation, revoked, rotated};
 use crate::rpc::parse::mutations::{body_hash, list_mutation, mutation};
 use crate::rpc::parse::rates::rate_cards;
 use crate::rpc::parse::rules::{exchange_rates, traffic_rules};
+use crate::rpc::parse::viewers::named_viewer;
 use crate::rpc::services::changes::list_changes;
 use crate::rpc::services::keys::{list_keys, write_key};
 use crate::rpc::services::{Answer, caller, write};
@@ -57,6 +58,19 @@ impl AdminService for Admin {
             _ => None,
         };
         Ok(Response::new(v1::ReviewAdResponse { ad }))
+    }
+
+    async fn erase_viewer(
+        &self,
+        request: Request<v1::EraseViewerRequest>,
+    ) -> Answer<v1::EraseViewerResponse> {
+        let by = caller(&request)?.author("EraseViewerRequest");
+        let wire = request.into_inner();
+        let viewer = named_viewer(&self.node.opener(), wire.viewer.as_ref())?;
+        let feed = wire.viewer.unwrap_or_default().feed_id;
+        let erased = timeout(INGEST_DEADLINE, self.node.erase_viewer(&by, feed, viewer)).await;
+        let was_known = erased.map_err(|_| deadline())??;
+        Ok(Response::new(v1::EraseViewerResponse { was_known }))
     }
 
     async fn update_taxonomy(

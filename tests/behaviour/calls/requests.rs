@@ -89,6 +89,12 @@ pub(crate) const REQUESTS: &[Call] = &[
         r#"{"requestId":"$request","adId":"$ad$","review":{"state":"REVIEW_STATE_APPROVED"}}"#,
     ),
     call(
+        "AdminService/EraseViewer",
+        Change,
+        OPERATOR,
+        r#"{"viewer":{"feedId":1,"viewerId":"planted"}}"#,
+    ),
+    call(
         "AdminService/CreateKey",
         Change,
         OPERATOR,
