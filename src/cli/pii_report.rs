@@ -207,6 +207,7 @@ mod tests {
     use super::*;
     use crate::node::clock::SystemClock;
     use crate::node::{Node, NodeOptions};
+    use crate::types::request::Author;
 
     #[test]
     fn an_erasure_is_found_by_the_pseudonym_and_nothing_by_another() {
@@ -217,7 +218,7 @@ mod tests {
         let ring = Files::new(folder.path()).ring().unwrap().unwrap();
         let viewer = viewer_number(ring.link(7).unwrap(), "ana");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        assert!(!runtime.block_on(node.erase_viewer(viewer)).unwrap());
+        assert!(!runtime.block_on(node.erase_viewer(&Author::default(), 7, viewer)).unwrap());
         node.stop().unwrap();
         let report = pii_report(folder.path(), 7, "ana").unwrap();
         assert_eq!(report.facts["erasures"].count, 1);

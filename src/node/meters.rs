@@ -151,7 +151,7 @@ impl Node {
     /// Sets every gauge that can be read at any time to what holds now. Waits for nothing but short locks.
     pub fn show_meters(&self) {
         let live = &self.front().0;
-        let (work, events) = self.queue.waiting();
+        let (work, events) = (self.queue.waiting(), self.queue.events());
         metrics::gauge!("munadi_queue_work").set(work as f64);
         metrics::gauge!("munadi_queue_events").set(events as f64);
         metrics::gauge!("munadi_live_ads").set(live.live_ads() as f64);

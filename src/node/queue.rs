@@ -106,10 +106,9 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Returns how many pieces of work wait, and how many events are in them.
-    pub(in crate::node) fn waiting(&self) -> (usize, usize) {
-        let inside = locked(&self.inside);
-        (inside.work.len(), inside.events)
+    /// Returns how many events wait.
+    pub(in crate::node) fn events(&self) -> usize {
+        locked(&self.inside).events
     }
 
     /// Wakes the reader though there may be no work.

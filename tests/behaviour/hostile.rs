@@ -220,6 +220,7 @@ fn server(patience: Patience, limits: Limits) -> Running {
         cores: NonZeroUsize::MIN,
         keys: Arc::new(Keys::new([key]).expect("a good key")),
         patience,
+        tls: None,
         limits,
     };
     serve_routes(Routes::default(), config).expect("a free port")

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use munadi::guard::{Key, Keys, Role, secret_blake3};
+use munadi::rpc::limits::Limits;
 use munadi::rpc::tls::{Tls, TlsFiles};
 use munadi::rpc::{Patience, Running, ServerConfig, serve_routes};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
@@ -77,6 +78,7 @@ fn server(tls: &Arc<Tls>, patience: Patience) -> Running {
         keys: Arc::new(Keys::new([key]).unwrap()),
         patience,
         tls: Some(Arc::clone(tls)),
+        limits: Limits::OFF,
     };
     serve_routes(Routes::default(), config).unwrap()
 }

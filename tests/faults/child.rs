@@ -10,7 +10,7 @@ use munadi::node::clock::{Clock, SystemClock};
 use munadi::node::{Node, NodeOptions};
 use munadi::types::proto::v1::Account;
 use munadi::types::refusal::Refusal;
-use munadi::types::request::{Change, Mutation, Resource};
+use munadi::types::request::{Author, Change, Mutation, Resource};
 
 use crate::full;
 
@@ -69,6 +69,7 @@ pub(crate) fn account(request_id: &str) -> Mutation {
         validate_only: false,
         change: Change::Create(Resource::Account(row)),
         approve: true,
+        by: Author::default(),
     }
 }
 

@@ -265,7 +265,10 @@ fn ad_event(live: &Live, catalog: &Catalog, mut event: Event<'_>, now: Moment) -
     let cell = live.cell(token.viewer);
     if cell.facts.was_erased_since(token.viewer, token.issued) {
         let message = "the viewer was erased since: drop it, a retry cannot help";
-        return Decided::Refused(Refusal::new(Reason::TokenExpired, "view_token", message));
+        return (
+            Decided::Refused(Refusal::new(Reason::TokenExpired, "view_token", message)),
+            false,
+        );
     }
     let purses = live.purses(family.account);
     // Only what is seen exposes anybody.
