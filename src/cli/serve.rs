@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::config::{CONFIG_VARIABLE, Config};
+use crate::cli::config::{CONFIG_VARIABLE, Checked, Config};
 use crate::cli::courier::HttpCourier;
 use crate::cli::first_key::first_key;
 use crate::cli::metrics::Kept;
@@ -61,14 +61,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let checked = config.check()?;
     let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))?;
     if arguments.check_config {
-        let (keys, feeds) = (checked.keys.count(), checked.policies.len());
-        let web = checked.web.as_ref().map(|web| format!(", apps {}", web.apps.count()));
-        let web = web.unwrap_or_default();
-        let tls = if checked.tls.is_some() { ", TLS" } else { "" };
-        tell(
-            std::io::stdout(),
-            format_args!("the configuration is good: keys {keys}, feeds {feeds}{web}{tls}"),
-        );
+        tell_checked(&checked);
         return Ok(());
     }
     telemetry::log(filter, config.log_format);
@@ -130,6 +123,17 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn tell_checked(checked: &Checked) {
+    let (keys, feeds) = (checked.keys.count(), checked.policies.len());
+    let web = checked.web.as_ref().map(|web| format!(", apps {}", web.apps.count()));
+    let web = web.unwrap_or_default();
+    let tls = if checked.tls.is_some() { ", TLS" } else { "" };
+    tell(
+        std::io::stdout(),
+        format_args!("the configuration is good: keys {keys}, feeds {feeds}{web}{tls}"),
+    );
 }
 
 fn open_web(node: &Arc<Node>, config: &WebConfig) -> Result<Running, Failure> {

@@ -148,17 +148,16 @@ pub fn route(fact: &Kind) -> Route {
             tallies: several([fact.first_reply_ad, fact.qualified_ad, fact.wrote_ad]),
             ..NOWHERE
         },
-        Kind::OutcomeDeclined(fact) => {
-            let bucket = (fact.viewer != 0).then(|| bucket_of(fact.viewer));
-            Route { bucket, ..row(several([fact.ad])) }
-        }
-        Kind::OutcomeRevised(fact) => {
-            let bucket = (fact.viewer != 0).then(|| bucket_of(fact.viewer));
-            Route { bucket, ..row(of_revision(fact)) }
-        }
+        Kind::OutcomeDeclined(fact) => of_told(fact.viewer, row(several([fact.ad]))),
+        Kind::OutcomeRevised(fact) => of_told(fact.viewer, row(of_revision(fact))),
         Kind::RevisionSettled(fact) => of_bucket(fact.viewer),
         Kind::TouchRevised(fact) => of_bucket(fact.conversation),
     }
+}
+
+/// A row of an outcome, also remembered by its viewer where one is told.
+fn of_told(viewer: u64, row: Route) -> Route {
+    Route { bucket: (viewer != 0).then(|| bucket_of(viewer)), ..row }
 }
 
 fn of_minute(fact: &ServedMinute) -> Route {

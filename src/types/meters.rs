@@ -123,6 +123,20 @@ pub const METERS: &[Meter] = &[
         "From a call's arrival to the head of its answer, by class of method; long streams are not in it.",
     ),
     meter(
+        "munadi_calls_late_total",
+        Counter,
+        Count,
+        &[],
+        "Calls whose deadline had passed before they were begun.",
+    ),
+    meter(
+        "munadi_calls_refused_total",
+        Counter,
+        Count,
+        &["cause", "class", "level"],
+        "Calls refused before they were read, by class of method, cause and how much is refused.",
+    ),
+    meter(
         "munadi_calls_total",
         Counter,
         Count,
@@ -152,6 +166,20 @@ pub const METERS: &[Meter] = &[
     ),
     meter("munadi_connections", Gauge, Count, &["door"], "Connections that are open at a door."),
     meter(
+        "munadi_connections_cut_total",
+        Counter,
+        Count,
+        &["cause"],
+        "Connections cut because their peer did not greet, or did not read, in time.",
+    ),
+    meter(
+        "munadi_connections_refused_total",
+        Counter,
+        Count,
+        &["of"],
+        "Connections that were one too many of their address or of the server.",
+    ),
+    meter(
         "munadi_conversion_posts_total",
         Counter,
         Count,
@@ -164,6 +192,13 @@ pub const METERS: &[Meter] = &[
         Count,
         &["reason"],
         "Conversions that were not reported outwards, and why.",
+    ),
+    meter(
+        "munadi_disk_full_total",
+        Counter,
+        Count,
+        &[],
+        "Pieces of work refused because the disk of the journal is full.",
     ),
     meter("munadi_events_total", Counter, Count, &[], "Events that were handed to the writer."),
     meter(
@@ -251,6 +286,13 @@ pub const METERS: &[Meter] = &[
         Micros,
         &["currency"],
         "Delivered beyond budgets and charged to nobody.",
+    ),
+    meter(
+        "munadi_overload_level",
+        Gauge,
+        Count,
+        &["core"],
+        "How much a core refuses: 0 nothing, 1 reports, 2 serving too, 3 events too.",
     ),
     meter("munadi_queue_events", Gauge, Count, &[], "Events that wait for the writer."),
     meter(

@@ -219,6 +219,10 @@ impl World {
 
     fn kill(&mut self) -> Finding {
         let orderly = self.chaos.chance(300);
+        if !orderly && self.chaos.chance(400) {
+            // Its journal may not have reached the disk when the plug is pulled.
+            self.take_checkpoint()?;
+        }
         self.restart(orderly)?;
         if self.chaos.chance(200) {
             // Again, before anything was journaled, by a clock that went back.
