@@ -3,6 +3,7 @@
 //!
 //! Crash points need `--features failpoints`; without, only the full disk is tried.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on should stop there")]
+#![allow(clippy::print_stdout, reason = "a run says what it tried")]
 
 mod child;
 mod full;
