@@ -133,8 +133,8 @@ pub const METERS: &[Meter] = &[
         "munadi_calls_refused_total",
         Counter,
         Count,
-        &["cause", "class", "level"],
-        "Calls refused before they were read, by class of method, cause and how much is refused.",
+        &["cause", "class"],
+        "Calls refused before they were read, by class of method and cause.",
     ),
     meter(
         "munadi_calls_total",

@@ -85,17 +85,14 @@ impl Refused {
     }
 
     fn count(self) {
-        const LEVELS: [&str; 4] = ["0", "1", "2", "3"];
         let class = self.class().name();
-        let (cause, level) = match self {
-            Self::Overloaded { level, .. } => ("overload", LEVELS[usize::from(level.min(3))]),
-            Self::AtWork { .. } => ("at_work", LEVELS[0]),
-            Self::TooOften { .. } => ("rate", LEVELS[0]),
+        let cause = match self {
+            Self::Overloaded { .. } => "overload",
+            Self::AtWork { .. } => "at_work",
+            Self::TooOften { .. } => "rate",
         };
-        metrics::counter!(
-            "munadi_calls_refused_total", "class" => class, "cause" => cause, "level" => level
-        )
-        .increment(1);
+        metrics::counter!("munadi_calls_refused_total", "cause" => cause, "class" => class)
+            .increment(1);
     }
 }
 
