@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::journal::file::opening::lock;
 use crate::journal::file::scan::{self, Frame, Survey};
@@ -81,7 +82,7 @@ impl Archive {
     /// Returns what can be copied of each segment, oldest first.
     pub fn extents(&self) -> Vec<Extent> {
         let count = self.survey.segments.len();
-        let extent = |(at, header): (usize, &std::sync::Arc<Header>)| {
+        let extent = |(at, header): (usize, &Arc<Header>)| {
             let sealed = at + 1 < count;
             let bytes = if sealed { header.bytes } else { self.survey.end };
             Extent { name: name_of(header.number), bytes, sealed }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -227,7 +227,9 @@ fn lock(to: &Path) -> Result<File, BackupError> {
 /// Writes the manifest, after everything it names is on the disk.
 fn keep(to: &Path, manifest: &Manifest) -> Result<(), BackupError> {
     let (part, whole) = (to.join("manifest.part"), to.join(MANIFEST));
-    let mut text = serde_json::to_vec_pretty(manifest).unwrap_or_default();
+    let mut text = serde_json::to_vec_pretty(manifest)
+        .map_err(io::Error::from)
+        .map_err(failed("write", &part))?;
     text.push(b'\n');
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);

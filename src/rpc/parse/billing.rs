@@ -4,7 +4,7 @@ use crate::node::TransfersAsked;
 use crate::report::transfers::Place;
 use crate::rpc::limits::{INVALID_DAYS_MAX, INVOICES_DEFAULT, INVOICES_MAX, REASON_CHARS_MAX};
 use crate::rpc::parse::field::{
-    Path, at_most, id, moment, optional_text, positive_money, required, text, variant,
+    Path, at_most, ends_after, id, moment, optional_text, positive_money, required, text, variant,
 };
 use crate::rpc::parse::mutations::check_request_id;
 use crate::rpc::parse::places::{List, foreign, page_size, page_size_within};
@@ -104,10 +104,7 @@ pub(in crate::rpc) fn transfers(
     let path = Path::root("end_time");
     let start = moment(wire.start_time, Path::root("start_time"))?.unwrap_or_default();
     let end = moment(wire.end_time, path)?;
-    if end.is_some_and(|end| end <= start) {
-        let message = "is not after start_time: send a later end, or none";
-        return Err(path.refuse(Reason::EndBeforeStart, message));
-    }
+    ends_after(start, end, path)?;
     let span = [start.0, end.map_or(0, |end| end.0)].map(i64::cast_unsigned);
     let whose = [scope.tenant.into(), scope.any.into(), account];
     let list = Transfers(List::new("ListTransfers", &[whose.as_slice(), &span].concat()));

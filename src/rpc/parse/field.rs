@@ -125,16 +125,26 @@ pub(super) fn optional_variant<E: TryFrom<i32>>(value: i32, path: Path) -> Resul
     E::try_from(value).map_err(|_| path.invalid(message()))
 }
 
+/// Checks that a period, if it ends, does so after it starts.
+pub(super) fn ends_after(
+    start: Moment,
+    end: Option<Moment>,
+    end_path: Path,
+) -> Result<(), Refusal> {
+    if end.is_some_and(|end| end <= start) {
+        let message = "is not after start_time: send a later end, or none";
+        return Err(end_path.refuse(Reason::EndBeforeStart, message));
+    }
+    Ok(())
+}
+
 /// Checks that a period ends after it starts, and is no longer than so many days.
 pub(super) fn period(
     [start, end]: [Moment; 2],
     days_max: i64,
     end_path: Path,
 ) -> Result<(), Refusal> {
-    if end <= start {
-        let message = "is not after start_time: send a later end, or none";
-        return Err(end_path.refuse(Reason::EndBeforeStart, message));
-    }
+    ends_after(start, Some(end), end_path)?;
     if end.0 - start.0 > days_max * DAY_MS {
         let message = format!("is more than {days_max} days after start_time");
         return Err(end_path.refuse(Reason::FieldInvalid, message));

@@ -5,7 +5,7 @@ use crate::node::ChangesAsked;
 use crate::rpc::limits::{
     CALLER_CHARS_MAX, KEY_ID_CHARS_MAX, KEY_NAME_CHARS_MAX, KEY_OVERLAP_DEFAULT, KEY_OVERLAP_MAX,
 };
-use crate::rpc::parse::field::{Path, moment, optional_text, required, text, variant};
+use crate::rpc::parse::field::{Path, ends_after, moment, optional_text, required, text, variant};
 use crate::rpc::parse::mutations::check_request_id;
 use crate::rpc::parse::places::{List, page_size};
 use crate::tokens::Sealer;
@@ -85,10 +85,7 @@ pub(in crate::rpc) fn changes(
     let path = Path::root("end_time");
     let start = moment(wire.start_time, Path::root("start_time"))?.unwrap_or_default();
     let end = moment(wire.end_time, path)?;
-    if end.is_some_and(|end| end <= start) {
-        let message = "is not after start_time: send a later end, or none";
-        return Err(path.refuse(Reason::EndBeforeStart, message));
-    }
+    ends_after(start, end, path)?;
     optional_text(&wire.caller, CALLER_CHARS_MAX, Path::root("caller"))?;
     let span = [start.0, end.map_or(0, |end| end.0)].map(i64::cast_unsigned);
     let owner = wire.owner.map_or(u64::MAX, u64::from);

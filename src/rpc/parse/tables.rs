@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::columnar::Table;
 use crate::rpc::limits::REPORT_PAGE_MAX;
-use crate::rpc::parse::field::Path;
+use crate::rpc::parse::field::{Path, ends_after};
 use crate::types::proto::DESCRIPTORS;
 use crate::types::proto::v1::QueryReportRequest;
 use crate::types::refusal::{Reason, Refusal};
@@ -113,10 +113,7 @@ impl Ticket {
             end: moment(written.end_time.as_deref(), "end_time")?,
             report: QueryReportRequest::default(),
         };
-        if ticket.end.is_some_and(|end| end <= ticket.start) {
-            let message = "is not after start_time: send a later end, or none";
-            return Err(Path::root("end_time").refuse(Reason::EndBeforeStart, message));
-        }
+        ends_after(ticket.start, ticket.end, Path::root("end_time"))?;
         match (table, written.report) {
             (_, None) => ticket.checked(),
             (Table::Reports, Some(report)) => Self { report: asked(report)?, ..ticket }.checked(),
