@@ -74,7 +74,9 @@ pub(crate) fn fuzz(
         }
     }
     let (took, seed) = slowest;
-    println!("{name}: {cases} inputs, {taken} taken, 0 panics, slowest {took:?} (FUZZ_SEED={seed})");
+    println!(
+        "{name}: {cases} inputs, {taken} taken, 0 panics, slowest {took:?} (FUZZ_SEED={seed})"
+    );
     let measured = told.is_some() && !cfg!(debug_assertions);
     assert!(!measured || took < SLOW, "{name} took {took:?} for the input of FUZZ_SEED={seed}");
     (cases, taken)
@@ -148,8 +150,10 @@ mod tests {
             targeting: Some(v1::Targeting { countries: vec!["MX".into()], ..Default::default() }),
             ..Default::default()
         };
-        let showing = Some(Showing { view: u64::MAX, viewer: 63 << 58, ad: 7, ..Showing::default() });
-        let charge = Some(Charge { amount: 1_000, day: -1, campaign_grant: 3, ..Charge::default() });
+        let showing =
+            Some(Showing { view: u64::MAX, viewer: 63 << 58, ad: 7, ..Showing::default() });
+        let charge =
+            Some(Charge { amount: 1_000, day: -1, campaign_grant: 3, ..Charge::default() });
         let context = Some(ViewContext { placement: 1, country: 0x4D58, ..ViewContext::default() });
         let rules = v1::TrafficRules { networks: vec!["10.0.0.0/8".into()], ..Default::default() };
         let facts = [

@@ -1,6 +1,8 @@
 //! A click farm with a new pseudonym for every tap and no network that is told: what its advertiser pays of it.
 //! `FARM_PSEUDONYMS=10000 cargo test --test behaviour farm` makes it as large as is asked for.
 
+#![allow(clippy::print_stdout, reason = "a run says what it covered")]
+
 use munadi::types::proto::v1::{BillingEvent, EventKind, InvalidReason, Targeting, TrafficRules};
 use munadi::types::request::{AdRequest, Incoming, ListChange, Profile, Verdict};
 use munadi::types::time::{DAY_MS, SECOND_MS};

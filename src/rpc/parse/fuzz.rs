@@ -12,9 +12,7 @@ use crate::rpc::parse::mutations::Verb;
 use crate::rpc::parse::places::{List, open_cursor, seal_cursor};
 use crate::rpc::parse::reconcile::Reader;
 use crate::rpc::parse::samples::{FEED, NOW, sealer};
-use crate::rpc::parse::{
-    ad_sets, ads, billing, campaigns, explain, models, rates, reports, rules,
-};
+use crate::rpc::parse::{ad_sets, ads, billing, campaigns, explain, models, rates, reports, rules};
 use crate::state::traffic_rules::Filter;
 use crate::types::ids::{JournalId, SHARDS_ALL, Seq, SeqVector};
 use crate::types::proto::v1;
@@ -38,15 +36,22 @@ fn second(seconds: i64) -> Option<Timestamp> {
 /// the first check was tried.
 fn of_message<M: Message + Default>(name: &str, good: &[M], read: impl Fn(M) -> bool) {
     let seeds: Vec<_> = good.iter().map(Message::encode_to_vec).collect();
-    let (cases, taken) = fuzz(name, CASES, &seeds, &WIRE_WORDS, |bytes| {
-        M::decode(bytes).is_ok_and(&read)
-    });
+    let (cases, taken) =
+        fuzz(name, CASES, &seeds, &WIRE_WORDS, |bytes| M::decode(bytes).is_ok_and(&read));
     assert!(cases < CASES || taken > cases / 100, "{name}: {taken} of {cases}");
 }
 
 fn view() -> ViewToken {
     let (issued, price_micros) = (NOW.seconds(), 1_000);
-    ViewToken { view: 5, ad: 6, feed: FEED, issued, show_by: 600, price_micros, ..Default::default() }
+    ViewToken {
+        view: 5,
+        ad: 6,
+        feed: FEED,
+        issued,
+        show_by: 600,
+        price_micros,
+        ..Default::default()
+    }
 }
 
 fn click() -> ClickToken {
@@ -104,18 +109,16 @@ fn no_altered_event_or_request_for_ads_makes_a_door_panic() {
     let door = Door { feed: FEED, sealer: &sealer, filter: &filter, now: NOW };
     of_message("AdEvent", &[event], |wire| ad_event(wire, &door).is_ok());
     let token = FrequencyToken { viewer: 9, feed: FEED, issued: NOW.seconds() };
-    let unnamed = v1::ViewerContext {
-        frequency_token: sealer.seal_frequency(&token).to_vec(),
-        ..v1::ViewerContext { pseudonym: String::new(), ..viewer() }
-    };
-    let request = |viewer| v1::AdRequest {
+    let named = v1::AdRequest {
         placement: 1,
-        viewer: Some(viewer),
+        viewer: Some(viewer()),
         posts: 20,
         positions: vec![2, 9],
         ..Default::default()
     };
-    of_message("AdRequest", &[request(viewer()), request(unnamed)], |wire| {
+    let frequency_token = sealer.seal_frequency(&token).to_vec().into();
+    let unnamed = v1::AdRequest { frequency_token, viewer: None, ..named.clone() };
+    of_message("AdRequest", &[named, unnamed], |wire| {
         ads::ad_request(Some(wire), FEED, &sealer, NOW).is_ok()
     });
 }
@@ -268,8 +271,8 @@ fn no_altered_filter_or_question_makes_a_door_panic() {
     of_message("EstimateDeliveryRequest", &[draft], |wire| explain::question(wire, NOW).is_ok());
     let compared = v1::CompareModelsRequest {
         account_id: 7,
-        start_time: second(1_799_971_200),
-        end_time: second(1_799_971_200 + 86_400),
+        start_time: second(1_799_971_200 - 86_400),
+        end_time: second(1_799_971_200),
         ..Default::default()
     };
     of_message("CompareModelsRequest", &[compared], |wire| models::compared(&wire, NOW).is_ok());
@@ -313,7 +316,8 @@ fn no_altered_page_token_or_cursor_opens_nor_makes_its_reader_panic() {
     let one_of = |seeds: &[Vec<u8>], bytes: &[u8]| seeds.iter().any(|seed| seed == bytes);
     let check = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
-        let opened = numbered.open(&text, &sealer).is_ok() || named.open_name(&text, &sealer).is_ok();
+        let opened =
+            numbered.open(&text, &sealer).is_ok() || named.open_name(&text, &sealer).is_ok();
         let known = bytes.is_empty() || one_of(&seeds, bytes);
         assert!(!opened || known, "an altered page token opened");
         opened
