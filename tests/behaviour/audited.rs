@@ -132,7 +132,7 @@ fn message_costs_are_counted_again_by_category_and_an_altered_one_is_found() {
 }
 
 /// Events of a crowd unless the environment says otherwise.
-const EVENTS: u64 = 2_000;
+const EVENTS: u64 = 1_000;
 
 #[test]
 fn the_journal_of_a_crowd_is_recounted_to_the_micro() {

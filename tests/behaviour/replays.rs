@@ -56,7 +56,7 @@ fn a_token_reported_a_thousand_times_at_once_is_counted_and_paid_for_once() {
     let mut spent = 0;
     // The first pays for impressions, the second for taps.
     for (country, pays_for) in [("MX", EventKind::Impression), ("BR", EventKind::Tap)] {
-        let shown = site.show(country, "ana").unwrap();
+        let shown = site.show(country, &format!("ana of {country}")).unwrap();
         for kind in [EventKind::Impression, EventKind::Tap] {
             let price = if kind == pays_for { shown.token.price_micros } else { 0 };
             assert!(price > 0 || kind != pays_for);

@@ -16,7 +16,7 @@ use crate::site::{Site, start};
 use crate::stage::{ALL, FEED, Offer, Shown, event, refused, whole};
 
 /// Events in a backup unless the environment says otherwise.
-const EVENTS: u64 = 1_000;
+const EVENTS: u64 = 500;
 
 /// Most seconds that a gigabyte may take from the backup to a node that serves.
 const SECONDS_PER_GB_MAX: f64 = 60.0;
