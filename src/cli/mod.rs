@@ -13,6 +13,8 @@ pub mod export;
 mod figures;
 mod first_key;
 pub mod fsck;
+#[cfg(test)]
+mod fuzz;
 mod health;
 pub mod import;
 mod jwt;

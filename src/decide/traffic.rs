@@ -33,6 +33,35 @@ pub const VIEW_RATE: EventRate = EventRate { most: 3, span_ms: 5 * MINUTE_MS };
 /// A tap earlier than this after its view was made by no hand (FACTS, "Invalid traffic").
 pub const TAP_AFTER_VIEW_MS_MIN: i64 = 100;
 
+/// Taps from which on an account's share of taps says something. Of people who tap every tenth ad, 250 make 50
+/// taps or more by chance twice in a million times.
+pub const SHARE_TAPS_MIN: u32 = 50;
+
+/// What was tapped of one account's ads, and how often they were seen. Old days fade.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct TapShare {
+    /// Valid views.
+    pub views: u32,
+    /// Taps, with those that are invalid for nothing but this share.
+    pub taps: u32,
+}
+
+impl TapShare {
+    /// Tells whether one more tap is beyond so many for each 100 views. Viewers and networks are no part of it: a
+    /// farm that has a new one for each tap is still known by what its taps come to.
+    pub fn is_passed(self, taps_per_100_views: u32) -> bool {
+        let taps = (u64::from(self.taps) + 1) * 100;
+        self.taps >= SHARE_TAPS_MIN && taps > u64::from(self.views) * u64::from(taps_per_100_views)
+    }
+
+    /// Returns what is left of it so many days later: half for each.
+    #[must_use]
+    pub fn faded(self, days: u32) -> Self {
+        let left = |count: u32| count.checked_shr(days).unwrap_or_default();
+        Self { views: left(self.views), taps: left(self.taps) }
+    }
+}
+
 impl EventRate {
     /// Tells whether one more event at `at_ms` passes the rate: it and `most` of the others lie within one
     /// span. Others may lie behind it too, as events come in any order.
@@ -139,6 +168,29 @@ mod tests {
         assert!(passed(rate, 0, &[10, 20, 99]));
         assert!(passed(rate, 99, &[0, 10, 20]));
         assert!(!passed(rate, 200, &[0, 10, 20, 30]), "an old crowd is no fault of the new one");
+    }
+
+    #[test]
+    fn a_share_of_taps_has_its_edge_and_says_nothing_of_few() {
+        let passed = |views, taps| TapShare { views, taps }.is_passed(20);
+        assert!(!passed(0, SHARE_TAPS_MIN - 1), "too few to tell");
+        assert!(passed(0, SHARE_TAPS_MIN));
+        assert!(passed(254, 50), "51 of 254 are above a fifth");
+        assert!(!passed(255, 50), "51 of 255 are a fifth");
+        assert!(!TapShare { views: 51, taps: 50 }.is_passed(100), "every view tapped");
+        assert!(!TapShare { views: u32::MAX, taps: u32::MAX - 1 }.is_passed(100));
+        assert!(TapShare { views: u32::MAX, taps: u32::MAX }.is_passed(100));
+    }
+
+    #[test]
+    fn a_share_fades_by_half_a_day() {
+        let share = TapShare { views: 1_001, taps: 100 };
+        assert_eq!(share.faded(0), share);
+        assert_eq!(share.faded(1), TapShare { views: 500, taps: 50 });
+        assert_eq!(share.faded(3), TapShare { views: 125, taps: 12 });
+        for days in [10, 31, 32, u32::MAX] {
+            assert_eq!(share.faded(days), TapShare::default(), "{days}");
+        }
     }
 
     fn judge(taps: &[i64], at_ms: i64) -> Option<InvalidReason> {

@@ -20,6 +20,8 @@ mod explain;
 mod files;
 mod forecaster;
 mod front;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod helper;
 mod imports;
 mod indexer;

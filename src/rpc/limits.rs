@@ -204,6 +204,9 @@ pub const EXCHANGE_RATES_MAX: usize = 2_000;
 /// Rate cards: five categories of sixty markets in three currencies, with steps and some years of dates.
 pub const RATE_CARDS_MAX: usize = 20_000;
 
+/// Taps for each 100 views that the operator can allow an account: a view is tapped once.
+pub const TAPS_PER_100_VIEWS_MAX: u32 = 100;
+
 /// Parts of user agents in the rules for invalid traffic.
 pub const USER_AGENTS_MAX: usize = 1_000;
 

@@ -73,6 +73,7 @@ pub struct Filter {
     v4: Vec<(u32, u32)>,
     v6: Vec<(u128, u128)>,
     network_taps_per_hour: u32,
+    taps_per_100_views: u32,
 }
 
 impl Filter {
@@ -95,6 +96,7 @@ impl Filter {
             v4: sorted(v4.iter().map(span4)),
             v6: sorted(v6.iter().map(span6)),
             network_taps_per_hour: rules.network_taps_per_hour,
+            taps_per_100_views: rules.taps_per_100_views,
         }
     }
 
@@ -109,6 +111,11 @@ impl Filter {
     /// Returns how many taps of one network in an hour are valid; `None`: any number.
     pub fn network_taps_per_hour(&self) -> Option<u32> {
         Some(self.network_taps_per_hour).filter(|most| *most > 0)
+    }
+
+    /// Returns how many taps on an account's ads are valid for each 100 views; `None`: any number.
+    pub fn taps_per_100_views(&self) -> Option<u32> {
+        Some(self.taps_per_100_views).filter(|most| *most > 0)
     }
 
     fn lists(&self, network: IpAddr) -> bool {
@@ -136,11 +143,7 @@ mod tests {
 
     fn rules(user_agents: &[&str], networks: &[&str]) -> Wire {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        Wire {
-            user_agents: texts(user_agents),
-            networks: texts(networks),
-            network_taps_per_hour: 0,
-        }
+        Wire { user_agents: texts(user_agents), networks: texts(networks), ..Wire::default() }
     }
 
     fn address(text: &str) -> Option<IpAddr> {

@@ -1,4 +1,5 @@
 //! The audit beside real days: an honest journal is equal, and one altered price of a message is found.
+//! `AUDIT_EVENTS=10000000 cargo test --release --test behaviour recounted` audits the journal of a large crowd.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -7,6 +8,7 @@ use munadi::cli::audit::{AuditReport, audit};
 use munadi::journal::file::{FileLog, Options};
 use munadi::journal::{BlockBuilder, ShardLog};
 use munadi::node::Files;
+use munadi::node::clock::{Clock, SystemClock};
 use munadi::types::ids::{BatchNo, SeqVector};
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{Decision, MessagePriced};
@@ -14,6 +16,7 @@ use munadi::types::proto::v1::{MessageCategory, PriceReason};
 use prost::Message;
 
 use crate::message_costs::Town;
+use crate::site::Site;
 use crate::stage::Stage;
 
 /// Audits a copy of a journal with one price of it altered.
@@ -126,4 +129,34 @@ fn message_costs_are_counted_again_by_category_and_an_altered_one_is_found() {
             assert!(!report.equal, "{what} of {:?}", all[place]);
         }
     }
+}
+
+/// Events of a crowd unless the environment says otherwise.
+const EVENTS: u64 = 1_000;
+
+#[test]
+fn the_journal_of_a_crowd_is_recounted_to_the_micro() {
+    let told = std::env::var("AUDIT_EVENTS").ok().and_then(|text| text.parse().ok());
+    let events: u64 = told.unwrap_or(EVENTS);
+    let site = Site::of((events * 16).clamp(256 << 10, 64 << 20));
+    let shops = site.shops();
+    let done = site.crowd(&shops, events);
+    site.deliver(done.chats);
+    let (impressions, taps, _, spend) = site.reported();
+    assert_eq!((impressions, taps), (done.impressions, done.taps));
+    assert!(spend >= done.charged && done.charged > 0 && done.chats > 0, "{done:?}");
+    let (room, _) = site.stop();
+    let clock = SystemClock::default();
+    let before = clock.monotonic();
+    let report = audit(&room.path().join("node")).unwrap();
+    println!(
+        "{} events, {} facts audited in {:?}",
+        done.events(),
+        report.facts,
+        clock.monotonic() - before
+    );
+    assert!(report.equal && report.complete, "{report}");
+    let counted = (report.impressions, report.taps, report.conversations);
+    assert_eq!(counted, (done.impressions, done.taps, done.chats));
+    assert!(report.over_budget_micros == 0 && report.invoiced_micros["MXN"] == spend, "{report}");
 }

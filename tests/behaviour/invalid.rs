@@ -279,6 +279,7 @@ fn rules(user_agents: &[&str], networks: Vec<String>, most: u32) -> ListChange {
         user_agents: user_agents.iter().map(|part| (*part).to_owned()).collect(),
         networks,
         network_taps_per_hour: most,
+        ..TrafficRules::default()
     })
 }
 
@@ -341,6 +342,7 @@ fn an_operators_rules_judge_what_comes_in_by_the_door() {
             user_agents: vec!["bot".into()],
             networks: vec!["203.0.113.0/24".into(), "2001:DB8::/32".into()],
             network_taps_per_hour: 1,
+            taps_per_100_views: 30,
         };
         let mut admin = desk.admin(OPERATOR);
         let wrong = v1::TrafficRules { user_agents: vec!["x".into()], ..rules.clone() };

@@ -1,6 +1,9 @@
 //! The readers of webhooks and links under bodies that nobody meant to send. `FUZZ_CASES` says how many (20,000
 //! usually, of each form of a link), `FUZZ_SEED` from which on; a case that fails prints its own.
 
+use std::panic::{RefUnwindSafe, catch_unwind};
+use std::time::Duration;
+
 use munadi::channels::inbound::{
     Form, find_in_source, parse_messenger, parse_twilio, parse_whatsapp,
 };
@@ -8,6 +11,7 @@ use munadi::channels::{
     Channel, LinkParts, chat_link, find_click, find_code, is_chat_link, parse_link, prefilled_text,
     validate_address,
 };
+use munadi::node::clock::{Clock, SystemClock};
 use munadi::types::token::PrefillCode;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -88,28 +92,66 @@ fn asked() -> (u64, u64) {
     (told("FUZZ_CASES").unwrap_or(CASES), told("FUZZ_SEED").unwrap_or(0))
 }
 
-/// Runs a case; one that panics says how to run it again.
-fn run<T>(seed: u64, case: impl FnOnce() -> T + std::panic::UnwindSafe) -> T {
-    std::panic::catch_unwind(case).unwrap_or_else(|_| {
-        panic!("again by: FUZZ_SEED={seed} FUZZ_CASES=1 cargo test --test web fuzz")
-    })
+/// What no reader may take for one input in a long run of an optimized build.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// A run of cases, and how long the slowest took.
+struct Run {
+    clock: SystemClock,
+    slowest: Duration,
+    seed: u64,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self { clock: SystemClock::default(), slowest: Duration::ZERO, seed: 0 }
+    }
+
+    /// Runs a case; one that panics says how to run it again.
+    fn case<T>(&mut self, seed: u64, case: impl Fn() -> T + RefUnwindSafe) -> T {
+        let timed = || {
+            let began = self.clock.monotonic();
+            let read = catch_unwind(&case).unwrap_or_else(|_| {
+                panic!("again by: FUZZ_SEED={seed} FUZZ_CASES=1 cargo test --test web fuzz")
+            });
+            (read, self.clock.monotonic() - began)
+        };
+        let (read, mut took) = timed();
+        // The machine may have paused: an input is slow that is slow each time.
+        for _ in 0..2 {
+            if took >= SLOW {
+                took = took.min(timed().1);
+            }
+        }
+        if took > self.slowest {
+            (self.slowest, self.seed) = (took, seed);
+        }
+        read
+    }
+
+    fn check(&self) {
+        let measured = std::env::var("FUZZ_CASES").is_ok() && !cfg!(debug_assertions);
+        let Self { slowest, seed, .. } = self;
+        assert!(!measured || *slowest < SLOW, "{slowest:?} for the input of FUZZ_SEED={seed}");
+    }
 }
 
 #[test]
 fn no_body_and_no_link_makes_a_reader_panic() {
     let (cases, first) = asked();
     let seeds = seeds();
-    let mut read = [0u64; 3];
+    let (mut run, mut read) = (Run::new(), [0u64; 3]);
     for seed in first..first + cases {
         let mut dice = Xoshiro256PlusPlus::seed_from_u64(seed);
         let body = mutated(&seeds, &mut dice);
-        let what = run(seed, || execute(&body));
+        let what = run.case(seed, || execute(&body));
         read.iter_mut().zip(what).for_each(|(all, one)| *all += u64::from(one));
     }
     println!(
-        "{cases} cases; read as WhatsApp {}, Messenger {}, form {}",
-        read[0], read[1], read[2]
+        "{cases} cases; read as WhatsApp {}, Messenger {}, form {}; slowest {:?}",
+        read[0], read[1], read[2], run.slowest
     );
+    run.check();
     assert!(cases < CASES || read.iter().all(|count| *count > cases / 100), "{read:?}");
 }
 
@@ -123,13 +165,14 @@ fn a_link_with_some_bytes_changed_is_read_or_refused() {
     for (channel, address) in ADDRESSES {
         let link = chat_link(channel, address, &parts);
         assert_eq!(parse_link(channel, &link).unwrap().address, address);
-        let mut read = 0u64;
+        let (mut run, mut read) = (Run::new(), 0u64);
         for seed in first..first + cases {
             let spoiled = spoiled(&link, &mut Xoshiro256PlusPlus::seed_from_u64(seed));
             let text = String::from_utf8_lossy(&spoiled);
-            read += u64::from(run(seed, || read_back(channel, &text)));
+            read += u64::from(run.case(seed, || read_back(channel, &text)));
         }
-        println!("{channel:?}: {cases} links, {read} read");
+        println!("{channel:?}: {cases} links, {read} read; slowest {:?}", run.slowest);
+        run.check();
         assert!(cases < CASES || (cases / 100..cases).contains(&read), "{channel:?}: {read}");
     }
 }

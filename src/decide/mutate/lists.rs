@@ -103,6 +103,7 @@ pub fn mutate_lists(catalog: &Catalog, mutation: &ListMutation) -> Result<Writte
 fn traffic_slices(rules: &TrafficRules) -> Vec<Vec<Kind>> {
     let empty = || TrafficRules {
         network_taps_per_hour: rules.network_taps_per_hour,
+        taps_per_100_views: rules.taps_per_100_views,
         ..TrafficRules::default()
     };
     let (mut slices, mut slice, mut bytes) = (Vec::new(), empty(), 0);

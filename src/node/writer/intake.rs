@@ -61,14 +61,12 @@ impl Writer {
         let mut may_be_late = false;
         let (shard, decided, held) = match item {
             Incoming::Ad { token, kind, at, suspect, network } => {
-                let suspect = suspect.or_else(|| self.crowded(kind, network, now));
+                let suspect = suspect.or_else(|| self.crowded(catalog, &token, kind, network, now));
                 let code = PrefillCode::default();
                 let event = Event { token: &token, kind, at, code, suspect };
                 let (decided, is_late) = ad_event(live, catalog, event, now);
                 may_be_late = is_late;
-                if kind == EventKind::Tap && matches!(decided, Decided::Facts(_)) {
-                    self.networks.count(network, now);
-                }
+                self.traffic.note(network, &decided, now);
                 (shard_of(token.viewer), decided, Some(token))
             }
             Incoming::Opened { chat, opening } => {
@@ -120,13 +118,18 @@ impl Writer {
         Verdict::Recorded { charged, invalid }
     }
 
-    /// Says against a tap that its network has made all that the operator allows it.
-    fn crowded(&self, kind: EventKind, network: u64, now: Moment) -> Option<InvalidReason> {
+    /// Says against a tap that there were more than the operator allows.
+    fn crowded(
+        &self,
+        catalog: &Catalog,
+        token: &ViewToken,
+        kind: EventKind,
+        network: u64,
+        now: Moment,
+    ) -> Option<InvalidReason> {
         // Most events are no taps: they ask nothing.
-        let tap = kind == EventKind::Tap && network != 0;
-        let full = tap.then(|| self.live.traffic.load().network_taps_per_hour());
-        let full = full.is_some_and(|most| self.networks.is_full(network, most, now));
-        full.then_some(InvalidReason::NetworkRate)
+        let family = catalog.family(token.ad).filter(|_| kind == EventKind::Tap)?;
+        self.traffic.suspect(&self.live.traffic.load(), network, family.account, now)
     }
 
     fn write(&mut self, mutation: &Mutation, reply: Reply<Resource>, now: Moment) {

@@ -34,7 +34,7 @@ use crate::node::meters::{Spend, count_batch};
 use crate::node::openings::Openings;
 use crate::node::pacer::Pacer;
 use crate::node::schedules::Schedules;
-use crate::node::traffic::NetworkTaps;
+use crate::node::traffic::LateTraffic;
 use crate::node::writer::taps::RecentTaps;
 use crate::state::ledger::Seal;
 use crate::state::{Stamp, invalid_of};
@@ -155,7 +155,7 @@ pub struct Writer {
     sealed: Seal,
     /// When other exchange rates come into force than those last shown; `None`: at no time.
     exchange_due: Option<Moment>,
-    networks: NetworkTaps,
+    traffic: LateTraffic,
     taps: RecentTaps,
     indexer: Indexer,
     pacer: Pacer,
@@ -212,7 +212,7 @@ impl Writer {
             // What the last run left unsealed shows in the first minute's seal.
             sealed: Seal::default(),
             exchange_due,
-            networks: NetworkTaps::default(),
+            traffic: LateTraffic::default(),
             taps,
             indexer,
             pacer,

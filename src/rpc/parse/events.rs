@@ -154,7 +154,7 @@ mod tests {
         let rules = v1::TrafficRules {
             user_agents: vec!["bot".into()],
             networks: vec!["10.0.0.0/8".into()],
-            network_taps_per_hour: 0,
+            ..v1::TrafficRules::default()
         };
         let (sealer, filter) = (sealer(), Filter::of(&rules));
         ad_event(event, &Door { feed: FEED, sealer: &sealer, filter: &filter, now })

@@ -17,6 +17,8 @@ pub(super) mod events;
 pub(super) mod experiments;
 pub(super) mod explain;
 mod field;
+#[cfg(test)]
+mod fuzz;
 pub(super) mod imports;
 pub(super) mod keys;
 pub(super) mod models;

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::rpc::limits::{
     EXCHANGE_RATES_MAX, NETWORK_V4_BITS, NETWORK_V6_BITS, NETWORKS_LISTED_MAX,
-    USER_AGENT_PART_CHARS_MAX, USER_AGENT_PART_CHARS_MIN, USER_AGENTS_MAX,
+    TAPS_PER_100_VIEWS_MAX, USER_AGENT_PART_CHARS_MAX, USER_AGENT_PART_CHARS_MIN, USER_AGENTS_MAX,
 };
 use crate::rpc::parse::admin::once;
 use crate::rpc::parse::field::{Path, at_most, currency, moment, required, text};
@@ -62,6 +62,13 @@ pub(in crate::rpc) fn traffic_rules(
     let (agents, networks) = (root.field("user_agents"), root.field("networks"));
     at_most(rules.user_agents.len(), USER_AGENTS_MAX, agents)?;
     at_most(rules.networks.len(), NETWORKS_LISTED_MAX, networks)?;
+    if rules.taps_per_100_views > TAPS_PER_100_VIEWS_MAX {
+        let message = format!(
+            "is {}: send 1 to {TAPS_PER_100_VIEWS_MAX}, or 0 for no limit",
+            rules.taps_per_100_views
+        );
+        return Err(root.field("taps_per_100_views").refuse(Reason::TooLarge, message));
+    }
     let mut known = BTreeSet::new();
     for (index, part) in rules.user_agents.iter().enumerate() {
         let path = agents.at(index);
@@ -156,6 +163,7 @@ mod tests {
             user_agents: texts(agents),
             networks: texts(networks),
             network_taps_per_hour: u32::MAX,
+            taps_per_100_views: 100,
         };
         let (request_id, rules) = (String::new(), Some(rules));
         traffic_rules(v1::SetTrafficRulesRequest { request_id, rules })
@@ -195,6 +203,9 @@ mod tests {
         check(&[], &["10.0.0.0/8", "10.0.0.0/8"], invalid, "rules.networks[1]");
         check(&["bot"; 1_001], &[], large, "rules.user_agents");
         check(&[], &["10.0.0.0/8"; 100_001], large, "rules.networks");
+        let rules = Some(v1::TrafficRules { taps_per_100_views: 101, ..Default::default() });
+        let share = v1::SetTrafficRulesRequest { rules, ..Default::default() };
+        assert_eq!(traffic_rules(share).unwrap_err().field, "rules.taps_per_100_views");
         let nothing = v1::SetTrafficRulesRequest::default();
         assert_eq!(traffic_rules(nothing).unwrap_err().field, "rules");
     }
