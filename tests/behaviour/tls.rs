@@ -79,6 +79,7 @@ fn server(tls: &Arc<Tls>, patience: Patience) -> Running {
         patience,
         tls: Some(Arc::clone(tls)),
         limits: Limits::OFF,
+        traces: None,
     };
     serve_routes(Routes::default(), config).unwrap()
 }
