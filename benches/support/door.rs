@@ -30,5 +30,6 @@ pub(crate) fn config() -> Result<ServerConfig, Failure> {
         patience: Patience::default(),
         tls: None,
         limits: Limits::OFF,
+        traces: None,
     })
 }

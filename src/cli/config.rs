@@ -15,10 +15,12 @@ use crate::cli::limits::LimitsLines;
 use crate::cli::metrics::MetricsLines;
 use crate::cli::telemetry::LogFormat;
 use crate::cli::tls::TlsLines;
+use crate::cli::traces::TracesLines;
 use crate::cli::web::{Web, WebLines};
 use crate::guard::{BadIssuer, BadKey, Issuers, Key, Keys, Role};
 use crate::rpc::limits::{CONNECTIONS_MAX, Limits, NAME_CHARS_MAX, POSTS_MAX, SLOTS_MAX};
 use crate::rpc::tls::{BadTls, Tls};
+use crate::rpc::traces::{BadTraces, TraceConfig};
 use crate::types::money::AMOUNT_MICROS_MAX;
 use crate::types::request::{ATTENTION_ONE, Policy, SHOW_BY_S_MAX};
 use crate::types::time::{DAY_MS, SECOND_MS};
@@ -64,6 +66,7 @@ pub(super) struct Config {
     limits: LimitsLines,
     /// `None`: nothing is counted.
     pub(super) metrics: Option<MetricsLines>,
+    traces: Option<TracesLines>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,6 +107,8 @@ pub(super) struct Checked {
     /// `None`: the gRPC door speaks in clear.
     pub(super) tls: Option<Tls>,
     pub(super) limits: Limits,
+    /// `None`: no call is traced.
+    pub(super) traces: Option<TraceConfig>,
 }
 
 /// Why a configuration can't be served, by the key at fault.
@@ -112,6 +117,9 @@ pub(super) enum BadConfig {
     /// It can't be read, or has a key that is none.
     #[error(transparent)]
     Unreadable(#[from] config::ConfigError),
+    /// No call could be traced.
+    #[error("traces: {0}")]
+    Traces(#[from] BadTraces),
     /// A key would go over the network in clear.
     #[error(
         "{0}: {1} is not this machine alone, and what is secret would be sent in clear: name \
@@ -215,7 +223,9 @@ impl Config {
             web.checked()
         });
         let tls = self.tls.as_ref().map(TlsLines::open).transpose()?;
-        Ok(Checked { keys, policies, web: web.transpose()?, tls, limits: self.limits.checked()? })
+        let traces = self.traces.as_ref().map(TracesLines::checked).transpose()?;
+        let (web, limits) = (web.transpose()?, self.limits.checked()?);
+        Ok(Checked { keys, policies, web, tls, limits, traces })
     }
 
     fn not_exposed(&self, key: &'static str, listen: SocketAddr) -> Result<(), BadConfig> {
@@ -366,7 +376,8 @@ mod tests {
                      advertiser_distance_s category_distance_s attention_keep floor_cpm_micros \
                      interruption_cpm_micros hide_cost_micros show_by_s public_url kind \
                      verify_token verify_token_file app_secret app_secret_file certificate key client_ca \
-                     issuer audience algorithms key_file jwks_file role_claim tenant_claim"
+                     issuer audience algorithms key_file jwks_file role_claim tenant_claim \
+                     crl endpoint sample"
             .split_whitespace()
         {
             assert!(shown.contains(&name), "{name} is not shown");

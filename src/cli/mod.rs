@@ -31,6 +31,7 @@ mod serve;
 mod stage;
 mod telemetry;
 mod tls;
+mod traces;
 mod web;
 
 use std::error::Error;

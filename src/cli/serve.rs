@@ -18,6 +18,7 @@ use crate::cli::{Failure, tell};
 use crate::listen::Running;
 use crate::node::clock::{Clock, SystemClock};
 use crate::node::{Node, NodeOptions};
+use crate::rpc::traces::Traces;
 use crate::rpc::{Patience, ServerConfig, serve};
 use crate::web::WebConfig;
 
@@ -70,21 +71,13 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
 
     // Before the node opens, so that a stop in the meantime is not lost.
     let signals = Signals::catch()?;
-    let feeds = checked.policies.keys().copied().collect();
-    let (approve_ads, push_insecure) = (config.approve_ads, config.push_insecure);
-    let public_url = checked.web.as_ref().map(|web| web.public_url.clone()).unwrap_or_default();
-    let options =
-        NodeOptions { feeds, approve_ads, push_insecure, public_url, ..NodeOptions::default() };
-    let clock = Arc::new(SystemClock::default());
-    let began = clock.monotonic();
-    let mut node = Node::start(&config.data_dir, Arc::<SystemClock>::clone(&clock), &options)?;
-    metrics::gauge!("munadi_recovery_seconds").set(clock.monotonic().saturating_sub(began));
-    metrics::gauge!("munadi_recovery_facts").set(node.opened().replayed as f64);
-    node.push_behind(Arc::new(HttpCourier::new(clock, push_insecure)))?;
+    let node = open_node(&config, &checked)?;
     first_key(&node, &checked.keys, std::io::stdout().lock())?;
     let node = Arc::new(node);
     tracing::info!(opened = ?node.opened(), data_dir = %config.data_dir.display(), "node started");
     let cores = config.cores.unwrap_or_else(all_cores);
+    let traces = checked.traces.as_ref().map(Traces::open).transpose();
+    let traces = traces.map_err(|error| format!("traces: {error}"))?.map(Arc::new);
     let server = ServerConfig {
         listen: config.listen,
         cores,
@@ -92,6 +85,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         patience: Patience::default(),
         tls: checked.tls.map(Arc::new),
         limits: checked.limits,
+        traces: traces.clone(),
     };
     let server = serve(&node, &Arc::new(checked.policies), server)
         .map_err(|error| format!("listen: {}: {error}", config.listen))?;
@@ -109,6 +103,9 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         scope.spawn(|| web.map(Running::stop));
         server.stop();
     });
+    if let Some(traces) = traces {
+        traces.close();
+    }
     // Last of the doors: what is lost in a drain is seen there.
     if let Some(page) = page {
         page.stop();
@@ -123,6 +120,21 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn open_node(config: &Config, checked: &Checked) -> Result<Node, Failure> {
+    let feeds = checked.policies.keys().copied().collect();
+    let (approve_ads, push_insecure) = (config.approve_ads, config.push_insecure);
+    let public_url = checked.web.as_ref().map(|web| web.public_url.clone()).unwrap_or_default();
+    let options =
+        NodeOptions { feeds, approve_ads, push_insecure, public_url, ..NodeOptions::default() };
+    let clock = Arc::new(SystemClock::default());
+    let began = clock.monotonic();
+    let mut node = Node::start(&config.data_dir, Arc::<SystemClock>::clone(&clock), &options)?;
+    metrics::gauge!("munadi_recovery_seconds").set(clock.monotonic().saturating_sub(began));
+    metrics::gauge!("munadi_recovery_facts").set(node.opened().replayed as f64);
+    node.push_behind(Arc::new(HttpCourier::new(clock, push_insecure)))?;
+    Ok(node)
 }
 
 fn tell_checked(checked: &Checked) {

@@ -75,6 +75,7 @@ impl Stage {
             patience: Patience::default(),
             tls: None,
             limits: Limits::OFF,
+            traces: None,
         };
         let policy = Policy { floor_cpm_micros, ..Policy::default() };
         let policies = Arc::new(BTreeMap::from([(FEED, policy)]));

@@ -13,14 +13,15 @@ pub(super) struct TlsLines {
     certificate: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
+    crl: Option<PathBuf>,
 }
 
 impl TlsLines {
     /// Reads the files that they name.
     pub(super) fn open(&self) -> Result<Tls, BadTls> {
-        let Self { certificate, key, client_ca } = self;
+        let Self { certificate, key, client_ca, crl } = self;
         let (certificate, key) = (certificate.clone(), key.clone());
-        Tls::open(TlsFiles { certificate, key, client_ca: client_ca.clone() })
+        Tls::open(TlsFiles { certificate, key, client_ca: client_ca.clone(), crl: crl.clone() })
     }
 }
 

@@ -24,7 +24,7 @@ const GRPC_STATUS: &str = "grpc-status";
 const UNKNOWN_METHOD: &str = "unknown";
 
 /// Every code of gRPC by its number.
-const CODES: [&str; 17] = [
+pub(in crate::rpc) const CODES: [&str; 17] = [
     "OK",
     "CANCELLED",
     "UNKNOWN",
@@ -179,7 +179,7 @@ where
 
 /// Returns the code that an answer's head tells. One that has content tells it only behind that: what fails there
 /// is a stream's affair.
-fn code_of(headers: &HeaderMap) -> Code {
+pub(in crate::rpc) fn code_of(headers: &HeaderMap) -> Code {
     headers.get(GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
 

@@ -16,6 +16,7 @@ mod parse;
 mod server;
 mod services;
 pub mod tls;
+pub mod traces;
 
 pub use crate::listen::Running;
 #[cfg(feature = "columns")]

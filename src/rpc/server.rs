@@ -27,6 +27,7 @@ use crate::rpc::limits::{self, Limits};
 use crate::rpc::meter::MeterLayer;
 use crate::rpc::services::{Policies, routes};
 use crate::rpc::tls::Tls;
+use crate::rpc::traces::{self, Traces};
 use crate::types::proto::DESCRIPTORS;
 
 /// The name by which `grpc.health.v1` is asked whether calls may be sent here: SERVING while the state is
@@ -54,6 +55,8 @@ pub struct ServerConfig {
     pub tls: Option<Arc<Tls>>,
     /// What callers may take.
     pub limits: Limits,
+    /// Where spans of calls are sent; `None`: there are none.
+    pub traces: Option<Arc<Traces>>,
 }
 
 /// How long connections may take for what they do. The defaults are the limits of the README.
@@ -149,6 +152,7 @@ impl Core {
             // What the guard turns away is counted too.
             .layer(MeterLayer::register())
             .layer(self.guard)
+            .layer(traces::layer(self.config.traces))
             .layer(self.admission.of_core())
             .add_routes(self.routes)
             .serve_with_incoming_shutdown(incoming, stopping);

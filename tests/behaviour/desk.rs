@@ -141,6 +141,7 @@ impl Desk {
             patience: Patience::default(),
             tls: None,
             limits: Limits::OFF,
+            traces: None,
         };
         let policy = Policy { floor_cpm_micros: FLOOR_CPM_MICROS, ..Policy::default() };
         let policies = [1, 2].map(|feed| (feed, policy));

@@ -222,6 +222,7 @@ fn server(patience: Patience, limits: Limits) -> Running {
         patience,
         tls: None,
         limits,
+        traces: None,
     };
     serve_routes(Routes::default(), config).expect("a free port")
 }

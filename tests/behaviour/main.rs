@@ -79,6 +79,8 @@ mod tariff;
 mod tls;
 mod town;
 mod town_forecast;
+#[cfg(feature = "traces")]
+mod traces;
 mod watching;
 mod windows;
 mod wire;

@@ -16,7 +16,11 @@ use munadi::guard::{Key, Keys, Role, secret_blake3};
 use munadi::rpc::limits::Limits;
 use munadi::rpc::tls::{Tls, TlsFiles};
 use munadi::rpc::{Patience, Running, ServerConfig, serve_routes};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
+    KeyIdMethod, KeyPair, RevocationReason, RevokedCertParams, SanType, SerialNumber,
+    date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -46,7 +50,13 @@ fn authority(name: &str) -> Authority {
 
 /// Returns a certificate for these names and URIs, and its key.
 fn issued(by: &Authority, uris: &[&str]) -> (rcgen::Certificate, KeyPair) {
+    numbered(by, uris, None)
+}
+
+/// Returns the same with a serial number of its own.
+fn numbered(by: &Authority, uris: &[&str], serial: Option<u64>) -> (rcgen::Certificate, KeyPair) {
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.serial_number = serial.map(SerialNumber::from);
     let uris = uris.iter().map(|&uri| SanType::URI(uri.try_into().unwrap()));
     params.subject_alt_names.extend(uris);
     let key = KeyPair::generate().unwrap();
@@ -61,7 +71,26 @@ fn write(folder: &Path, by: &Authority) -> TlsFiles {
     fs::write(&chain, certificate.pem()).unwrap();
     fs::write(&secret, key.serialize_pem()).unwrap();
     fs::write(&clients, by.pem()).unwrap();
-    TlsFiles { certificate: chain, key: secret, client_ca: Some(clients) }
+    TlsFiles { certificate: chain, key: secret, client_ca: Some(clients), crl: None }
+}
+
+/// Returns the authority's list of revoked certificates, in PEM.
+fn revoked(by: &Authority, serials: &[u64]) -> String {
+    let revoked = |&serial: &u64| RevokedCertParams {
+        serial_number: SerialNumber::from(serial),
+        revocation_time: date_time_ymd(2026, 1, 1),
+        reason_code: Some(RevocationReason::KeyCompromise),
+        invalidity_date: None,
+    };
+    let params = CertificateRevocationListParams {
+        this_update: date_time_ymd(2026, 1, 1),
+        next_update: date_time_ymd(2046, 1, 1),
+        crl_number: SerialNumber::from(serials.len() as u64 + 1),
+        issuing_distribution_point: None,
+        revoked_certs: serials.iter().map(revoked).collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(by).unwrap().pem().unwrap()
 }
 
 /// A server without services: what passes the guard is not implemented.
@@ -79,6 +108,7 @@ fn server(tls: &Arc<Tls>, patience: Patience) -> Running {
         patience,
         tls: Some(Arc::clone(tls)),
         limits: Limits::OFF,
+        traces: None,
     };
     serve_routes(Routes::default(), config).unwrap()
 }
@@ -200,6 +230,43 @@ fn certificates_are_read_again_while_connections_are_open() {
         let met = dial.met.lock().unwrap();
         assert_eq!(met.len(), 2);
         assert_ne!(met[0], met[1]);
+    });
+    server.stop();
+}
+
+#[test]
+fn a_revoked_certificate_is_refused_once_its_list_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = authority("ours");
+    let crl = folder.path().join("revoked.pem");
+    fs::write(&crl, revoked(&ours, &[])).unwrap();
+    let files = TlsFiles { crl: Some(crl.clone()), ..write(folder.path(), &ours) };
+    let tls = Arc::new(Tls::open(files).unwrap());
+    let server = server(&tls, Patience::default());
+    calls(async {
+        let [lost, kept] = [1_001, 1_002].map(|serial| {
+            let own = numbered(&ours, &["munadi://advertiser/4"], Some(serial));
+            Dial::new(server.addr(), &ours, Some(&own))
+        });
+        for dial in [&lost, &kept] {
+            assert_eq!(dial.refused("", ACCOUNTS).await, Code::Unimplemented, "let in");
+        }
+        let taken = |text: &str| {
+            fs::write(&crl, text).unwrap();
+            // The server looks by itself, too: whichever of both comes first takes it.
+            tls.reload();
+        };
+        taken(&revoked(&ours, &[1_001]));
+        let refused = lost.refused("", ACCOUNTS).await;
+        let answered = [Code::Unimplemented, Code::PermissionDenied, Code::Unauthenticated];
+        assert!(!answered.contains(&refused), "{refused}");
+        assert_eq!(kept.refused("", ACCOUNTS).await, Code::Unimplemented, "let in");
+        taken("no list");
+        let refused = lost.refused("", ACCOUNTS).await;
+        assert!(!answered.contains(&refused), "the earlier list stays: {refused}");
+        assert_eq!(kept.refused("", ACCOUNTS).await, Code::Unimplemented, "let in");
+        taken(&revoked(&ours, &[]));
+        assert_eq!(lost.refused("", ACCOUNTS).await, Code::Unimplemented, "let in again");
     });
     server.stop();
 }

@@ -193,6 +193,7 @@ fn two_days(options: TownOptions, drafts: Vec<Draft>) -> Vec<Case> {
         patience: Patience::default(),
         tls: None,
         limits: Limits::OFF,
+        traces: None,
     };
     let policy = Policy { floor_cpm_micros: FLOOR_CPM_MICROS, ..Policy::default() };
     let server = serve(&node, &Arc::new(BTreeMap::from([(FEED, policy)])), config).unwrap();

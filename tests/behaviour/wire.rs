@@ -146,5 +146,5 @@ fn config(listen: SocketAddr, patience: Patience) -> ServerConfig {
     let keys = Arc::new(Keys::new([key]).expect("a good key"));
     // A machine that builds and tests at once is no overload.
     let limits = limits::Limits::OFF;
-    ServerConfig { listen, cores: CORES, keys, patience, tls: None, limits }
+    ServerConfig { listen, cores: CORES, keys, patience, tls: None, limits, traces: None }
 }

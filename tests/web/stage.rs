@@ -106,6 +106,7 @@ impl Stage {
             patience: munadi::rpc::Patience::default(),
             tls: None,
             limits: Limits::OFF,
+            traces: None,
         };
         let rpc = serve(&node, &Arc::new(BTreeMap::new()), config).unwrap();
         Self { node, clock, web, rpc, folder }

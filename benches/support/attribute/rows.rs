@@ -74,6 +74,7 @@ pub(crate) fn pull(viewers: u64, rounds: usize) -> Result<Pulled, Failure> {
         patience: Patience::default(),
         tls: None,
         limits: Limits::OFF,
+        traces: None,
     };
     let server = serve(&node, &Arc::new(BTreeMap::new()), config)?;
     let endpoint = Endpoint::from_shared(format!("http://{}", server.addr()))?;

@@ -24,6 +24,7 @@ use crate::rpc::errors::refused_item;
 use crate::rpc::limits::FEED_MESSAGE_BYTES_MAX;
 use crate::rpc::parse::ads::ad_request;
 use crate::rpc::services::{Answers, Policies, caller_of};
+use crate::rpc::traces::Trace;
 use crate::types::proto::v1;
 use crate::types::proto::v1::ad_service_server::SERVICE_NAME;
 use crate::types::refusal::{Reason, Refusal};
@@ -72,6 +73,7 @@ impl UnaryService<v1::RequestAdsRequest> for Ads {
 
     fn call(&mut self, request: Request<v1::RequestAdsRequest>) -> Self::Future {
         let feed = self.feed(&request);
+        let _decides = Trace::of(request.extensions()).part("decide");
         let answer = |feed: Feed| {
             let answer = feed.answer(&self.node, request.into_inner().ad_request)?;
             Ok(Response::new(answer.into_bytes()))

@@ -12,6 +12,7 @@ use crate::rpc::parse::conversations::{Desk, listed, watched};
 use crate::rpc::parse::events::batch;
 use crate::rpc::services::batch::Batch;
 use crate::rpc::services::{Answer, Answers, business_of, caller};
+use crate::rpc::traces::Trace;
 use crate::tokens::Sealer;
 use crate::types::proto::v1;
 use crate::types::proto::v1::conversation_service_server::ConversationService;
@@ -29,11 +30,13 @@ impl ConversationService for Conversations {
         request: Request<v1::RecordConversationEventsRequest>,
     ) -> Answer<v1::RecordConversationEventsResponse> {
         let caller = caller(&request)?;
+        let trace = Trace::of(request.extensions());
         let wire = request.into_inner();
         batch(&wire.request_id, wire.events.len(), "events")?;
         let sealer = self.node.opener();
         let desk = self.desk(&caller, &sealer);
         let batch = Batch::submit(&self.node, wire.events, |wire| desk.event(wire))?;
+        let _waits = trace.part("journal");
         let results = batch.results().await?;
         Ok(Response::new(v1::RecordConversationEventsResponse { results }))
     }
@@ -43,13 +46,16 @@ impl ConversationService for Conversations {
         request: Request<v1::RecordConversionsRequest>,
     ) -> Answer<v1::RecordConversionsResponse> {
         let caller = caller(&request)?;
+        let trace = Trace::of(request.extensions());
         let wire = request.into_inner();
         batch(&wire.request_id, wire.conversions.len(), "conversions")?;
         let sealer = self.node.opener();
         let desk = self.desk(&caller, &sealer);
         let business_of = |endpoint| business_of(&self.node, caller.scope(), endpoint);
         let parse = |wire| desk.conversion(wire, business_of);
-        let results = Batch::submit(&self.node, wire.conversions, parse)?.results().await?;
+        let batch = Batch::submit(&self.node, wire.conversions, parse)?;
+        let _waits = trace.part("journal");
+        let results = batch.results().await?;
         Ok(Response::new(v1::RecordConversionsResponse { results }))
     }
 

@@ -13,6 +13,7 @@ use crate::rpc::limits::STREAM_IN_FLIGHT_MAX;
 use crate::rpc::parse::events::{Door, ad_event, batch};
 use crate::rpc::services::batch::Batch;
 use crate::rpc::services::{Answer, Answers, caller};
+use crate::rpc::traces::Trace;
 use crate::types::proto::v1;
 use crate::types::proto::v1::event_service_server::EventService;
 use crate::types::refusal::Refusal;
@@ -29,8 +30,11 @@ impl EventService for Events {
         request: Request<v1::RecordEventsRequest>,
     ) -> Answer<v1::RecordEventsResponse> {
         let feed = caller(&request)?.tenant;
+        let trace = Trace::of(request.extensions());
         let wire = request.into_inner();
-        let results = take(&self.node, feed, &wire.request_id, wire.events)?.results().await?;
+        let batch = take(&self.node, feed, &wire.request_id, wire.events)?;
+        let _waits = trace.part("journal");
+        let results = batch.results().await?;
         Ok(Response::new(v1::RecordEventsResponse { results }))
     }
 

@@ -73,7 +73,7 @@ pub(crate) async fn send(
 
 /// Messages as bytes.
 #[derive(Clone, Copy, Default)]
-struct Raw;
+pub(crate) struct Raw;
 
 impl Codec for Raw {
     type Encode = Vec<u8>;
