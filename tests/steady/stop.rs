@@ -48,6 +48,8 @@ fn a_stop_under_load_says_so_first_and_loses_nothing_that_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path());
     let runtime = calls::runtime();
+    // Connections are made where a runtime is at hand.
+    let _inside = runtime.enter();
     runtime.block_on(shop::open(&calls::way(&server))).unwrap();
     let batches = Arc::new(AtomicU64::new(0));
     let feeds: Vec<_> = (0..FEEDS)
@@ -56,10 +58,10 @@ fn a_stop_under_load_says_so_first_and_loses_nothing_that_was_acknowledged() {
     let mut stuck = TcpStream::connect(server.addr).unwrap();
     stuck.write_all(&unending()).unwrap();
     let clock = SystemClock::default();
+    let mut health = HealthClient::new(calls::way(&server));
     let mut changes = runtime.block_on(async {
         let request = HealthCheckRequest { service: String::new() };
-        let mut client = HealthClient::new(calls::way(&server));
-        let mut changes = client.watch(request).await.unwrap().into_inner();
+        let mut changes = health.watch(request).await.unwrap().into_inner();
         let first = timeout(PATIENCE, changes.message()).await.unwrap().unwrap().unwrap();
         assert_eq!(first.status(), ServingStatus::Serving);
         while batches.load(Ordering::Relaxed) < BATCHES_LEAST {
@@ -76,7 +78,7 @@ fn a_stop_under_load_says_so_first_and_loses_nothing_that_was_acknowledged() {
     let next = next.expect("health says something").unwrap().expect("before its end");
     assert_eq!(next.status(), ServingStatus::NotServing);
     assert!(server.runs(), "it says so before it drains: a call is still open");
-    drop(changes);
+    drop((changes, health));
     if !stays {
         drop(stuck);
     }

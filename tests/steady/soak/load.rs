@@ -1,6 +1,7 @@
 //! The load of a soak: an open loop of trays, events, chats, reports and changes of few viewers and campaigns.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,8 +11,8 @@ use munadi::types::proto::v1;
 use munadi::types::proto::v1::{EventKind, ItemOutcome, ItemResult};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use super::webhook::{self, Platform};
 use crate::calls::{self, Given};
@@ -79,6 +80,8 @@ pub(super) struct Counts {
     pub(super) webhooks: u64,
     pub(super) reports: u64,
     pub(super) changes: u64,
+    /// Calls that met the end of a connection of age and were made again.
+    pub(super) retried: u64,
     /// Items that were refused, calls that failed, and calls that were not even sent.
     pub(super) refused: u64,
     pub(super) failed: u64,
@@ -129,6 +132,7 @@ struct Callers {
     clock: Arc<SystemClock>,
     pool: Arc<Mutex<Pool>>,
     next: Arc<AtomicU64>,
+    retried: Arc<AtomicU64>,
 }
 
 /// Loads a server by a plan.
@@ -144,10 +148,12 @@ pub(super) fn run(server: &Server, plan: &Plan) -> Run {
             clock: Arc::new(SystemClock::default()),
             pool: Arc::default(),
             next: Arc::default(),
+            retried: Arc::default(),
         };
         let mut run = Run::default();
         callers.begin(&mut run).await;
         open_loop(&callers, server, plan, &mut run).await;
+        run.counts.retried = callers.retried.load(Ordering::Relaxed);
         run
     })
 }
@@ -275,12 +281,27 @@ impl Callers {
             1 => webhook::post(self.platform, number / 20).await.map(|()| Answer::Webhook),
             11 => {
                 let account = self.shop(number / 20).account;
-                calls::report(self.way(number), account).await.map(|()| Answer::Report)
+                let asked = self.patiently(|| calls::report(self.way(number), account)).await;
+                asked.map(|()| Answer::Report)
             }
             0 if number.is_multiple_of(400) => self.rename(number).await,
             _ => self.tray(number).await,
         };
         Done { took: self.clock.monotonic() - begun, answer }
+    }
+
+    /// Makes a call, and makes it again where its connection had come to its age.
+    async fn patiently<T, F>(&self, call: impl Fn() -> F) -> Result<T, Status>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        match call().await {
+            Err(status) if status.code() == Code::Unavailable => {
+                self.retried.fetch_add(1, Ordering::Relaxed);
+                call().await
+            }
+            answer => answer,
+        }
     }
 
     fn way(&self, number: u64) -> &Channel {
@@ -293,7 +314,8 @@ impl Callers {
 
     async fn tray(&self, number: u64) -> Result<Answer, Status> {
         let viewer = number % VIEWERS;
-        let given = calls::tray(self.way(number), format!("viewer {viewer}")).await?;
+        let asked = || calls::tray(self.way(number), format!("viewer {viewer}"));
+        let given = self.patiently(asked).await?;
         let mut pool = self.pool.lock().unwrap();
         let asked = pool.asked.entry(viewer).or_default();
         *asked = (asked.0 + 1, asked.1 + given.len() as u64);
@@ -319,7 +341,8 @@ impl Callers {
         if batch.is_empty() {
             return self.tray(number).await;
         }
-        let results = calls::record(self.way(number), batch.clone()).await?;
+        let told = || calls::record(self.way(number), batch.clone());
+        let results = self.patiently(told).await?;
         let mut pool = self.pool.lock().unwrap();
         if !new.is_empty() {
             keep(&mut pool.events, batch);
@@ -348,7 +371,8 @@ impl Callers {
         if batch.is_empty() {
             return self.tray(number).await;
         }
-        let results = calls::converse(self.way(number), batch.clone()).await?;
+        let told = || calls::converse(self.way(number), batch.clone());
+        let results = self.patiently(told).await?;
         if new {
             keep(&mut self.pool.lock().unwrap().chats, batch);
         }
@@ -356,9 +380,11 @@ impl Callers {
     }
 
     async fn rename(&self, number: u64) -> Result<Answer, Status> {
-        let (request_id, shop) = (format!("rename-{number}"), self.shop(number / 400));
+        let shop = self.shop(number / 400);
         let name = if number.is_multiple_of(800) { "Dinner" } else { "Lunch" };
-        let renamed = calls::rename(self.way(number), shop.campaign, request_id, name).await;
+        let request_id = || format!("rename-{number}");
+        let asked = || calls::rename(self.way(number), shop.campaign, request_id(), name);
+        let renamed = self.patiently(asked).await;
         renamed.map(|()| Answer::Change)
     }
 }
