@@ -16,7 +16,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 use tower::Service;
 
@@ -37,6 +37,10 @@ pub const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Connections to one host that wait for the next parcel.
 const IDLE_PER_HOST_MAX: usize = 2;
 
+/// How long a connection waits for the next parcel to its host before it is closed: receivers come and go, and each
+/// would keep its sockets here.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
 type Way = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
 
 /// The client. Cheap to clone.
@@ -50,12 +54,19 @@ pub struct HttpCourier {
 impl HttpCourier {
     /// Returns a client. `insecure` lets it reach addresses that are not public, and this machine in clear.
     pub fn new(clock: Arc<dyn Clock>, insecure: bool) -> Self {
+        Self::idling(clock, insecure, IDLE_TIMEOUT)
+    }
+
+    /// Returns a client whose connections wait so long for the next parcel.
+    fn idling(clock: Arc<dyn Clock>, insecure: bool, idle: Duration) -> Self {
         let mut http = HttpConnector::new_with_resolver(Resolver { insecure });
         http.enforce_http(false);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let https = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http();
         let connector = https.enable_http1().wrap_connector(http);
         let mut builder = Client::builder(TokioExecutor::new());
+        // Without a timer the pool closes nothing by itself.
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(idle);
         builder.pool_max_idle_per_host(IDLE_PER_HOST_MAX);
         Self { client: builder.build(connector), clock, insecure }
     }
@@ -141,7 +152,10 @@ impl Service<Name> for Resolver {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
+    use crate::node::clock::SystemClock;
 
     fn parcel(url: &str) -> Parcel {
         let header = |name| (name, String::new());
@@ -179,6 +193,36 @@ mod tests {
         };
         assert_eq!(look_up(false).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert!(look_up(true).unwrap().all(|address| address.ip().is_loopback()));
+    }
+
+    #[test]
+    fn a_connection_that_waits_in_vain_is_closed() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let (sender, closed) = tokio::sync::oneshot::channel();
+        let patience = Duration::from_secs(20);
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            socket.set_read_timeout(Some(patience)).unwrap();
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") {
+                socket.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            let _ = sender.send(socket.read(&mut byte).ok());
+        });
+        let clock = Arc::new(SystemClock::default());
+        let courier = HttpCourier::idling(clock, true, Duration::from_millis(50));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let delivery = courier.deliver(parcel(&url)).await;
+            assert_eq!(delivery, Delivery::Answered { status: 200, retry_after_ms: 0 });
+            let ended = timeout(patience, closed).await.unwrap().unwrap();
+            assert_eq!(ended, Some(0), "it waits for ever");
+        });
+        // Only now: what goes with the client would prove nothing.
+        drop(courier);
     }
 
     #[test]
