@@ -143,9 +143,10 @@ impl Core {
             None => plain(listener, terms),
         };
         let ready = self.ready;
-        let (mut stopped, health) = (stop.clone(), self.health);
+        let (mut stopped, health, draining) = (stop.clone(), self.health, admission.clone());
         let stopping = async move {
             show_readiness(&health, &ready, &mut stopped).await;
+            draining.stop();
             let names = ["", READY_SERVICE].map(str::to_owned);
             for name in names.into_iter().chain(service_names()) {
                 health.set_service_status(name, ServingStatus::NotServing).await;

@@ -1,6 +1,6 @@
 //! One core's gate: what it takes, what it refuses, and what it tells whom it refuses.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::Response;
@@ -33,6 +33,8 @@ pub(super) struct Gate {
     calls: [AtomicU64; Class::ALL.len()],
     /// Lots that were drawn.
     lots: AtomicU64,
+    /// Whether what is still to come must be read soon.
+    is_stopping: AtomicBool,
     /// By class and cause, looked up when the first such call is refused.
     counters: [[OnceLock<Counter>; CAUSES.len()]; Class::ALL.len()],
 }
@@ -53,6 +55,7 @@ impl Gate {
             at_work: Default::default(),
             calls: Default::default(),
             lots: AtomicU64::new(0),
+            is_stopping: AtomicBool::new(false),
             counters: Default::default(),
         }
     }
@@ -119,6 +122,15 @@ impl Gate {
     /// Draws a lot: a number that says nothing of the one before.
     pub(super) fn lot(&self) -> u64 {
         mix(self.lots.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Lets no connection be read slowly any more.
+    pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
     }
 
     fn keep_rate(&self, class: Class, key: Option<&Arc<str>>) -> Result<(), Refused> {

@@ -73,6 +73,11 @@ impl AdmissionLayer {
     pub(super) fn pace(&self) -> Pace {
         Pace::new(Arc::clone(&self.gate))
     }
+
+    /// Lets no connection of this core be read slowly any more: a drain waits for all of them.
+    pub(super) fn stop(&self) {
+        self.gate.stop();
+    }
 }
 
 impl<S> Layer<S> for AdmissionLayer {

@@ -88,9 +88,10 @@ impl Pace {
     /// of so many must be told to [`Self::heard`].
     pub(in crate::rpc) fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Option<usize>> {
         let refused = self.calls.refused.load(Ordering::Relaxed);
+        let is_hopeless = refused >= self.patience && !self.gate.is_stopping();
         match self.mode {
-            Mode::Freely if refused < self.patience => return Poll::Ready(None),
-            Mode::CatchingUp if refused < self.patience => {}
+            Mode::Freely if !is_hopeless => return Poll::Ready(None),
+            Mode::CatchingUp if !is_hopeless => {}
             Mode::Freely | Mode::CatchingUp => self.slow_down(),
             // Something else than what is refused was taken.
             Mode::Slowly if refused == 0 => self.catch_up(),
@@ -129,8 +130,11 @@ impl Pace {
     }
 
     /// Tells by lot whether the connection is read freely again. The more of its class is taken, the likelier: by
-    /// the fourth power, as each that is let go brings all of its calls.
+    /// the fourth power, as each that is let go brings all of its calls. A server that stops waits for nobody's.
     fn is_let_go(&self) -> bool {
+        if self.gate.is_stopping() {
+            return true;
+        }
         let share = self.gate.shed().share(self.calls.class());
         let chance = (1.0 - share).powi(4);
         chance >= 1.0 || (self.gate.lot() as f64) < chance * u64::MAX as f64
@@ -266,6 +270,23 @@ mod tests {
             assert_eq!(turn, Some(SLOW_READ_BYTES));
             pace.heard(SLOW_READ_BYTES - 1);
             assert_eq!(ask(&mut pace), Poll::Ready(None), "nothing waits any more");
+        });
+    }
+
+    #[test]
+    fn a_server_that_stops_soon_reads_what_is_still_to_come() {
+        let gate = gate();
+        refuse_serving(&gate, true);
+        run(async {
+            let mut pace = pace(&gate);
+            (0..MOST).for_each(|_| pace.calls.note(Class::Serving, 1.0));
+            assert_eq!(ask(&mut pace), Poll::Pending);
+            gate.stop();
+            let turn = poll_fn(|context| pace.poll_turn(context)).await;
+            assert_eq!(turn, Some(SLOW_READ_BYTES));
+            pace.heard(0);
+            (0..MOST).for_each(|_| pace.calls.note(Class::Serving, 1.0));
+            assert_eq!(ask(&mut pace), Poll::Ready(None), "no pause begins");
         });
     }
 
