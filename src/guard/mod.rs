@@ -1,4 +1,4 @@
-//! Who is calling and what they may do: credentials, roles, one table of methods, and the layer before them.
+//! Who is calling and what they may do: credentials, roles, and one table of methods.
 //!
 //! The tenant comes from the credential only. What is not in the table is denied.
 
@@ -16,8 +16,8 @@ mod certificates;
 mod class;
 mod gate;
 mod issuers;
+mod judge;
 mod keys;
-mod layer;
 mod table;
 
 pub use certificates::certified;
@@ -28,7 +28,6 @@ pub use issuers::{
     TOKEN_CHARS_MAX, TOKEN_LEEWAY_S,
 };
 pub use keys::{BadKey, Key, Keys, SECRET_CHARS_MAX, secret_blake3};
-pub use layer::{GuardLayer, Guarded, Peer};
 pub use table::{Access, access, paths, place};
 
 /// The domain of every `google.rpc.ErrorInfo` that this server answers with.
@@ -114,7 +113,7 @@ impl FromStr for Role {
     }
 }
 
-/// The credential behind a request: put into its extensions by the layer, and the only source of the
+/// The credential behind a request: put into its extensions by the door, and the only source of the
 /// tenant.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Caller {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::node::queue::Queue;
+use crate::node::queue::{QUEUE_MAX, Queue};
 use crate::types::ids::BatchNo;
 
 /// How much waits for the writer and the disk at a moment.
@@ -14,6 +14,14 @@ pub struct Pressure {
     pub waiting: usize,
     /// How long the oldest piece of work has waited that is not durable yet. Zero: there is none.
     pub lag: Duration,
+}
+
+impl Pressure {
+    /// Tells whether an event that came now would be turned away, or would hardly be durable within this time: then
+    /// nothing is lost by refusing it unread. Whatever is worth less than events is long refused by then.
+    pub fn bars_events(self, patience: Duration) -> bool {
+        self.waiting >= QUEUE_MAX || self.lag >= patience
+    }
 }
 
 /// Reads the pressure of a node: two loads, no lock. Cheap to clone.
@@ -101,6 +109,14 @@ mod tests {
     fn what_is_durable_already_waits_for_nothing() {
         let mut rounds = Unacknowledged::default();
         assert_eq!(rounds.note(Some(s(1)), BatchNo(4), BatchNo(4)), None);
+    }
+
+    #[test]
+    fn events_are_barred_when_the_queue_is_full_or_the_disk_is_later_than_they_may_be() {
+        let bars = |waiting, lag| Pressure { waiting, lag }.bars_events(s(5));
+        assert!(!bars(QUEUE_MAX - 1, s(5) - Duration::from_nanos(1)));
+        assert!(bars(QUEUE_MAX, Duration::ZERO));
+        assert!(bars(0, s(5)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::listen::Counted;
 use crate::rpc::addresses::Addresses;
+use crate::rpc::admission::AdmissionLayer;
 use crate::rpc::connection::{Connection, Seat, Times, Wire};
 use crate::rpc::tls::{RELOAD_EVERY, Tls};
 
@@ -40,6 +41,8 @@ pub(super) struct Terms {
     pub(super) open: Gauge,
     /// How long it may take to shake hands, and for the rest.
     pub(super) times: Times,
+    /// What takes or refuses its calls.
+    pub(super) admission: AdmissionLayer,
 }
 
 impl Terms {
@@ -51,7 +54,7 @@ impl Terms {
     }
 
     fn seated(&self, wire: Wire, seat: Seat) -> Connection {
-        Connection::new(wire, seat, self.times)
+        Connection::new(wire, seat, self.times, self.admission.pace())
     }
 }
 

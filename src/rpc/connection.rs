@@ -1,9 +1,10 @@
-//! One accepted connection: its seat among all and its place among those of its address, its peer, and the moments
-//! at which it is cut.
+//! One accepted connection: its seat among all and its place among those of its address, its peer, how fast it is
+//! read, and the moments at which it is cut.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::guard::{Peer, certified};
+use crate::guard::{Caller, certified};
 use crate::listen::Counted;
 use crate::rpc::addresses::Place;
+use crate::rpc::admission::{Calls, Pace};
 use crate::rpc::greeting::Greeting;
 use crate::rpc::limits::STALL_BYTES_LEAST;
 
@@ -29,18 +31,26 @@ pub(super) enum Wire {
 }
 
 impl Wire {
-    /// Returns who is at the other end.
-    fn peer(&self) -> Peer {
+    /// Returns whom the certificate of the other end names.
+    fn certified(&self) -> Option<Caller> {
         match self {
-            Self::Plain(socket) => Peer { address: socket.peer_addr().ok(), caller: None },
+            Self::Plain(_) => None,
             Self::Tls(stream) => {
-                let (socket, session) = stream.get_ref();
+                let (_, session) = stream.get_ref();
                 let certificate = session.peer_certificates().and_then(<[_]>::first);
-                let caller = certificate.and_then(|certificate| certified(certificate));
-                Peer { address: socket.peer_addr().ok(), caller }
+                certificate.and_then(|certificate| certified(certificate))
             }
         }
     }
+}
+
+/// What each call knows of its connection, which puts it into the extensions of its requests.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    /// Whom its certificate names.
+    pub(super) certified: Option<Caller>,
+    /// What became of its calls.
+    pub(super) calls: Arc<Calls>,
 }
 
 /// How long a connection may take for what it does.
@@ -71,7 +81,8 @@ pub(super) struct Seat {
 /// the caller to finish. So tonic gets the age, at which it asks, and the cut is made here.
 pub(super) struct Connection {
     wire: Wire,
-    peer: Peer,
+    line: Line,
+    pace: Pace,
     ends: Pin<Box<Sleep>>,
     times: Times,
     greeting: Greeting,
@@ -82,10 +93,28 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Takes a seat for a socket that must greet in time.
-    pub(super) fn new(wire: Wire, seat: Seat, times: Times) -> Self {
-        let (ends, peer) = (Box::pin(sleep(times.greet)), wire.peer());
-        let greeting = Greeting::default();
-        Self { wire, peer, ends, times, greeting, stalled: None, _seat: seat }
+    pub(super) fn new(wire: Wire, seat: Seat, times: Times, pace: Pace) -> Self {
+        let line = Line { certified: wire.certified(), calls: pace.calls() };
+        let (ends, greeting) = (Box::pin(sleep(times.greet)), Greeting::default());
+        Self { wire, line, pace, ends, times, greeting, stalled: None, _seat: seat }
+    }
+
+    /// Reads when it is the connection's turn.
+    fn poll_paced(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(most) = ready!(self.pace.poll_turn(context)) else {
+            return Pin::new(&mut self.wire).poll_read(context, buffer);
+        };
+        let most = most.min(buffer.remaining());
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+        let read = Pin::new(&mut self.wire).poll_read(context, &mut part);
+        let count = part.filled().len();
+        buffer.advance(count);
+        self.pace.heard(count);
+        read
     }
 
     /// Passes on how a write ended, and cuts the connection when too little was read for too long.
@@ -184,7 +213,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.wire).poll_read(context, buffer);
+        let read = self.poll_paced(context, buffer);
         if let Poll::Ready(Ok(())) = read
             && self.greeting.hear(&buffer.filled()[before..])
         {
@@ -239,9 +268,9 @@ impl AsyncWrite for Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Peer;
+    type ConnectInfo = Line;
 
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
+    fn connect_info(&self) -> Line {
+        self.line.clone()
     }
 }

@@ -1,4 +1,4 @@
-//! The layer before the guard: counts each call by method and code, and how long the head of its answer took.
+//! The layer before admission: counts each call by method and code, and how long the head of its answer took.
 //!
 //! A call costs two readings of the clock and two additions to counters that were looked up before: of the 20
 //! microseconds of a request for ads, less than a hundredth.

@@ -16,7 +16,7 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::guard::{Gate, GuardLayer, Keys};
+use crate::guard::{Gate, Keys};
 use crate::listen::{self, Running, Stop};
 use crate::node::{Gauge, Node};
 use crate::rpc::accept::{Terms, plain, within_tls};
@@ -106,13 +106,13 @@ fn start(routes: Routes, config: ServerConfig, node: Option<Arc<Node>>) -> io::R
     let gauge = node.as_ref().map_or_else(Gauge::of_nothing, |node| node.gauge());
     let asked = node.clone();
     let ready: Ready = Arc::new(move || asked.as_ref().is_none_or(|node| node.readiness().is_ok()));
-    let guard = GuardLayer::new(Gate::new(Arc::clone(&config.keys), node));
+    let guard = Gate::new(Arc::clone(&config.keys), node);
     let (health, routes) = with_health_and_reflection(routes)?;
     let seats = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     let addresses = Addresses::new(config.limits.address_connections);
-    let admission = Admission::new(config.limits, gauge);
+    let admission = Admission::new(guard, config.limits, gauge);
     let (addr, cores) = (config.listen, config.cores);
-    let core = Core { config, guard, routes, health, seats, addresses, admission, ready };
+    let core = Core { config, routes, health, seats, addresses, admission, ready };
     listen::start("door", addr, cores, move |listener, stop| core.clone().serve(listener, stop))
 }
 
@@ -120,7 +120,6 @@ fn start(routes: Routes, config: ServerConfig, node: Option<Arc<Node>>) -> io::R
 #[derive(Clone)]
 struct Core {
     config: ServerConfig,
-    guard: GuardLayer,
     routes: Routes,
     health: HealthReporter,
     seats: Arc<Semaphore>,
@@ -134,26 +133,33 @@ impl Core {
         let Patience { greet, stall, age, grace, drain } = self.config.patience;
         let times = Times { greet, life: age + grace, stall };
         let open = metrics::gauge!("munadi_connections", "door" => "grpc");
-        let terms = Terms { seats: self.seats, addresses: self.addresses, open, times };
+        let admission = self.admission.of_core();
+        let terms = Terms {
+            seats: self.seats,
+            addresses: self.addresses,
+            open,
+            times,
+            admission: admission.clone(),
+        };
         let incoming = match self.config.tls {
             Some(tls) => within_tls(listener, tls, terms),
             None => plain(listener, terms),
         };
         let ready = self.ready;
-        let (mut stopped, health) = (stop.clone(), self.health);
+        let (mut stopped, health, draining) = (stop.clone(), self.health, admission.clone());
         let stopping = async move {
             show_readiness(&health, &ready, &mut stopped).await;
+            draining.stop();
             let names = ["", READY_SERVICE].map(str::to_owned);
             for name in names.into_iter().chain(service_names()) {
                 health.set_service_status(name, ServingStatus::NotServing).await;
             }
         };
         let serving = builder(age)
-            // What the guard turns away is counted too.
+            // What is turned away is counted too.
             .layer(MeterLayer::register())
-            .layer(self.guard)
+            .layer(admission)
             .layer(traces::layer(self.config.traces))
-            .layer(self.admission.of_core())
             .add_routes(self.routes)
             .serve_with_incoming_shutdown(incoming, stopping);
         let mut stopped = stop;

@@ -180,6 +180,13 @@ pub const METERS: &[Meter] = &[
         "Connections that were one too many of their address or of the server.",
     ),
     meter(
+        "munadi_connections_slowed_total",
+        Counter,
+        Count,
+        &[],
+        "Times that a connection was read slowly, as none of its calls was taken.",
+    ),
+    meter(
         "munadi_conversion_posts_total",
         Counter,
         Count,

@@ -1,6 +1,7 @@
 //! `GET /c/{token}`: counts the tap of a person, and forwards to the chat in one hop.
 //!
-//! The person comes first: where the tap can't be counted now, the chat opens all the same. What comes without
+//! The person comes first: where the tap can't be counted now, the chat opens all the same, however much the node
+//! has to do: nothing here is ever refused for load. What comes without
 //! a person behind it (HEAD, prefetchers, bots) is forwarded too and counts nothing.
 
 use http::header::{LOCATION, REFERRER_POLICY, USER_AGENT};

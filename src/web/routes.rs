@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, Method, Request, StatusCode};
 use hyper::body::Incoming;
 
-use crate::node::Node;
+use crate::node::{Gauge, Node};
 use crate::web::answer::{self, Answer};
 use crate::web::apps::{AppKind, Apps};
 use crate::web::body::Memory;
@@ -16,6 +16,8 @@ use crate::web::server::WebConfig;
 pub(in crate::web) struct Web {
     /// The node behind the door.
     pub(in crate::web) node: Arc<Node>,
+    /// How far its writer is behind.
+    pub(in crate::web) gauge: Gauge,
     /// Whose webhooks are taken.
     pub(in crate::web) apps: Arc<Apps>,
     /// The address at which the world reaches the door.
@@ -58,6 +60,7 @@ impl Web {
     pub(in crate::web) fn new(node: &Arc<Node>, config: &WebConfig) -> Self {
         Self {
             node: Arc::clone(node),
+            gauge: node.gauge(),
             apps: Arc::clone(&config.apps),
             public_url: config.public_url.clone(),
             country_header: config.country_header.clone(),

@@ -122,6 +122,10 @@ impl Web {
     }
 
     async fn take(&self, kind: AppKind, name: &str, head: &Parts, body: Body) -> Result<(), Ended> {
+        // What is told here is billed: it is refused only where the node would refuse it, but before it is read.
+        if self.gauge.read().bars_events(ANSWER_DEADLINE) {
+            return Err(Ended::Busy);
+        }
         let body = self.memory.read(body).await.map_err(Ended::BadBody)?;
         let known = self.apps.known(kind, name).ok_or(Ended::NoApp)?;
         let Turned { mut events, tiers } = self.events(known, head, body)?;

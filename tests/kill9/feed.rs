@@ -11,18 +11,21 @@ use munadi::tokens::Sealer;
 use munadi::types::dice::Dice;
 use munadi::types::proto::v1;
 use munadi::types::proto::v1::ad_service_client::AdServiceClient;
-use munadi::types::proto::v1::campaign_service_client::CampaignServiceClient;
 use munadi::types::proto::v1::event_service_client::EventServiceClient;
 use munadi::types::proto::v1::{AdEvent, EventKind, ItemOutcome};
 use tokio::time::timeout;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
 
-use crate::server::{SECRET, Server};
+use crate::server::Server;
+use crate::shop::{self, with_key};
 
 /// A call without an answer for so long is given up: after a kill the client's own connection was once seen to
 /// leave one unanswered for ever, with no socket open any more.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A daily budget that nobody spends, micros.
+const PLENTY: i64 = 900_000_000_000_000;
 
 /// An event by its view and kind, as the journal names it.
 pub(crate) type Named = (u64, i32);
@@ -71,14 +74,6 @@ impl Ledger {
             self.views.insert(event.view_token.to_vec(), token.view);
         }
     }
-}
-
-/// Returns a request with a key.
-fn with_key<T>(id: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    let bearer = format!("Bearer mk_{id}_{SECRET}").parse().unwrap();
-    request.metadata_mut().insert("authorization", bearer);
-    request
 }
 
 fn way(addr: &str) -> Channel {
@@ -142,7 +137,7 @@ async fn tray(ads: &mut AdServiceClient<Channel>, viewer: &str) -> Result<Vec<v1
 
 /// Sends everything again: now all of it is acknowledged.
 pub(crate) async fn send_again(server: &Server, ledger: &mut Ledger) {
-    let mut events = EventServiceClient::new(way(&server.addr));
+    let mut events = EventServiceClient::new(way(&server.process.addr));
     let all: BTreeSet<(Vec<u8>, i32)> = ledger
         .lives
         .iter()
@@ -164,75 +159,7 @@ pub(crate) async fn send_again(server: &Server, ledger: &mut Ledger) {
     ledger.lives.push(Reported { sent: all, acknowledged });
 }
 
-/// Makes an account and everything below it, down to three live ads of three advertisers.
+/// Makes three advertisers with an ad each; one of them runs out of its budget while the test runs.
 pub(crate) async fn open_shop(server: &Server) {
-    for number in 0..3 {
-        shop(server, number).await.unwrap();
-    }
-}
-
-async fn shop(server: &Server, number: u32) -> Result<(), Status> {
-    let mut client = CampaignServiceClient::new(way(&server.addr));
-    let request_id = |kind: &str| format!("{kind}-{number}");
-    let key = "advertiser";
-    let validate_only = false;
-    let account = Some(v1::Account {
-        name: "Tacos".into(),
-        currency: "MXN".into(),
-        time_zone: "America/Mexico_City".into(),
-        ..Default::default()
-    });
-    let request = v1::CreateAccountRequest { request_id: request_id("a"), account, validate_only };
-    let answer = client.create_account(with_key(key, request)).await?.into_inner();
-    let account_id = answer.account.unwrap().id;
-    let business = Some(v1::Business { account_id, name: "Tacos".into(), ..Default::default() });
-    let request =
-        v1::CreateBusinessRequest { request_id: request_id("b"), business, validate_only };
-    let answer = client.create_business(with_key(key, request)).await?.into_inner();
-    let channel_endpoint = Some(v1::ChannelEndpoint {
-        business_id: answer.business.unwrap().id,
-        channel: v1::Channel::Telegram.into(),
-        address: "tacos_bot".into(),
-        ..Default::default()
-    });
-    let request = v1::CreateChannelEndpointRequest {
-        request_id: request_id("e"),
-        channel_endpoint,
-        validate_only,
-    };
-    let answer = client.create_channel_endpoint(with_key(key, request)).await?.into_inner();
-    let endpoint_id = answer.channel_endpoint.unwrap().id;
-    let money = |micros| Some(v1::Money { micros, currency: "MXN".into() });
-    let campaign = Some(v1::Campaign {
-        account_id,
-        name: "Lunch".into(),
-        objective: v1::Objective::OutcomeEngagement.into(),
-        // One of the three runs out while the test runs.
-        budget: Some(v1::Budget {
-            daily: money(if number == 0 { 1_500_000 } else { 900_000_000_000_000 }),
-            lifetime: None,
-        }),
-        ..Default::default()
-    });
-    let request =
-        v1::CreateCampaignRequest { request_id: request_id("c"), campaign, validate_only };
-    let answer = client.create_campaign(with_key(key, request)).await?.into_inner();
-    let ad_set = Some(v1::AdSet {
-        campaign_id: answer.campaign.unwrap().id,
-        name: "Everyone".into(),
-        billing_event: v1::BillingEvent::Impressions.into(),
-        bid: money(50_000_000),
-        ..Default::default()
-    });
-    let request = v1::CreateAdSetRequest { request_id: request_id("s"), ad_set, validate_only };
-    let answer = client.create_ad_set(with_key(key, request)).await?.into_inner();
-    let ad = Some(v1::Ad {
-        ad_set_id: answer.ad_set.unwrap().id,
-        name: "Three for two".into(),
-        creative: Some(v1::Creative { primary_text: "Tacos!".into(), ..Default::default() }),
-        destination: Some(v1::ChatDestination { endpoint_id, ..Default::default() }),
-        ..Default::default()
-    });
-    let request = v1::CreateAdRequest { request_id: request_id("d"), ad, validate_only };
-    client.create_ad(with_key(key, request)).await.map(drop)
+    shop::open(&way(&server.process.addr), &[1_500_000, PLENTY, PLENTY]).await.unwrap();
 }

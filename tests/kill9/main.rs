@@ -4,8 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on should stop there")]
 
 mod feed;
+#[path = "../support/process.rs"]
+mod process;
 mod reopen;
 mod server;
+#[path = "../support/shop.rs"]
+mod shop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

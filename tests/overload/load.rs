@@ -19,11 +19,14 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
-use crate::server::{SECRET, Server};
-use crate::shop;
+use crate::shop::{self, with_key};
 
-/// Connections of the callers.
-const CHANNELS: usize = 8;
+/// Connections of the callers of each class: who tells events does so on connections of their own, as callers are
+/// asked to.
+const CHANNELS: [usize; 3] = [20, 6, 2];
+
+/// A daily budget that nobody spends, micros.
+const PLENTY: i64 = 900_000_000_000_000;
 
 /// How long a caller of the open loop waits.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -40,6 +43,9 @@ const TRAYS: usize = 100;
 /// How often the open loop sends what is due.
 const TICK: Duration = Duration::from_millis(5);
 
+/// Ticks after which the server is looked at.
+const LOOK_TICKS: u64 = 100;
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Class {
     Serving,
@@ -48,6 +54,26 @@ pub(crate) enum Class {
 }
 
 impl Class {
+    /// Every class.
+    pub(crate) const ALL: [Self; 3] = [Self::Serving, Self::Events, Self::Reports];
+
+    /// Returns the level from which on it is refused.
+    pub(crate) const fn level(self) -> usize {
+        match self {
+            Self::Reports => 1,
+            Self::Serving => 2,
+            Self::Events => 3,
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Events => "events",
+            Self::Reports => "reports",
+        }
+    }
+
     /// Returns the class of a call: of 50, 45 ask for ads, 4 tell events, 1 asks for a report.
     fn of(number: usize) -> Self {
         match number % 50 {
@@ -71,11 +97,12 @@ pub(crate) struct Outcomes {
 }
 
 impl Outcomes {
-    pub(crate) fn percentile(&self, part: f64) -> Duration {
+    /// Returns the 99th percentile of the calls that were done, milliseconds.
+    pub(crate) fn p99_ms(&self) -> f64 {
         let mut sorted = self.latencies.clone();
         sorted.sort_unstable();
-        let at = (sorted.len() as f64 * part) as usize;
-        sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+        let at = (sorted.len() * 99 / 100).min(sorted.len().saturating_sub(1));
+        sorted.get(at).copied().unwrap_or_default().as_secs_f64() * 1_000.0
     }
 }
 
@@ -131,11 +158,14 @@ struct Call {
 /// The callers.
 #[derive(Clone)]
 struct Callers {
-    ways: Arc<Vec<Channel>>,
+    /// By class.
+    ways: Arc<[Vec<Channel>; 3]>,
     clock: Arc<SystemClock>,
     tokens: Arc<Vec<Bytes>>,
     account: u64,
     next: Arc<AtomicUsize>,
+    /// How often a connection was chosen.
+    turns: Arc<AtomicUsize>,
 }
 
 pub(crate) struct Load {
@@ -147,20 +177,22 @@ pub(crate) struct Load {
 
 impl Load {
     /// Founds a shop with ads, and asks for the trays whose ads will be seen.
-    pub(crate) fn new(server: &Server) -> Self {
+    pub(crate) fn new(addr: &str) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock = Arc::new(SystemClock::default());
         let made_s = clock.now().seconds();
         let callers = runtime.block_on(async {
-            let way = || Endpoint::from_shared(server.addr.clone()).unwrap().connect_lazy();
-            let ways: Vec<Channel> = std::iter::repeat_with(way).take(CHANNELS).collect();
-            let account = shop::open(&ways[0]).await.unwrap();
+            let way = || Endpoint::from_shared(addr.to_owned()).unwrap().connect_lazy();
+            let ways = CHANNELS.map(|count| std::iter::repeat_with(way).take(count).collect());
+            let ways: [Vec<Channel>; 3] = ways;
+            let account = shop::open(&ways[0][0], &[PLENTY; 3]).await.unwrap();
             let mut callers = Callers {
                 ways: Arc::new(ways),
                 clock,
                 tokens: Arc::default(),
                 account,
                 next: Arc::default(),
+                turns: Arc::default(),
             };
             let mut tokens = Vec::new();
             for _ in 0..TRAYS {
@@ -201,15 +233,21 @@ impl Load {
         })
     }
 
-    /// Sends so many calls a second, whatever becomes of those before.
-    pub(crate) fn open_loop(&self, per_s: f64, life: Duration) -> Tally {
+    /// Sends so many calls a second, whatever becomes of those before, and looks at the server now and then.
+    pub(crate) fn open_loop(&self, per_s: f64, life: Duration, mut look: impl FnMut()) -> Tally {
         self.runtime.block_on(async {
             let clock = SystemClock::default();
             let (mut open, mut tally) = (JoinSet::new(), Tally::default());
             let mut ticks = interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut sent = 0;
-            while clock.monotonic() < life {
+            for tick in 0_u64.. {
+                if clock.monotonic() >= life {
+                    break;
+                }
+                if tick % LOOK_TICKS == 0 {
+                    look();
+                }
                 ticks.tick().await;
                 let due = (per_s * clock.monotonic().as_secs_f64()) as usize;
                 while sent < due {
@@ -272,12 +310,14 @@ impl Callers {
         Call { class, took: self.clock.monotonic() - begun, outcome }
     }
 
-    fn way(&self) -> Channel {
-        self.ways[self.next.load(Ordering::Relaxed) % CHANNELS].clone()
+    /// Returns the next connection for calls of a class.
+    fn way(&self, class: Class) -> Channel {
+        let ways = &self.ways[class as usize];
+        ways[self.turns.fetch_add(1, Ordering::Relaxed) % ways.len()].clone()
     }
 
     async fn tray(&self, patience: Duration) -> Result<Vec<v1::Slot>, Status> {
-        let pseudonym = format!("viewer {}", self.next.fetch_add(0, Ordering::Relaxed));
+        let pseudonym = format!("viewer {}", self.next.load(Ordering::Relaxed));
         let viewer = v1::ViewerContext { pseudonym, ..Default::default() };
         let ad_request = Some(v1::AdRequest {
             placement: v1::Placement::Status.into(),
@@ -285,8 +325,12 @@ impl Callers {
             posts: 20,
             ..Default::default()
         });
-        let request = with_key("feed", patience, v1::RequestAdsRequest { ad_request });
-        Ok(AdServiceClient::new(self.way()).request_ads(request).await?.into_inner().slots)
+        let request = asked("feed", patience, v1::RequestAdsRequest { ad_request });
+        Ok(AdServiceClient::new(self.way(Class::Serving))
+            .request_ads(request)
+            .await?
+            .into_inner()
+            .slots)
     }
 
     async fn see(&self, number: usize, patience: Duration) -> Result<Option<usize>, Status> {
@@ -298,24 +342,25 @@ impl Callers {
             ..Default::default()
         };
         let request = v1::RecordEventsRequest { request_id: String::new(), events: vec![event] };
-        let request = with_key("feed", patience, request);
-        let answer = EventServiceClient::new(self.way()).record_events(request).await?.into_inner();
+        let request = asked("feed", patience, request);
+        let answer = EventServiceClient::new(self.way(Class::Events))
+            .record_events(request)
+            .await?
+            .into_inner();
         let taken = answer.results.iter().all(|it| it.outcome() != v1::ItemOutcome::Refused);
         Ok(taken.then_some(token))
     }
 
     async fn report(&self, patience: Duration) -> Result<(), Status> {
         let request = v1::QueryReportRequest { account_id: self.account, ..Default::default() };
-        let request = with_key("advertiser", patience, request);
-        ReportServiceClient::new(self.way()).query_report(request).await.map(drop)
+        let request = asked("advertiser", patience, request);
+        ReportServiceClient::new(self.way(Class::Reports)).query_report(request).await.map(drop)
     }
 }
 
 /// Returns a request with a key, for whose answer the caller waits so long.
-pub(crate) fn with_key<T>(id: &str, patience: Duration, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    let bearer = format!("Bearer mk_{id}_{SECRET}").parse().unwrap();
-    request.metadata_mut().insert("authorization", bearer);
+fn asked<T>(id: &str, patience: Duration, message: T) -> Request<T> {
+    let mut request = with_key(id, message);
     request.set_timeout(patience);
     request
 }

@@ -1,12 +1,16 @@
 //! Offers a server more calls than it can do, as an open loop does, and counts what became of each.
 //!
 //! `OVERLOAD_SECONDS=60 cargo test --release --test overload -- --nocapture` for the long form: the server gets a
-//! tenth of a core, and 1, 2, 5 and 10 times what it can do for so long each; the last line of each is JSON.
+//! tenth of a core, and 1, 2, 5 and 10 times what it can do for so long each. It prints a table, and one line of JSON.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on should stop there")]
 
 mod load;
-mod server;
+#[path = "../support/process.rs"]
+mod process;
+#[path = "../support/shop.rs"]
 mod shop;
+mod table;
+mod throttle;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,76 +23,79 @@ use munadi::types::proto::journal::v1::{Decision, fact::Kind};
 use prost::Message;
 
 use crate::load::{Class, Load, Tally};
-use crate::server::{Server, Throttle};
+use crate::process::Process;
+use crate::table::{Measured, Run};
+use crate::throttle::{Throttle, memory};
 
 /// How long each rate is offered in the quick form.
 const QUICK: Duration = Duration::from_secs(1);
+
+/// Callers, each of whom waits for an answer before the next call: those do most of whom enough are at work, and
+/// none is refused.
+const CALLERS: [usize; 4] = [4, 16, 32, 64];
+
+/// Times the capacity that is offered in the long form.
+const TIMES: [f64; 4] = [1.0, 2.0, 5.0, 10.0];
 
 #[test]
 fn reports_go_before_ads_and_ads_before_events_and_no_acknowledged_event_is_lost() {
     let long = std::env::var("OVERLOAD_SECONDS").ok().and_then(|text| text.parse().ok());
     let life = long.map_or(QUICK, Duration::from_secs);
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path());
-    let load = Load::new(&server);
+    let server = Process::start(folder.path(), "cores = 1\n", "");
+    let pid = server.child.id();
+    let load = Load::new(&server.addr);
     // What the quick form measures on a machine that builds and tests at once says nothing.
-    let throttle = long.map(|_| Throttle::on(server.pid()));
-    if let Some(Throttle::Stopping { .. }) = &throttle {
-        println!("there is no control group: the server is stopped for nine tenths of the time");
-    }
-    let measured = (life / 4).max(QUICK);
-    let idle = load.closed_loop(1, measured);
-    let peak = load.closed_loop(64, measured);
-    let capacity = peak.done() as f64 / measured.as_secs_f64();
-    let before = server.memory();
-    let times: &[f64] = if long.is_some() { &[1.0, 2.0, 5.0, 10.0] } else { &[2.0] };
-    let mut acknowledged: BTreeSet<usize> = &idle.acknowledged | &peak.acknowledged;
-    for times in times {
-        let tally = load.open_loop(capacity * times, life);
-        let recovered = long.is_some().then(|| load.recovery());
+    let throttle = long.map(|_| Throttle::on(pid));
+    let mut acknowledged = BTreeSet::new();
+    let idle = load.closed_loop(1, (life / 4).max(QUICK));
+    acknowledged.extend(&idle.acknowledged);
+    let capacity = capacity(&load, long.is_some(), (life / 8).max(QUICK), &mut acknowledged);
+    let before = memory(pid);
+    let mut runs = Vec::new();
+    for times in if long.is_some() { &TIMES[..] } else { &[2.0] } {
+        let mut most = before;
+        let tally = load.open_loop(capacity * times, life, || most = most.max(memory(pid)));
         in_order(&tally);
         acknowledged.extend(&tally.acknowledged);
-        if long.is_some() {
-            println!("{}", line(*times, capacity, life, &tally, &idle));
-            let growth = server.memory() as f64 / before as f64 - 1.0;
-            println!("memory {growth:+.3}, normal again after {recovered:?}");
-        }
+        let normal = long.is_some().then(|| load.recovery()).flatten();
+        let growth = most as f64 / before as f64 - 1.0;
+        runs.push(Run { times: *times, tally, growth, normal });
     }
+    let by = throttle.as_ref().map_or("nothing", Throttle::name);
     drop(throttle);
     server.stop();
     assert!(!acknowledged.is_empty(), "no event was ever acknowledged");
     let journaled = journaled(&folder.path().join("data"));
     let views = load.views(&Sealer::new(ring(folder.path())));
     let lost: Vec<_> = acknowledged.iter().filter(|it| !journaled.contains(&views[**it])).collect();
+    if long.is_some() {
+        let (acknowledged, lost) = (acknowledged.len(), lost.len());
+        let measured = Measured { by, life, capacity, idle, runs, acknowledged, lost };
+        println!("{}\n{}", measured.table(), measured.line());
+    }
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?} of {}", acknowledged.len());
+}
+
+/// Returns the most calls a second that callers get done who send the next one only then.
+fn capacity(load: &Load, is_long: bool, life: Duration, acknowledged: &mut BTreeSet<usize>) -> f64 {
+    let callers = if is_long { &CALLERS[..] } else { &CALLERS[1..2] };
+    let mut most: f64 = 0.0;
+    for callers in callers {
+        let tally = load.closed_loop(*callers, life);
+        acknowledged.extend(&tally.acknowledged);
+        most = most.max(tally.done() as f64 / life.as_secs_f64());
+    }
+    most
 }
 
 /// Checks that no class was refused at a level at which it is not.
 fn in_order(tally: &Tally) {
-    for (class, least) in [(Class::Reports, 1), (Class::Serving, 2), (Class::Events, 3)] {
-        let early: u64 = tally.of(class).refused[..least].iter().sum();
-        assert_eq!(early, 0, "{class:?}: {:?}", tally.of(class).refused);
+    for class in Class::ALL {
+        let refused = &tally.of(class).refused;
+        let early: u64 = refused[..class.level()].iter().sum();
+        assert_eq!(early, 0, "{class:?}: {refused:?}");
     }
-}
-
-/// Returns what a run came to, as one JSON object.
-fn line(times: f64, capacity: f64, life: Duration, tally: &Tally, idle: &Tally) -> String {
-    let class = |class: Class| {
-        let of = tally.of(class);
-        serde_json::json!({
-            "sent": of.sent, "done": of.latencies.len(), "refused_by_level": of.refused,
-            "at_work": of.at_work, "late": of.late, "failed": of.failed,
-            "p99_ms": of.percentile(0.99).as_secs_f64() * 1_000.0,
-            "idle_p99_ms": idle.of(class).percentile(0.99).as_secs_f64() * 1_000.0,
-        })
-    };
-    let goodput = tally.done() as f64 / life.as_secs_f64();
-    serde_json::json!({
-        "times": times, "capacity_per_s": capacity, "goodput_share": goodput / capacity,
-        "serving": class(Class::Serving), "events": class(Class::Events),
-        "reports": class(Class::Reports),
-    })
-    .to_string()
 }
 
 fn ring(folder: &Path) -> munadi::tokens::KeyRing {

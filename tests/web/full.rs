@@ -11,19 +11,23 @@ use munadi::node::writer::BATCHES_IN_FLIGHT_MAX;
 use munadi::node::{Node, Pending, QUEUE_MAX};
 use munadi::tokens::{KeyRing, conversation_id};
 use munadi::types::ids::{BatchNo, JournalId, SeqVector, Shard};
-use munadi::types::proto::v1::EntryPoint;
+use munadi::types::proto::v1::{self, EntryPoint};
 use munadi::types::refusal::Reason;
-use munadi::types::request::{Chat, Incoming, Opening, Verdict};
+use munadi::types::request::{Change, Chat, Incoming, Opening, Resource, Verdict};
 use munadi::types::time::Moment;
 
 use crate::bodies::{ACCOUNT, NUMBER, PHONE, said};
+use crate::http::{raw, send};
 use crate::stage::{NOW_S, Shop, Stage, TENANT, wait, whatsapp};
 
 const PATH: &str = "/webhooks/whatsapp/all";
 
+/// What a person's browser calls itself.
+const BROWSER: &str = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/125.0.0.0 Mobile";
+
 /// Holds back what a log would tell of its disk.
 #[derive(Clone, Default)]
-struct Gate(Arc<Inside>);
+pub(crate) struct Gate(Arc<Inside>);
 
 #[derive(Default)]
 struct Inside {
@@ -35,11 +39,11 @@ struct Inside {
 
 impl Gate {
     /// Lets nothing become durable any more.
-    fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.0.is_held.store(true, SeqCst);
     }
 
-    fn release(&self) {
+    pub(crate) fn release(&self) {
         self.0.is_held.store(false, SeqCst);
         self.0.wake.lock().unwrap().iter().for_each(|wake| wake());
     }
@@ -141,8 +145,48 @@ fn under_a_full_queue_a_post_is_told_to_come_again_and_counts_once_when_it_does(
     stage.stop();
 }
 
+/// Nobody waits for a body that is refused anyway; and a person who follows a link gets to the chat.
+#[test]
+fn under_a_full_queue_a_post_is_refused_unread_and_a_link_still_leads_to_its_chat() {
+    let (stage, gate) = held();
+    let shop = stage.shop(TENANT, whatsapp(NUMBER, ACCOUNT));
+    let source = Resource::Source(v1::EntrySource {
+        endpoint_id: shop.endpoint,
+        name: "Menu".into(),
+        entry_point: EntryPoint::QrCode.into(),
+        prefilled_text: "Hi".into(),
+        ..Default::default()
+    });
+    let Ok(Resource::Source(source)) = stage.write(TENANT, Change::Create(source)) else {
+        panic!("a source is made");
+    };
+    let path = format!("/c/{}", source.code);
+    let follow = || send(stage.web.addr(), "GET", &path, &[("user-agent", BROWSER)], b"");
+    wait(stage.node.settled()).unwrap();
+    gate.hold();
+    let waiting = fill(&stage, &gate, shop);
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1000\r\n\r\n"
+    );
+    let answer = raw(stage.web.addr(), head.as_bytes());
+    assert_eq!((answer.status, answer.body()), (503, "BUSY"), "its body never came");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let answer = follow();
+    assert_eq!(answer.status, 302);
+    let chat = format!("https://wa.me/{NUMBER}?text=");
+    assert!(answer.header("location").unwrap().starts_with(&chat), "{}", answer.whole);
+    gate.release();
+    wait(async {
+        for pending in waiting {
+            pending.await.unwrap();
+        }
+    });
+    assert_eq!(follow().status, 302);
+    stage.stop();
+}
+
 /// Returns a stage whose journal the gate holds back.
-fn held() -> (Stage, Gate) {
+pub(crate) fn held() -> (Stage, Gate) {
     let gate = Gate::default();
     let log = Held { log: MemoryLog::new(JournalId([1; 16])), gate: gate.clone() };
     let now = Moment(NOW_S * 1_000);
@@ -154,7 +198,7 @@ fn held() -> (Stage, Gate) {
 }
 
 /// Opens chats until the writer stands still and nothing more may wait for it.
-fn fill(stage: &Stage, gate: &Gate, shop: Shop) -> Vec<Pending<Vec<Verdict>>> {
+pub(crate) fn fill(stage: &Stage, gate: &Gate, shop: Shop) -> Vec<Pending<Vec<Verdict>>> {
     let mut waiting = Vec::new();
     for contact in 1.. {
         let chat = Chat {

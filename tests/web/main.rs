@@ -10,6 +10,7 @@ mod most;
 mod order;
 mod published;
 mod refused;
+mod shed;
 mod stage;
 mod taken;
 mod watching;

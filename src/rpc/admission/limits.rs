@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::guard::Class;
-use crate::rpc::limits::{CALL_DEADLINE, CONNECTIONS_MAX, INGEST_DEADLINE};
+use crate::rpc::limits::{
+    CALL_DEADLINE, CONNECTIONS_MAX, INGEST_DEADLINE, RETRY_AFTER, STREAMS_MAX,
+};
 
 /// How long a request for ads may take: a feed that waits longer shows its tray without.
 pub const SERVING_DEADLINE: Duration = Duration::from_millis(100);
@@ -40,6 +42,16 @@ pub const REPORTS_AT_WORK_MAX: usize = 64;
 
 /// Other calls at work, of one core.
 pub const ADMINISTRATION_AT_WORK_MAX: usize = 256;
+
+/// Calls of one connection that are refused in a row, all of a class of which none is taken, before that connection
+/// is read slowly: half of what it may have open at once.
+pub const REFUSED_IN_A_ROW_LEAST: u32 = STREAMS_MAX / 2;
+
+/// How long nothing is read of such a connection, on average: as long as its callers are told to wait.
+pub const READ_PAUSE: Duration = RETRY_AFTER;
+
+/// Bytes that are read of it after each pause: some eight small calls.
+pub const SLOW_READ_BYTES: usize = 1_024;
 
 /// What callers may take of one server, as it is configured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

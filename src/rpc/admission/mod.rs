@@ -1,76 +1,105 @@
-//! Admission before parsing: between the guard and the services, each call is taken or refused by what is
-//! known without reading it: its class, its key, and how much the node has to do.
+//! Admission before parsing: before the services, each call is taken or refused by what is known without reading
+//! it. What costs least is asked first: its class by its path, then its credential, its key's rate, its place.
 
+mod answering;
 mod gate;
 pub(in crate::rpc) mod limits;
+mod pace;
 mod rates;
+mod refused;
 mod shed;
+#[cfg(test)]
+mod simulated;
 mod watch;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response};
-use tokio::time::timeout;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tonic::Status;
 use tower::{Layer, Service};
 
-use crate::guard::{Caller, Class, class};
+use crate::guard;
+use crate::guard::{Class, class};
 use crate::node::Gauge;
 use crate::node::clock::{Clock, SystemClock};
+use crate::rpc::admission::answering::Answering;
 use crate::rpc::admission::gate::{Gate, Seat};
 use crate::rpc::admission::rates::Rates;
-use crate::rpc::errors::deadline;
+use crate::rpc::admission::refused::{Answers, Refused};
+use crate::rpc::connection::Line;
 use crate::rpc::limits::{CALL_DEADLINE, Limits, deadline_of};
 use crate::types::refusal::Refusal;
+
+pub(super) use pace::{Calls, Pace};
 
 /// What the gates of all cores of a server share.
 #[derive(Clone)]
 pub(super) struct Admission {
+    guard: Arc<guard::Gate>,
     limits: Limits,
     gauge: Gauge,
     rates: Arc<Rates>,
+    answers: Arc<Answers>,
 }
 
 impl Admission {
-    /// Returns what is shared by a server of these limits over the node of this gauge.
-    pub(super) fn new(limits: Limits, gauge: Gauge) -> Self {
-        Self { limits, gauge, rates: Arc::new(Rates::new(&limits)) }
+    /// Returns what is shared by a server of these limits over the node of this gauge, whose callers are those that
+    /// the guard knows.
+    pub(super) fn new(guard: guard::Gate, limits: Limits, gauge: Gauge) -> Self {
+        let rates = Arc::new(Rates::new(&limits));
+        Self { guard: Arc::new(guard), limits, gauge, rates, answers: Arc::default() }
     }
 
     /// Returns the layer of one core, and starts its watch on the runtime that this is called on.
     pub(super) fn of_core(self) -> AdmissionLayer {
-        let gate = Arc::new(Gate::new(self.limits, self.gauge, self.rates));
+        let gate = Arc::new(Gate::new(self.limits, self.gauge, self.rates, self.answers));
         tokio::spawn(watch::watch(Arc::clone(&gate)));
-        AdmissionLayer { gate }
+        AdmissionLayer { guard: self.guard, gate }
     }
 }
 
 /// Puts [`Admitted`] around services.
 #[derive(Clone)]
 pub(super) struct AdmissionLayer {
+    guard: Arc<guard::Gate>,
     gate: Arc<Gate>,
+}
+
+impl AdmissionLayer {
+    /// Returns how fast a new connection of this core is read.
+    pub(super) fn pace(&self) -> Pace {
+        Pace::new(Arc::clone(&self.gate))
+    }
+
+    /// Lets no connection of this core be read slowly any more: a drain waits for all of them.
+    pub(super) fn stop(&self) {
+        self.gate.stop();
+    }
 }
 
 impl<S> Layer<S> for AdmissionLayer {
     type Service = Admitted<S>;
 
     fn layer(&self, inner: S) -> Admitted<S> {
-        Admitted { gate: Arc::clone(&self.gate), clock: Arc::default(), inner }
+        let (guard, gate) = (Arc::clone(&self.guard), Arc::clone(&self.gate));
+        Admitted { guard, gate, clock: Arc::default(), inner }
     }
 }
 
-/// A service that sees only calls for which there is room and time.
+/// A service that sees only calls that their caller may make, and for which there is room and time. It reads the
+/// [`guard::Caller`] from their extensions.
 #[derive(Clone)]
 pub(super) struct Admitted<S> {
+    guard: Arc<guard::Gate>,
     gate: Arc<Gate>,
     clock: Arc<SystemClock>,
     inner: S,
 }
 
-/// The gate as one stream's messages pass it; in the extensions of every taken call.
+/// The gate as one stream's messages pass it; in the extensions of every taken call whose requests are a stream.
 #[derive(Clone)]
 pub(in crate::rpc) struct Passage {
     gate: Arc<Gate>,
@@ -84,20 +113,19 @@ impl Passage {
     /// # Errors
     /// `Overloaded` or `RateExceeded`.
     pub(in crate::rpc) fn message(&self) -> Result<(), Refusal> {
-        self.gate.check(self.class, self.key.as_ref()).map_err(gate::Refused::refusal)
+        self.gate.check(self.class, self.key.as_ref()).map_err(Refused::refusal)
     }
 }
 
 impl<S, Body, Answer> Service<Request<Body>> for Admitted<S>
 where
     S: Service<Request<Body>, Response = Response<Answer>>,
-    S::Error: Send + 'static,
-    S::Future: Send + 'static,
-    Answer: Default + Send + 'static,
+    S::Future: Unpin,
+    Answer: Default + Unpin,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Future = Answering<S::Future, Answer>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -105,27 +133,49 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let class = class(request.uri().path());
-        let key = request.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.key_id));
-        match self.gate.enter(class, key.as_ref()) {
+        match self.take(class, &mut request) {
             Ok(seat) => {
                 let until = self.until(class, request.headers());
                 let clock = Arc::clone(&self.clock);
-                request.extensions_mut().insert(Passage {
-                    gate: Arc::clone(&self.gate),
-                    class,
-                    key,
-                });
-                Box::pin(in_time(self.inner.call(request), seat, clock, until))
+                Answering::taken(self.inner.call(request), seat, clock, until)
             }
-            Err(refused) => {
-                let status = refused.status(key.as_deref().unwrap_or_default());
-                Box::pin(async move { Ok(status.into_http()) })
-            }
+            Err(answer) => Answering::refused(answer),
         }
     }
 }
 
 impl<S> Admitted<S> {
+    /// Takes a call, or returns the whole answer to it.
+    fn take<Body, Answer: Default>(
+        &self,
+        class: Class,
+        request: &mut Request<Body>,
+    ) -> Result<Seat, Response<Answer>> {
+        let gate = &self.gate;
+        let line = request.extensions().get::<Line>();
+        let shed = gate.shed();
+        if let Some(line) = line {
+            line.calls.note(class, shed.share(class));
+        }
+        // Of a call that is refused for load nothing but its path is looked at: no secret is hashed for it.
+        gate.pass(class, shed).map_err(|refused| gate.answer(refused, ""))?;
+        let path = request.uri().path();
+        let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let certified = line.and_then(|line| line.certified.as_ref());
+        let caller = self.guard.judge(path, header, certified).map_err(Status::into_http)?;
+        let key = caller.as_ref().map(|caller| &caller.key_id);
+        let told = key.map_or("", |key| &**key);
+        let seat = gate.enter(class, key).map_err(|refused| gate.answer(refused, told))?;
+        if is_stream(path) {
+            let (gate, key) = (Arc::clone(gate), key.map(Arc::clone));
+            request.extensions_mut().insert(Passage { gate, class, key });
+        }
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(caller);
+        }
+        Ok(seat)
+    }
+
     /// Returns when a call must be answered, by the clock: what its class allows, or the caller.
     fn until(&self, class: Class, headers: &HeaderMap) -> Option<Duration> {
         let most = if self.gate.sheds() { deadline_of(class)? } else { CALL_DEADLINE };
@@ -134,27 +184,9 @@ impl<S> Admitted<S> {
     }
 }
 
-/// Answers a call before its deadline, and does not begin one whose deadline passed while it waited for its core.
-async fn in_time<F, E, Answer>(
-    answer: F,
-    seat: Seat,
-    clock: Arc<SystemClock>,
-    until: Option<Duration>,
-) -> Result<Response<Answer>, E>
-where
-    F: Future<Output = Result<Response<Answer>, E>>,
-    Answer: Default,
-{
-    let _seat = seat;
-    let Some(until) = until else { return answer.await };
-    let left = until.saturating_sub(clock.monotonic());
-    if !left.is_zero()
-        && let Ok(answer) = timeout(left, answer).await
-    {
-        return answer;
-    }
-    metrics::counter!("munadi_calls_late_total").increment(1);
-    Ok(deadline().into_http())
+/// Tells whether a method's requests are a stream.
+fn is_stream(path: &str) -> bool {
+    path.rsplit_once('/').is_some_and(|(_, method)| method.starts_with("Stream"))
 }
 
 /// Reads a `grpc-timeout`: up to 8 digits and a unit. `None`: it is none.
@@ -178,24 +210,34 @@ fn asked_of(header: &[u8]) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::future::{pending, ready};
+    use std::future::{Future, pending, ready};
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use tonic::{Code, Status};
+    use prost_types::FileDescriptorSet;
+    use tonic::Code;
     use tower::service_fn;
 
     use super::*;
+    use crate::guard::{Key, Keys, Role, secret_blake3};
+    use crate::node::Pressure;
+    use crate::rpc::admission::shed::{Controller, Shed};
+    use crate::types::proto::DESCRIPTORS;
 
     const REQUEST_ADS: &str = "/munadi.v1.AdService/RequestAds";
+    const BEARER: &str = "Bearer mk_feed_secret";
     const SHED: Limits = Limits { shed: true, ..Limits::OFF };
 
     fn layer(limits: Limits) -> AdmissionLayer {
         let rates = Arc::new(Rates::new(&limits));
-        AdmissionLayer { gate: Arc::new(Gate::new(limits, Gauge::of_nothing(), rates)) }
+        let gate = Arc::new(Gate::new(limits, Gauge::of_nothing(), rates, Arc::default()));
+        let secret_blake3 = secret_blake3("secret");
+        let feed = Key { id: "feed".into(), role: Role::Feed, tenant: 7, secret_blake3 };
+        let keys = Arc::new(Keys::new([feed]).unwrap());
+        AdmissionLayer { guard: Arc::new(guard::Gate::new(keys, None)), gate }
     }
 
     fn request(path: &str, timeout: Option<&str>) -> Request<()> {
-        let mut request = Request::builder().uri(path);
+        let mut request = Request::builder().uri(path).header(AUTHORIZATION, BEARER);
         if let Some(timeout) = timeout {
             request = request.header("grpc-timeout", timeout);
         }
@@ -218,10 +260,10 @@ mod tests {
         let note = Arc::clone(&begun);
         let inner = service_fn(move |_: Request<()>| {
             let note = Arc::clone(&note);
-            async move {
+            Box::pin(async move {
                 note.store(true, Ordering::Relaxed);
                 Ok::<_, Infallible>(Response::new(()))
-            }
+            })
         });
         let mut service = layer(SHED).layer(inner);
         let answer = run(service.call(request(REQUEST_ADS, Some("0m")))).unwrap();
@@ -251,8 +293,96 @@ mod tests {
         assert_eq!(admitted.until(Class::Health, &HeaderMap::new()), None);
         let mut service =
             layer(SHED).layer(service_fn(|_| ready(Ok::<_, Infallible>(Response::new(())))));
-        let answer = run(service.call(request("/grpc.health.v1.Health/Check", None))).unwrap();
+        let check = Request::builder().uri("/grpc.health.v1.Health/Check").body(()).unwrap();
+        let answer = run(service.call(check)).unwrap();
         assert_eq!(code(&answer), None);
+    }
+
+    /// Refuses all that is ever refused for load.
+    fn overload(layer: &AdmissionLayer) {
+        let (mut controller, wait) = (Controller::default(), Duration::from_millis(60));
+        let after = |_, _| controller.after(wait, Pressure::default());
+        layer.gate.use_shed((0..200).fold(Shed::default(), after));
+    }
+
+    /// Asks for ads with this credential.
+    fn ask<S>(service: &mut S, bearer: &str) -> Option<Code>
+    where
+        S: Service<Request<()>, Response = Response<()>, Error = Infallible>,
+    {
+        let request = Request::builder().uri(REQUEST_ADS).header(AUTHORIZATION, bearer);
+        code(&run(service.call(request.body(()).unwrap())).unwrap())
+    }
+
+    /// Whoever calls without a key is told no more than the others, and nothing is spent on finding out.
+    #[test]
+    fn a_call_that_is_refused_for_load_is_not_asked_for_its_key() {
+        let layer = layer(SHED);
+        let inner = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(()))));
+        let mut service = layer.layer(inner);
+        assert_eq!(ask(&mut service, BEARER), None);
+        assert_eq!(ask(&mut service, "Bearer mk_feed_wrong"), Some(Code::Unauthenticated));
+        overload(&layer);
+        for bearer in [BEARER, "Bearer mk_feed_wrong"] {
+            assert_eq!(ask(&mut service, bearer), Some(Code::ResourceExhausted), "{bearer}");
+        }
+    }
+
+    #[test]
+    fn a_call_tells_its_connection_what_became_of_it() {
+        let layer = layer(SHED);
+        let inner = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(()))));
+        let mut service = layer.layer(inner);
+        overload(&layer);
+        run(async {
+            let mut pace = layer.pace();
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            for _ in 0..8 * limits::REFUSED_IN_A_ROW_LEAST {
+                let mut request = request(REQUEST_ADS, None);
+                request.extensions_mut().insert(Line { certified: None, calls: pace.calls() });
+                let answer = service.call(request).await.unwrap();
+                assert_eq!(code(&answer), Some(Code::ResourceExhausted));
+            }
+            assert!(pace.poll_turn(&mut context).is_pending());
+        });
+    }
+
+    #[test]
+    fn a_taken_call_has_its_caller_and_a_streams_messages_have_their_gate() {
+        let inner = service_fn(|request: Request<()>| {
+            let caller = request.extensions().get::<guard::Caller>().map(|it| it.tenant);
+            assert_eq!(caller, Some(7));
+            let passage = request.extensions().get::<Passage>();
+            let key = passage.map(|passage| passage.key.as_deref() == Some("feed"));
+            ready(Ok::<_, Infallible>(Response::new(key)))
+        });
+        let mut service = layer(SHED).layer(inner);
+        for (path, wanted) in [
+            (REQUEST_ADS, None),
+            ("/munadi.v1.AdService/StreamAds", Some(true)),
+            ("/munadi.v1.EventService/StreamEvents", Some(true)),
+        ] {
+            let answer = run(service.call(request(path, None))).unwrap();
+            assert_eq!(answer.into_body(), wanted, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_method_of_events_and_ads_whose_requests_are_a_stream_is_known_as_one() {
+        let set = <FileDescriptorSet as prost::Message>::decode(DESCRIPTORS).unwrap();
+        let mut streams = 0;
+        for file in set.file.iter().filter(|file| file.package() == "munadi.v1") {
+            for service in &file.service {
+                for method in &service.method {
+                    let path = format!("/munadi.v1.{}/{}", service.name(), method.name());
+                    if matches!(class(&path), Class::Serving | Class::Events) {
+                        assert_eq!(is_stream(&path), method.client_streaming(), "{path}");
+                        streams += usize::from(method.client_streaming());
+                    }
+                }
+            }
+        }
+        assert_eq!(streams, 2);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) const LAG_TARGET: Duration = Duration::from_millis(500);
 pub(super) const WINDOW: Duration = Duration::from_millis(100);
 
 /// How much the shed rises in a window whose wait is twice its target, as long as that lasts. This, `TREND` and
-/// `LOAD_MAX` are what keeps a simulated core busiest from 1.2 to 10 times its capacity (the test below).
+/// `LOAD_MAX` are what keeps a simulated core busiest from 1.2 to 10 times its capacity (`simulated`).
 const RISE: f64 = 0.03;
 
 /// How much it moves with a wait that grew or shrank by its target.
@@ -197,70 +197,5 @@ mod tests {
     fn an_atomic_keeps_it() {
         let shed = after(&mut Controller::default(), 3, ms(33));
         assert_eq!(Shed::from_bits(shed.to_bits()), shed);
-    }
-
-    /// What became of ten simulated seconds, without their first two.
-    struct Simulated {
-        done: f64,
-        events: f64,
-        events_refused: f64,
-        worst_wait: Duration,
-    }
-
-    /// Calls of a second that the simulated core can do, if it refuses none.
-    const CAPACITY: f64 = 1_000.0;
-
-    /// A core before which calls queue, at most a second's worth: the rest waits at the callers. 90 % ask for
-    /// ads, 8 % are events, 2 % reports; to refuse one costs a twentieth of a call.
-    fn loaded(times: f64, controller: &mut Controller) -> Simulated {
-        let seconds = WINDOW.as_secs_f64();
-        let mix = [(Class::Serving, 0.90), (Class::Events, 0.08), (Class::Reports, 0.02)];
-        let mut ended =
-            Simulated { done: 0.0, events: 0.0, events_refused: 0.0, worst_wait: Duration::ZERO };
-        let mut backlog = 0.0;
-        for window in 0..100 {
-            let counts = window >= 20;
-            let (mut taken, mut refused) = (0.0, 0.0);
-            for (class, part) in mix {
-                let offered = CAPACITY * times * seconds * part;
-                let share = controller.shed.share(class);
-                taken += offered * (1.0 - share);
-                refused += offered * share;
-                if counts && class == Class::Events {
-                    ended.events += offered;
-                    ended.events_refused += offered * share;
-                }
-            }
-            let room = (CAPACITY * seconds - refused / 20.0).max(0.0);
-            let done = room.min(backlog + taken);
-            backlog = (backlog + taken - done).min(CAPACITY);
-            let wait = Duration::from_secs_f64(backlog / CAPACITY);
-            controller.after(wait, NO_PRESSURE);
-            if counts {
-                ended.done += done;
-                ended.worst_wait = ended.worst_wait.max(wait);
-            }
-        }
-        ended
-    }
-
-    #[test]
-    fn a_lasting_overload_keeps_the_core_busy_and_the_events_coming() {
-        let peak = CAPACITY * 8.0;
-        // What refusals cost is not there for calls; beyond ten times, events alone are most of the capacity.
-        for (times, least, events_least) in
-            [(1.0, 0.99, 1.0), (1.2, 0.95, 1.0), (2.0, 0.90, 0.97), (5.0, 0.65, 0.70)]
-        {
-            let mut controller = Controller::default();
-            let Simulated { done, events, events_refused, worst_wait } =
-                loaded(times, &mut controller);
-            assert!(done >= least * peak, "{times} times: {done} of {peak}");
-            assert!(events_refused <= (1.0 - events_least) * events, "{times}: {events_refused}");
-            assert!(worst_wait <= Duration::from_secs(1), "{times} times: {worst_wait:?}");
-            loaded(0.5, &mut controller);
-            assert_eq!(controller.shed.level(), 0, "{times} times: it ends with the overload");
-        }
-        let crushed = loaded(10.0, &mut Controller::default());
-        assert!(crushed.done >= 0.45 * peak, "{}", crushed.done);
     }
 }
