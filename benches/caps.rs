@@ -15,7 +15,7 @@ use munadi::decide::skip::Skip;
 use munadi::node::dice::SeededDice;
 use munadi::state::Stamp;
 use munadi::state::bucket::Bucket;
-use munadi::state::viewers::{CapCount, Hidden, View, Viewer};
+use munadi::state::viewers::Viewer;
 use munadi::types::dice::Dice;
 use munadi::types::ids::{Seq, Shard};
 use munadi::types::proto::journal::v1::fact::Kind;
@@ -109,7 +109,7 @@ fn full_viewer() -> Viewer {
 /// Returns nanoseconds of one check and of one look, each at p50 and p99.
 fn checks(samples: usize) -> ((f64, f64), (f64, f64)) {
     let viewer = full_viewer();
-    assert_eq!((viewer.caps.len(), viewer.views.len(), viewer.hidden.len()), (16, 200, 20));
+    assert_eq!((viewer.caps().len(), viewer.views().len(), viewer.hidden().len()), (16, 200, 20));
     let promised: Vec<_> = (0..12)
         .map(|ad_set| Promise {
             view: ad_set,
@@ -170,15 +170,12 @@ fn percentiles(mut figures: Vec<f64>) -> (f64, f64) {
 
 /// Returns what a viewer weighs in its bucket, allocations included.
 fn bytes_of(viewer: &Viewer) -> usize {
-    size_of::<(u64, Viewer)>()
-        + viewer.views.capacity() * size_of::<View>()
-        + viewer.hidden.capacity() * size_of::<Hidden>()
-        + cap_bytes_of(viewer)
+    size_of::<(u64, Viewer)>() + viewer.allocated_bytes()
 }
 
 fn cap_bytes_of(viewer: &Viewer) -> usize {
-    let hours = viewer.caps.iter().map(|cap| cap.hours.capacity() * size_of::<(u32, u16)>());
-    viewer.caps.capacity() * size_of::<CapCount>() + hours.sum::<usize>()
+    let hours = viewer.caps().iter().map(|cap| cap.hours.capacity() * size_of::<(u32, u16)>());
+    size_of_val(viewer.caps()) + hours.sum::<usize>()
 }
 
 /// The caps whose reach is compared: a day's and a month's.

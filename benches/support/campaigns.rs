@@ -18,7 +18,34 @@ const CURRENCY: &str = "USD";
 const ADS_PER_ADVERTISER: u32 = 10;
 /// However few ads there are: so many that separation leaves enough of them.
 const ADVERTISERS_MIN: u32 = 100;
-const CATEGORIES: u32 = 25;
+/// What the businesses do.
+const CATEGORIES: [&str; 25] = [
+    "restaurants",
+    "clothing",
+    "travel",
+    "banking",
+    "education",
+    "beauty",
+    "groceries",
+    "electronics",
+    "health",
+    "real_estate",
+    "automotive",
+    "events",
+    "hotels",
+    "insurance",
+    "jewelry",
+    "fitness",
+    "games",
+    "music",
+    "books",
+    "furniture",
+    "pets",
+    "toys",
+    "pharmacy",
+    "flowers",
+    "cafes",
+];
 const MICROS_PER_UNIT: i64 = 1_000_000;
 /// Advertisers that are written together.
 const TOGETHER: usize = 1_000;
@@ -74,7 +101,7 @@ fn business(number: u32, account_id: u64) -> Resource {
     Resource::Business(v1::Business {
         account_id,
         name: format!("Panaderia {number}"),
-        category: format!("category-{}", number % CATEGORIES),
+        category: CATEGORIES[number as usize % CATEGORIES.len()].to_owned(),
         ..v1::Business::default()
     })
 }

@@ -119,11 +119,11 @@ fn remembered(
     let codes = shard.codes.values().filter(|entry| entry.viewer == viewer).count();
     let rows = shard.credits.iter().filter(|credit| credit.shown.viewer == viewer).count();
     vec![
-        ("views", of(&|it| it.views.len()), hours(VIEW_MEMORY_MS)),
-        ("taps", of(&|it| it.touches.len()), touches),
-        ("capped ad sets", of(&|it| it.caps.len()), Some(CAP_HOURS_MAX.into())),
-        ("hidden ads and businesses", of(&|it| it.hidden.len()), None),
-        ("credited outcomes", of(&|it| it.credited.len()), touches),
+        ("views", of(&|it| it.views().len()), hours(VIEW_MEMORY_MS)),
+        ("taps", of(&|it| it.touches().len()), touches),
+        ("capped ad sets", of(&|it| it.caps().len()), Some(CAP_HOURS_MAX.into())),
+        ("hidden ads and businesses", of(&|it| it.hidden().len()), None),
+        ("credited outcomes", of(&|it| it.credited().len()), touches),
         ("imported history", usize::from(bucket.past.contains_key(&viewer)), hours(PAST_MEMORY_MS)),
         (
             "experiments",

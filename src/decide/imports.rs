@@ -140,7 +140,7 @@ pub fn has_tapped(
 
 /// Tells whether a viewer has a valid conversation in a campaign, as far as is remembered.
 pub fn has_opened(viewer: Option<&Viewer>, campaign: u64) -> bool {
-    let credited = viewer.into_iter().flat_map(|viewer| &viewer.credited);
+    let credited = viewer.into_iter().flat_map(Viewer::credited);
     let mut touches = credited.filter_map(|credited| credited.touch.as_ref());
     touches.any(|touch| touch.0.campaign == campaign && touch.0.invalid == 0)
 }

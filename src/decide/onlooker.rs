@@ -81,6 +81,8 @@ pub struct Onlooker {
     hidden_businesses: Numbers,
     near_businesses: Numbers,
     near_categories: Numbers,
+    /// Showings that are near, with their businesses and categories: kept for its room.
+    near: Vec<(i64, u64, u64)>,
     shown_today: usize,
 }
 
@@ -112,23 +114,27 @@ impl Onlooker {
             self.take_counts(viewer, now);
             self.take_hidden(viewer);
         }
-        let views = viewer.map_or(&[][..], |viewer| &viewer.views);
         // Counted first, so that the sets are as large as they must be and no larger.
         let (mut of_business, mut of_category) = (0, 0);
-        for view in views {
+        let mut near = std::mem::take(&mut self.near);
+        near.clear();
+        for view in viewer.into_iter().flat_map(Viewer::views) {
             let issued_ms = Moment::from_seconds(view.issued_s).0;
-            of_business += usize::from(issued_ms > since.business_ms);
-            of_category += usize::from(issued_ms > since.category_ms);
+            let (business, category) =
+                (issued_ms > since.business_ms, issued_ms > since.category_ms);
+            of_business += usize::from(business);
+            of_category += usize::from(category);
             self.shown_today += usize::from(issued_ms > since.yesterday_ms);
+            if business || category {
+                near.push((issued_ms, view.business, view.category));
+            }
         }
         self.near_businesses.reset(of_business + promised.len());
         self.near_categories.reset(of_category + promised.len());
-        if of_business + of_category > 0 {
-            for view in views {
-                let issued_ms = Moment::from_seconds(view.issued_s).0;
-                self.pass_by(&since, issued_ms, view.business, view.category);
-            }
+        for (issued_ms, business, category) in &near {
+            self.pass_by(&since, *issued_ms, *business, *category);
         }
+        self.near = near;
         for promise in open() {
             self.pass_by(&since, promise.at_ms, promise.business, promise.category);
             self.shown_today += 1;
@@ -214,7 +220,7 @@ impl Onlooker {
     /// Copies the viewer's cap record, which is in the order of ad sets. What has left its interval is
     /// passed by: it may stand there until the next fact of its bucket.
     fn take_counts(&mut self, viewer: &Viewer, now: Moment) {
-        for count in viewer.caps.iter().filter(|count| !count.is_over(now)) {
+        for count in viewer.caps().iter().filter(|count| !count.is_over(now)) {
             if self.counts.last().is_none_or(|last| last.ad_set != count.ad_set) {
                 let (ad_set, is_recorded) = (count.ad_set, true);
                 self.counts.push(Counts { ad_set, is_recorded, ..Counts::default() });
@@ -232,9 +238,9 @@ impl Onlooker {
     }
 
     fn take_hidden(&mut self, viewer: &Viewer) {
-        self.hidden_ads.reset(viewer.hidden.len());
-        self.hidden_businesses.reset(viewer.hidden.len());
-        for hidden in &viewer.hidden {
+        self.hidden_ads.reset(viewer.hidden().len());
+        self.hidden_businesses.reset(viewer.hidden().len());
+        for hidden in viewer.hidden() {
             let set =
                 if hidden.business { &mut self.hidden_businesses } else { &mut self.hidden_ads };
             set.put(hidden.id);
@@ -320,7 +326,7 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::viewers::{CapCount, Hidden, View};
+    use crate::state::viewers::{CapCount, Hidden, Unpacked, View};
     use crate::types::time::{HOUR_MS, MINUTE_MS};
 
     const NOW: Moment = Moment(500_000 * HOUR_MS + MINUTE_MS);
@@ -368,7 +374,7 @@ mod tests {
     fn each_cap_counts_its_own_event_within_its_own_interval() {
         let hour = NOW.hour();
         let taps = count(7, CapEvent::Taps, &[(hour - 30, 2), (hour - 24, 1), (hour, 1)]);
-        let viewer = Viewer { caps: vec![taps], ..Viewer::default() };
+        let viewer = Unpacked { caps: vec![taps], ..Unpacked::default() }.pack();
         let onlooker = looked(&viewer, &[]);
         let admits = |event: CapEvent, max, interval_hours| {
             let cap = Cap { event: event as u8, max, interval_hours };
@@ -388,7 +394,7 @@ mod tests {
     fn a_full_record_has_room_for_what_it_knows_or_was_promised() {
         let now = [(NOW.hour(), 1)];
         let counts = (1..=14).map(|ad_set| count(ad_set, CapEvent::Impressions, &now));
-        let viewer = Viewer { caps: counts.collect(), ..Viewer::default() };
+        let viewer = Unpacked { caps: counts.collect(), ..Unpacked::default() }.pack();
         let admits = |promised: &[Promise], ad_set| {
             looked(&viewer, promised).admits(&ad(1, ad_set, &[Cap { max: 9, ..ONE_A_DAY }]), NOW)
         };
@@ -409,7 +415,7 @@ mod tests {
         let caps = vec![count(7, CapEvent::Impressions, &[(NOW.hour(), 1)])];
         let views = vec![view(1_001, 5, NOW.0)];
         let hidden = vec![hide(2, false), hide(1_003, true)];
-        let viewer = Viewer { caps, views, hidden, ..Viewer::default() };
+        let viewer = Unpacked { caps, views, hidden, ..Unpacked::default() }.pack();
         let onlooker = looked(&viewer, &[]);
         let admits = |number| onlooker.admits(&ad(number, 7, &[ONE_A_DAY]), NOW);
         assert_eq!(admits(2), Err(Skip::HiddenByViewer));
@@ -424,7 +430,7 @@ mod tests {
     fn businesses_and_categories_each_keep_their_distance() {
         let minutes = |count: i64| NOW.0 - count * MINUTE_MS;
         let views = vec![view(1, 50, minutes(59)), view(2, 60, minutes(61)), view(3, 0, NOW.0)];
-        let viewer = Viewer { views, ..Viewer::default() };
+        let viewer = Unpacked { views, ..Unpacked::default() }.pack();
         let policy = Policy { category_distance_ms: HOUR_MS, ..Policy::USUAL };
         let mut onlooker = Onlooker::default();
         onlooker.look(Some(&viewer), &[promise(7, false)], &policy, NOW);
@@ -441,7 +447,7 @@ mod tests {
     #[test]
     fn todays_ads_are_those_of_24_hours_and_those_promised() {
         let views = vec![view(1, 0, NOW.0 - DAY_MS), view(1, 0, NOW.0 - DAY_MS + MINUTE_MS)];
-        let viewer = Viewer { views, ..Viewer::default() };
+        let viewer = Unpacked { views, ..Unpacked::default() }.pack();
         let lapsed = Promise { until_ms: NOW.0, ..promise(1, true) };
         assert_eq!(looked(&viewer, &[promise(1, true), lapsed]).shown_today(), 2);
     }

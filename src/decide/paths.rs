@@ -90,7 +90,7 @@ fn taps<'a>(asked: &Asked<'a>) -> impl Iterator<Item = PathTouch> + use<'a> {
     let asked = *asked;
     let imported = past.into_iter().flat_map(Past::taps);
     let imported = imported.filter_map(move |tap| imported_touch(&asked, tap, TouchKind::Tap));
-    let touches = viewer.into_iter().flat_map(|viewer| &viewer.touches);
+    let touches = viewer.into_iter().flat_map(Viewer::touches);
     let valid = touches.filter(move |touch| touch.account == account && touch.invalid == 0);
     let valid = valid.map(move |touch| {
         let windows = catalog.windows_of(touch.ad);
@@ -132,7 +132,7 @@ fn views<'a>(asked: &Asked<'a>) -> impl Iterator<Item = PathTouch> + use<'a> {
         let engaged = view.has(EventKind::Video50);
         imported_touch(&asked, view, if engaged { TouchKind::EngagedView } else { TouchKind::View })
     });
-    let views = viewer.into_iter().flat_map(|viewer| &viewer.views);
+    let views = viewer.into_iter().flat_map(Viewer::views);
     let tap_of = move |view: &View| viewer.and_then(|viewer| viewer.touch(view.view));
     let is_tapped = move |view: &View| tap_of(view).is_some_and(|tap| tap.tap_ms <= event_ms);
     let valid = views.filter(move |view| view.invalid == 0 && !is_tapped(view));
@@ -159,18 +159,18 @@ fn has_invalid(asked: &Asked<'_>) -> bool {
     let Asked { catalog, viewer, account, event_ms, .. } = *asked;
     let theirs = |ad| catalog.family(ad).is_some_and(|family| family.account == account);
     viewer.is_some_and(|viewer| {
-        let tapped = viewer.touches.iter().any(|touch| {
+        let tapped = viewer.touches().iter().any(|touch| {
             touch.invalid != 0 && touch.account == account && touch.tap_ms <= event_ms
         });
         let seen = |view: &View| view.invalid != 0 && view.seen_ms <= event_ms && theirs(view.ad);
-        tapped || viewer.views.iter().any(seen)
+        tapped || viewer.views().iter().any(|view| seen(&view))
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::viewers::Touch;
+    use crate::state::viewers::{Touch, Unpacked};
     use crate::types::time::DAY_MS;
 
     #[test]
@@ -180,7 +180,8 @@ mod tests {
             let tap_ms = event_ms - view as i64;
             Touch { view, tap_ms, account: 1, ..Touch::default() }
         };
-        let viewer = Viewer { touches: (1..=40).map(tap).collect(), ..Viewer::default() };
+        let viewer =
+            Unpacked { touches: (1..=40).map(tap).collect(), ..Unpacked::default() }.pack();
         let (viewer, past) = (Some(&viewer), None);
         let asked = Asked { catalog: &catalog, viewer, past, account: 1, event_ms };
         let views =

@@ -93,6 +93,7 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         return alone(known, event, event_ms);
     }
     let view = known.viewer.and_then(|viewer| viewer.view(token.view));
+    let view = view.as_ref();
     if event.kind == EventKind::Impression {
         return see(known, event, view, event_ms);
     }
@@ -124,7 +125,7 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
         }
         EventKind::Tap => Ok(Some(tap(known, event, Some(view), event_ms))),
         EventKind::HideAd | EventKind::HideBusiness | EventKind::Report => {
-            if known.viewer.is_some_and(|viewer| viewer.hidden.len() >= HIDDEN_MAX) {
+            if known.viewer.is_some_and(|viewer| viewer.hidden().len() >= HIDDEN_MAX) {
                 let message = "the viewer has hidden as many ads as are remembered";
                 return Err(Refusal::new(Reason::ViewerFull, "view_token", message));
             }
@@ -186,7 +187,7 @@ fn see(
     if view.is_some() {
         return Ok(None);
     }
-    if known.viewer.is_some_and(|viewer| viewer.views.len() >= VIEWS_MAX) {
+    if known.viewer.is_some_and(|viewer| viewer.views().len() >= VIEWS_MAX) {
         let message = "the viewer has seen as many ads in 25 hours as are remembered";
         return Err(Refusal::new(Reason::ViewerFull, "view_token", message));
     }

@@ -181,7 +181,7 @@ fn shown(credit: &Credit, touch: &PathTouch, there: &There<'_>) -> (Showing, u32
 mod tests {
     use super::*;
     use crate::decide::revise::samples::{
-        NOON, credit, find, proven, revised_by, tap, tapping, views,
+        NOON, credit, find, opening, proven, revised_by, tap, views,
     };
     use crate::state::chats::StoredTouch;
 
@@ -208,12 +208,11 @@ mod tests {
 
     #[test]
     fn a_charge_goes_with_the_tap_that_opened_the_conversation_whoever_earns_it_now() {
-        let mut viewer = tapping(&[tap(1, 500), tap(2, 100)]);
-        viewer.touches[0].conversation = 5;
+        let viewer = opening(&[tap(1, 500), tap(2, 100)], 1);
         let moved = credit(vec![tap(1, 500), tap(2, 100)]);
         assert_eq!(find(&moved, 1, &viewer).map(|fact| fact.charged), Some(0));
         // Two taps that have opened it one after the other: each has its own charge.
-        viewer.touches[1].conversation = 5;
+        let viewer = opening(&[tap(1, 500), tap(2, 100)], 2);
         assert_eq!(find(&moved, 1, &viewer).map(|fact| fact.charged), Some(100));
         assert_eq!(find(&moved, 2, &viewer).map(|fact| fact.charged), Some(0));
     }

@@ -89,8 +89,10 @@ pub fn view(
     suspect: Option<InvalidReason>,
 ) -> Option<InvalidReason> {
     let too_many = || {
-        let views = viewer.map_or(&[][..], |viewer| &viewer.views);
-        let same = views.iter().filter(|view| view.ad == ad).map(|view| view.seen_ms);
+        let views = viewer.into_iter().flat_map(Viewer::views);
+        // Unpacked once; mostly there is none.
+        let same: Vec<i64> = views.filter(|view| view.ad == ad).map(|view| view.seen_ms).collect();
+        let same = same.iter().copied();
         VIEW_RATE.is_passed(at_ms, same).then_some(InvalidReason::ViewRate)
     };
     suspect.or_else(too_many)
@@ -121,7 +123,7 @@ pub fn tap(viewer: Option<&Viewer>, tap: &Tap<'_>) -> Option<InvalidReason> {
     if tap.timed && view.timed && tap.at_ms - view.seen_ms < TAP_AFTER_VIEW_MS_MIN {
         return Some(InvalidReason::TapTooFast);
     }
-    let touches = viewer.map_or(&[][..], |viewer| &viewer.touches);
+    let touches = viewer.map_or(&[][..], Viewer::touches);
     // Nobody saw when a tap was made that is only implied.
     let taps = touches.iter().filter(|touch| !touch.implied).map(|touch| touch.tap_ms);
     let passed = TAP_RATES.iter().any(|rate| rate.is_passed(tap.at_ms, taps.clone()));
@@ -141,7 +143,7 @@ pub fn show_by_ms(token: &ViewToken) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::viewers::Touch;
+    use crate::state::viewers::{Touch, Unpacked};
 
     fn passed(rate: EventRate, at_ms: i64, others: &[i64]) -> bool {
         rate.is_passed(at_ms, others.iter().copied())
@@ -196,7 +198,7 @@ mod tests {
     fn judge(taps: &[i64], at_ms: i64) -> Option<InvalidReason> {
         let touch = |tap_ms: &i64| Touch { tap_ms: *tap_ms, ..Touch::default() };
         let touches = taps.iter().map(touch).collect();
-        let viewer = Viewer { touches, ..Viewer::default() };
+        let viewer = Unpacked { touches, ..Unpacked::default() }.pack();
         let one = Tap { view: Some(&View::default()), at_ms, timed: true, suspect: None };
         tap(Some(&viewer), &one)
     }
@@ -204,7 +206,7 @@ mod tests {
     #[test]
     fn a_marked_tap_counts_and_an_implied_one_does_not() {
         let judge = |touch: Touch| {
-            let viewer = Viewer { touches: vec![touch], ..Viewer::default() };
+            let viewer = Unpacked { touches: vec![touch], ..Unpacked::default() }.pack();
             let one = Tap { view: Some(&View::default()), at_ms: 5, timed: true, suspect: None };
             tap(Some(&viewer), &one)
         };
@@ -259,7 +261,8 @@ mod tests {
     #[test]
     fn a_fourth_view_of_an_ad_within_five_minutes_is_invalid() {
         let seen = |seen_ms| View { ad: 7, seen_ms, ..View::default() };
-        let viewer = Viewer { views: [0, 1_000, 2_000].map(seen).into(), ..Viewer::default() };
+        let viewer =
+            Unpacked { views: [0, 1_000, 2_000].map(seen).into(), ..Unpacked::default() }.pack();
         let judge = |ad, at_ms| view(Some(&viewer), ad, at_ms, None);
         assert_eq!(judge(7, 5 * MINUTE_MS - 1), Some(InvalidReason::ViewRate));
         assert_eq!(judge(7, 5 * MINUTE_MS), None);

@@ -20,7 +20,7 @@ use crate::types::ids::{BatchNo, JournalId, SHARDS, SHARDS_ALL, Seq, SeqVector, 
 use crate::types::time::Moment;
 
 const MAGIC: [u8; 8] = *b"munadick";
-const VERSION: u32 = 9;
+const VERSION: u32 = 10;
 
 /// The largest record that is read back: a broken length must not ask for more memory than this.
 const RECORD_BYTES_MAX: u32 = 1 << 30;
@@ -228,9 +228,9 @@ impl Live {
             return Err(invalid("not a checkpoint of this version"));
         }
         let ends = ends_of(log).map_err(|error| io::Error::other(error.to_string()))?;
-        let mut records = 0;
+        let (mut records, mut bytes) = (0, Vec::new());
         loop {
-            let (part, index, bytes) = read_record(input)?;
+            let (part, index) = read_record(input, &mut bytes)?;
             if part != Part::End as u8 {
                 records += 1;
                 self.load_part(part, index, &bytes, &ends)?;
@@ -326,7 +326,8 @@ fn checksum_of(head: &[u8; RECORD_HEAD_BYTES], bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&head[..9]), bytes)
 }
 
-fn read_record(input: &mut dyn Read) -> io::Result<(u8, usize, Vec<u8>)> {
+/// Reads one record into `bytes`, whose room is used again; returns its part and index.
+fn read_record(input: &mut dyn Read, bytes: &mut Vec<u8>) -> io::Result<(u8, usize)> {
     let mut head = [0; RECORD_HEAD_BYTES];
     input.read_exact(&mut head)?;
     let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
@@ -334,12 +335,12 @@ fn read_record(input: &mut dyn Read) -> io::Result<(u8, usize, Vec<u8>)> {
     if length > RECORD_BYTES_MAX {
         return Err(invalid("a record is longer than any can be"));
     }
-    let mut bytes = vec![0; length as usize];
-    input.read_exact(&mut bytes)?;
-    if checksum_of(&head, &bytes) != checksum {
+    bytes.resize(length as usize, 0);
+    input.read_exact(bytes)?;
+    if checksum_of(&head, bytes) != checksum {
         return Err(invalid("a checksum does not fit"));
     }
-    Ok((head[0], index as usize, bytes))
+    Ok((head[0], index as usize))
 }
 
 fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {

@@ -75,11 +75,11 @@ impl Front {
             let catalog = self.0.catalog();
             let cell = self.0.cell_at(bucket);
             let (viewers, past) = (&cell.facts.viewers, &cell.facts.past);
-            for (id, viewer) in viewers {
+            for (id, viewer) in viewers.iter() {
                 let known = Known { viewer: Some(viewer), past: past.get(id) };
                 gathering.take_viewer(known, &catalog);
             }
-            for (_, past) in past.iter().filter(|(id, _)| !viewers.contains_key(*id)) {
+            for (_, past) in past.iter().filter(|(id, _)| !viewers.contains_key(id)) {
                 gathering.take_viewer(Known { viewer: None, past: Some(past) }, &catalog);
             }
         }
@@ -167,7 +167,7 @@ impl Known<'_> {
     /// Tells whether the viewer came to an outcome that is asked for.
     fn came_to(self, asked: &Asked, catalog: &Catalog) -> bool {
         let viewer = self.viewer.into_iter();
-        let credited = viewer.clone().flat_map(|viewer| &viewer.credited);
+        let credited = viewer.clone().flat_map(Viewer::credited);
         let mut credited = credited.filter(|credited| asked.holds(credited.event_ms));
         if asked.outcome == Outcome::Conversion {
             // One that nobody earned at first doesn't say whose it is.
@@ -184,7 +184,7 @@ impl Known<'_> {
             let family = touch.and_then(|touch| catalog.family(touch.0.ad));
             family.is_some_and(|family| family.account == asked.account)
         };
-        let mut touches = viewer.flat_map(|viewer| &viewer.touches);
+        let mut touches = viewer.flat_map(Viewer::touches);
         credited.any(opened)
             || touches.any(|touch| {
                 let is_theirs = touch.account == asked.account && touch.invalid == 0;
@@ -235,7 +235,7 @@ impl<'a> Gathering<'a> {
     /// Takes whom a viewer's taps were on, in order, where they came to no such outcome.
     fn take_viewer(&mut self, known: Known<'_>, catalog: &Catalog) {
         self.taps.clear();
-        let touches = known.viewer.into_iter().flat_map(|viewer| &viewer.touches);
+        let touches = known.viewer.into_iter().flat_map(Viewer::touches);
         self.taps.extend(touches.filter(|touch| touch.invalid == 0).map(|touch| {
             let Touch { account, tap_ms: at_ms, view, campaign, ad_set, ad, .. } = *touch;
             Tap { account, at_ms, view, met: Met { campaign, ad_set, ad } }
@@ -264,6 +264,7 @@ impl<'a> Gathering<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::viewers::Unpacked;
 
     const ASKED: Asked = Asked {
         account: 1,
@@ -273,31 +274,32 @@ mod tests {
         end: Moment(200),
     };
 
-    fn viewer(taps: &[(u64, i64)]) -> Viewer {
+    fn walked(taps: &[(u64, i64)]) -> Unpacked {
         let touch = |(campaign, tap_ms): &(u64, i64)| Touch {
             account: 1,
             campaign: *campaign,
             tap_ms: *tap_ms,
             ..Touch::default()
         };
-        Viewer { touches: taps.iter().map(touch).collect(), ..Viewer::default() }
+        Unpacked { touches: taps.iter().map(touch).collect(), ..Unpacked::default() }
     }
 
     #[test]
     fn whoever_came_to_nothing_walked_its_taps_in_order() {
-        let idle_path = |viewer: &Viewer, asked: &Asked| {
+        let idle_path = |viewer: Unpacked, asked: &Asked| {
+            let viewer = viewer.pack();
             let questions = [*asked];
             let mut gathering = Gathering::of(&questions);
-            let known = Known { viewer: Some(viewer), past: None };
+            let known = Known { viewer: Some(&viewer), past: None };
             gathering.take_viewer(known, &Catalog::default());
             let campaigns = |path: &[Met]| path.iter().map(|met| met.campaign).collect::<Vec<_>>();
             gathering.gathered[0].idle().next().map(campaigns)
         };
-        let path = idle_path(&viewer(&[(5, 150), (4, 120), (6, 99), (7, 200)]), &ASKED);
+        let path = idle_path(walked(&[(5, 150), (4, 120), (6, 99), (7, 200)]), &ASKED);
         assert_eq!(path, Some(vec![4, 5]));
-        assert_eq!(idle_path(&viewer(&[(6, 99)]), &ASKED), None, "before the period");
-        assert_eq!(idle_path(&viewer(&[(5, 150)]), &Asked { account: 2, ..ASKED }), None);
-        let bought = |event_ms| Viewer {
+        assert_eq!(idle_path(walked(&[(6, 99)]), &ASKED), None, "before the period");
+        assert_eq!(idle_path(walked(&[(5, 150)]), &Asked { account: 2, ..ASKED }), None);
+        let bought = |event_ms| Unpacked {
             credited: vec![Credited {
                 outcome: 1,
                 campaign: 0,
@@ -307,14 +309,14 @@ mod tests {
                 imported: false,
                 touch: None,
             }],
-            ..viewer(&[(5, 150)])
+            ..walked(&[(5, 150)])
         };
-        assert_eq!(idle_path(&bought(160), &ASKED), None);
-        assert_eq!(idle_path(&bought(260), &ASKED), Some(vec![5]));
-        let mut wrote = viewer(&[(5, 150)]);
+        assert_eq!(idle_path(bought(160), &ASKED), None);
+        assert_eq!(idle_path(bought(260), &ASKED), Some(vec![5]));
+        let mut wrote = walked(&[(5, 150)]);
         wrote.touches[0].conversation = 9;
-        assert_eq!(idle_path(&wrote, &Asked { outcome: Outcome::Qualified, ..ASKED }), None);
-        assert_eq!(idle_path(&wrote, &ASKED), Some(vec![5]), "it bought nothing");
+        assert_eq!(idle_path(wrote.clone(), &Asked { outcome: Outcome::Qualified, ..ASKED }), None);
+        assert_eq!(idle_path(wrote, &ASKED), Some(vec![5]), "it bought nothing");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::state::chats::{CHAT_MEMORY_MS, Chat};
 use crate::state::exposures::{Exposure, Measured};
 use crate::state::kinds::catalog_kinds;
 use crate::state::past::Past;
+use crate::state::sorted::Sorted;
 use crate::state::viewers::{TOUCH_MEMORY_MS, Viewer};
 use crate::state::{Map, Stamp, is_imported};
 use crate::types::hash::fnv1a;
@@ -59,7 +60,7 @@ pub struct Bucket {
     applied: u64,
     swept_hour: u32,
     /// By viewer number.
-    pub viewers: Map<u64, Viewer>,
+    pub viewers: Sorted<Viewer>,
     /// By conversation id.
     pub chats: Map<u64, Chat>,
     /// Names under which conversations go on, by the conversation that the name would make.
@@ -234,7 +235,7 @@ impl Bucket {
     /// Changes the viewer of a showing, new if unknown, and moves its version on.
     fn with(&mut self, showing: &Option<Showing>, change: impl FnOnce(&mut Viewer, &Showing)) {
         let Some(showing) = showing else { return };
-        let viewer = self.viewers.entry(showing.viewer).or_default();
+        let viewer = self.viewers.or_default(showing.viewer);
         viewer.version = viewer.version.wrapping_add(1);
         change(viewer, showing);
     }
@@ -242,7 +243,7 @@ impl Bucket {
     /// Remembers what none of a viewer's touches has earned.
     fn miss(&mut self, fact: &OutcomeDeclined, at: Moment) {
         if fact.viewer != 0 {
-            let viewer = self.viewers.entry(fact.viewer).or_default();
+            let viewer = self.viewers.or_default(fact.viewer);
             viewer.version = viewer.version.wrapping_add(1);
             viewer.miss(fact, at);
         }

@@ -1,19 +1,7 @@
 //! Where and to whom an ad was shown: what a viewer's showings and taps keep for breakdowns.
 
-use serde::{Deserialize, Serialize};
-
 use crate::types::proto::journal::v1::{ImpressionSeen, ViewContext};
-
-/// Where and to whom an ad was shown, as breakdowns cut it; 0: not known.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Context {
-    country: u16,
-    region: u16,
-    age_gender: u8,
-    os_device: u8,
-    placement: u8,
-    position: u8,
-}
+pub use crate::types::shown::Context;
 
 impl Context {
     pub(in crate::state) fn of(wire: &ViewContext) -> Self {

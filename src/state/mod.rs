@@ -33,6 +33,7 @@ pub mod revisions;
 mod route;
 pub mod rules;
 pub mod shapes;
+pub mod sorted;
 pub mod tallies;
 pub mod tally;
 pub mod tariffs;

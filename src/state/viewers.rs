@@ -2,11 +2,19 @@
 
 mod caps;
 mod revised;
+mod touch;
+#[cfg(test)]
+mod unpacked;
 
 use serde::{Deserialize, Serialize};
 
 pub use caps::CapCount;
 pub use revised::{ENGAGING, touch_of_standing};
+pub use touch::{Credited, Hidden, Touch};
+#[cfg(test)]
+pub(crate) use unpacked::Unpacked;
+
+pub use crate::types::shown::{Flags, View, Views};
 
 use crate::state::chats::StoredTouch;
 use crate::state::context::{Context, context_of_view};
@@ -17,6 +25,7 @@ use crate::types::proto::journal::v1::{
 };
 use crate::types::proto::v1::{CapEvent, EventKind, InvalidReason};
 use crate::types::request::SHOW_BY_S_MAX;
+use crate::types::shown::DAY_BYTES_MAX;
 use crate::types::time::{DAY_MS, HOUR_MS, Moment, SECOND_MS};
 
 /// How long a showing is remembered: until no token of it opens any more (24 hours after `show_by`,
@@ -36,16 +45,7 @@ pub const VIEWS_MAX: usize = 1_024;
 /// Most hidden ads and businesses of one viewer.
 pub const HIDDEN_MAX: usize = 256;
 
-/// What happened to one showing: one bit for each kind of event.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Flags(u16);
-
 impl Flags {
-    /// Tells whether this kind of event has been counted.
-    pub const fn has(self, kind: EventKind) -> bool {
-        self.0 & (1 << kind as u16) != 0
-    }
-
     pub(in crate::state) const fn set(&mut self, kind: EventKind) {
         self.0 |= 1 << kind as u16;
     }
@@ -53,35 +53,6 @@ impl Flags {
     fn clear(&mut self, kind: EventKind) {
         self.0 &= !(1 << kind as u16);
     }
-}
-
-/// One showing of an ad to the viewer.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct View {
-    /// Its id.
-    pub view: u64,
-    /// The ad shown.
-    pub ad: u64,
-    /// The business it is of.
-    pub business: u64,
-    /// Hash of the business's category; 0: none.
-    pub category: u64,
-    /// When it was handed out, seconds.
-    pub issued_s: u32,
-    /// The feed it was shown in.
-    pub feed: u32,
-    /// What happened to it.
-    pub flags: Flags,
-    /// Whether the device said when it was seen.
-    pub timed: bool,
-    /// An [`InvalidReason`]; 0: valid.
-    pub invalid: u8,
-    /// How long after it was seen half of its video had been played, milliseconds; 0 until then.
-    pub engaged_after_ms: u32,
-    /// When it was seen, milliseconds.
-    pub seen_ms: i64,
-    /// Where, and to whom.
-    pub context: Context,
 }
 
 impl View {
@@ -97,121 +68,89 @@ fn reason_of(number: u8) -> Option<InvalidReason> {
     reason.filter(|reason| *reason != InvalidReason::Unspecified)
 }
 
-/// One tap that may still earn a conversation or sale.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Touch {
-    /// The click's id.
-    pub view: u64,
-    /// The ad tapped.
-    pub ad: u64,
-    /// Its ad set.
-    pub ad_set: u64,
-    /// Its campaign.
-    pub campaign: u64,
-    /// Its account.
-    pub account: u64,
-    /// Its business.
-    pub business: u64,
-    /// The endpoint it opens a chat with.
-    pub endpoint: u64,
-    /// The feed it was shown in.
-    pub feed: u32,
-    /// When the ad was handed out, seconds.
-    pub issued_s: u32,
-    /// Whether the tap was never reported, but a click token implies it; `tap_ms` is then the earliest.
-    pub implied: bool,
-    /// An [`InvalidReason`]; 0: valid.
-    pub invalid: u8,
-    /// The viewer's country, two letters as a big-endian number; 0: unknown.
-    pub country: u16,
-    /// When it was tapped, milliseconds.
-    pub tap_ms: i64,
-    /// Price of the conversation that may follow, micros; 0 when that is not what is billed.
-    pub conversation_price: i64,
-    /// The conversation that it was matched to; 0: none yet.
-    pub conversation: u64,
-    /// Where, and by whom.
-    pub context: Context,
-}
+/// Most bytes of an active viewer: its place in the bucket and the showings of a mean day. Taps, counts of caps, what
+/// is hidden and what was credited come on top, of the few who have them.
+pub const ACTIVE_VIEWER_BYTES_MAX: usize = 320;
 
-impl Touch {
-    /// Returns why it is invalid traffic; `None`: it is valid.
-    pub fn invalid(&self) -> Option<InvalidReason> {
-        reason_of(self.invalid)
-    }
-
-    /// Returns the showing that was tapped.
-    pub fn showing(&self, viewer: u64) -> Showing {
-        Showing {
-            view: self.view,
-            viewer,
-            ad: self.ad,
-            ad_set: self.ad_set,
-            campaign: self.campaign,
-            account: self.account,
-            business: self.business,
-            feed: self.feed,
-            issued_s: self.issued_s,
-        }
-    }
-}
-
-/// Something the viewer does not want to see again.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Hidden {
-    /// The ad or business.
-    pub id: u64,
-    /// Whether `id` is a business.
-    pub business: bool,
-    /// The showing it was hidden from; an undo names it.
-    pub view: u64,
-}
-
-/// All that is known of one viewer.
+/// All that is known of one viewer. Most have showings and nothing else.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Viewer {
     /// Changes with every fact: whoever selects from a copy checks it before reserving.
     pub version: u32,
-    /// Recent showings that were seen, oldest first.
-    pub views: Vec<View>,
-    /// Taps inside the longest window, oldest first.
-    pub touches: Vec<Touch>,
-    /// Events on capped ad sets within their intervals, ascending by ad set and event.
-    pub caps: Vec<CapCount>,
-    /// What is hidden.
-    pub hidden: Vec<Hidden>,
-    /// Outcomes credited to the viewer's touches, each once, and those that none has earned yet.
-    pub credited: Vec<Credited>,
+    /// No remembered showing was handed out before this second: most sweeps need not unpack them.
+    oldest_s: u32,
+    #[serde(with = "crate::state::wire::views")]
+    views: Views,
+    rest: Option<Box<Rest>>,
 }
 
-/// A conversation or conversion that was credited to one of the viewer's touches, or declined.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Credited {
-    /// Its outcome.
-    pub outcome: u64,
-    /// The campaign that a conversion was first credited to; 0: its click was invalid, or it is a conversation.
-    pub campaign: u64,
-    /// Whether nobody earned it, or it was found later that nobody had.
-    pub void: bool,
-    /// The journal's time of the credit.
-    pub at_ms: i64,
-    /// When the outcome happened, milliseconds.
-    pub event_ms: i64,
-    /// Whether it is of a history, and remembered as long as that is.
-    pub imported: bool,
-    /// What a conversation is settled with.
-    pub touch: Option<StoredTouch>,
+// A sorted map has a sixteenth of its places to spare in the mean, where an eighth is added when it is full.
+const _: () =
+    assert!(size_of::<(u64, Viewer)>() * 17 / 16 + DAY_BYTES_MAX <= ACTIVE_VIEWER_BYTES_MAX);
+
+/// What few viewers have.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+struct Rest {
+    touches: Vec<Touch>,
+    /// Ascending by ad set and event.
+    caps: Vec<CapCount>,
+    hidden: Vec<Hidden>,
+    credited: Vec<Credited>,
 }
 
 impl Viewer {
+    /// Returns recent showings that were seen, oldest first.
+    pub const fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// Returns taps inside the longest window, oldest first.
+    pub fn touches(&self) -> &[Touch] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.touches)
+    }
+
+    /// Returns the events on capped ad sets within their intervals, ascending by ad set and event.
+    pub fn caps(&self) -> &[CapCount] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.caps)
+    }
+
+    /// Returns what is hidden.
+    pub fn hidden(&self) -> &[Hidden] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.hidden)
+    }
+
+    /// Returns the outcomes credited to the viewer's touches, each once, and those that none has earned yet.
+    pub fn credited(&self) -> &[Credited] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.credited)
+    }
+
+    /// Returns the bytes that the viewer has allocated, its place in the bucket not counted, nor the paths of
+    /// credited conversations.
+    pub fn allocated_bytes(&self) -> usize {
+        let rest = self.rest.as_ref().map_or(0, |rest| {
+            let hours = rest.caps.iter().map(|cap| cap.hours.capacity() * size_of::<(u32, u16)>());
+            size_of::<Rest>()
+                + rest.touches.capacity() * size_of::<Touch>()
+                + rest.caps.capacity() * size_of::<CapCount>()
+                + rest.hidden.capacity() * size_of::<Hidden>()
+                + rest.credited.capacity() * size_of::<Credited>()
+                + hours.sum::<usize>()
+        });
+        self.views.bytes().len() + rest
+    }
+
+    fn rest_mut(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
+    }
+
     /// Returns the showing with this id.
-    pub fn view(&self, view: u64) -> Option<&View> {
-        self.views.iter().rev().find(|known| known.view == view)
+    pub fn view(&self, view: u64) -> Option<View> {
+        self.views.find(view)
     }
 
     /// Returns the tap with this click id.
     pub fn touch(&self, view: u64) -> Option<&Touch> {
-        self.touches.iter().rev().find(|known| known.view == view)
+        self.touches().iter().rev().find(|known| known.view == view)
     }
 
     /// Returns where and to whom a showing was, by its tap or its view; `None`: neither is remembered.
@@ -222,7 +161,7 @@ impl Viewer {
 
     /// Returns an outcome that was credited to one of the viewer's touches.
     pub fn credit_of(&self, outcome: u64) -> Option<&Credited> {
-        self.credited.iter().rev().find(|credited| credited.outcome == outcome)
+        self.credited().iter().rev().find(|credited| credited.outcome == outcome)
     }
 
     /// Tells whether a tap on an ad of this campaign is remembered that was valid when it was told: people are
@@ -230,26 +169,29 @@ impl Viewer {
     pub fn has_tapped(&self, campaign: u64) -> bool {
         let counted = [0, InvalidReason::Invalidated as u8];
         let theirs = |touch: &Touch| touch.campaign == campaign && counted.contains(&touch.invalid);
-        self.touches.iter().any(theirs)
+        self.touches().iter().any(theirs)
     }
 
     /// Tells whether a conversion is remembered that was first credited to this campaign: people are counted then,
     /// and not again.
     pub fn has_converted(&self, campaign: u64) -> bool {
-        self.credited.iter().any(|credited| credited.campaign == campaign)
+        self.credited().iter().any(|credited| credited.campaign == campaign)
     }
 
     /// Returns the events of one kind on a capped ad set within an interval.
     pub fn counted(&self, ad_set: u64, event: CapEvent, interval_hours: u16, now: Moment) -> u32 {
         let place = (ad_set, event as u8);
-        let known = self.caps.binary_search_by_key(&place, |cap| (cap.ad_set, cap.event));
-        known.map_or(0, |index| self.caps[index].within(interval_hours, now))
+        let caps = self.caps();
+        let known = caps.binary_search_by_key(&place, |cap| (cap.ad_set, cap.event));
+        known.map_or(0, |index| caps[index].within(interval_hours, now))
     }
 
     pub(in crate::state) fn see(&mut self, fact: &ImpressionSeen, showing: &Showing, at: Moment) {
         let mut flags = Flags::default();
         flags.set(EventKind::Impression);
-        self.views.push(View {
+        let oldest_s = if self.views.is_empty() { u32::MAX } else { self.oldest_s };
+        self.oldest_s = oldest_s.min(showing.issued_s);
+        self.views.push(&View {
             view: showing.view,
             ad: showing.ad,
             business: showing.business,
@@ -274,13 +216,14 @@ impl Viewer {
         }
         let (event, interval_hours) = (event as u8, longest_hours as u16);
         let place = (ad_set, event);
-        let known = self.caps.binary_search_by_key(&place, |cap| (cap.ad_set, cap.event));
+        let caps = &mut self.rest_mut().caps;
+        let known = caps.binary_search_by_key(&place, |cap| (cap.ad_set, cap.event));
         let index = known.unwrap_or_else(|index| {
             let hours = Vec::new();
-            self.caps.insert(index, CapCount { ad_set, event, interval_hours, hours });
+            caps.insert(index, CapCount { ad_set, event, interval_hours, hours });
             index
         });
-        let cap = &mut self.caps[index];
+        let cap = &mut caps[index];
         cap.interval_hours = interval_hours;
         let from = at.hour().saturating_sub(u32::from(interval_hours));
         cap.hours.retain(|(hour, _)| *hour >= from);
@@ -291,22 +234,20 @@ impl Viewer {
     }
 
     pub(in crate::state) fn mark(&mut self, view: u64, kind: EventKind) {
-        if let Some(known) = self.views.iter_mut().rev().find(|known| known.view == view) {
-            known.flags.set(kind);
-        }
+        self.views.mark(view, kind);
     }
 
     pub(in crate::state) fn tap(&mut self, fact: &Tapped, showing: &Showing, at: Moment) {
         self.mark(showing.view, EventKind::Tap);
         self.count_cap(showing.ad_set, CapEvent::Taps, fact.cap_hours, at);
-        self.touches.push(Touch {
+        self.rest_mut().touches.push(Touch {
             endpoint: fact.endpoint,
             invalid: fact.invalid as u8,
             country: fact.country as u16,
             tap_ms: fact.event_ms,
             conversation_price: fact.conversation_price,
             context: fact.context.as_ref().map(Context::of).unwrap_or_default(),
-            ..touch_of(showing)
+            ..Touch::of(showing)
         });
     }
 
@@ -314,17 +255,15 @@ impl Viewer {
         let hide = |id, business| Hidden { id, business, view: showing.view };
         let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
         match kind {
-            EventKind::HideBusiness => self.hidden.push(hide(showing.business, true)),
-            EventKind::HideAd | EventKind::Report => self.hidden.push(hide(showing.ad, false)),
+            EventKind::HideBusiness => self.rest_mut().hidden.push(hide(showing.business, true)),
+            EventKind::HideAd | EventKind::Report => {
+                self.rest_mut().hidden.push(hide(showing.ad, false))
+            }
             EventKind::Undo => {
-                self.hidden.retain(|hidden| hidden.view != showing.view);
-                if let Some(known) = self.views.iter_mut().find(|known| known.view == showing.view)
-                {
-                    for undone in [EventKind::HideAd, EventKind::HideBusiness, EventKind::Report] {
-                        known.flags.clear(undone);
-                    }
+                if let Some(rest) = &mut self.rest {
+                    rest.hidden.retain(|hidden| hidden.view != showing.view);
                 }
-                return;
+                return self.unmark(showing.view);
             }
             EventKind::Unspecified
             | EventKind::Impression
@@ -338,6 +277,20 @@ impl Viewer {
         self.mark(showing.view, kind);
     }
 
+    /// Takes back that a showing was hidden or reported.
+    fn unmark(&mut self, view: u64) {
+        if self.views.find(view).is_none() {
+            return;
+        }
+        self.views.change(|views| {
+            if let Some(known) = views.iter_mut().find(|known| known.view == view) {
+                for undone in [EventKind::HideAd, EventKind::HideBusiness, EventKind::Report] {
+                    known.flags.clear(undone);
+                }
+            }
+        });
+    }
+
     pub(in crate::state) fn convert(
         &mut self,
         fact: &ConversionCredited,
@@ -347,7 +300,7 @@ impl Viewer {
         let campaign = if fact.invalid == 0 { showing.campaign } else { 0 };
         let ConversionCredited { outcome, event_ms, imported, .. } = *fact;
         let (at_ms, touch) = (at.0, None);
-        self.credited.push(Credited {
+        self.rest_mut().credited.push(Credited {
             outcome,
             campaign,
             void: fact.invalid != 0,
@@ -363,17 +316,18 @@ impl Viewer {
         if fact.implied_tap {
             self.mark(showing.view, EventKind::Tap);
             self.count_cap(showing.ad_set, CapEvent::Taps, fact.tap_cap_hours, at);
-            self.touches.push(Touch {
+            self.rest_mut().touches.push(Touch {
                 endpoint: fact.endpoint,
                 implied: true,
                 invalid: fact.invalid as u8,
                 tap_ms: fact.touch_ms,
                 context: fact.context.as_ref().map(Context::of).unwrap_or_default(),
-                ..touch_of(showing)
+                ..Touch::of(showing)
             });
         }
         let is_it = |tap: &&mut Touch| tap.view == showing.view && tap.tap_ms == fact.touch_ms;
-        let tapped = self.touches.iter_mut().find(is_it);
+        let touches = self.rest.as_mut().map_or(&mut [][..], |rest| &mut rest.touches);
+        let tapped = touches.iter_mut().find(is_it);
         // A conversation that a platform tells of may be credited to a tap that led to another before.
         if let Some(touch) = tapped.filter(|touch| touch.conversation == 0) {
             touch.conversation = fact.conversation;
@@ -392,7 +346,7 @@ impl Viewer {
         }));
         let ClickMatched { outcome, event_ms, imported, .. } = *fact;
         let (campaign, at_ms) = (0, at.0);
-        self.credited.push(Credited {
+        self.rest_mut().credited.push(Credited {
             outcome,
             campaign,
             void: false,
@@ -406,7 +360,21 @@ impl Viewer {
     /// Forgets what is past its memory; tells whether anything is left.
     pub(in crate::state) fn sweep(&mut self, at: Moment) -> bool {
         let views_from = at.plus_ms(-VIEW_MEMORY_MS).0;
-        self.views.retain(|view| Moment::from_seconds(view.issued_s).0 >= views_from);
+        if Moment::from_seconds(self.oldest_s).0 < views_from {
+            self.views.retain(|view| Moment::from_seconds(view.issued_s).0 >= views_from);
+            let left = self.views.iter().map(|view| view.issued_s);
+            self.oldest_s = left.min().unwrap_or_default();
+        }
+        if self.rest.as_mut().is_some_and(|rest| !rest.sweep(at)) {
+            self.rest = None;
+        }
+        !self.views.is_empty() || self.rest.is_some()
+    }
+}
+
+impl Rest {
+    /// Forgets what is past its memory; tells whether anything is left.
+    fn sweep(&mut self, at: Moment) -> bool {
         let touches_from = at.plus_ms(-TOUCH_MEMORY_MS).0;
         self.touches.retain(|touch| touch.tap_ms >= touches_from);
         let past_from = at.plus_ms(-PAST_MEMORY_MS).0;
@@ -416,21 +384,7 @@ impl Viewer {
         });
         self.caps.retain(|cap| !cap.is_over(at));
         let rest = self.caps.len() + self.hidden.len() + self.credited.len();
-        self.views.len() + self.touches.len() + rest > 0
-    }
-}
-
-fn touch_of(showing: &Showing) -> Touch {
-    Touch {
-        view: showing.view,
-        ad: showing.ad,
-        ad_set: showing.ad_set,
-        campaign: showing.campaign,
-        account: showing.account,
-        business: showing.business,
-        feed: showing.feed,
-        issued_s: showing.issued_s,
-        ..Touch::default()
+        self.touches.len() + rest > 0
     }
 }
 
@@ -462,6 +416,27 @@ mod tests {
     }
 
     #[test]
+    fn showings_are_forgotten_each_in_its_time_in_whatever_order_they_were_told() {
+        let mut viewer = Viewer::default();
+        for issued_s in [300, 100, 200] {
+            let showing = Showing { view: issued_s.into(), issued_s, ..Showing::default() };
+            viewer.see(&ImpressionSeen::default(), &showing, Moment(400_000));
+        }
+        let left = |viewer: &mut Viewer, after_s: i64| {
+            viewer.sweep(Moment(after_s * SECOND_MS + VIEW_MEMORY_MS));
+            viewer.views().iter().map(|view| view.issued_s).collect::<Vec<_>>()
+        };
+        assert_eq!(left(&mut viewer, 100), [300, 100, 200]);
+        assert_eq!(left(&mut viewer, 101), [300, 200]);
+        assert_eq!(left(&mut viewer, 200), [300, 200]);
+        assert_eq!(left(&mut viewer, 250), [300]);
+        assert_eq!(left(&mut viewer, 301), [0; 0]);
+        let showing = Showing { view: 9, issued_s: 900, ..Showing::default() };
+        viewer.see(&ImpressionSeen::default(), &showing, Moment(900_000));
+        assert_eq!(left(&mut viewer, 900), [900]);
+    }
+
+    #[test]
     fn a_campaign_is_remembered_by_valid_taps_and_conversions_for_as_long_as_they_are() {
         let showing = |campaign| Showing { view: campaign, campaign, ..Showing::default() };
         let mut viewer = Viewer::default();
@@ -478,6 +453,29 @@ mod tests {
     }
 
     #[test]
+    fn a_viewer_comes_back_from_its_encoding_as_it_was_and_broken_showings_are_refused() {
+        let mut viewer = Viewer { version: 9, ..Viewer::default() };
+        let encode = |viewer: &Viewer| postcard::to_allocvec(viewer).expect("it can be encoded");
+        let decode = |bytes: &[u8]| postcard::from_bytes::<Viewer>(bytes).ok();
+        assert_eq!(decode(&encode(&viewer)).as_ref(), Some(&viewer), "of whom nothing is known");
+        for view in 1..=3 {
+            let showing = Showing { view, ad: 5, issued_s: 100, ..Showing::default() };
+            viewer.see(&ImpressionSeen::default(), &showing, Moment(100_500));
+            let bytes = encode(&viewer);
+            assert_eq!(decode(&bytes).as_ref(), Some(&viewer), "{view} showings, nothing else");
+        }
+        viewer.tap(&Tapped::default(), &Showing { view: 2, ..Showing::default() }, Moment(100_900));
+        let mut bytes = encode(&viewer);
+        assert_eq!(decode(&bytes).as_ref(), Some(&viewer), "with a tap");
+        assert!(viewer.view(2).is_some_and(|view| view.flags.has(EventKind::Tap)));
+        // The version, the oldest second, the length of the showings, and then how many they are.
+        assert_eq!(bytes[..2], [9, 100]);
+        assert_eq!(bytes[3..5], [3, 0]);
+        bytes[4] = 1;
+        assert_eq!(decode(&bytes), None, "more showings than bytes");
+    }
+
+    #[test]
     fn an_undo_takes_back_what_was_hidden_from_the_same_showing() {
         let showing = Showing { view: 1, ad: 5, business: 6, ..Showing::default() };
         let mut viewer = Viewer::default();
@@ -485,7 +483,7 @@ mod tests {
         let mut give = |kind: EventKind| {
             let fact = FeedbackGiven { event_kind: kind as u32, ..FeedbackGiven::default() };
             viewer.give_feedback(&fact, &showing);
-            viewer.hidden.len()
+            viewer.hidden().len()
         };
         assert_eq!(give(EventKind::HideBusiness), 1);
         assert_eq!(give(EventKind::Undo), 0);

@@ -4,6 +4,7 @@
 
 mod apportion;
 pub mod attribution;
+pub mod bits;
 pub mod day;
 pub mod dice;
 pub mod encoded;
@@ -17,7 +18,9 @@ pub mod proto;
 pub mod public;
 pub mod refusal;
 pub mod request;
+pub mod shown;
 pub mod time;
 pub mod token;
+pub mod trades;
 pub mod version;
 pub mod week;

@@ -67,7 +67,7 @@ fn obstacle(market: &Market, draft: &Draft) -> Option<Skip> {
     if NOW.0 < extra.start_ms || NOW.0 >= extra.end_ms || closed {
         return Some(Skip::OutsideSchedule);
     }
-    let hidden = viewer.hidden.iter();
+    let hidden = viewer.hidden().iter();
     let mut hidden = hidden.map(|hidden| (hidden.business, hidden.id));
     if hidden.any(|hidden| hidden == (true, row.business_id()) || hidden == (false, row.ad_id())) {
         return Some(Skip::HiddenByViewer);
@@ -77,7 +77,7 @@ fn obstacle(market: &Market, draft: &Draft) -> Option<Skip> {
             return Some(Skip::FrequencyCapped);
         }
     }
-    let views = viewer.views.iter();
+    let views = viewer.views().iter();
     let views = views.map(|view| (view.business, view.category, i64::from(view.issued_s) * 1_000));
     let soon = promised.iter().map(|promise| (promise.business, promise.category, promise.at_ms));
     let (business_ms, category_ms) = (policy.advertiser_distance_ms, policy.category_distance_ms);

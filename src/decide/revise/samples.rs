@@ -3,7 +3,7 @@
 use crate::decide::revise::{There, ToldTouch, invalidated, late};
 use crate::state::catalog::Catalog;
 use crate::state::credit::{Credit, Shown, timestamp};
-use crate::state::viewers::{Touch, Viewer};
+use crate::state::viewers::{Touch, Unpacked, Viewer};
 use crate::types::attribution::last_touch;
 use crate::types::proto::journal::v1::{EventCredited, OutcomeRevised, PathTouch, Showing};
 use crate::types::proto::v1::{
@@ -83,14 +83,21 @@ pub(super) fn revised_by(credit: &Credit, fact: &OutcomeRevised) -> Credit {
 }
 
 pub(super) fn tapping(taps: &[PathTouch]) -> Viewer {
-    let touch = |tap: &PathTouch| Touch {
+    opening(taps, 0)
+}
+
+/// Returns the viewer of whose taps so many have opened conversation 5.
+pub(super) fn opening(taps: &[PathTouch], opened: usize) -> Viewer {
+    let touch = |(at, tap): (usize, &PathTouch)| Touch {
+        conversation: if at < opened { 5 } else { 0 },
         view: tap.view,
         ad: tap.ad,
         account: ACCOUNT,
         tap_ms: tap.event_ms,
         ..Touch::default()
     };
-    Viewer { touches: taps.iter().map(touch).collect(), ..Viewer::default() }
+    let touches = taps.iter().enumerate().map(touch).collect();
+    Unpacked { touches, ..Unpacked::default() }.pack()
 }
 
 pub(super) fn told(touch: &PathTouch) -> ToldTouch {

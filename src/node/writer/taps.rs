@@ -68,8 +68,8 @@ impl RecentTaps {
         let mut taps = Self::default();
         for bucket in 0..BUCKETS {
             let cell = live.cell_at(bucket);
-            for (viewer, known) in &cell.facts.viewers {
-                for touch in &known.touches {
+            for (viewer, known) in cell.facts.viewers.iter() {
+                for touch in known.touches() {
                     let open = touch.conversation == 0 && touch.invalid == 0;
                     if !open || touch.endpoint == 0 {
                         continue;

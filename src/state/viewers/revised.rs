@@ -28,11 +28,14 @@ impl Viewer {
     /// Marks a showing and its tap as invalid: what comes of them from here on is credited to nobody.
     pub(in crate::state) fn invalidate(&mut self, view: u64) {
         let reason = InvalidReason::Invalidated as u8;
-        for known in self.views.iter_mut().filter(|known| known.view == view && known.invalid == 0)
-        {
-            known.invalid = reason;
+        if self.view(view).is_some() {
+            self.views.change(|views| {
+                let valid = |known: &&mut View| known.view == view && known.invalid == 0;
+                views.iter_mut().filter(valid).for_each(|known| known.invalid = reason);
+            });
         }
-        for tap in self.touches.iter_mut().filter(|tap| tap.view == view && tap.invalid == 0) {
+        let touches = self.rest.as_mut().map_or(&mut [][..], |rest| &mut rest.touches);
+        for tap in touches.iter_mut().filter(|tap| tap.view == view && tap.invalid == 0) {
             tap.invalid = reason;
         }
     }
@@ -60,28 +63,32 @@ impl Viewer {
 
     /// Tells whether an outcome of the viewer is remembered that happened at a moment, milliseconds, or after it.
     pub fn has_outcome_since(&self, moment_ms: i64) -> bool {
-        let newest = self.credited.iter().rev().take(REVISED_OUTCOMES_MAX);
+        let newest = self.credited().iter().rev().take(REVISED_OUTCOMES_MAX);
         newest.into_iter().any(|credited| credited.event_ms >= moment_ms)
     }
 
     /// Marks what else happened to a showing, and how soon half of its video had been played.
     pub(in crate::state) fn watch(&mut self, fact: &Watched, showing: &Showing) {
         let kind = EventKind::try_from(fact.event_kind as i32).unwrap_or_default();
-        let known = self.views.iter_mut().rev().find(|known| known.view == showing.view);
-        let Some(known) = known else { return };
-        if ENGAGING.contains(&kind) {
-            let after_ms = (fact.event_ms - known.seen_ms).max(0);
-            let after_ms = u32::try_from(after_ms).unwrap_or(u32::MAX);
-            let earlier_ms = if known.is_engaged() { known.engaged_after_ms } else { u32::MAX };
-            known.engaged_after_ms = after_ms.min(earlier_ms);
+        if !ENGAGING.contains(&kind) {
+            return self.views.mark(showing.view, kind);
         }
-        known.flags.set(kind);
+        let Some(known) = self.view(showing.view) else { return };
+        let after_ms = (fact.event_ms - known.seen_ms).max(0);
+        let after_ms = u32::try_from(after_ms).unwrap_or(u32::MAX);
+        let earlier_ms = if known.is_engaged() { known.engaged_after_ms } else { u32::MAX };
+        self.views.change(|views| {
+            if let Some(known) = views.iter_mut().rev().find(|known| known.view == showing.view) {
+                known.engaged_after_ms = after_ms.min(earlier_ms);
+                known.flags.set(kind);
+            }
+        });
     }
 
     /// Remembers an outcome that none of the viewer's touches has earned.
     pub(in crate::state) fn miss(&mut self, fact: &OutcomeDeclined, at: Moment) {
         let OutcomeDeclined { outcome, event_ms, imported, .. } = *fact;
-        self.credited.push(Credited {
+        self.rest_mut().credited.push(Credited {
             outcome,
             campaign: 0,
             void: true,
@@ -94,7 +101,8 @@ impl Viewer {
 
     /// Remembers to whom an outcome is credited now.
     pub(in crate::state) fn revise(&mut self, fact: &OutcomeRevised) {
-        let known = self.credited.iter_mut().find(|credited| credited.outcome == fact.outcome);
+        let credited = self.rest.as_mut().map_or(&mut [][..], |rest| &mut rest.credited);
+        let known = credited.iter_mut().find(|credited| credited.outcome == fact.outcome);
         let (Some(known), Some(after)) = (known, &fact.after) else { return };
         known.void = after.showing.is_none() || after.invalid != 0;
         let touch = touch_of_standing(fact.outcome, fact.event_ms, after.clone());
@@ -128,24 +136,26 @@ pub fn touch_of_standing(outcome: u64, event_ms: i64, standing: Standing) -> Con
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::viewers::Touch;
+    use crate::state::viewers::{Touch, Unpacked};
     use crate::types::proto::journal::v1::PathTouch;
 
     #[test]
     fn an_invalidated_showing_takes_its_tap_with_it_and_its_person_was_counted() {
         let showing = |view| View { view, ..View::default() };
         let tap = |view, campaign| Touch { view, campaign, ..Touch::default() };
-        let mut viewer = Viewer {
+        let network = Touch { invalid: InvalidReason::Network as u8, ..tap(2, 6) };
+        let mut viewer = Unpacked {
             views: vec![showing(1), showing(2)],
-            touches: vec![tap(1, 5), tap(2, 6)],
-            ..Viewer::default()
-        };
-        viewer.touches[1].invalid = InvalidReason::Network as u8;
+            touches: vec![tap(1, 5), network],
+            ..Unpacked::default()
+        }
+        .pack();
         viewer.invalidate(1);
         viewer.invalidate(2);
         let found = Some(InvalidReason::Invalidated);
-        assert_eq!((viewer.views[0].invalid(), viewer.touches[0].invalid()), (found, found));
-        assert_eq!(viewer.touches[1].invalid(), Some(InvalidReason::Network), "the first reason");
+        let of_view = viewer.view(1).and_then(|view| view.invalid());
+        assert_eq!((of_view, viewer.touches()[0].invalid()), (found, found));
+        assert_eq!(viewer.touches()[1].invalid(), Some(InvalidReason::Network), "the first reason");
         assert!(viewer.has_tapped(5) && !viewer.has_tapped(6));
     }
 
@@ -162,7 +172,7 @@ mod tests {
             imported: false,
             touch: Some(StoredTouch(touch)),
         };
-        let mut viewer = Viewer { credited: vec![credited], ..Viewer::default() };
+        let mut viewer = Unpacked { credited: vec![credited], ..Unpacked::default() }.pack();
         let mut revise = |showing: Option<Showing>, invalid: InvalidReason| {
             let after = Standing { showing, invalid: invalid.into(), ..Standing::default() };
             let kind = Outcome::Conversation.into();
@@ -182,12 +192,12 @@ mod tests {
     #[test]
     fn a_view_is_engaged_from_its_earliest_half_played_video() {
         let seen = View { view: 1, seen_ms: 1_000, ..View::default() };
-        let mut viewer = Viewer { views: vec![seen], ..Viewer::default() };
+        let mut viewer = Unpacked { views: vec![seen], ..Unpacked::default() }.pack();
         let showing = Showing { view: 1, ..Showing::default() };
         let mut watch = |kind: EventKind, event_ms: i64| {
             let fact = Watched { event_ms, event_kind: kind as u32, ..Watched::default() };
             viewer.watch(&fact, &showing);
-            viewer.views[0].clone()
+            viewer.view(1).expect("it was seen")
         };
         assert!(!watch(EventKind::Video25, 2_000).is_engaged_by(i64::MAX));
         for (kind, ms, from_ms) in [

@@ -1,0 +1,113 @@
+//! What few viewers have: taps, what they have hidden, and the outcomes of their taps.
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::chats::StoredTouch;
+use crate::state::context::Context;
+use crate::state::viewers::reason_of;
+use crate::types::proto::journal::v1::Showing;
+use crate::types::proto::v1::InvalidReason;
+
+/// One tap that may still earn a conversation or sale.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Touch {
+    /// The click's id.
+    pub view: u64,
+    /// The ad tapped.
+    pub ad: u64,
+    /// Its ad set.
+    pub ad_set: u64,
+    /// Its campaign.
+    pub campaign: u64,
+    /// Its account.
+    pub account: u64,
+    /// Its business.
+    pub business: u64,
+    /// The endpoint it opens a chat with.
+    pub endpoint: u64,
+    /// The feed it was shown in.
+    pub feed: u32,
+    /// When the ad was handed out, seconds.
+    pub issued_s: u32,
+    /// Whether the tap was never reported, but a click token implies it; `tap_ms` is then the earliest.
+    pub implied: bool,
+    /// An [`InvalidReason`]; 0: valid.
+    pub invalid: u8,
+    /// The viewer's country, two letters as a big-endian number; 0: unknown.
+    pub country: u16,
+    /// When it was tapped, milliseconds.
+    pub tap_ms: i64,
+    /// Price of the conversation that may follow, micros; 0 when that is not what is billed.
+    pub conversation_price: i64,
+    /// The conversation that it was matched to; 0: none yet.
+    pub conversation: u64,
+    /// Where, and by whom.
+    pub context: Context,
+}
+
+impl Touch {
+    /// Returns what a tap has of its showing.
+    pub(super) fn of(showing: &Showing) -> Self {
+        Self {
+            view: showing.view,
+            ad: showing.ad,
+            ad_set: showing.ad_set,
+            campaign: showing.campaign,
+            account: showing.account,
+            business: showing.business,
+            feed: showing.feed,
+            issued_s: showing.issued_s,
+            ..Self::default()
+        }
+    }
+
+    /// Returns why it is invalid traffic; `None`: it is valid.
+    pub fn invalid(&self) -> Option<InvalidReason> {
+        reason_of(self.invalid)
+    }
+
+    /// Returns the showing that was tapped.
+    pub fn showing(&self, viewer: u64) -> Showing {
+        Showing {
+            view: self.view,
+            viewer,
+            ad: self.ad,
+            ad_set: self.ad_set,
+            campaign: self.campaign,
+            account: self.account,
+            business: self.business,
+            feed: self.feed,
+            issued_s: self.issued_s,
+        }
+    }
+}
+
+/// Something the viewer does not want to see again.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Hidden {
+    /// The ad or business.
+    pub id: u64,
+    /// Whether `id` is a business.
+    pub business: bool,
+    /// The showing it was hidden from; an undo names it.
+    pub view: u64,
+}
+
+/// A conversation or conversion that was credited to one of the viewer's touches, or declined.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Credited {
+    /// Its outcome.
+    pub outcome: u64,
+    /// The campaign that a conversion was first credited to; 0: its click was invalid, or it is a conversation.
+    pub campaign: u64,
+    /// Whether nobody earned it, or it was found later that nobody had.
+    pub void: bool,
+    /// The journal's time of the credit.
+    pub at_ms: i64,
+    /// When the outcome happened, milliseconds.
+    pub event_ms: i64,
+    /// Whether it is of a history, and remembered as long as that is.
+    pub imported: bool,
+    /// What a conversation is settled with.
+    pub touch: Option<StoredTouch>,
+}
