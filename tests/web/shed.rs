@@ -109,6 +109,7 @@ fn door(node: &Arc<Node>) -> Running {
         patience: Patience::default(),
         tls: None,
         limits: Limits { shed: true, ..Limits::OFF },
+        traces: None,
     };
     serve(node, &Arc::new(BTreeMap::new()), config).unwrap()
 }

@@ -1,6 +1,6 @@
-//! The layer behind the guard: begins a span for each call that was let in, and ends it with the head of the answer.
+//! The layer behind admission: begins a span for each call that was taken, and ends it with the head of the answer.
 //!
-//! Behind the guard, so that a stranger can neither fill the collector nor choose what is traced.
+//! Behind it, so that a stranger can neither fill the collector nor choose what is traced.
 
 use std::future::Future;
 use std::pin::Pin;
