@@ -327,6 +327,18 @@ mod tests {
     }
 
     #[test]
+    fn of_a_keys_algorithms_only_those_that_are_named_are_taken() {
+        let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        let issuers = by_pem(&key);
+        let pem = EncodingKey::from_rsa_pem(key.serialize_pem().as_bytes()).unwrap();
+        let by = |algorithm| encode(&Header::new(algorithm), &good(), &pem).unwrap();
+        assert!(issuers.caller(&by(Algorithm::RS256)).is_some());
+        for other in [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256] {
+            assert_eq!(issuers.caller(&by(other)), None, "{other:?}");
+        }
+    }
+
+    #[test]
     fn a_set_of_keys_is_chosen_from_by_name() {
         let keys = [KeyPair::generate().unwrap(), KeyPair::generate().unwrap()];
         let jwk = |(name, key): (&str, &KeyPair)| {

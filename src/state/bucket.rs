@@ -363,9 +363,11 @@ mod tests {
         let began = 100 * DAY_MS;
         bucket.apply(at(1, began), &tapped(3));
         assert!(bucket.knows(VIEWER) && bucket.may_claim(VIEWER, 4), "a tap may be implied");
+        let showing = Some(Showing { viewer: VIEWER, view: 4, ..Showing::default() });
+        bucket.expose(showing, 1, false, began);
         let erased = began + HOUR_MS;
         bucket.apply(at(2, erased), &Kind::ViewerErased(ViewerErased { viewer: VIEWER }));
-        assert!(!bucket.knows(VIEWER));
+        assert!(!bucket.knows(VIEWER) && !bucket.is_exposed(VIEWER, 1));
         let second = |ms: i64| (ms / SECOND_MS) as u32;
         assert!(bucket.was_erased_since(VIEWER, second(erased)));
         assert!(!bucket.was_erased_since(VIEWER, second(erased) + 1));

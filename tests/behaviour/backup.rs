@@ -193,6 +193,14 @@ fn a_backup_restores_to_what_was_at_any_moment() {
     // What went on from an earlier moment is another history, and must not be mixed with this one.
     let error = backup(&path("at 10"), &path("backup"), began, &mut |_| ()).unwrap_err();
     assert!(matches!(error, BackupError::OtherHistory { .. }), "{error}");
+    // So is one that is longer by now than what is kept.
+    let node = start(&path("at 10"), &clock);
+    for number in 1_001..1_100 {
+        create(&node, number);
+    }
+    node.stop().unwrap();
+    let error = backup(&path("at 10"), &path("backup"), began, &mut |_| ()).unwrap_err();
+    assert!(error.to_string().contains("has other bytes"), "{error}");
     assert!(verify(&path("backup"), &mut |_| ()).is_ok(), "it is as it was");
 }
 

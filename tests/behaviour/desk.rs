@@ -216,11 +216,12 @@ impl Desk {
         AttributionServiceClient::new(self.way(key))
     }
 
-    /// Drains the server and stops the node.
-    pub(crate) fn stop(self) {
+    /// Drains the server and stops the node. Returns its folder.
+    pub(crate) fn stop(self) -> TempDir {
         self.server.stop();
         let node = Arc::into_inner(self.node).expect("no door holds the node any more");
         node.stop().expect("a sealed journal");
+        self.folder
     }
 }
 

@@ -94,12 +94,15 @@ fn refused(frames: &[u8]) {
 fn a_peer_that_never_acknowledges_the_settings_is_cut() {
     let greet = Duration::from_millis(150);
     let server = server(Patience { greet, ..Patience::default() }, Limits::OFF);
+    let clock = SystemClock::default();
     let mut peer = Peer::silent(server.addr()).unwrap();
     peer.greet().unwrap();
     // It speaks, and asks, but does not do as it must.
     peer.send(&h2::frame(h2::PING, 0, 0, &[0; 8])).unwrap();
     peer.send(&h2::question(1, HEALTH_WATCH)).unwrap();
     assert!(peer.closed(), "the server waits for ever");
+    // Later it would be cut as one that answers no ping.
+    assert!(clock.monotonic() < PATIENCE / 2, "it was not cut for its greeting");
     server.stop();
 }
 

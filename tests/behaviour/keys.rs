@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use munadi::node::clock::MovedClock;
+use munadi::node::{Node, NodeOptions};
 use munadi::types::proto::v1;
 use munadi::types::proto::v1::report_service_client::ReportServiceClient;
 use munadi::types::time::{DAY_MS, HOUR_MS, Moment};
@@ -155,7 +156,11 @@ fn the_last_use_of_a_key_is_told() {
         Ok::<_, Status>(())
     })
     .unwrap();
-    desk.stop();
+    let folder = desk.stop();
+    let node = Node::start(folder.path(), clock, &NodeOptions::default()).unwrap();
+    let (keys, _) = node.front().keys("", 10);
+    assert_eq!(keys[0].last_used_time, time(noon + 5_000), "after a restart");
+    node.stop().unwrap();
 }
 
 #[test]

@@ -2,10 +2,9 @@
 //!
 //! A library that a C compiler makes on the spot moves the clock of the process alone.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use munadi::cli::audit::audit;
@@ -18,7 +17,7 @@ use tonic::transport::Channel;
 use crate::calls::{self, Given};
 use crate::journal::{Named, once_each, sealer};
 use crate::server::Server;
-use crate::shop;
+use crate::{shim, shop};
 
 const SOURCE: &str = include_str!("moved_clock.c");
 
@@ -41,24 +40,13 @@ struct Shim {
 }
 
 impl Shim {
-    /// Compiles the library. `None`: there is no compiler, or the binary asks another library for the time.
+    /// Compiles the library, if it can be.
     fn compiled(folder: &Path) -> Option<Self> {
-        let fits = cfg!(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"));
-        let source = folder.join("moved_clock.c");
-        let shim = Self { library: folder.join("moved_clock.so"), offset: folder.join("offset") };
-        fs::write(&source, SOURCE).unwrap();
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O2", "-o"]).arg(&shim.library).arg(&source);
-        match compiler.status() {
-            _ if !fits => None,
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            status => {
-                assert!(status.unwrap().success(), "the library compiles");
-                File::create(&shim.offset).unwrap();
-                shim.jump(0);
-                Some(shim)
-            }
-        }
+        let library = shim::compiled(folder, "moved_clock", SOURCE)?;
+        let shim = Self { library, offset: folder.join("offset") };
+        File::create(&shim.offset).unwrap();
+        shim.jump(0);
+        Some(shim)
     }
 
     /// Moves the clock to so many seconds ahead of the machine's.
@@ -79,10 +67,7 @@ impl Shim {
 fn a_clock_that_jumps_loses_no_event_and_overcharges_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let Some(shim) = Shim::compiled(folder) else {
-        println!("NOTICE: no C compiler, or no GNU libc: the clock of the binary was not moved");
-        return;
-    };
+    let Some(shim) = Shim::compiled(folder) else { return };
     let runtime = calls::runtime();
     let server = shim.start(folder);
     let way = runtime.block_on(async { calls::way(&server) });

@@ -1,5 +1,5 @@
 //! The `munadi` binary over a long time and on a bad day: hours of load, peers that mean harm, a stop under load, a
-//! clock that jumps.
+//! clock that jumps, a disk that must be asked to keep what is acknowledged.
 //!
 //! Long forms, each of a release build and with `-- --nocapture`; the last line of each is JSON:
 //! `SOAK_SECONDS=1800 cargo test --release --test steady soak` (memory, open files and p99 of half an hour; the slope
@@ -14,9 +14,11 @@ mod hostile;
 mod journal;
 mod peers;
 mod server;
+mod shim;
 mod shop;
 mod soak;
 mod stop;
+mod syncs;
 
 /// Returns a number that the environment gives.
 fn number_of(variable: &str) -> Option<u64> {

@@ -238,15 +238,35 @@ mod tests {
         assert_eq!(archive.extents(), archive.extents_before(BatchNo(41)).unwrap());
         assert_eq!(read(&archive, &SeqVector::default()).unwrap(), written);
         for cut in 1..=41 {
-            let to = copy(dir.path(), &archive.extents_before(BatchNo(cut)).unwrap());
+            let extents = archive.extents_before(BatchNo(cut)).unwrap();
+            let to = copy(dir.path(), &extents);
             let sealed = seal(to.path()).unwrap();
             let kept = cut as usize - 1;
+            check_sealed(to.path(), extents.last().unwrap(), options.segment_bytes);
             assert_eq!((sealed.blocks, sealed.torn), (kept as u64, None), "cut before {cut}");
             let (mut copied, found) = FileLog::open(to.path(), &options).unwrap();
             assert_eq!((found.blocks, found.torn), (kept as u64, None), "cut before {cut}");
             assert_eq!(read(&copied, &SeqVector::default()).unwrap(), written[..kept]);
             append(&mut copied, 1, 100, 2);
         }
+    }
+
+    /// Checks that a changed end of a sealed copy is damage, and is not taken for what was never written whole.
+    fn check_sealed(dir: &Path, last: &Extent, segment_bytes: u64) {
+        // Where no seal fits, the next segment's header will say so.
+        if last.bytes + SEAL_BYTES as u64 > segment_bytes {
+            return;
+        }
+        let damaged = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), damaged.path().join(entry.file_name())).unwrap();
+        }
+        let path = damaged.path().join(&last.name);
+        let mut image = fs::read(&path).unwrap();
+        image[last.bytes as usize - 1] ^= 1;
+        fs::write(&path, image).unwrap();
+        assert!(Archive::open(damaged.path()).is_err(), "{last:?}");
     }
 
     #[test]
