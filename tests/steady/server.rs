@@ -171,6 +171,9 @@ fn write_config(folder: &Path) -> PathBuf {
         // One key is a whole feed here, and what is refused for load is another test's affair.
         "[limits]\nshed = false\nserving_per_s = 0\nevents_per_s = 0\nreports_per_s = 0\n"
             .to_owned(),
+        "[web]\nlisten = \"127.0.0.1:0\"\npublic_url = \"https://ads.example\"\n".to_owned(),
+        "[[web.apps]]\nname = \"all\"\nkind = \"whatsapp\"\ntenant = 0\n".to_owned(),
+        format!("verify_token = \"planted-verify-token\"\napp_secret = \"{APP_SECRET}\"\n"),
     ];
     let path = folder.join("munadi.toml");
     fs::write(&path, text.concat()).unwrap();
