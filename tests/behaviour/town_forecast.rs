@@ -197,7 +197,9 @@ fn two_days(options: TownOptions, drafts: Vec<Draft>) -> Vec<Case> {
     };
     let policy = Policy { floor_cpm_micros: FLOOR_CPM_MICROS, ..Policy::default() };
     let server = serve(&node, &Arc::new(BTreeMap::from([(FEED, policy)])), config).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // A forecast holds this thread up: the connections are another's, or the server would cut them.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
     let cases = runtime.block_on(async {
         let doors = Doors::connect(&format!("http://{}", server.addr()), &keys).await.unwrap();
         let mut town = found_town(doors, clock, wake(&node), options).await.unwrap();
