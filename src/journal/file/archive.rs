@@ -240,9 +240,13 @@ mod tests {
         for cut in 1..=41 {
             let extents = archive.extents_before(BatchNo(cut)).unwrap();
             let to = copy(dir.path(), &extents);
+            let ends_sealed = Archive::open(to.path()).unwrap().survey.sealed;
             let sealed = seal(to.path()).unwrap();
             let kept = cut as usize - 1;
-            check_sealed(to.path(), extents.last().unwrap(), options.segment_bytes);
+            // What is changed at its end is a block.
+            if !ends_sealed {
+                check_sealed(to.path(), extents.last().unwrap(), options.segment_bytes);
+            }
             assert_eq!((sealed.blocks, sealed.torn), (kept as u64, None), "cut before {cut}");
             let (mut copied, found) = FileLog::open(to.path(), &options).unwrap();
             assert_eq!((found.blocks, found.torn), (kept as u64, None), "cut before {cut}");
