@@ -128,7 +128,10 @@ impl Writer {
         now: Moment,
     ) -> Option<InvalidReason> {
         // Most events are no taps: they ask nothing.
-        let family = catalog.family(token.ad).filter(|_| kind == EventKind::Tap)?;
+        if kind != EventKind::Tap {
+            return None;
+        }
+        let family = catalog.family(token.ad)?;
         self.traffic.suspect(&self.live.traffic.load(), network, family.account, now)
     }
 

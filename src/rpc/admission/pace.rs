@@ -193,6 +193,14 @@ mod tests {
         pace.poll_turn(&mut Context::from_waker(Waker::noop()))
     }
 
+    /// The pace of a connection that is read slowly: all its calls were hopeless.
+    fn slowed(gate: &Arc<Gate>) -> Pace {
+        let mut pace = pace(gate);
+        (0..MOST).for_each(|_| pace.calls.note(Class::Serving, 1.0));
+        assert_eq!(ask(&mut pace), Poll::Pending);
+        pace
+    }
+
     fn run<F: Future>(future: F) -> F::Output {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all().build().unwrap().block_on(future)
@@ -257,9 +265,7 @@ mod tests {
         let gate = gate();
         refuse_serving(&gate, true);
         run(async {
-            let mut pace = pace(&gate);
-            (0..MOST).for_each(|_| pace.calls.note(Class::Serving, 1.0));
-            assert_eq!(ask(&mut pace), Poll::Pending);
+            let mut pace = slowed(&gate);
             refuse_serving(&gate, false);
             for _ in 0..3 {
                 let turn = poll_fn(|context| pace.poll_turn(context)).await;
@@ -278,9 +284,7 @@ mod tests {
         let gate = gate();
         refuse_serving(&gate, true);
         run(async {
-            let mut pace = pace(&gate);
-            (0..MOST).for_each(|_| pace.calls.note(Class::Serving, 1.0));
-            assert_eq!(ask(&mut pace), Poll::Pending);
+            let mut pace = slowed(&gate);
             gate.stop();
             let turn = poll_fn(|context| pace.poll_turn(context)).await;
             assert_eq!(turn, Some(SLOW_READ_BYTES));
