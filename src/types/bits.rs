@@ -4,35 +4,31 @@
 #[derive(Debug, Default)]
 pub struct BitWriter {
     bytes: Vec<u8>,
-    /// Bits of the last byte that are taken; 0: all, or there is none.
-    used: u32,
+    /// What is not in `bytes` yet.
+    window: u64,
+    /// Bits of the window that are taken, fewer than all.
+    held: u32,
 }
 
 impl BitWriter {
-    /// Goes on behind so many bits of these bytes, with room for `more` bytes.
-    pub fn behind(bytes: &[u8], bits: usize, more: usize) -> Self {
-        let kept = &bytes[..bits.div_ceil(8).min(bytes.len())];
-        let mut all = Vec::with_capacity(kept.len() + more);
-        all.extend_from_slice(kept);
-        Self { bytes: all, used: (bits % 8) as u32 }
+    /// Goes on behind the lowest `bits` of a byte that was begun, fewer than eight.
+    pub fn behind(begun: u8, bits: u32) -> Self {
+        Self { bytes: Vec::new(), window: u64::from(begun) & ((1 << bits) - 1), held: bits }
     }
 
     /// Writes the lowest `width` bits of a number.
+    #[inline]
     pub fn put(&mut self, number: u64, width: u32) {
-        let (mut rest, mut left) = (number, width);
-        while left > 0 {
-            if self.used == 0 {
-                self.bytes.push(0);
-            }
-            let part = left.min(8 - self.used);
-            let bits = (rest & ((1 << part) - 1)) as u8;
-            if let Some(last) = self.bytes.last_mut() {
-                *last |= bits << self.used;
-            }
-            self.used = (self.used + part) % 8;
-            rest >>= part;
-            left -= part;
+        let number = number & (u64::MAX.checked_shr(u64::BITS - width).unwrap_or_default());
+        self.window |= number << self.held;
+        let held = self.held + width;
+        if held < u64::BITS {
+            self.held = held;
+            return;
         }
+        self.bytes.extend_from_slice(&self.window.to_le_bytes());
+        self.window = number.checked_shr(u64::BITS - self.held).unwrap_or_default();
+        self.held = held - u64::BITS;
     }
 
     /// Writes a number in the first of four widths that holds it, ascending, behind two bits that say which. The
@@ -45,7 +41,9 @@ impl BitWriter {
     }
 
     /// Returns the bytes; what is left of the last one is zero.
-    pub fn into_bytes(self) -> Vec<u8> {
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        let left = self.held.div_ceil(8) as usize;
+        self.bytes.extend_from_slice(&self.window.to_le_bytes()[..left]);
         self.bytes
     }
 }
@@ -175,10 +173,14 @@ mod tests {
                     first.put(bit, 1);
                 }
             }
-            let first = first.into_bytes();
-            let mut again = BitWriter::behind(&first, cut as usize, 8);
+            let mut first = first.into_bytes();
+            let whole_bytes = cut as usize / 8;
+            let begun = first.get(whole_bytes).copied().unwrap_or_default();
+            first.truncate(whole_bytes);
+            let mut again = BitWriter::behind(begun | 0x80, cut as u32 % 8);
             (cut..60).for_each(|index| again.put((index * index / 3) & 1, 1));
-            assert_eq!(again.into_bytes(), whole.into_bytes(), "cut at {cut}");
+            first.extend(again.into_bytes());
+            assert_eq!(first, whole.into_bytes(), "cut at {cut}");
         }
     }
 }

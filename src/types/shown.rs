@@ -84,32 +84,19 @@ impl Views {
     /// Packs showings. What is behind the 65,535th is left out; viewers have fewer by far.
     pub fn of(views: &[View]) -> Self {
         let views = &views[..views.len().min(COUNT_MAX)];
+        if views.is_empty() {
+            return Self::default();
+        }
         let (mut trail, mut stream) = (Trail::default(), BitWriter::default());
         for view in views {
             put(&mut stream, &trail, view);
             trail.note(view);
         }
-        Self::joined(
-            views.iter().map(|view| view.view),
-            views.iter().map(mark_of),
-            &stream.into_bytes(),
-        )
-    }
-
-    fn joined(
-        ids: impl ExactSizeIterator<Item = u64>,
-        marks: impl Iterator<Item = u8>,
-        stream: &[u8],
-    ) -> Self {
-        let count = ids.len();
-        if count == 0 {
-            return Self::default();
-        }
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + count * COLUMN_BYTES + stream.len());
-        bytes.extend_from_slice(&(count as u16).to_le_bytes());
-        ids.for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
-        bytes.extend(marks);
-        bytes.extend_from_slice(stream);
+        let stream = stream.into_bytes();
+        let mut bytes = with_head(views.len(), stream.len());
+        views.iter().for_each(|view| bytes.extend_from_slice(&view.view.to_le_bytes()));
+        bytes.extend(views.iter().map(mark_of));
+        bytes.extend_from_slice(&stream);
         Self(bytes.into_boxed_slice())
     }
 
@@ -150,18 +137,27 @@ impl Views {
 
     /// Adds a showing behind the others.
     pub fn push(&mut self, view: &View) {
-        if self.len() >= COUNT_MAX {
+        let count = self.len();
+        if count >= COUNT_MAX {
             return;
         }
         let mut all = self.iter();
         all.by_ref().for_each(drop);
-        let (ids, marks, bytes) = self.parts();
-        let mut stream = BitWriter::behind(bytes, all.stream.at(), COMMON_BITS.div_ceil(8) + 1);
-        put(&mut stream, &all.trail, view);
-        let both: Vec<u64> =
-            ids.iter().map(|id| u64::from_le_bytes(*id)).chain([view.view]).collect();
-        let marks = marks.iter().copied().chain([mark_of(view)]);
-        *self = Self::joined(both.into_iter(), marks, &stream.into_bytes());
+        let (ids, marks, stream) = self.parts();
+        let bits = all.stream.at();
+        let (whole, begun) = stream.split_at_checked(bits / 8).unwrap_or((stream, &[]));
+        let begun = begun.first().copied().unwrap_or_default();
+        let mut more = BitWriter::behind(begun, (bits % 8) as u32);
+        put(&mut more, &all.trail, view);
+        let more = more.into_bytes();
+        let mut bytes = with_head(count + 1, whole.len() + more.len());
+        bytes.extend_from_slice(ids.as_flattened());
+        bytes.extend_from_slice(&view.view.to_le_bytes());
+        bytes.extend_from_slice(marks);
+        bytes.push(mark_of(view));
+        bytes.extend_from_slice(whole);
+        bytes.extend_from_slice(&more);
+        self.0 = bytes.into_boxed_slice();
     }
 
     /// Notes that an event of this kind happened to the newest showing with this id.
@@ -220,6 +216,13 @@ impl<'a> IntoIterator for &'a Views {
     }
 }
 
+/// Returns room for exactly so many showings and bytes of the stream, with the head written.
+fn with_head(count: usize, stream: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + count * COLUMN_BYTES + stream);
+    bytes.extend_from_slice(&(count as u16).to_le_bytes());
+    bytes
+}
+
 /// Unpacks one showing after the other.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
@@ -245,7 +248,9 @@ impl Iterator for Iter<'_> {
 /// What a showing may refer back to.
 #[derive(Clone, Debug, Default)]
 struct Trail {
-    last: View,
+    feed: u32,
+    issued_s: u32,
+    context: Context,
     /// Businesses with their categories, the newest at `count - 1`, modulo its length.
     trades: [(u64, u64); BACK_MAX],
     count: usize,
@@ -255,7 +260,9 @@ impl Trail {
     fn note(&mut self, view: &View) {
         self.trades[self.count % BACK_MAX] = (view.business, view.category);
         self.count += 1;
-        self.last = *view;
+        self.feed = view.feed;
+        self.issued_s = view.issued_s;
+        self.context = view.context;
     }
 
     /// Returns how far back the nearest one is that is asked for: 0 for the last.
@@ -289,21 +296,20 @@ const fn has_more(view: &View) -> bool {
 }
 
 fn put(out: &mut BitWriter, trail: &Trail, view: &View) {
-    let last = &trail.last;
     if has_more(view) {
         out.put(view.flags.0.into(), 16);
         out.put(view.invalid.into(), 8);
         out.put_fitting(ENGAGED_BITS, view.engaged_after_ms.into());
     }
-    let (who, before) = (viewer_of(&view.context), viewer_of(&last.context));
-    let same = (view.feed, who) == (last.feed, before);
+    let (who, before) = (viewer_of(&view.context), viewer_of(&trail.context));
+    let same = (view.feed, who) == (trail.feed, before);
     out.put(same.into(), 1);
     if !same {
         out.put_fitting(FEED_BITS, view.feed.into());
         out.put(who, 48);
     }
     let Context { placement, position, .. } = view.context;
-    if (placement, position) == (last.context.placement, last.context.position) {
+    if (placement, position) == (trail.context.placement, trail.context.position) {
         out.put(0, 2);
     } else if placement >> PLACEMENT_BITS == 0 && position >> POSITION_BITS == 0 {
         out.put(1, 2);
@@ -322,7 +328,7 @@ fn put(out: &mut BitWriter, trail: &Trail, view: &View) {
         }
     }
     put_business(out, trail, view);
-    let issued = i64::from(view.issued_s) - i64::from(last.issued_s);
+    let issued = i64::from(view.issued_s) - i64::from(trail.issued_s);
     // Signed numbers by turns: 0, -1, 1, -2, ...
     out.put_fitting(ISSUED_BITS, ((issued << 1) ^ (issued >> 63)) as u64);
     let seen = view.seen_ms.wrapping_sub(i64::from(view.issued_s) * SECOND_MS);
@@ -362,7 +368,6 @@ fn put_business(out: &mut BitWriter, trail: &Trail, view: &View) {
 }
 
 fn take(from: &mut BitReader<'_>, trail: &Trail, view: u64, mark: u8) -> View {
-    let last = &trail.last;
     let marked = u16::from(mark) << 2 & MARKED;
     let (mut flags, mut invalid, mut engaged) = (marked | 1 << EventKind::Impression as u16, 0, 0);
     if mark & MORE != 0 {
@@ -370,7 +375,7 @@ fn take(from: &mut BitReader<'_>, trail: &Trail, view: u64, mark: u8) -> View {
         invalid = from.take(8) as u8;
         engaged = from.take_fitting(ENGAGED_BITS) as u32;
     }
-    let (mut feed, mut context) = (last.feed, last.context);
+    let (mut feed, mut context) = (trail.feed, trail.context);
     if from.take(1) == 0 {
         feed = from.take_fitting(FEED_BITS) as u32;
         context = with_viewer(context, from.take(48));
@@ -391,7 +396,7 @@ fn take(from: &mut BitReader<'_>, trail: &Trail, view: u64, mark: u8) -> View {
     let (business, category) = take_business(from, trail);
     let turns = from.take_fitting(ISSUED_BITS);
     let issued = (turns >> 1).cast_signed() ^ -(turns & 1).cast_signed();
-    let issued_s = i64::from(last.issued_s).wrapping_add(issued) as u32;
+    let issued_s = i64::from(trail.issued_s).wrapping_add(issued) as u32;
     let seen = from.take_fitting(SEEN_BITS).cast_signed();
     View {
         view,
