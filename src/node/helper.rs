@@ -1,6 +1,7 @@
 //! What a node does beside serving and writing: checkpoints, key rotation, attribution models once a night.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,15 +33,15 @@ impl Helper {
             let due = night_before(self.clock.now());
             if due > night {
                 night = due;
-                self.front.run_models(night);
+                unharmed("attribution models", || self.front.run_models(night));
             }
             let now = self.clock.monotonic();
             if now.saturating_sub(last) >= self.every {
                 last = now;
-                self.checkpoint(stopping);
+                unharmed("a checkpoint", || self.checkpoint(stopping));
             }
         }
-        self.checkpoint(&AtomicBool::new(false));
+        unharmed("the last checkpoint", || self.checkpoint(&AtomicBool::new(false)));
     }
 
     fn checkpoint(&self, stopping: &AtomicBool) {
@@ -82,5 +83,12 @@ impl Helper {
             Ok(()) => self.front.use_ring(ring),
             Err(error) => tracing::warn!(%error, "the token key was not rotated"),
         }
+    }
+}
+
+/// Does something of which nothing else depends: a panic in it is told, and what comes after it goes on.
+fn unharmed(what: &str, work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        tracing::error!(what, "failed: tell the authors");
     }
 }

@@ -14,6 +14,7 @@ mod conversations;
 mod counts;
 mod credits;
 pub mod dice;
+mod drive;
 mod erasure;
 mod estimate;
 mod explain;

@@ -13,13 +13,14 @@ use crate::journal::{LogError, ShardLog};
 use crate::node::billing::Books;
 use crate::node::clock::Clock;
 use crate::node::dice::{SeededDice, fill_from_system};
+use crate::node::drive::drive;
 use crate::node::files::Files;
 use crate::node::front::Front;
 use crate::node::helper::Helper;
 use crate::node::pending::{Pending, submit};
-use crate::node::pressure::{Gauge, Unacknowledged};
+use crate::node::pressure::Gauge;
 use crate::node::push::PushThread;
-use crate::node::queue::{Queue, Taken};
+use crate::node::queue::Queue;
 use crate::node::recover::{OpenError, Opened, open};
 use crate::node::serve::Answer;
 use crate::node::writer::{Reply, Work, Writer};
@@ -32,9 +33,6 @@ use crate::types::request::{
     AdRequest, Incoming, ListMutation, Mutation, Policy, Resource, ResourceKind, Scope, Verdict,
 };
 use crate::types::time::Moment;
-
-/// How long the writer sleeps at most: what time makes due is seen this late.
-const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What a node is opened with.
 #[derive(Clone, Debug)]
@@ -180,8 +178,8 @@ impl Node {
         writer.on_completion(Arc::new(move || nudge.nudge()));
         writer.use_rebaser(front.merge_behind(Arc::clone(&queue))?);
         let (reader, now) = (Arc::clone(&queue), Arc::clone(&clock));
-        let thread = Builder::new().name("writer".into());
-        let writer = thread.spawn(move || drive(writer, &reader, &*now))?;
+        let (thread, read) = (Builder::new().name("writer".into()), front.clone());
+        let writer = thread.spawn(move || drive(writer, &read, &reader, &*now))?;
         let stopping = Arc::new(AtomicBool::new(false));
         let helper = match helper {
             Some(helper) => {
@@ -335,7 +333,7 @@ impl Node {
         self.stopping.store(true, Ordering::Release);
         if let Some(helper) = self.helper.take() {
             helper.thread().unpark();
-            // A panic there loses a checkpoint, which is a convenience.
+            // What it does beside serving is a convenience, but for new keys: it goes on after a panic.
             let _ = helper.join();
         }
         self.queue.close();
@@ -355,26 +353,6 @@ impl Drop for Node {
     fn drop(&mut self) {
         // `stop` reports the error; a drop can't.
         let _ = self.halt();
-    }
-}
-
-fn drive(mut writer: Writer, queue: &Queue, clock: &dyn Clock) -> Result<(), LogError> {
-    let mut unacknowledged = Unacknowledged::default();
-    loop {
-        let Taken { work, came, ended } = queue.next(writer.round_least(), PATIENCE);
-        writer.step(clock.now(), work);
-        queue.note_unacknowledged(unacknowledged.note(came, writer.head(), writer.durable()));
-        queue.turn_away(writer.is_out_of_space());
-        if writer.is_stopped() {
-            tracing::error!("the journal can't be written: restart the node to reopen it");
-            queue.close();
-            // Whoever still waits is told so by its dropped reply.
-            drop(queue.next(Some(0), Duration::ZERO));
-            return Err(LogError::Stopped);
-        }
-        if ended {
-            return writer.close(clock.now());
-        }
     }
 }
 
