@@ -8,6 +8,7 @@ use crate::town::close::DayReport;
 use crate::town::doors::Doors;
 use crate::town::error::TownError;
 use crate::town::habits::Habits;
+use crate::town::lasting::lasting;
 use crate::town::life::{Look, Town, Wake};
 use crate::town::lists::load_lists;
 use crate::town::people::{Person, settle};
@@ -138,6 +139,22 @@ pub async fn found_town(
 ) -> Result<Town, TownError> {
     load_lists(&mut doors, options.seed).await?;
     let lines = plan(options.seed, options.viewers, DAY_START);
+    Town::found(doors, clock, wake, options.seed, Habits::town(), &lines).await
+}
+
+/// Founds the same businesses as a market that is the same every day: for who looks at more days than one.
+///
+/// # Errors
+/// As [`found_town`].
+pub async fn found_lasting_town(
+    mut doors: Doors,
+    clock: Arc<MovedClock>,
+    wake: Wake,
+    options: TownOptions,
+) -> Result<Town, TownError> {
+    load_lists(&mut doors, options.seed).await?;
+    let lines = plan(options.seed, options.viewers, DAY_START).into_iter().map(lasting);
+    let lines: Vec<_> = lines.collect();
     Town::found(doors, clock, wake, options.seed, Habits::town(), &lines).await
 }
 

@@ -19,6 +19,7 @@ mod funnel;
 mod habits;
 mod holdout;
 mod hooks;
+mod lasting;
 mod life;
 pub mod lines;
 mod lists;
@@ -36,7 +37,7 @@ mod wire;
 
 pub use businesses::ADVERTISERS;
 pub use close::{CampaignRow, DayReport};
-pub use day::{DAY_START, Day, TICK_MS, TownOptions, found_town};
+pub use day::{DAY_START, Day, TICK_MS, TownOptions, found_lasting_town, found_town};
 pub use doors::{Doors, FEED, Keys};
 pub use error::TownError;
 pub use funnel::{ChannelCost, ChannelRow, MessageCost, Steps};

@@ -14,7 +14,7 @@ use munadi::rpc::limits::Limits;
 use munadi::rpc::{Patience, ServerConfig, serve};
 use munadi::town::lines::Line;
 use munadi::town::{
-    self, ADVERTISERS, CampaignRow, DAY_START, Day, Doors, TownOptions, Wake, found_town,
+    self, ADVERTISERS, CampaignRow, DAY_START, Day, Doors, TownOptions, Wake, found_lasting_town,
 };
 use munadi::types::proto::v1::{
     Account, Ad, AdSet, BidStrategy, BillingEvent, Budget, Business, Campaign, Channel,
@@ -202,7 +202,7 @@ fn two_days(options: TownOptions, drafts: Vec<Draft>) -> Vec<Case> {
     let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
     let cases = runtime.block_on(async {
         let doors = Doors::connect(&format!("http://{}", server.addr()), &keys).await.unwrap();
-        let mut town = found_town(doors, clock, wake(&node), options).await.unwrap();
+        let mut town = found_lasting_town(doors, clock, wake(&node), options).await.unwrap();
         let midnight = Day::new(options).pass(&mut town, |_| {}).await.unwrap();
         assert_eq!(midnight, DAY_START.plus_ms(DAY_MS));
         node.front().compare_forecasts(midnight);
