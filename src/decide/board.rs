@@ -14,6 +14,7 @@ pub use crate::decide::rates::Rates;
 use crate::state::totals::{PLACEMENTS, placement_slot};
 use crate::state::{CHUNKS_MAX, PER_CHUNK, chunk_of};
 use crate::types::ids::number_of;
+use crate::types::money::AMOUNT_MICROS_MAX;
 use crate::types::proto::v1::{AdSetIssue, Placement};
 use crate::types::request::SHOW_BY_S_MAX;
 use crate::types::time::Moment;
@@ -23,10 +24,13 @@ pub const HOLD_MINUTES: u32 = 16;
 
 const _: () = assert!(HOLD_MINUTES * 60 > SHOW_BY_S_MAX as u32);
 
-/// Bits of the amount in one cell of a hold ring; above them is the minute.
-const AMOUNT_BITS: u32 = 40;
+/// Bits of the amount in one cell of a hold ring, for the largest there is; above them is the minute, which comes
+/// again after eleven days.
+const AMOUNT_BITS: u32 = 50;
 const AMOUNT_MAX: u64 = (1 << AMOUNT_BITS) - 1;
 const MINUTE_MASK: u64 = (1 << (u64::BITS - AMOUNT_BITS)) - 1;
+
+const _: () = assert!(AMOUNT_MAX > AMOUNT_MICROS_MAX as u64);
 
 /// One budget as serving sees it.
 #[derive(Debug, Default)]
@@ -35,7 +39,7 @@ pub struct Line {
     until_ms: AtomicI64,
     /// The sum of the ring as of a minute, packed as its cells are: so that serving reads one number.
     sum: AtomicU64,
-    /// A ring by minute of issue: 24 bits of minute, 40 bits of micros. A cell of another minute is
+    /// A ring by minute of issue: 14 bits of minute, 50 bits of micros. A cell of another minute is
     /// void, so holds lapse without anybody clearing them. Made with the first hold: most ad sets spend
     /// their campaign's money and have no limit of their own.
     held: OnceLock<Box<Ring>>,
@@ -82,8 +86,7 @@ impl Line {
     fn sum_at(&self, minute: u64) -> i64 {
         let young = |cell: &AtomicU64| {
             let (cell_minute, amount) = unpack(cell.load(Relaxed));
-            let age = (minute & MINUTE_MASK).wrapping_sub(cell_minute) & MINUTE_MASK;
-            if age < u64::from(HOLD_MINUTES) { amount as i64 } else { 0 }
+            if age(minute, cell_minute) < u64::from(HOLD_MINUTES) { amount as i64 } else { 0 }
         };
         self.held.get().map_or(0, |ring| ring.iter().map(young).sum())
     }
@@ -103,7 +106,9 @@ impl Line {
 
     /// Sums the ring anew as of the minute that was last summed, or a later one.
     fn note_sum(&self, minute: u64) {
-        let minute = minute.max(unpack(self.sum.load(Relaxed)).0);
+        let known = unpack(self.sum.load(Relaxed)).0;
+        let is_known_later = age(known, minute) < u64::from(HOLD_MINUTES);
+        let minute = if is_known_later { known } else { minute };
         let sum = (self.sum_at(minute) as u64).min(AMOUNT_MAX);
         self.sum.store(minute << AMOUNT_BITS | sum, Relaxed);
     }
@@ -125,6 +130,11 @@ impl Line {
 
 const fn unpack(packed: u64) -> (u64, u64) {
     (packed >> AMOUNT_BITS, packed & AMOUNT_MAX)
+}
+
+/// Returns how many minutes after another one a minute is.
+const fn age(minute: u64, earlier: u64) -> u64 {
+    minute.wrapping_sub(earlier) & MINUTE_MASK
 }
 
 /// Cells by number, in chunks that are made when first used.
@@ -419,6 +429,30 @@ mod tests {
         line.hold(6, 10);
         line.release(22, 10);
         assert_eq!(line.held(Moment(7 * MINUTE_MS)), 0, "minute 22 shares the cell of minute 6");
+    }
+
+    #[test]
+    fn the_largest_amount_is_held_whole() {
+        let line = Line::default();
+        line.set(AMOUNT_MICROS_MAX, i64::MAX);
+        line.hold(5, AMOUNT_MICROS_MAX - 7);
+        assert_eq!(line.free(Moment(6 * MINUTE_MS)), 7);
+        line.release(5, AMOUNT_MICROS_MAX - 7);
+        assert_eq!(line.held(Moment(6 * MINUTE_MS)), 0);
+    }
+
+    #[test]
+    fn holds_lapse_in_their_time_where_the_minutes_begin_anew() {
+        let line = Line::default();
+        line.set(100, i64::MAX);
+        let first = MINUTE_MASK as u32 - 1;
+        (0..4).for_each(|after| line.hold(first + after, 1));
+        let held = |after: u32| line.held(Moment(i64::from(first + after) * MINUTE_MS));
+        assert_eq!([3, 15, 16, 18, 19].map(held), [4, 4, 3, 1, 0]);
+        let (minute, sum) = unpack(line.sum.load(Relaxed));
+        assert_eq!((minute, sum), (1, 4), "serving reads one number again");
+        line.release(first, 1);
+        assert_eq!(held(3), 3, "of a minute before that");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::state::catalog::Family;
 use crate::state::purses::{Funds, Grant, Line, Purse};
 use crate::types::day::{Day, day_of};
+use crate::types::money::CHARGED_MICROS_MAX;
 use crate::types::proto::journal::v1::{Charge, Granted, LineKind};
 use crate::types::proto::v1::{Account, AdSet, BillingMode, Budget, Campaign, Money};
 use crate::types::time::Moment;
@@ -161,7 +162,8 @@ pub fn lines_of(family: &Family) -> impl Iterator<Item = LineId> {
 
 /// Returns the charge for an event of this price: clipped to the least that any line has left, the
 /// rest noted as delivered for nothing. A line whose grant has ended has nothing left, and nobody pays
-/// where no line has a budget. It is of the grants' day, without any of today in the account's zone.
+/// where no line has a budget. It is of the day of the grants that have not ended, without any of today in the
+/// account's zone.
 pub fn charge(
     family: &Family,
     purse: Option<&Purse>,
@@ -179,7 +181,8 @@ pub fn charge(
             continue;
         };
         left = left.min(grant.left(now));
-        day = day.max(Some(grant.day));
+        // What came after a grant's day is of no day that may be closed already.
+        day = day.max(Some(grant.day).filter(|_| now.0 < grant.until_ms));
         match line.kind {
             LineKind::Account => charge.account_grant = grant.id,
             LineKind::Campaign => charge.campaign_grant = grant.id,
@@ -189,7 +192,9 @@ pub fn charge(
     }
     // A calendar is asked only where no grant tells the day.
     charge.day = day.unwrap_or_else(|| day_of(zone, now).number);
-    charge.amount = if limited { left } else { 0 };
+    let account = purse.and_then(|purse| purse.line(LineKind::Account, family.account));
+    let room = CHARGED_MICROS_MAX - account.map_or(0, |line| line.life);
+    charge.amount = if limited { left.min(room).max(0) } else { 0 };
     charge.over_delivered = price.max(0) - charge.amount;
     pay(&mut charge, purse.map(Purse::funds).unwrap_or_default());
     charge
@@ -216,12 +221,24 @@ mod tests {
     use crate::types::ids::{Seq, Shard};
     use crate::types::proto::journal::v1::fact::Kind;
     use crate::types::proto::journal::v1::{ImpressionSeen, Showing};
+    use crate::types::time::DAY_MS;
 
     const LINE: LineId = LineId { kind: LineKind::Campaign, id: 5, account: 1 };
 
     fn day(number: i32) -> Day {
         let start = i64::from(number) * 100;
         Day { number, start: Moment(start), until: Moment(start + 100) }
+    }
+
+    fn terms_of(daily: i64) -> Terms {
+        Terms { daily: Some(daily), ..Terms::default() }
+    }
+
+    fn family() -> Family {
+        let mut family = Family::default();
+        (family.account, family.campaign, family.ad_set) = (1, 5, 9);
+        family.limited = [false, true, false];
+        family
     }
 
     /// Spends on the line by a fact, as the journal would.
@@ -280,5 +297,37 @@ mod tests {
     #[test]
     fn a_line_without_a_budget_is_not_granted() {
         assert_eq!(grant(LINE, Terms::default(), None, day(0), 7), None);
+    }
+
+    #[test]
+    fn an_account_is_never_charged_more_than_its_sums_hold() {
+        let mut chunk = PurseChunk::default();
+        let granted = grant(LINE, terms_of(i64::MAX), None, day(0), 7).expect("it has a budget");
+        let stamp = |seq| Stamp { shard: Shard::CATALOG, seq: Seq(seq), at: Moment(0) };
+        chunk.apply(stamp(1), &Kind::Granted(granted));
+        spend(&mut chunk, 1, 7, 0, CHARGED_MICROS_MAX - 30);
+        let family = family();
+        let of = |chunk: &PurseChunk, price, now| {
+            let charge = charge(&family, chunk.purses.get(&1), price, "UTC", Moment(now));
+            (charge.amount, charge.over_delivered)
+        };
+        assert_eq!(of(&chunk, 20, 50), (20, 0));
+        assert_eq!(of(&chunk, 50, 50), (30, 20));
+        spend(&mut chunk, 2, 7, 0, 30);
+        assert_eq!(of(&chunk, 50, 50), (0, 50));
+    }
+
+    #[test]
+    fn what_comes_after_its_grant_is_of_its_own_day() {
+        let mut chunk = PurseChunk::default();
+        let granted = grant(LINE, terms_of(100), None, day(3), 7).expect("it has a budget");
+        let stamp = Stamp { shard: Shard::CATALOG, seq: Seq(1), at: Moment(0) };
+        chunk.apply(stamp, &Kind::Granted(granted));
+        let of = |now| {
+            let charge = charge(&family(), chunk.purses.get(&1), 40, "UTC", Moment(now));
+            (charge.day, charge.amount, charge.over_delivered)
+        };
+        assert_eq!(of(399), (3, 40, 0));
+        assert_eq!(of(5 * DAY_MS), (5, 0, 40));
     }
 }

@@ -28,11 +28,11 @@ macro_rules! numbers {
 
         impl Numbers {
             fn add(&mut self, tally: &Tally) {
-                $(self.$column += tally.$column;)*
+                $(self.$column = self.$column.saturating_add(tally.$column);)*
             }
 
             fn merge(&mut self, other: &Self) {
-                $(self.$column += other.$column;)*
+                $(self.$column = self.$column.saturating_add(other.$column);)*
             }
         }
     };
@@ -80,7 +80,8 @@ impl Sums {
     /// Adds an hour of an ad, or a span of hours.
     pub(super) fn add(&mut self, tally: &Tally, currency: &str) {
         self.numbers.add(tally);
-        self.value += tally.values.get(currency).copied().unwrap_or_default();
+        let value = tally.values.get(currency).copied().unwrap_or_default();
+        self.value = self.value.saturating_add(value);
         if let Some(chats) = &tally.chats {
             self.chats.get_or_insert_default().merge(chats);
         }
@@ -89,7 +90,7 @@ impl Sums {
     /// Adds what another row of the same key has counted.
     pub(super) fn merge(&mut self, other: &Self) {
         self.numbers.merge(&other.numbers);
-        self.value += other.value;
+        self.value = self.value.saturating_add(other.value);
         if let Some(chats) = &other.chats {
             self.chats.get_or_insert_default().merge(chats);
         }
@@ -126,8 +127,9 @@ impl Sums {
         for ((sum, count), noise) in noisy.into_iter().zip(noise) {
             *sum += count.saturating_add_signed(noise);
         }
-        numbers.spend += counts.spend;
-        self.value += counts.values.get(currency).copied().unwrap_or_default();
+        numbers.spend = numbers.spend.saturating_add(counts.spend);
+        let value = counts.values.get(currency).copied().unwrap_or_default();
+        self.value = self.value.saturating_add(value);
     }
 
     /// Adds the people of an ad's day, with the noise of their number.
@@ -153,8 +155,9 @@ impl Sums {
             let cost = (i128::from(amount) * scale).checked_div(of);
             cost.and_then(|cost| i64::try_from(cost).ok())
         };
-        let message_cost = chats.messages.values().map(|sum| sum.cost).sum::<i64>();
-        let whole = net + message_cost;
+        let costs = chats.messages.values().map(|sum| sum.cost);
+        let message_cost = costs.fold(0, i64::saturating_add);
+        let whole = net.saturating_add(message_cost);
         let per = |people: u64| i64::try_from(people).ok().and_then(|it| whole.checked_div(it));
         ReportRow {
             impressions: numbers.impressions,

@@ -80,8 +80,8 @@ fn add(month: &mut AccountDay, day: &AccountDay) {
     month.promo += day.promo;
     month.prepaid += day.prepaid;
     month.events += day.events;
-    month.over_delivered += day.over_delivered;
-    month.invalid += day.invalid;
+    month.over_delivered = month.over_delivered.saturating_add(day.over_delivered);
+    month.invalid = month.invalid.saturating_add(day.invalid);
     month.invalid_events += day.invalid_events;
     month.credited += day.credited;
     month.credited_events += day.credited_events;
@@ -94,7 +94,7 @@ fn invoice(account: &Account, month: i32, sums: &AccountDay, closed: bool) -> In
         account_id: account.id,
         month: format!("{:04}-{:02}", month / 12, month % 12 + 1),
         currency: account.currency.clone(),
-        gross_micros: sums.charged + sums.over_delivered + sums.invalid,
+        gross_micros: sums.charged.saturating_add(sums.over_delivered).saturating_add(sums.invalid),
         invalid_micros: sums.invalid,
         over_delivered_micros: sums.over_delivered,
         credited_micros: sums.credited,

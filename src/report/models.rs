@@ -65,7 +65,7 @@ impl Paths {
         let all = self.walked.entry(path).or_default();
         all.outcomes += ends.outcomes;
         all.nothing += ends.nothing;
-        all.value += ends.value;
+        all.value = all.value.saturating_add(ends.value);
     }
 
     /// Returns how all paths ended.
@@ -73,7 +73,7 @@ impl Paths {
         let add = |sum: Ends, ends: &Ends| Ends {
             outcomes: sum.outcomes + ends.outcomes,
             nothing: sum.nothing + ends.nothing,
-            value: sum.value + ends.value,
+            value: sum.value.saturating_add(ends.value),
         };
         self.walked.values().fold(Ends::default(), add)
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::state::crowd::{Few, People};
+use crate::state::tally::{add_value, add_values};
 use crate::types::proto::journal::v1::{Charge, ViewContext};
 use crate::types::proto::v1::Money;
 use crate::types::time::{DAY_MS, Moment};
@@ -105,10 +106,8 @@ impl Counts {
         self.taps += other.taps;
         self.conversations += other.conversations;
         self.conversions += other.conversions;
-        self.spend += other.spend;
-        for (currency, micros) in &other.values {
-            *self.values.entry(currency.clone()).or_default() += micros;
-        }
+        self.spend = self.spend.saturating_add(other.spend);
+        add_values(&mut self.values, &other.values);
     }
 }
 
@@ -358,7 +357,7 @@ impl AdDays {
         self.count(event, Some(Step::Converted), |counts| {
             counts.conversions += 1;
             if let Some(Money { micros, currency }) = value {
-                *counts.values.entry(currency.clone()).or_default() += micros;
+                add_value(&mut counts.values, currency, *micros);
             }
         });
     }

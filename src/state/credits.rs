@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::tally::add_values;
 use crate::types::attribution::{
     RULE_MODELS, WINDOWS, eligible, proven_tap, share, split_eligible,
 };
@@ -42,9 +43,7 @@ impl CreditCell {
         self.first_replies += other.first_replies;
         self.qualified += other.qualified;
         self.conversions += other.conversions;
-        for (currency, micros) in &other.values {
-            *self.values.entry(currency.clone()).or_default() += micros;
-        }
+        add_values(&mut self.values, &other.values);
     }
 }
 

@@ -71,7 +71,7 @@ impl Funnel {
             let sum = self.messages.entry(*category).or_default();
             sum.messages += more.messages;
             sum.free += more.free;
-            sum.cost += more.cost;
+            sum.cost = sum.cost.saturating_add(more.cost);
         }
     }
 
@@ -84,7 +84,7 @@ impl Funnel {
         let sum = self.messages.entry(fact.category).or_default();
         sum.messages += 1;
         sum.free += u64::from(fact.amount == 0);
-        sum.cost += fact.account_amount;
+        sum.cost = sum.cost.saturating_add(fact.account_amount);
     }
 }
 

@@ -226,12 +226,12 @@ impl Purse {
         day.events += u64::from(charge.amount > 0);
         day.events_paid += u64::from(paid > 0);
         day.events_owed += u64::from(charge.amount > paid);
-        day.over_delivered += charge.over_delivered;
+        day.over_delivered = day.over_delivered.saturating_add(charge.over_delivered);
     }
 
     fn pass(&mut self, day: i32, price: i64) {
         let day = self.days.entry(day).or_default();
-        day.invalid += price;
+        day.invalid = day.invalid.saturating_add(price);
         day.invalid_events += 1;
     }
 

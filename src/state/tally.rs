@@ -71,17 +71,15 @@ impl Tally {
         self.conversations += other.conversations;
         self.first_replies += other.first_replies;
         self.conversions += other.conversions;
-        self.spend += other.spend;
-        self.over_delivered += other.over_delivered;
+        self.spend = self.spend.saturating_add(other.spend);
+        self.over_delivered = self.over_delivered.saturating_add(other.over_delivered);
         self.hides += other.hides;
         self.reports += other.reports;
         self.invalid_impressions += other.invalid_impressions;
         self.invalid_taps += other.invalid_taps;
         self.invalid_conversations += other.invalid_conversations;
         self.credited += other.credited;
-        for (currency, micros) in &other.values {
-            *self.values.entry(currency.clone()).or_default() += micros;
-        }
+        add_values(&mut self.values, &other.values);
         if let Some(chats) = &other.chats {
             self.funnel().merge(chats);
         }
@@ -89,15 +87,15 @@ impl Tally {
 
     pub(in crate::state) fn charge(&mut self, charge: Option<&Charge>) {
         if let Some(charge) = charge {
-            self.spend += charge.amount;
-            self.over_delivered += charge.over_delivered;
+            self.spend = self.spend.saturating_add(charge.amount);
+            self.over_delivered = self.over_delivered.saturating_add(charge.over_delivered);
         }
     }
 
     pub(in crate::state) fn convert(&mut self, fact: &ConversionCredited) {
         self.conversions += 1;
         if let Some(Money { micros, currency }) = &fact.value {
-            *self.values.entry(currency.clone()).or_default() += micros;
+            add_value(&mut self.values, currency, *micros);
         }
         if fact.new_person {
             self.funnel().converted_people += 1;
@@ -172,5 +170,49 @@ impl Tally {
             Ok(EventKind::Report) => self.reports += 1,
             _ => {}
         }
+    }
+}
+
+/// Adds to a sum of what conversions are worth, micros. Whoever tells of conversions says what they are worth, so
+/// no sum of them may end what adds them: it stays at the largest there is.
+pub(in crate::state) fn add_value(values: &mut BTreeMap<String, i64>, currency: &str, micros: i64) {
+    match values.get_mut(currency) {
+        Some(sum) => *sum = sum.saturating_add(micros),
+        None => drop(values.insert(currency.to_owned(), micros)),
+    }
+}
+
+/// Adds sums of what conversions are worth.
+pub(in crate::state) fn add_values(
+    values: &mut BTreeMap<String, i64>,
+    others: &BTreeMap<String, i64>,
+) {
+    others.iter().for_each(|(currency, micros)| add_value(values, currency, *micros));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_sum_of_what_conversions_are_worth_ends_what_adds_them() {
+        let value = Some(Money { micros: i64::MAX / 2, currency: "MXN".into() });
+        let fact = ConversionCredited { value, ..ConversionCredited::default() };
+        let mut tally = Tally::default();
+        (0..3).for_each(|_| tally.convert(&fact));
+        let mut all = Tally::default();
+        all.merge_counts(&tally);
+        all.merge_counts(&tally);
+        for (sums, conversions) in [(tally, 3), (all, 6)] {
+            assert_eq!((sums.conversions, sums.values["MXN"]), (conversions, i64::MAX));
+        }
+    }
+
+    #[test]
+    fn no_sum_of_what_was_delivered_for_nothing_ends_what_adds_it() {
+        let charge = Charge { over_delivered: i64::MAX / 2, ..Charge::default() };
+        let mut tally = Tally::default();
+        (0..3).for_each(|_| tally.charge(Some(&charge)));
+        assert_eq!((tally.spend, tally.over_delivered), (0, i64::MAX));
     }
 }

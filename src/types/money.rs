@@ -5,13 +5,18 @@ use std::fmt;
 /// Micros in one unit of a currency.
 pub const MICROS_PER_UNIT: i64 = 1_000_000;
 
-/// The largest amount that is accepted from outside: a thousand million units. Sums of 9,000 of them
-/// still fit an `i64`; sums inside the engine saturate nowhere, they are checked.
+/// The largest amount that is accepted from outside: a thousand million units. Sums of 9,000 of them fit an `i64`.
+/// What is charged is bounded below that; sums of what others only tell (what conversions are worth, what was
+/// delivered for nothing) stay at the largest number there is.
 pub const AMOUNT_MICROS_MAX: i64 = 1_000_000_000 * MICROS_PER_UNIT;
 
 /// The most that may ever be paid into one account and given to it as promo credit, micros: no balance of
 /// its ledger outgrows an `i64` then.
 pub const PAID_IN_MICROS_MAX: i64 = 1_000 * AMOUNT_MICROS_MAX;
+
+/// The most that one account is ever charged, micros: what comes beyond is delivered for nothing, so that no sum of
+/// charges outgrows an `i64`.
+pub const CHARGED_MICROS_MAX: i64 = 4_000 * AMOUNT_MICROS_MAX;
 
 /// Transfers of the operator's in one account: each is kept for ever, so that its id stays used.
 pub const FUNDINGS_MAX: usize = 100_000;

@@ -90,7 +90,8 @@ impl Earned {
                 let cell = self.cells.entry((touch.ad, hour, model, window)).or_default();
                 cell.counts[column] += sign * credit;
                 if let Some(Money { currency, .. }) = told.value {
-                    *cell.values.entry(currency.clone()).or_default() += sign * value;
+                    let sum = cell.values.entry(currency.clone()).or_default();
+                    *sum = sum.saturating_add(sign * value);
                 }
                 if model == TIME_DECAY {
                     cell.slack += 1;

@@ -344,9 +344,10 @@ impl Recount {
         }
         let counts = self.ad(showing.ad, place.at_ms);
         counts.spend += charge.amount;
-        counts.over_delivered += charge.over_delivered;
+        counts.over_delivered = counts.over_delivered.saturating_add(charge.over_delivered);
         *self.invoices.entry((showing.account, charge.day)).or_default() += charge.amount;
-        *self.over_delivered.entry(showing.account).or_default() += charge.over_delivered;
+        let delivered = self.over_delivered.entry(showing.account).or_default();
+        *delivered = delivered.saturating_add(charge.over_delivered);
         let lines = [
             ((ACCOUNT, showing.account), charge.account_grant),
             ((CAMPAIGN, showing.campaign), charge.campaign_grant),
@@ -437,7 +438,8 @@ impl Recount {
         let counts = self.ad(ad, ms);
         counts.conversions = counts.conversions.saturating_add_signed(by);
         if let Some(Money { micros, currency }) = value {
-            *counts.values.entry(currency.clone()).or_default() += by * micros;
+            let sum = counts.values.entry(currency.clone()).or_default();
+            *sum = sum.saturating_add(by * micros);
         }
     }
 

@@ -177,7 +177,7 @@ fn add_split(
     for ((touch, credit), part) in row.path.iter().zip(&credits).zip(share(value, &credits)) {
         let all = &mut rows.entry(asked.of(touch)).or_default()[model];
         all.credit_micros += u64::from(*credit);
-        all.value += part;
+        all.value = all.value.saturating_add(part);
     }
 }
 

@@ -15,7 +15,7 @@ pub fn shapley(paths: &Paths) -> Vec<Earned> {
         for ((player, credit), value) in met.iter().zip(credits).zip(values) {
             let one = &mut earned[*player as usize];
             one.credit_micros += u64::try_from(credit).unwrap_or_default();
-            one.value += i64::try_from(value).unwrap_or_default();
+            one.value = one.value.saturating_add(i64::try_from(value).unwrap_or_default());
         }
     }
     earned

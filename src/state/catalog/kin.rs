@@ -15,7 +15,7 @@ use crate::types::proto::v1::{
 pub const REACH_HOURS: u16 = 24;
 
 /// An ad with everything above it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Family {
     /// The ad.
     pub ad: u64,
