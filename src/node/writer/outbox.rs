@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::decide::deliver::{Click, Step, There, deliver};
 use crate::node::live::Live;
 use crate::node::writer::Writer;
+use crate::node::writer::taps::RecentTaps;
 use crate::state::bucket::Outgoing;
 use crate::types::ids::shard_of;
 use crate::types::proto::journal::v1::OutcomeNoted;
@@ -40,6 +41,7 @@ impl Writer {
     }
 
     fn take_click(&mut self, opened: &Outgoing) {
+        self.taps.claims_of(opened, RecentTaps::claim);
         if let Some(click) = click_of(&self.live, opened) {
             self.taps.take(click.view);
         }
@@ -86,7 +88,10 @@ impl Writer {
                 self.journal(shard_of(viewer), facts, now);
                 self.outbox.push_back(outcome);
             }
-            Step::Settle(facts) => self.journal(shard_of(outcome), facts, now),
+            Step::Settle(facts) => {
+                self.taps.claims_of(&outgoing, RecentTaps::settle);
+                self.journal(shard_of(outcome), facts, now);
+            }
         }
     }
 }

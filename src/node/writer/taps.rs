@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::decide::chats::FoundTap;
 use crate::node::live::Live;
+use crate::state::bucket::Outgoing;
 use crate::state::chats::MESSAGE_MEMORY_MS;
 use crate::state::{BUCKETS, is_imported};
-use crate::types::proto::journal::v1::Tapped;
 use crate::types::proto::journal::v1::fact::Kind;
+use crate::types::proto::journal::v1::{ConversationOpened, Tapped};
 use crate::types::time::{MINUTE_MS, Moment};
 
 /// An opening that names no click comes from a tap that is younger than this (DESIGN section 9).
@@ -31,6 +32,15 @@ struct Tap {
     country: u32,
 }
 
+/// What an opening names its tap by.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(in crate::node) enum Claim {
+    /// Its click's id.
+    Click(u64),
+    /// Its prefill code.
+    Code(u64),
+}
+
 /// Where a tap stands, by its click's id.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -45,6 +55,8 @@ pub(in crate::node) struct RecentTaps {
     endpoints: HashMap<u64, BTreeMap<(i64, u64), Tap>>,
     by_age: BTreeSet<(i64, u64)>,
     places: HashMap<u64, Place>,
+    /// What openings on their way claim, with each one's outcome: a tap that is told after its opening is not free.
+    claims: BTreeSet<(Claim, u64)>,
     max: usize,
     /// Some tap up to this time was forgotten before its time.
     incomplete_ms: i64,
@@ -56,6 +68,7 @@ impl Default for RecentTaps {
             endpoints: HashMap::new(),
             by_age: BTreeSet::new(),
             places: HashMap::new(),
+            claims: BTreeSet::new(),
             max: RECENT_TAPS_MAX,
             incomplete_ms: i64::MIN,
         }
@@ -106,6 +119,9 @@ impl RecentTaps {
 
     fn tapped(&mut self, fact: &Tapped, now: Moment) {
         let Some(showing) = fact.showing.as_ref().filter(|_| fact.invalid == 0) else { return };
+        if [Claim::Click(showing.view), Claim::Code(fact.code)].iter().any(|it| self.claims(*it)) {
+            return;
+        }
         let tap = Tap { viewer: showing.viewer, ad: showing.ad, country: fact.country };
         self.add(fact.endpoint, showing.view, fact.event_ms, tap, now);
     }
@@ -129,6 +145,38 @@ impl RecentTaps {
             self.incomplete_ms = self.incomplete_ms.max(oldest_ms);
             self.take(oldest);
         }
+    }
+
+    /// Tells what an opening claims: its click or code, if it names one.
+    pub(in crate::node) fn claims_of(
+        &mut self,
+        opened: &Outgoing,
+        tell: impl Fn(&mut Self, Claim, u64),
+    ) {
+        let Outgoing::Opened(ConversationOpened { outcome, proof: Some(proof), .. }) = opened
+        else {
+            return;
+        };
+        if proof.view != 0 {
+            tell(self, Claim::Click(proof.view), *outcome);
+        }
+        if proof.code != 0 {
+            tell(self, Claim::Code(proof.code), *outcome);
+        }
+    }
+
+    /// Notes what an opening claims, until its outcome is settled.
+    pub(in crate::node) fn claim(&mut self, claim: Claim, outcome: u64) {
+        self.claims.insert((claim, outcome));
+    }
+
+    /// Notes that the outcome of an opening is settled.
+    pub(in crate::node) fn settle(&mut self, claim: Claim, outcome: u64) {
+        self.claims.remove(&(claim, outcome));
+    }
+
+    fn claims(&self, claim: Claim) -> bool {
+        self.claims.range((claim, 0)..=(claim, u64::MAX)).next().is_some()
     }
 
     /// Forgets a tap: it has led to a conversation.
@@ -213,6 +261,28 @@ mod tests {
         assert_eq!(only(&taps, NOON + TAP_WINDOW_MS), None);
         taps.take(1);
         assert_eq!(only(&taps, NOON), None);
+    }
+
+    #[test]
+    fn a_tap_that_is_told_after_its_opening_is_not_free_and_another_is_once_that_is_settled() {
+        let mut taps = RecentTaps::default();
+        let told = |taps: &mut RecentTaps, view: u64, code: u64| {
+            let showing = Some(Showing { view, viewer: 5, ad: 7, ..Showing::default() });
+            let (endpoint, event_ms, country) = (ENDPOINT, NOON, MX);
+            let fact = Tapped { showing, event_ms, endpoint, country, code, ..Tapped::default() };
+            taps.note(&Kind::Tapped(fact), Moment(NOON));
+            only(taps, NOON)
+        };
+        taps.claim(Claim::Click(1), 40);
+        taps.claim(Claim::Click(1), 41);
+        taps.claim(Claim::Code(9), 42);
+        taps.settle(Claim::Click(1), 40);
+        assert_eq!(told(&mut taps, 1, 8), None, "the other opening is on its way");
+        assert_eq!(told(&mut taps, 2, 9), None, "claimed by its code");
+        taps.settle(Claim::Click(1), 41);
+        taps.settle(Claim::Code(9), 42);
+        assert_eq!(told(&mut taps, 1, 9), Some(1));
+        assert!(taps.claims.is_empty());
     }
 
     #[test]
