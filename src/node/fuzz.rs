@@ -5,6 +5,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
+
 use crate::node::clock::{Clock, SystemClock};
 use crate::node::dice::SeededDice;
 use crate::types::dice::Dice;
@@ -86,7 +88,7 @@ fn asked(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// Returns one of the seeds with one to four changes.
+/// Returns one of the seeds with one to four changes; numbers in messages come to the ends of their widths.
 fn altered(seeds: &[Vec<u8>], words: &[&[u8]], dice: &mut SeededDice) -> Vec<u8> {
     let mut below = |end: usize| (dice.roll() % end as u64) as usize;
     let mut input = seeds[below(seeds.len())].clone();
@@ -94,7 +96,7 @@ fn altered(seeds: &[Vec<u8>], words: &[&[u8]], dice: &mut SeededDice) -> Vec<u8>
         let at = below(input.len() + 1);
         let end = (at + below(32)).min(input.len());
         let word = words[below(words.len())];
-        match below(9) {
+        match below(10) {
             0 if at < input.len() => input[at] ^= 1 << below(8),
             1 if at < input.len() => input[at] = below(256) as u8,
             2 => drop(input.drain(at..end)),
@@ -111,14 +113,93 @@ fn altered(seeds: &[Vec<u8>], words: &[&[u8]], dice: &mut SeededDice) -> Vec<u8>
                 input.extend_from_slice(&other[from..]);
             }
             7 => input.extend(word.repeat(1 + below(64))),
+            8 => input = with_boundary(&input, &mut below).unwrap_or(input),
             _ => input.truncate(at),
         }
     }
     input
 }
 
+/// How deep numbers are looked for in messages.
+const DEPTH_MAX: usize = 8;
+
+/// Returns a message with another number in one place, however deep: one at the end of what some width holds. `None`:
+/// it is no message, or has no number.
+fn with_boundary(message: &[u8], below: &mut impl FnMut(usize) -> usize) -> Option<Vec<u8>> {
+    let mut count = 0;
+    renumbered(message, DEPTH_MAX, &mut |number| {
+        count += 1;
+        number
+    })?;
+    let mut left = (count > 0).then(|| below(count))?;
+    let max = u64::MAX >> [63, 56, 48, 33, 32, 1, 0][below(7)];
+    // One below, the largest, one above: beyond 64 bits that is zero again.
+    let boundary = (max - 1).wrapping_add(below(3) as u64);
+    renumbered(message, DEPTH_MAX, &mut |number| {
+        let is_it = left == 0;
+        left = left.wrapping_sub(1);
+        if is_it { boundary } else { number }
+    })
+}
+
+/// Writes a message anew with what `change` makes of each of its numbers, packed ones among them. `None`: it is none.
+fn renumbered(
+    mut bytes: &[u8],
+    depth: usize,
+    change: &mut dyn FnMut(u64) -> u64,
+) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    while !bytes.is_empty() {
+        let (number, wire) = decode_key(&mut bytes).ok()?;
+        encode_key(number, wire, &mut out);
+        let length = match wire {
+            WireType::Varint => {
+                encode_varint(change(decode_varint(&mut bytes).ok()?), &mut out);
+                continue;
+            }
+            WireType::LengthDelimited => decode_varint(&mut bytes).ok()?,
+            WireType::SixtyFourBit => 8,
+            WireType::ThirtyTwoBit => 4,
+            WireType::StartGroup | WireType::EndGroup => return None,
+        };
+        let (value, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
+        bytes = rest;
+        if wire != WireType::LengthDelimited {
+            out.extend_from_slice(value);
+            continue;
+        }
+        let inner = within(value, depth, change);
+        encode_varint(inner.len() as u64, &mut out);
+        out.extend(inner);
+    }
+    Some(out)
+}
+
+/// Returns what becomes of a text, a message or packed numbers.
+fn within(value: &[u8], depth: usize, change: &mut dyn FnMut(u64) -> u64) -> Vec<u8> {
+    let is_text = value.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    if is_text || depth == 0 {
+        return value.to_vec();
+    }
+    // Nothing is changed before it is known what it is.
+    if renumbered(value, depth - 1, &mut |number| number).is_some() {
+        return renumbered(value, depth - 1, change).unwrap_or_default();
+    }
+    let mut packed = Vec::new();
+    let mut left = value;
+    while !left.is_empty() {
+        let Ok(number) = decode_varint(&mut left) else { return value.to_vec() };
+        packed.push(number);
+    }
+    let mut out = Vec::new();
+    packed.into_iter().for_each(|number| encode_varint(change(number), &mut out));
+    out
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use prost::Message;
 
     use super::*;
@@ -189,6 +270,34 @@ mod tests {
         let checksum = crc32c::crc32c(&block[PREFIX_BYTES..]);
         block[8..PREFIX_BYTES].copy_from_slice(&checksum.to_le_bytes());
         block
+    }
+
+    #[test]
+    fn numbers_are_drawn_at_the_ends_of_widths_however_deep_they_stand() {
+        let targeting = v1::Targeting {
+            countries: vec!["MX".into()],
+            interests: vec![v1::InterestGroup { any_of: vec![3, 9] }],
+            ..Default::default()
+        };
+        let targeting = Some(targeting);
+        let good = v1::AdSet { name: "Everyone".into(), targeting, ..Default::default() };
+        let message = good.encode_to_vec();
+        let mut drawn = BTreeSet::new();
+        for seed in 0..CASES {
+            let mut dice = SeededDice::new(seed);
+            let mut below = |end: usize| (dice.roll() % end as u64) as usize;
+            let other = with_boundary(&message, &mut below).expect("it has numbers");
+            let mut other = v1::AdSet::decode(&*other).expect("its lengths are right");
+            let interests = &mut other.targeting.as_mut().unwrap().interests[0].any_of;
+            drawn.extend(std::mem::replace(interests, vec![3, 9]));
+            assert_eq!(other, good, "all else stays");
+        }
+        let ends = [1, u32::from(u8::MAX), u32::from(u16::MAX), u32::MAX >> 1];
+        for end in ends {
+            assert!([end - 1, end, end + 1].iter().all(|number| drawn.contains(number)), "{end}");
+        }
+        assert!(drawn.contains(&u32::MAX), "it is cut to what its field holds");
+        assert_eq!(with_boundary(b"\xFF", &mut |_| 0), None);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(crate) mod fuzz;
 mod helper;
 mod imports;
 mod indexer;
+#[cfg(test)]
+mod interleaved;
 mod keys;
 mod lift;
 mod links;

@@ -12,7 +12,7 @@ use munadi::types::proto::v1::Account;
 use munadi::types::refusal::Refusal;
 use munadi::types::request::{Author, Change, Mutation, Resource};
 
-use crate::full;
+use crate::{full, slow};
 
 /// Names the folder of a child, and says that this process is one.
 pub(crate) const FOLDER: &str = "FAULTS_FOLDER";
@@ -22,6 +22,9 @@ pub(crate) const LIFE: &str = "FAULTS_LIFE";
 
 /// The life in which the disk is full, by a point that says so.
 pub(crate) const FULL: u32 = 99;
+
+/// The life in which the disk is slow.
+pub(crate) const SLOW: u32 = 98;
 
 /// Begins what is printed of an acknowledged account; its id follows.
 pub(crate) const ACKNOWLEDGED: &str = "acknowledged account ";
@@ -53,21 +56,30 @@ impl Site {
     }
 }
 
-/// Returns the write that makes an account.
-pub(crate) fn account(request_id: &str) -> Mutation {
-    let row = Account {
+/// Returns an account to create.
+pub(crate) fn row() -> Account {
+    Account {
         name: "Tacos el Rey".into(),
         currency: "MXN".into(),
         time_zone: "UTC".into(),
         ..Account::default()
-    };
+    }
+}
+
+/// Returns the write that makes an account.
+pub(crate) fn account(request_id: &str) -> Mutation {
+    write(request_id, Resource::Account(row()))
+}
+
+/// Returns the write that makes a row.
+pub(crate) fn write(request_id: &str, row: Resource) -> Mutation {
     Mutation {
         tenant: 1,
         any_tenant: false,
         request_id: request_id.into(),
         body_hash: [1; 16],
         validate_only: false,
-        change: Change::Create(Resource::Account(row)),
+        change: Change::Create(row),
         approve: true,
         by: Author::default(),
     }
@@ -84,15 +96,19 @@ pub(crate) fn create(node: &Node, request_id: &str) -> Result<u64, Refusal> {
 fn child() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let life: u32 = std::env::var(LIFE).unwrap().parse().unwrap();
+    let folder = Path::new(&folder);
+    let scenario = fail::FailScenario::setup();
+    match life {
+        FULL => {
+            let take = || fail::cfg("spare-zero", "return").unwrap();
+            return full::run_out(folder, take, || fail::remove("spare-zero"));
+        }
+        SLOW => return slow::outrun(folder),
+        _ => {}
+    }
     // A panic at a crash point ends the process as SIGKILL would.
     std::panic::set_hook(Box::new(|_| std::process::abort()));
-    let scenario = fail::FailScenario::setup();
-    if life == FULL {
-        let take = || fail::cfg("spare-zero", "return").unwrap();
-        full::run_out(Path::new(&folder), take, || fail::remove("spare-zero"));
-        return;
-    }
-    let site = Site::new(Path::new(&folder));
+    let site = Site::new(folder);
     let clock = Arc::new(SystemClock::default());
     let node = Node::start(&site.data, Arc::<SystemClock>::clone(&clock), &site.options(life));
     let node = node.unwrap();

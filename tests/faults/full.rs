@@ -15,8 +15,8 @@ use tokio::time::timeout;
 
 use crate::child::{Site, account, create};
 
-/// How soon after space is back a write must be acknowledged again.
-const RECOVERS_WITHIN: Duration = Duration::from_secs(5);
+/// How soon after space is back, or a disk is quick again, a write must be acknowledged.
+pub(crate) const RECOVERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A write without an answer for so long waits for space.
 const PATIENCE: Duration = Duration::from_millis(400);

@@ -1,5 +1,5 @@
 //! Faults in a process of its own: it is aborted at each write, sync, rename, decision and answer, its disk
-//! fails or is full; then all that it acknowledged must be there.
+//! fails, is full or slow; then all that it acknowledged must be there.
 //!
 //! Crash points need `--features failpoints`; without, only the full disk is tried.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on should stop there")]
@@ -7,6 +7,7 @@
 
 mod child;
 mod full;
+mod slow;
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -189,5 +190,13 @@ fn a_disk_that_says_it_is_full_is_waited_for() {
     if has_points() {
         let folder = tempfile::tempdir().unwrap();
         assert!(!live(folder.path(), child::FULL, "").aborted, "its own output says why");
+    }
+}
+
+#[test]
+fn a_slow_disk_lets_nothing_be_acknowledged_early_and_so_much_wait() {
+    if has_points() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!live(folder.path(), child::SLOW, "").aborted, "its own output says why");
     }
 }

@@ -185,7 +185,7 @@ impl Load {
             let way = || Endpoint::from_shared(addr.to_owned()).unwrap().connect_lazy();
             let ways = CHANNELS.map(|count| std::iter::repeat_with(way).take(count).collect());
             let ways: [Vec<Channel>; 3] = ways;
-            let account = shop::open(&ways[0][0], &[PLENTY; 3]).await.unwrap();
+            let account = shop::open(&ways[0][0], &[PLENTY; 3]).await.unwrap()[0].account;
             let mut callers = Callers {
                 ways: Arc::new(ways),
                 clock,

@@ -13,8 +13,8 @@ use tokio::runtime::{Builder, Runtime};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use crate::server::{SECRET, Server};
-use crate::shop::Shop;
+use crate::server::Server;
+use crate::shop::{self, Shop};
 
 /// How long a caller waits. Only a call that hangs takes so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,14 +45,12 @@ pub(crate) fn runtime() -> Runtime {
 
 /// Returns a connection that is made when it is used.
 pub(crate) fn way(server: &Server) -> Channel {
-    Endpoint::from_shared(server.url()).unwrap().connect_lazy()
+    Endpoint::from_shared(server.url().to_owned()).unwrap().connect_lazy()
 }
 
-/// Returns a request with a key.
+/// Returns a request with a key, whose caller waits for so long.
 pub(crate) fn with_key<T>(id: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    let bearer = format!("Bearer mk_{id}_{SECRET}").parse().unwrap();
-    request.metadata_mut().insert("authorization", bearer);
+    let mut request = shop::with_key(id, message);
     request.set_timeout(PATIENCE);
     request
 }

@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 use crate::calls::{self, Given};
 use crate::journal::{Named, once_each, sealer};
 use crate::server::Server;
-use crate::{shim, shop};
+use crate::{shim, shops};
 
 const SOURCE: &str = include_str!("moved_clock.c");
 
@@ -92,7 +92,7 @@ fn a_clock_that_jumps_loses_no_event_and_overcharges_nobody() {
 
 /// Asks for ads and tells of them after each jump; returns what was acknowledged.
 async fn jumps(shim: &Shim, folder: &Path, way: &Channel) -> Result<Vec<Named>, Status> {
-    shop::open(way).await?;
+    shops::open(way).await?;
     let (mut acknowledged, mut late) = (Vec::new(), (0, Vec::new()));
     for seconds in JUMPS_S {
         shim.jump(seconds);

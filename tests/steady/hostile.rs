@@ -16,7 +16,7 @@ use crate::figures::{median, percentile};
 use crate::number_of;
 use crate::peers::{Told, misbehave};
 use crate::server::Server;
-use crate::shop;
+use crate::shops;
 
 /// Peers of the quick form.
 const QUICK_PEERS: u64 = 50;
@@ -69,7 +69,7 @@ fn hostile_peers_keep_nobody_waiting_and_take_no_memory() {
     let server = Server::start(folder.path());
     let (told, most) = (Arc::new(Told::default()), AtomicU64::new(0));
     let (idle, beside, before) = calls::runtime().block_on(async {
-        shop::open(&calls::way(&server)).await.unwrap();
+        shops::open(&calls::way(&server)).await.unwrap();
         // What is made at the first use of everything belongs to nobody.
         measure(&server, life / 3, &most).await.unwrap();
         let idle = measure(&server, life, &most).await.unwrap();

@@ -13,9 +13,13 @@ mod figures;
 mod hostile;
 mod journal;
 mod peers;
+#[path = "../support/process.rs"]
+mod process;
 mod server;
 mod shim;
+#[path = "../support/shop.rs"]
 mod shop;
+mod shops;
 mod soak;
 mod stop;
 mod syncs;

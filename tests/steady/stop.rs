@@ -25,7 +25,7 @@ use crate::journal::{once_each, sealer};
 use crate::number_of;
 use crate::peers::unending;
 use crate::server::Server;
-use crate::shop;
+use crate::shops;
 
 /// Feeds that tell events while the server is asked to stop.
 const FEEDS: u64 = 8;
@@ -50,7 +50,7 @@ fn a_stop_under_load_says_so_first_and_loses_nothing_that_was_acknowledged() {
     let runtime = calls::runtime();
     // Connections are made where a runtime is at hand.
     let _inside = runtime.enter();
-    runtime.block_on(shop::open(&calls::way(&server))).unwrap();
+    runtime.block_on(shops::open(&calls::way(&server))).unwrap();
     let batches = Arc::new(AtomicU64::new(0));
     let feeds: Vec<_> = (0..FEEDS)
         .map(|feed| runtime.spawn(report(calls::way(&server), feed, Arc::clone(&batches))))

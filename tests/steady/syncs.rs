@@ -8,7 +8,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::server::Server;
-use crate::{calls, shim, shop};
+use crate::{calls, shim, shops};
 
 const SOURCE: &str = include_str!("counted_syncs.c");
 
@@ -33,7 +33,7 @@ fn no_event_is_acknowledged_without_a_sync() {
 
 /// Tells events, each alone; returns how many.
 async fn tell(way: &Channel, notes: &Path) -> Result<usize, Status> {
-    shop::open(way).await?;
+    shops::open(way).await?;
     let synced = || fs::metadata(notes).map_or(0, |notes| notes.len());
     let mut told = 0;
     for number in 0..TRAYS_MAX {

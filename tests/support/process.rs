@@ -1,63 +1,111 @@
-//! The `munadi` binary as a process of its own, for tests that kill it, stop it or load it.
+//! The `munadi` binary as a process of its own, for tests that kill it, stop it, load it or look at it from outside.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
 use munadi::guard::secret_blake3;
+use munadi::node::clock::{Clock, SystemClock};
 
 /// The secret of every key.
 pub(crate) const SECRET: &str = "planted-secret";
 
-/// How long a start may take before the test fails.
+/// How long a start or a stop may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether the process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A node in a process of its own.
 pub(crate) struct Process {
     pub(crate) child: Child,
     /// Where it serves, as a URL.
     pub(crate) addr: String,
+    lines: Receiver<String>,
+    /// What it has logged, up to where it serves.
+    pub(crate) logged: Vec<String>,
 }
 
 impl Process {
-    /// Starts a node on the folder's `data`, on a free port. `top`: further lines
-    /// of its configuration; `limits`: those of its table `[limits]`.
+    /// Starts a node on the folder's `data`, on a free port. `top`: further lines of its configuration; `limits`:
+    /// those of its table `[limits]`, and tables behind it.
     pub(crate) fn start(folder: &Path, top: &str, limits: &str) -> Self {
+        Self::start_with(folder, top, limits, &[])
+    }
+
+    /// Starts a node with these variables in its environment, and no others.
+    pub(crate) fn start_with(
+        folder: &Path,
+        top: &str,
+        limits: &str,
+        environment: &[(&str, &Path)],
+    ) -> Self {
         let config = write_config(folder, top, limits);
         let mut command = Command::new(env!("CARGO_BIN_EXE_munadi"));
         command.arg("serve").arg("--config").arg(&config).current_dir(folder);
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env_clear().envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, receiver) = channel();
+        let (sender, lines) = channel();
         thread::spawn(move || {
-            let mut lines = Vec::new();
             for line in stderr.lines().map_while(Result::ok) {
-                // `serving address=127.0.0.1:40123`
-                let plain = without_colours(&line);
-                if let Some((_, addr)) = plain.split_once("serving address=") {
-                    let addr = addr.split_whitespace().next().unwrap_or_default();
-                    let _ = sender.send(Ok(addr.to_owned()));
-                }
-                lines.push(plain);
+                let _ = sender.send(without_colours(&line));
             }
-            let _ = sender.send(Err(lines.join("\n")));
         });
-        let told = receiver.recv_timeout(PATIENCE).expect("the node starts in time");
-        let addr = told.unwrap_or_else(|log| panic!("the node did not start:\n{log}"));
-        Self { child, addr: format!("http://{addr}") }
+        let mut logged: Vec<String> = Vec::new();
+        let addr = loop {
+            let Ok(line) = lines.recv_timeout(PATIENCE) else {
+                let _ = child.kill();
+                panic!("the node did not start:\n{}", logged.join("\n"));
+            };
+            // `serving address=127.0.0.1:40123`
+            let serving = line.split_once("serving address=");
+            let addr = serving.and_then(|(_, told)| told.split_whitespace().next());
+            let addr = addr.map(|addr| format!("http://{addr}"));
+            logged.push(line);
+            if let Some(addr) = addr {
+                break addr;
+            }
+        };
+        Self { child, addr, lines, logged }
+    }
+
+    /// Tells whether the process still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Asks the process to stop, and does not wait.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let asked = Command::new("kill").arg("-TERM").arg(pid).status().unwrap();
+        assert!(asked.success());
+    }
+
+    /// Waits until the process that was asked to stop has ended, well and without a panic.
+    pub(crate) fn ended(mut self) {
+        let clock = SystemClock::default();
+        while self.runs() {
+            assert!(clock.monotonic() < PATIENCE, "the node does not stop");
+            thread::sleep(LOOK_EVERY);
+        }
+        let status = self.child.wait().unwrap();
+        // The process holds the other end no more, so the log has an end.
+        self.logged.extend(self.lines.iter());
+        let log = self.logged.join("\n");
+        assert!(status.success(), "no clean stop: {status}\n{log}");
+        assert!(!log.contains("panicked"), "the node panicked:\n{log}");
     }
 
     /// Asks the process to stop, and waits until it has.
-    pub(crate) fn stop(mut self) {
-        let asked =
-            Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
-        assert!(asked.success());
-        assert!(self.child.wait().unwrap().success(), "a clean stop");
+    pub(crate) fn stop(self) {
+        self.terminate();
+        self.ended();
     }
 }
 
@@ -84,6 +132,8 @@ fn write_config(folder: &Path, top: &str, limits: &str) -> PathBuf {
         "advertiser_distance_s = 0\n".to_owned(),
         key("advertiser", "advertiser", 4),
         key("feed", "feed", 1),
+        key("chat", "chat", 0),
+        key("operator", "operator", 0),
         // One key is a whole feed here, and no rate is to be what holds it back.
         format!("[limits]\nserving_per_s = 0\nevents_per_s = 0\nreports_per_s = 0\n{limits}"),
     ];

@@ -20,17 +20,29 @@ pub(crate) fn with_key<T>(id: &str, message: T) -> Request<T> {
     request
 }
 
-/// Makes an account and everything below it for each of these daily budgets, micros. Returns the last account.
-pub(crate) async fn open(way: &Channel, budgets: &[i64]) -> Result<u64, Status> {
-    let mut account = 0;
-    for (number, daily) in budgets.iter().enumerate() {
-        account = one(way, number, *daily).await?;
-    }
-    Ok(account)
+/// An advertiser's things by their ids.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shop {
+    pub(crate) account: u64,
+    pub(crate) business: u64,
+    pub(crate) endpoint: u64,
+    pub(crate) campaign: u64,
+    pub(crate) ad: u64,
 }
 
-/// Makes a business with one live ad, and returns the account.
-async fn one(way: &Channel, number: usize, daily: i64) -> Result<u64, Status> {
+/// Makes an account and everything below it for each of these daily budgets, micros.
+pub(crate) async fn open(way: &Channel, budgets: &[i64]) -> Result<Vec<Shop>, Status> {
+    let mut shops = Vec::new();
+    for (number, daily) in budgets.iter().enumerate() {
+        let shop = one(way, number, *daily).await?;
+        assert_ne!(shop.ad, 0, "an id is no zero");
+        shops.push(shop);
+    }
+    Ok(shops)
+}
+
+/// Makes a business with one live ad.
+async fn one(way: &Channel, number: usize, daily: i64) -> Result<Shop, Status> {
     let mut client = CampaignServiceClient::new(way.clone());
     let request_id = |kind: &str| format!("{kind}-{number}");
     let validate_only = false;
@@ -40,15 +52,18 @@ async fn one(way: &Channel, number: usize, daily: i64) -> Result<u64, Status> {
         time_zone: "America/Mexico_City".into(),
         ..Default::default()
     });
+    let mut shop = Shop::default();
     let request = v1::CreateAccountRequest { request_id: request_id("a"), account, validate_only };
     let answer = client.create_account(asked(request)).await?.into_inner();
-    let account_id = answer.account.unwrap().id;
+    shop.account = answer.account.unwrap().id;
+    let account_id = shop.account;
     let business = Some(v1::Business { account_id, name: "Tacos".into(), ..Default::default() });
     let request =
         v1::CreateBusinessRequest { request_id: request_id("b"), business, validate_only };
     let answer = client.create_business(asked(request)).await?.into_inner();
+    shop.business = answer.business.unwrap().id;
     let channel_endpoint = Some(v1::ChannelEndpoint {
-        business_id: answer.business.unwrap().id,
+        business_id: shop.business,
         channel: v1::Channel::Telegram.into(),
         address: "tacos_bot".into(),
         ..Default::default()
@@ -59,7 +74,7 @@ async fn one(way: &Channel, number: usize, daily: i64) -> Result<u64, Status> {
         validate_only,
     };
     let answer = client.create_channel_endpoint(asked(request)).await?.into_inner();
-    let endpoint_id = answer.channel_endpoint.unwrap().id;
+    shop.endpoint = answer.channel_endpoint.unwrap().id;
     let money = |micros| Some(v1::Money { micros, currency: "MXN".into() });
     let campaign = Some(v1::Campaign {
         account_id,
@@ -71,25 +86,37 @@ async fn one(way: &Channel, number: usize, daily: i64) -> Result<u64, Status> {
     let request =
         v1::CreateCampaignRequest { request_id: request_id("c"), campaign, validate_only };
     let answer = client.create_campaign(asked(request)).await?.into_inner();
+    shop.campaign = answer.campaign.unwrap().id;
+    shop.ad = ad(&mut client, number, &shop).await?;
+    Ok(shop)
+}
+
+/// Makes an ad set with one live ad; returns the ad.
+async fn ad(
+    client: &mut CampaignServiceClient<Channel>,
+    number: usize,
+    shop: &Shop,
+) -> Result<u64, Status> {
+    let validate_only = false;
     let ad_set = Some(v1::AdSet {
-        campaign_id: answer.campaign.unwrap().id,
+        campaign_id: shop.campaign,
         name: "Everyone".into(),
         billing_event: v1::BillingEvent::Impressions.into(),
-        bid: money(50_000_000),
+        bid: Some(v1::Money { micros: 50_000_000, currency: "MXN".into() }),
         ..Default::default()
     });
-    let request = v1::CreateAdSetRequest { request_id: request_id("s"), ad_set, validate_only };
+    let request_id = format!("s-{number}");
+    let request = v1::CreateAdSetRequest { request_id, ad_set, validate_only };
     let answer = client.create_ad_set(asked(request)).await?.into_inner();
     let ad = Some(v1::Ad {
         ad_set_id: answer.ad_set.unwrap().id,
         name: "Three for two".into(),
         creative: Some(v1::Creative { primary_text: "Tacos!".into(), ..Default::default() }),
-        destination: Some(v1::ChatDestination { endpoint_id, ..Default::default() }),
+        destination: Some(v1::ChatDestination { endpoint_id: shop.endpoint, ..Default::default() }),
         ..Default::default()
     });
-    let request = v1::CreateAdRequest { request_id: request_id("d"), ad, validate_only };
-    client.create_ad(asked(request)).await?;
-    Ok(account_id)
+    let request = v1::CreateAdRequest { request_id: format!("d-{number}"), ad, validate_only };
+    Ok(client.create_ad(asked(request)).await?.into_inner().ad.unwrap().id)
 }
 
 /// Returns a write of the advertiser's, who waits for its answer.

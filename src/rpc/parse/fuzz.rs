@@ -1,5 +1,7 @@
 //! What doors read, altered: messages, filters, lists, tokens and cursors. How they are altered: `node/fuzz.rs`.
 
+use std::cell::Cell;
+
 use data_encoding::BASE64URL_NOPAD;
 use prost::Message;
 use prost_types::{FieldMask, Timestamp};
@@ -33,13 +35,18 @@ fn second(seconds: i64) -> Option<Timestamp> {
 }
 
 /// Lets what reads one kind of message read altered ones: of the usual number some are taken, or nothing behind
-/// the first check was tried.
-fn of_message<M: Message + Default + Clone>(name: &str, good: &[M], read: impl Fn(M) -> bool) {
+/// the first check was tried. Returns whether that many were read.
+fn of_message<M: Message + Default + Clone>(
+    name: &str,
+    good: &[M],
+    read: impl Fn(M) -> bool,
+) -> bool {
     assert!(good.iter().cloned().all(&read), "{name}: what is altered is good");
     let seeds: Vec<_> = good.iter().map(Message::encode_to_vec).collect();
     let (cases, taken) =
         fuzz(name, CASES, &seeds, &WIRE_WORDS, |bytes| M::decode(bytes).is_ok_and(&read));
     assert!(cases < CASES || taken > cases / 1_000, "{name}: {taken} of {cases}");
+    cases >= CASES
 }
 
 fn view() -> ViewToken {
@@ -126,7 +133,14 @@ fn no_altered_event_or_request_for_ads_makes_a_door_panic() {
 
 #[test]
 fn no_altered_resource_makes_a_door_panic() {
-    of_message("AdSet", &[ad_set()], |wire| ad_sets::ad_set(Some(wire), Verb::Create).is_ok());
+    let beyond = Cell::new(false);
+    let usual = of_message("AdSet", &[ad_set()], |wire| {
+        let groups = wire.targeting.iter().flat_map(|targeting| &targeting.interests);
+        let largest = groups.flat_map(|group| &group.any_of).max();
+        beyond.set(beyond.get() || largest.is_some_and(|number| *number > u16::MAX.into()));
+        ad_sets::ad_set(Some(wire), Verb::Create).is_ok()
+    });
+    assert!(!usual || beyond.get(), "no interest was larger than its 16 bits");
     let paths = ["name", "bid", "targeting"].map(str::to_owned).into();
     let update = v1::UpdateAdSetRequest {
         ad_set: Some(v1::AdSet { id: 7, campaign_id: 0, ..ad_set() }),
@@ -210,8 +224,21 @@ fn no_altered_outcome_makes_a_door_panic() {
         r#"{"conversation_id":9}"#,
     ];
     let seeds = [lines[..2].join("\n").into_bytes(), lines[2..].join("\n").into_bytes()];
-    let words: [&[u8]; 10] =
-        [b"{", b"}", b"\"", b"\\ud800", b"null", b"1e999", b"\n", b"\xFF", b"[[[[", b"-1"];
+    let words: [&[u8]; 13] = [
+        b"{",
+        b"}",
+        b"\"",
+        b"\\ud800",
+        b"null",
+        b"1e999",
+        b"\n",
+        b"\xFF",
+        b"[[[[",
+        b"-1",
+        b"65536",
+        b"9223372036854775808",
+        b"18446744073709551616",
+    ];
     let (cases, taken) = fuzz("list of Reconcile", CASES, &seeds, &words, |bytes| {
         let outcomes = [Outcome::Conversion, Outcome::Conversation];
         let read = outcomes.map(|outcome| Reader::new(&desk, outcome, |_| Ok(3)).lines(bytes));

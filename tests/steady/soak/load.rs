@@ -17,7 +17,8 @@ use tonic::{Code, Status};
 use super::webhook::{self, Platform};
 use crate::calls::{self, Given};
 use crate::server::{Held, Server};
-use crate::shop::{self, Shop};
+use crate::shop::Shop;
+use crate::shops;
 
 /// Viewers: always the same ones.
 const VIEWERS: u64 = 400;
@@ -139,8 +140,8 @@ struct Callers {
 pub(super) fn run(server: &Server, plan: &Plan) -> Run {
     calls::runtime().block_on(async {
         let ways: Vec<Channel> = (0..WAYS).map(|_| calls::way(server)).collect();
-        let shops = shop::open(&ways[0]).await.unwrap();
-        shop::whatsapp(&ways[0], &shops[0]).await.unwrap();
+        let shops = shops::open(&ways[0]).await.unwrap();
+        shops::whatsapp(&ways[0], &shops[0]).await.unwrap();
         let callers = Callers {
             ways: Arc::new(ways),
             shops: Arc::new(shops),

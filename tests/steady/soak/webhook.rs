@@ -13,7 +13,7 @@ use tonic::Status;
 
 use crate::calls::PATIENCE;
 use crate::server::{APP_SECRET, Server};
-use crate::shop::{NUMBER, NUMBER_ID};
+use crate::shops::{NUMBER, NUMBER_ID};
 
 /// Messages that are told of: fewer than a chat remembers.
 const MESSAGES: u64 = 8;
