@@ -5,6 +5,7 @@ mod bodies;
 mod content;
 mod full;
 mod fuzz;
+mod histories;
 mod http;
 mod most;
 mod order;
