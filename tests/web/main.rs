@@ -3,6 +3,7 @@
 
 mod bodies;
 mod content;
+mod followed;
 mod full;
 mod fuzz;
 mod histories;
