@@ -9,6 +9,7 @@ use x509_parser::prelude::FromDer;
 
 use crate::guard::{Caller, Role};
 use crate::types::proto::v1::CredentialKind;
+use crate::types::time::Moment;
 
 /// How the URI begins, among a certificate's alternative names, that says what its bearer is:
 /// `munadi://feed/7` is feed 7, `munadi://operator/0` the platform's operator.
@@ -32,7 +33,10 @@ pub fn certified(certificate: &[u8]) -> Option<Caller> {
     let serial = certificate.raw_serial();
     let serial = HEXLOWER.encode(&serial[..serial.len().min(SERIAL_BYTES_MAX)]);
     let credential = CredentialKind::Certificate;
-    Some(Caller { tenant, role, credential, key_id: Arc::from(serial) })
+    // Its last second still counts (RFC 5280, 4.1.2.5).
+    let last_s = certificate.validity().not_after.timestamp();
+    let end = Some(Moment(last_s.saturating_add(1).saturating_mul(1_000)));
+    Some(Caller { tenant, role, credential, key_id: Arc::from(serial), end })
 }
 
 /// Returns what `role/tenant` says.
@@ -46,13 +50,14 @@ fn role_and_tenant(text: &str) -> Option<(Role, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, KeyPair, SanType, SerialNumber};
+    use rcgen::{CertificateParams, KeyPair, SanType, SerialNumber, date_time_ymd};
 
     use super::*;
 
     fn caller(uris: &[&str]) -> Option<Caller> {
         let mut params = CertificateParams::new(vec!["client.example".to_owned()]).unwrap();
         params.serial_number = Some(SerialNumber::from(0x0A1B_u64));
+        params.not_after = date_time_ymd(2030, 1, 1);
         params
             .subject_alt_names
             .extend(uris.iter().map(|&uri| SanType::URI(uri.try_into().unwrap())));
@@ -66,6 +71,8 @@ mod tests {
         assert_eq!((feed.role, feed.tenant), (Role::Feed, 7));
         assert_eq!(feed.credential, CredentialKind::Certificate);
         assert!(feed.key_id.ends_with("0a1b"), "{}", feed.key_id);
+        // 2030-01-01, midnight UTC, and a second.
+        assert_eq!(feed.end, Some(Moment(1_893_456_001_000)));
         assert!(caller(&["munadi://operator/0"]).is_some());
         for wrong in [
             &[][..],

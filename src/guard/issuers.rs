@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::guard::{Caller, Role};
 use crate::types::proto::v1::CredentialKind;
+use crate::types::time::Moment;
 
 /// How far the clocks of an issuer and this machine may be apart, seconds.
 pub const TOKEN_LEEWAY_S: u64 = 60;
@@ -194,8 +195,15 @@ impl Known {
             return None;
         }
         let credential = CredentialKind::Token;
-        Some(Caller { tenant, role, credential, key_id: Arc::from(subject) })
+        let end = Some(end_of(claims.get("exp")?)?);
+        Some(Caller { tenant, role, credential, key_id: Arc::from(subject), end })
     }
+}
+
+/// Returns from when on a token of this `exp` is good no more: the leeway's last second still counts.
+fn end_of(exp: &Value) -> Option<Moment> {
+    let seconds = exp.as_f64()?.round() as i64;
+    Some(Moment(seconds.saturating_add(TOKEN_LEEWAY_S as i64 + 1).saturating_mul(1_000)))
 }
 
 /// Returns the key of a PEM, as each family of the algorithms may read it.
@@ -271,6 +279,20 @@ mod tests {
         assert_eq!((caller.role, caller.tenant), (Role::Advertiser, 4));
         assert_eq!(caller.credential, CredentialKind::Token);
         assert_eq!(&*caller.key_id, "ana@shop.example");
+    }
+
+    /// The library takes a token while `exp` and the leeway have not passed, whole seconds each.
+    #[test]
+    fn a_token_has_the_end_at_which_it_would_be_refused() {
+        let (key, mut claims) = (KeyPair::generate().unwrap(), good());
+        let issuers = by_pem(&key);
+        let exp = get_current_timestamp() + 600;
+        for told in [json!(exp), json!(exp as f64 + 0.4)] {
+            claims["exp"] = told;
+            let caller = issuers.caller(&token(&key, None, &claims)).unwrap();
+            let last = Moment((exp + TOKEN_LEEWAY_S) as i64 * 1_000 + 999);
+            assert_eq!(caller.end, Some(last.plus_ms(1)));
+        }
     }
 
     #[test]

@@ -29,14 +29,24 @@ impl Gate {
         let Access::Roles(roles) = access(path) else {
             return Ok(None);
         };
-        let Some(caller) = self.caller(header, certified) else {
-            return Err(refusal(Code::Unauthenticated, NO_KEY, "CREDENTIAL_INVALID"));
-        };
+        let Some(caller) = self.caller(header, certified) else { return Err(not_known()) };
         if !roles.contains(&caller.role) {
             return Err(refusal(Code::PermissionDenied, NOT_YOURS, "ROLE_DENIED"));
         }
         Ok(Some(caller))
     }
+
+    /// Judges the caller of a call that goes on once more: a look-up, nothing is hashed.
+    ///
+    /// # Errors
+    /// The status that a new call by the same credential would be answered with, when that is good no more.
+    pub fn judge_again(&self, caller: &Caller) -> Result<(), Status> {
+        if self.knows(caller) { Ok(()) } else { Err(not_known()) }
+    }
+}
+
+fn not_known() -> Status {
+    refusal(Code::Unauthenticated, NO_KEY, "CREDENTIAL_INVALID")
 }
 
 fn refusal(code: Code, message: &str, reason: &str) -> Status {
@@ -51,7 +61,9 @@ mod tests {
     use super::*;
     use crate::guard::table::TABLE;
     use crate::guard::{Key, Keys, Role, secret_blake3};
+    use crate::node::clock::{Clock, SystemClock};
     use crate::types::proto::v1::CredentialKind;
+    use crate::types::time::Moment;
 
     /// Each method with each role's key: let in exactly where the table says so.
     #[test]
@@ -107,6 +119,7 @@ mod tests {
             role: Role::Feed,
             credential: CredentialKind::Certificate,
             key_id: "07".into(),
+            end: None,
         };
         let certified = |path, key, caller: Option<&Caller>| {
             judge(&gate, path, key, caller).map_err(|status| status.code())
@@ -120,14 +133,55 @@ mod tests {
         assert_eq!(certified(reports, None, Some(&feed)), Err(Code::PermissionDenied));
     }
 
+    #[test]
+    fn what_has_ended_lets_nobody_in_and_nobody_go_on() {
+        let gate = gate();
+        let path = "/munadi.v1.AdService/StreamAds";
+        let machine = SystemClock::default().now();
+        let ends = [(1, false), (machine.0 - 1, false), (machine.0 + 600_000, true)];
+        for credential in [CredentialKind::Certificate, CredentialKind::Token] {
+            for (end_ms, is_good) in ends {
+                let (key_id, end) = ("07".into(), Some(Moment(end_ms)));
+                let caller = Caller { tenant: 9, role: Role::Feed, credential, key_id, end };
+                let again = gate.judge_again(&caller).map_err(|status| status.code());
+                assert_eq!(again.is_ok(), is_good, "{caller:?}");
+                assert_eq!(judge(&gate, path, None, Some(&caller)).is_ok(), is_good, "{caller:?}");
+                assert!(is_good || again == Err(Code::Unauthenticated));
+            }
+        }
+    }
+
+    #[test]
+    fn a_caller_goes_on_until_its_key_is_revoked_and_is_then_told_as_if_it_came_anew() {
+        let keys = Arc::new(keys());
+        let gate = Gate::new(Arc::clone(&keys), None);
+        let path = "/munadi.v1.AdService/StreamAds";
+        let caller = judge(&gate, path, Some("feed"), None).unwrap().unwrap();
+        assert!(gate.judge_again(&caller).is_ok());
+        assert!(keys.revoke("operator"));
+        assert!(gate.judge_again(&caller).is_ok(), "another's key");
+        assert!(keys.revoke("feed"));
+        let (again, anew) =
+            (gate.judge_again(&caller).unwrap_err(), judge(&gate, path, Some("feed"), None));
+        let anew = anew.unwrap_err();
+        assert_eq!((again.code(), again.message()), (anew.code(), anew.message()));
+        let issued = Caller { key_id: "m-a".into(), ..caller };
+        assert!(gate.judge_again(&issued).is_err(), "there is no node that could know it");
+    }
+
     fn gate() -> Gate {
-        let keys = Keys::new(Role::ALL.map(|role| Key {
+        Gate::new(Arc::new(keys()), None)
+    }
+
+    /// Returns a key of each role.
+    fn keys() -> Keys {
+        let key = |role: Role| Key {
             id: role.name().into(),
             role,
             tenant: 7,
             secret_blake3: secret_blake3("secret"),
-        }));
-        Gate::new(Arc::new(keys.unwrap()), None)
+        };
+        Keys::new(Role::ALL.map(key)).unwrap()
     }
 
     /// Judges a call with the key of this id.

@@ -115,7 +115,8 @@ impl Keys {
             return Err(BadKey::Hash(key.id));
         };
         let (tenant, role, credential) = (key.tenant, key.role, CredentialKind::Key);
-        let caller = Caller { tenant, role, credential, key_id: Arc::from(&*key.id) };
+        let key_id = Arc::from(&*key.id);
+        let caller = Caller { tenant, role, credential, key_id, end: None };
         self.by_id.insert(key.id, Known { hash, caller });
         Ok(())
     }
@@ -123,6 +124,13 @@ impl Keys {
     /// Forgets a key: its bearer is refused from now on. Returns whether it was known.
     pub fn revoke(&self, id: &str) -> bool {
         self.by_id.remove(id).is_some()
+    }
+
+    /// Tells whether the key that a caller was judged by is still known: neither revoked nor replaced.
+    pub(super) fn knows(&self, caller: &Caller) -> bool {
+        let known = self.by_id.get(&*caller.key_id);
+        // Each key that is put has an id of its own in memory, though another has the same letters.
+        known.is_some_and(|known| Arc::ptr_eq(&known.caller.key_id, &caller.key_id))
     }
 
     /// Tells whether an operator's key is known.
@@ -224,6 +232,19 @@ mod tests {
         assert!(keys.revoke("a"));
         assert_eq!(keys.caller(b"Bearer mk_a_s"), None);
         assert!(!keys.revoke("a"));
+    }
+
+    #[test]
+    fn a_caller_is_known_until_its_key_is_revoked_or_replaced() {
+        let feed = || key("a", Role::Feed, 7, "s");
+        let keys = Keys::new([feed(), key("b", Role::Feed, 7, "s")]).unwrap();
+        let caller = keys.caller(b"Bearer mk_a_s").unwrap();
+        assert!(keys.knows(&caller));
+        keys.put(feed()).unwrap();
+        assert!(!keys.knows(&caller), "it may have another secret");
+        let caller = keys.caller(b"Bearer mk_a_s").unwrap();
+        assert!(keys.revoke("b") && keys.knows(&caller), "another one's end");
+        assert!(keys.revoke("a") && !keys.knows(&caller));
     }
 
     #[test]

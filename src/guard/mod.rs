@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::types::proto::v1::{CallerRole, CredentialKind};
 use crate::types::request::{Author, Scope};
+use crate::types::time::Moment;
 
 mod certificates;
 mod class;
@@ -125,6 +126,9 @@ pub struct Caller {
     pub credential: CredentialKind,
     /// Which key it used, its certificate's serial number or its token's subject, for logs. Never the secret.
     pub key_id: Arc<str>,
+    /// From when on its token or certificate is good no more, by the machine's clock. `None`: it is a key, whose
+    /// end is looked up.
+    pub end: Option<Moment>,
 }
 
 impl Caller {
@@ -153,7 +157,9 @@ mod tests {
     #[test]
     fn only_operators_and_the_platform_see_everyones_things() {
         let credential = CredentialKind::Key;
-        let caller = |role, tenant| Caller { tenant, role, credential, key_id: "a".into() };
+        let (key_id, end): (Arc<str>, _) = ("a".into(), None);
+        let caller =
+            |role, tenant| Caller { tenant, role, credential, key_id: Arc::clone(&key_id), end };
         let any = |role, tenant| caller(role, tenant).scope().any;
         for role in Role::ALL {
             assert_eq!(any(role, 7), role == Role::Operator, "{role}");

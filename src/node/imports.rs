@@ -1,5 +1,7 @@
 //! Histories of other systems on their way to the writer.
 
+use std::sync::Arc;
+
 use crate::node::pending::Pending;
 use crate::node::running::Node;
 use crate::node::writer::Work;
@@ -11,8 +13,10 @@ impl Node {
     ///
     /// # Errors
     /// `Busy` when too much waits, `Unavailable` when the node is stopping.
-    pub fn import(&self, history: Import) -> Result<Pending<Vec<ImportVerdict>>, Refusal> {
-        metrics::counter!("munadi_imported_events_total").increment(history.items.len() as u64);
-        self.submit(|reply| Work::Import(Box::new(history), reply))
+    pub fn import(&self, history: Arc<Import>) -> Result<Pending<Vec<ImportVerdict>>, Refusal> {
+        let events = history.items.len() as u64;
+        let pending = self.submit(|reply| Work::Import(history, reply))?;
+        metrics::counter!("munadi_imported_events_total").increment(events);
+        Ok(pending)
     }
 }

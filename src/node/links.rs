@@ -93,7 +93,7 @@ impl Front {
         Some(Followed { link, counts: Some(tap(token, follower)) })
     }
 
-    /// Follows a click token. It does not say what a tap costs: where that is what is billed, the tap is
+    /// Follows a click token. It does not say what a tap costs: where that may be what was billed, the tap is
     /// left to the feed to report.
     fn follow_click(&self, text: &str, follower: &Follower, now: Moment) -> Option<Followed> {
         let sealer = self.sealer();
@@ -113,7 +113,13 @@ impl Front {
             country: follower.country.to_be_bytes(),
             ..ViewToken::default()
         };
-        let counts = (billing != BillingEvent::LinkClicks).then(|| tap(token, follower));
+        let is_free = match billing {
+            BillingEvent::LinkClicks => false,
+            // Without a price it was shown while an issue stood, and is paid for by the tap.
+            BillingEvent::Conversations => click.price.micros() > 0,
+            BillingEvent::Impressions | BillingEvent::Unspecified => true,
+        };
+        let counts = is_free.then(|| tap(token, follower));
         Some(Followed { link, counts })
     }
 

@@ -299,11 +299,21 @@ pub const LISTS_MESSAGE_BYTES_MAX: usize = 5 * 1_024 * 1_024;
 /// Messages of one event stream that wait for the disk at a time: two group commits of the writer.
 pub const STREAM_IN_FLIGHT_MAX: usize = 64;
 
-/// Messages of one import that wait at a time: live events wait behind them for a few hundredths of a second.
+/// Messages of one import that are read ahead of their answers.
 pub const IMPORT_IN_FLIGHT_MAX: usize = 4;
 
-/// How long an import waits before it asks again a node whose queue is full.
+/// Messages of all imports that are at the writer at a time: live events wait behind them for a few hundredths of a
+/// second.
+pub const IMPORTS_AT_ONCE_MAX: usize = 2;
+
+/// How long an import waits before it asks again a node whose queue is full, or whose disk is late ([`LAG_TARGET`]).
 pub const IMPORT_RETRY_AFTER: Duration = Duration::from_millis(20);
+
+/// Callers that follow attributions at a time: each asks the writer once a second.
+pub const FOLLOWERS_MAX: usize = 256;
+
+/// How often it is looked whether a watcher would still be let in.
+pub const WATCHER_JUDGED_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the answer to a batch may take before the caller is told that its outcome is unknown.
 pub const INGEST_DEADLINE: Duration = Duration::from_secs(2);

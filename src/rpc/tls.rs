@@ -13,7 +13,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
@@ -194,6 +194,11 @@ impl Content {
             key.map_err(|_| BadTls::Pem { file: files.key.clone(), what: "a private key" })?;
         let mut config = builder.with_single_cert(chain, key)?;
         config.alpn_protocols = vec![H2.to_vec()];
+        if self.client_ca.is_some() {
+            // A session that is resumed is not looked at again: its certificate may have ended meanwhile.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            (config.send_tls13_tickets, config.max_tls13_tickets) = (0, 0);
+        }
         Ok(Arc::new(config))
     }
 

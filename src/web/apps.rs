@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
+use crate::web::body::shares_of_app;
 use crate::web::limits::{
     APP_NAME_CHARS_MAX, APPS_MAX, PUBLIC_URL_CHARS_MAX, SECRET_CHARS_MAX, SECRET_CHARS_MIN,
 };
@@ -101,6 +104,8 @@ pub enum BadApp {
 pub(super) struct Known {
     pub(super) app: App,
     pub(super) meta_key: MetaKey,
+    /// Its part of the memory of all bodies.
+    pub(super) shares: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Known {
@@ -131,7 +136,8 @@ impl Apps {
                 return Err(BadApp::Twice(app.name));
             }
             let meta_key = MetaKey::new(&app.app_secret);
-            by_name.insert(app.name.clone(), Known { app, meta_key });
+            let shares = Arc::new(shares_of_app());
+            by_name.insert(app.name.clone(), Known { app, meta_key, shares });
         }
         Ok(Self { by_name })
     }

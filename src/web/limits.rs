@@ -9,6 +9,12 @@ pub const BODY_BYTES_MAX: usize = 1_024 * 1_024;
 /// Bytes of all bodies that are read at a time, of the whole door.
 pub const BODIES_BYTES_MAX: usize = 64 * BODY_BYTES_MAX;
 
+/// Bytes of the bodies of one app that are read at a time: whoever posts to it in its name leaves room for the others.
+pub const APP_BODIES_BYTES_MAX: usize = BODIES_BYTES_MAX / 4;
+
+/// Bytes that a body is given before any of it has come; more only as it comes.
+pub const BODY_FIRST_BYTES: usize = 16 * 1_024;
+
 /// Bytes of one request's line and headers.
 pub const HEAD_BYTES_MAX: usize = 16 * 1_024;
 
@@ -59,3 +65,19 @@ pub const CHALLENGE_CHARS_MAX: usize = 128;
 
 /// Events that one webhook hands to the node at a time, as many as a batch over gRPC.
 pub const EVENTS_MAX: usize = 1_000;
+
+/// Taps a second that are counted of one followed link: a poster at the busiest place has fewer. Further ones are
+/// forwarded all the same.
+pub const LINK_TAPS_PER_S: u32 = 10;
+
+/// Taps of one link that may come at once.
+pub const LINK_TAPS_BURST: u32 = 100;
+
+/// Taps a second that are counted of all entry sources together: each is written to the journal.
+pub const SOURCE_TAPS_PER_S: u32 = 500;
+
+/// Taps of all entry sources that may come at once.
+pub const SOURCE_TAPS_BURST: u32 = 1_000;
+
+/// Buckets that links share: a few hundred kilobytes, however many are followed.
+pub const LINK_BUCKETS: u16 = 16_384;

@@ -12,6 +12,7 @@ mod routes;
 mod server;
 mod signature;
 mod status;
+mod taps;
 mod turn;
 mod webhooks;
 

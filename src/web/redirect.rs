@@ -1,8 +1,8 @@
 //! `GET /c/{token}`: counts the tap of a person, and forwards to the chat in one hop.
 //!
 //! The person comes first: where the tap can't be counted now, the chat opens all the same, however much the node
-//! has to do: nothing here is ever refused for load. What comes without
-//! a person behind it (HEAD, prefetchers, bots) is forwarded too and counts nothing.
+//! has to do and however often a link is followed: nothing here is ever refused for load. What comes without a person
+//! behind it (HEAD, prefetchers, bots) is forwarded too and counts nothing.
 
 use http::header::{LOCATION, REFERRER_POLICY, USER_AGENT};
 use http::request::Parts;
@@ -10,7 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::node::Follower;
 use crate::types::iso::country_code;
+use crate::types::request::Incoming;
 use crate::web::answer::{self, Answer};
+use crate::web::limits::ANSWER_DEADLINE;
 use crate::web::routes::Web;
 
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
@@ -70,13 +72,24 @@ pub(in crate::web) fn answer(web: &Web, token: &str, head: &Parts) -> Answer {
         && !is_early(&head.headers)
         && !is_machine(user_agent);
     match followed.counts.filter(|_| is_person) {
-        // The tap is durable with the writer's next batch; nobody waits for it.
-        Some(tap) => count(if web.node.record(vec![tap]).is_ok() { "counted" } else { "busy" }),
+        Some(tap) => count(record(web, tap)),
         None => count("uncounted"),
     }
     let mut answer = answer::text(StatusCode::FOUND, "");
     answer.headers_mut().insert(LOCATION, location);
     quiet(answer)
+}
+
+/// Hands a tap to the writer, where there is room for it, and returns how that ended. It is durable with the writer's
+/// next batch; nobody waits for it.
+fn record(web: &Web, tap: Incoming) -> &'static str {
+    if web.gauge.read().bars_events(ANSWER_DEADLINE) {
+        return "busy";
+    }
+    if !web.taps.counts(&tap) {
+        return "too_often";
+    }
+    if web.node.record(vec![tap]).is_ok() { "counted" } else { "busy" }
 }
 
 /// Returns the answer to what is no link of ours, or is one no more. It repeats nothing of it.

@@ -11,6 +11,7 @@ use crate::web::apps::{AppKind, Apps};
 use crate::web::body::Memory;
 use crate::web::redirect;
 use crate::web::server::WebConfig;
+use crate::web::taps::Taps;
 
 /// What handlers work with.
 pub(in crate::web) struct Web {
@@ -26,6 +27,8 @@ pub(in crate::web) struct Web {
     pub(in crate::web) country_header: Option<HeaderName>,
     /// What bodies are read into.
     pub(in crate::web) memory: Memory,
+    /// Which taps of followed links are counted.
+    pub(in crate::web) taps: Taps,
 }
 
 /// A path, taken apart.
@@ -65,6 +68,7 @@ impl Web {
             public_url: config.public_url.clone(),
             country_header: config.country_header.clone(),
             memory: Memory::new(config.patience.body),
+            taps: Taps::new(),
         }
     }
 

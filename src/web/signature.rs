@@ -14,6 +14,9 @@ const META_PREFIX: &[u8] = b"sha256=";
 /// Bytes of a SHA-256.
 const SHA256_BYTES: usize = 32;
 
+/// Bytes of a SHA-1.
+const SHA1_BYTES: usize = 20;
+
 /// What Meta signs an app's webhooks with: HMAC-SHA-256 under the app secret, which is hashed in once.
 #[derive(Clone)]
 pub(super) struct MetaKey(Hmac<Sha256>);
@@ -25,20 +28,31 @@ impl MetaKey {
 
     /// Tells whether this is the signature of a body, in hexadecimal.
     pub(super) fn has_signed(&self, body: &[u8], header: Option<&[u8]>) -> bool {
-        let hex = header.and_then(|header| header.strip_prefix(META_PREFIX));
-        let mut told = [0; SHA256_BYTES];
-        let decoded = hex
-            .filter(|hex| hex.len() == 2 * SHA256_BYTES)
-            .and_then(|hex| HEXLOWER_PERMISSIVE.decode_mut(hex, &mut told).ok());
-        decoded.is_some() && self.0.clone().chain_update(body).verify_slice(&told).is_ok()
+        let told = told_by_meta(header);
+        told.is_some_and(|told| self.0.clone().chain_update(body).verify_slice(&told).is_ok())
     }
+}
+
+/// Returns the signature that a header of Meta's tells; `None`: it can't be anybody's.
+pub(super) fn told_by_meta(header: Option<&[u8]>) -> Option<[u8; SHA256_BYTES]> {
+    let hex = header?.strip_prefix(META_PREFIX)?;
+    let mut told = [0; SHA256_BYTES];
+    if hex.len() != 2 * SHA256_BYTES {
+        return None;
+    }
+    HEXLOWER_PERMISSIVE.decode_mut(hex, &mut told).ok()?;
+    Some(told)
+}
+
+/// Returns the signature that a header of Twilio's tells; `None`: it can't be anybody's.
+pub(super) fn told_by_twilio(header: Option<&[u8]>) -> Option<[u8; SHA1_BYTES]> {
+    BASE64.decode(header?).ok()?.try_into().ok()
 }
 
 /// Tells whether this is Twilio's signature of a form posted to an address (`X-Twilio-Signature`): HMAC-SHA-1
 /// under the auth token over the address and each field's name and value, ascending, in base64.
 pub(super) fn is_of_twilio(secret: &str, url: &str, form: &Form, header: Option<&[u8]>) -> bool {
-    let told = header.and_then(|base64| BASE64.decode(base64).ok());
-    let Some(told) = told else { return false };
+    let Some(told) = told_by_twilio(header) else { return false };
     let mut mac = keyed::<Hmac<Sha1>>(secret);
     mac.update(url.as_bytes());
     for (name, value) in form.sorted() {

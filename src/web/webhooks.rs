@@ -1,5 +1,6 @@
-//! Webhooks: who signed it, what it tells, the node's acknowledgement, and only then 200. What a person wrote
-//! is passed over while it is read, and the body is zeroed before the node is asked.
+//! Webhooks: whose it is, who signed it, what it tells, the node's acknowledgement, and only then 200. A body is read
+//! only for an app that is known, with a signature that may be one. What a person wrote is passed over while it is
+//! read, and the body is zeroed before the node is asked.
 
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -19,7 +20,7 @@ use crate::web::apps::{App, AppKind, Known};
 use crate::web::body::BadBody;
 use crate::web::limits::{ANSWER_DEADLINE, CHALLENGE_CHARS_MAX, EVENTS_MAX};
 use crate::web::routes::Web;
-use crate::web::signature::{is_of_twilio, is_same};
+use crate::web::signature::{is_of_twilio, is_same, told_by_meta, told_by_twilio};
 use crate::web::turn::{Turn, Turned};
 
 /// The header of Meta's signature.
@@ -126,8 +127,11 @@ impl Web {
         if self.gauge.read().bars_events(ANSWER_DEADLINE) {
             return Err(Ended::Busy);
         }
-        let body = self.memory.read(body).await.map_err(Ended::BadBody)?;
         let known = self.apps.known(kind, name).ok_or(Ended::NoApp)?;
+        if !may_be_signed(kind, &head.headers) {
+            return Err(Ended::Unsigned);
+        }
+        let body = self.memory.read(&known.shares, body).await.map_err(Ended::BadBody)?;
         let Turned { mut events, tiers } = self.events(known, head, body)?;
         for tier in tiers {
             self.note(tier).await?;
@@ -147,7 +151,7 @@ impl Web {
         head: &Parts,
         body: Zeroizing<Vec<u8>>,
     ) -> Result<Turned, Ended> {
-        let Known { app, meta_key } = known;
+        let Known { app, meta_key, .. } = known;
         let parse: fn(&[u8]) -> Result<Vec<Inbound<'_>>, Malformed> = match app.kind {
             AppKind::Whatsapp => parse_whatsapp,
             AppKind::Messenger => parse_messenger,
@@ -231,6 +235,16 @@ impl Web {
             .increment(1);
         }
         Ok(())
+    }
+}
+
+/// Tells whether a post has a signature that may be somebody's: without one nothing of it need be read.
+fn may_be_signed(kind: AppKind, headers: &HeaderMap) -> bool {
+    match kind {
+        AppKind::Whatsapp | AppKind::Messenger => {
+            told_by_meta(header(headers, META_SIGNATURE)).is_some()
+        }
+        AppKind::Twilio => told_by_twilio(header(headers, TWILIO_SIGNATURE)).is_some(),
     }
 }
 

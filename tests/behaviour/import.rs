@@ -4,6 +4,8 @@ mod naive;
 mod recount;
 mod wire;
 
+use std::sync::Arc;
+
 use munadi::decide::imports::{IMPORT_AGE_MS_MAX, conversion_outcome};
 use munadi::decide::record::FUTURE_MS_MAX;
 use munadi::node::writer::Work;
@@ -79,7 +81,7 @@ impl Teller<'_> {
 }
 
 fn import(stage: &mut Stage, items: Vec<Imported>) -> Vec<ImportVerdict> {
-    let history = Box::new(Import { items, dry_run: false });
+    let history = Arc::new(Import { items, dry_run: false });
     stage.work(|reply| Work::Import(history, reply)).unwrap()
 }
 
@@ -88,7 +90,7 @@ fn import_one(stage: &mut Stage, item: Imported) -> ImportVerdict {
 }
 
 fn judged(stage: &mut Stage, item: Imported) -> ImportVerdict {
-    let history = Box::new(Import { items: vec![item], dry_run: true });
+    let history = Arc::new(Import { items: vec![item], dry_run: true });
     stage.work(|reply| Work::Import(history, reply)).unwrap().remove(0)
 }
 

@@ -24,6 +24,7 @@ mod courier;
 mod crowd;
 mod desk;
 mod doors;
+mod ended;
 mod erasure;
 mod exchange;
 mod explain;

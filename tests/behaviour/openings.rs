@@ -1,7 +1,8 @@
 //! Who may pay for conversations: openings told by the payer alone, or too few of them, are paid for by tap.
 
-use munadi::types::proto::v1::{AdSetIssue, BillingEvent, Direction};
-use munadi::types::request::{Chat, Claim, Incoming, Opening, Resource, ResourceKind};
+use munadi::node::Follower;
+use munadi::types::proto::v1::{AdSetIssue, BillingEvent, Direction, EventKind};
+use munadi::types::request::{Chat, Claim, Incoming, Opening, Resource, ResourceKind, Verdict};
 use munadi::types::time::{DAY_MS, MINUTE_MS};
 
 use crate::stage::{ALL, Offer, Shop, Stage, charged};
@@ -99,6 +100,36 @@ fn an_advertiser_who_tells_of_its_own_openings_pays_by_tap_until_it_has_a_histor
     stage.see(&out);
     let tap = stage.tap(&out);
     assert_eq!(tap, out.token.price_micros, "what is out keeps what it says");
+}
+
+/// Nobody who follows a link says what it cost: a tap that is paid for is its feed's to tell.
+#[test]
+fn a_followed_link_takes_no_tap_that_is_paid_for_while_an_issue_stands() {
+    let (mut stage, shop) = staged(Offer::default());
+    minute(&mut stage);
+    let before = stage.show("before");
+    assert_eq!(before.token.billing, CHATS);
+    person(&mut stage, &shop, "first", Some(false));
+    minute(&mut stage);
+    assert_eq!(issues(&stage, &shop), [AdSetIssue::OpeningsSelfReported]);
+    let during = stage.show("during");
+    assert_eq!(during.token.billing, TAPS);
+    for (shown, is_free) in [(&before, true), (&during, false)] {
+        stage.see(shown);
+        let click = stage.click(shown);
+        assert_eq!(click.price.micros() > 0, is_free);
+        let text = stage.front.sealer().seal_click_text(&click);
+        let followed = stage.front.follow(&text, &Follower::default(), stage.now).unwrap();
+        assert_eq!(followed.link, shown.ad.chat_link, "it leads to the chat all the same");
+        assert_eq!(followed.counts.is_some(), is_free);
+        if let Some(tap) = followed.counts {
+            assert_eq!(charged(&stage.record(tap)), 0);
+        }
+    }
+    let price = during.token.price_micros;
+    assert!(price > 0);
+    assert_eq!(stage.tap(&during), price, "the feed's tap is the first");
+    assert_eq!(stage.happen(&before, EventKind::Tap), Verdict::Already);
 }
 
 #[test]

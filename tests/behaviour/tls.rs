@@ -22,7 +22,7 @@ use rcgen::{
     date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -113,12 +113,13 @@ fn server(tls: &Arc<Tls>, patience: Patience) -> Running {
     serve_routes(Routes::default(), config).unwrap()
 }
 
-/// Connects within TLS, and notes the certificate of each server that it met.
+/// Connects within TLS, and notes the certificate of each server that it met, and how they shook hands.
 #[derive(Clone)]
 struct Dial {
     addr: SocketAddr,
     config: Arc<ClientConfig>,
     met: Arc<Mutex<Vec<Vec<u8>>>>,
+    kinds: Arc<Mutex<Vec<HandshakeKind>>>,
 }
 
 impl Dial {
@@ -143,7 +144,7 @@ impl Dial {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Self { addr, config: Arc::new(config), met: Arc::default() }
+        Self { addr, config: Arc::new(config), met: Arc::default(), kinds: Arc::default() }
     }
 
     async fn way(&self, key: &str) -> Result<Way, Status> {
@@ -172,13 +173,14 @@ impl tower::Service<Uri> for Dial {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let Self { addr, config, met } = self.clone();
+        let Self { addr, config, met, kinds } = self.clone();
         Box::pin(async move {
             let socket = TcpStream::connect(addr).await?;
             let name = ServerName::try_from("localhost").unwrap();
             let stream = TlsConnector::from(config).connect(name, socket).await?;
             let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
             met.lock().unwrap().push(certificate);
+            kinds.lock().unwrap().push(stream.get_ref().1.handshake_kind().unwrap());
             Ok(TokioIo::new(stream))
         })
     }
@@ -207,6 +209,27 @@ fn a_clients_certificate_is_a_credential_and_a_key_is_one_too() {
         let forged = Dial::new(server.addr(), &ours, Some(&own)).refused("", KEYS).await;
         let answered = [Code::Unimplemented, Code::PermissionDenied, Code::Unauthenticated];
         assert!(!answered.contains(&forged), "{forged}");
+    });
+    server.stop();
+}
+
+/// Of a session that is resumed the certificate would not be looked at again, and it may have ended meanwhile.
+#[test]
+fn where_certificates_are_credentials_no_session_is_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = authority("ours");
+    let tls = Arc::new(Tls::open(write(folder.path(), &ours)).unwrap());
+    let server = server(&tls, Patience::default());
+    calls(async {
+        let own = issued(&ours, &["munadi://advertiser/4"]);
+        let advertiser = Dial::new(server.addr(), &ours, Some(&own));
+        for _ in 0..3 {
+            // With the answer comes whatever would let the next connection resume.
+            assert_eq!(advertiser.refused("", ACCOUNTS).await, Code::Unimplemented, "let in");
+        }
+        let kinds = advertiser.kinds.lock().unwrap();
+        assert_eq!(kinds.len(), 3);
+        assert!(!kinds.contains(&HandshakeKind::Resumed), "{kinds:?}");
     });
     server.stop();
 }

@@ -1,15 +1,17 @@
-//! WatchWindows at its limits, through the door: who comes too late is told so, and a place that is left is free.
+//! Those who watch windows or follow attributions at their limits, through the door: who comes too late is told so, and
+//! a place that is left is free.
 
 use std::time::Duration;
 
 use munadi::node::WATCHES_MAX;
+use munadi::rpc::limits::FOLLOWERS_MAX;
 use munadi::types::proto::v1;
 use munadi::types::request::Scope;
 use munadi::types::time::HOUR_MS;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
-use crate::desk::{Desk, OPERATOR, PLATFORM, Shop, TACOS, calls, open_shop};
+use crate::desk::{ANALYST, Desk, OPERATOR, PLATFORM, Shop, TACOS, calls, open_shop};
 
 /// No place is free for longer than this after its watcher has left.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -59,6 +61,40 @@ fn the_watcher_beyond_the_last_is_told_when_to_come_again_and_a_stream_that_ends
             watch(&desk, PLATFORM, &shop, 60).await.expect_err("one place was free, not two");
         assert_eq!(full.code(), Code::ResourceExhausted);
         drop((others, again));
+        Ok::<_, Status>(())
+    })
+    .unwrap();
+    desk.stop();
+}
+
+#[test]
+fn the_follower_beyond_the_last_is_told_when_to_come_again_and_may_pull_meanwhile() {
+    let desk = Desk::start();
+    calls(async {
+        let follow = || v1::PullAttributionsRequest { follow: true, ..Default::default() };
+        let (mut followers, mut client) = (Vec::new(), desk.attributions(ANALYST));
+        for number in 0..FOLLOWERS_MAX {
+            // Fewer than one connection may have at once.
+            if number % 100 == 0 {
+                client = desk.attributions(ANALYST);
+            }
+            followers.push(client.pull_attributions(follow()).await?);
+        }
+        let mut client = desk.attributions(OPERATOR);
+        let status = client.pull_attributions(follow()).await.expect_err("no place is left");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        assert!(status.message().contains("follow again later"), "{status}");
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().map(|info| &*info.reason), Some("BUSY"));
+        assert!(details.retry_info().is_some_and(|info| info.retry_delay.is_some()));
+        client.pull_attributions(v1::PullAttributionsRequest::default()).await?;
+        drop(followers.pop());
+        let again = async {
+            while let Err(status) = client.pull_attributions(follow()).await {
+                assert_eq!(status.code(), Code::ResourceExhausted);
+            }
+        };
+        tokio::time::timeout(PATIENCE, again).await.expect("the place is free again");
         Ok::<_, Status>(())
     })
     .unwrap();

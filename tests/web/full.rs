@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use munadi::journal::memory::MemoryLog;
 use munadi::journal::{Block, Completed, LogError, ShardLog, Tail, Ticket, Wake};
@@ -11,9 +11,9 @@ use munadi::node::writer::BATCHES_IN_FLIGHT_MAX;
 use munadi::node::{Node, Pending, QUEUE_MAX};
 use munadi::tokens::{KeyRing, conversation_id};
 use munadi::types::ids::{BatchNo, JournalId, SeqVector, Shard};
-use munadi::types::proto::v1::{self, EntryPoint};
+use munadi::types::proto::v1::EntryPoint;
 use munadi::types::refusal::Reason;
-use munadi::types::request::{Change, Chat, Incoming, Opening, Resource, Verdict};
+use munadi::types::request::{Chat, Incoming, Opening, Verdict};
 use munadi::types::time::Moment;
 
 use crate::bodies::{ACCOUNT, NUMBER, PHONE, said};
@@ -23,7 +23,8 @@ use crate::stage::{NOW_S, Shop, Stage, TENANT, wait, whatsapp};
 const PATH: &str = "/webhooks/whatsapp/all";
 
 /// What a person's browser calls itself.
-const BROWSER: &str = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/125.0.0.0 Mobile";
+pub(crate) const BROWSER: &str =
+    "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/125.0.0.0 Mobile";
 
 /// Holds back what a log would tell of its disk.
 #[derive(Clone, Default)]
@@ -35,9 +36,48 @@ struct Inside {
     /// Batches that were submitted and are not durable, when the last one was submitted.
     in_flight: AtomicU64,
     wake: Mutex<Option<Wake>>,
+    turnstile: Mutex<Turnstile>,
+    turned: Condvar,
+}
+
+/// What lets the writer hand over its batches.
+#[derive(Default)]
+struct Turnstile {
+    is_shut: bool,
+    /// Whether the writer stands before it.
+    is_met: bool,
 }
 
 impl Gate {
+    /// Lets the writer hand over no batch any more: it stands still with the next one.
+    pub(crate) fn shut(&self) {
+        *self.0.turnstile.lock().unwrap() = Turnstile { is_shut: true, is_met: false };
+    }
+
+    /// Waits until the writer stands still.
+    pub(crate) fn met(&self) {
+        let turnstile = self.0.turnstile.lock().unwrap();
+        drop(self.0.turned.wait_while(turnstile, |it| !it.is_met).unwrap());
+    }
+
+    pub(crate) fn open(&self) {
+        self.0.turnstile.lock().unwrap().is_shut = false;
+        self.0.turned.notify_all();
+    }
+
+    /// Lets a batch pass, or its writer wait.
+    fn pass(&self) {
+        let mut turnstile = self.0.turnstile.lock().unwrap();
+        turnstile.is_met = true;
+        self.0.turned.notify_all();
+        drop(self.0.turned.wait_while(turnstile, |it| it.is_shut).unwrap());
+    }
+
+    /// Returns the batches that were submitted and are not durable.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.0.in_flight.load(SeqCst)
+    }
+
     /// Lets nothing become durable any more.
     pub(crate) fn hold(&self) {
         self.0.is_held.store(true, SeqCst);
@@ -50,7 +90,7 @@ impl Gate {
 
     /// Tells whether the writer takes no more work before something is durable.
     fn is_full(&self) -> bool {
-        self.0.in_flight.load(SeqCst) >= BATCHES_IN_FLIGHT_MAX
+        self.in_flight() >= BATCHES_IN_FLIGHT_MAX
     }
 }
 
@@ -70,6 +110,7 @@ impl ShardLog for Held {
     }
 
     fn submit_all(&mut self, blocks: Vec<Block>) -> Ticket {
+        self.gate.pass();
         let last = blocks.last().map(|block| block.batch.0);
         let ticket = self.log.submit_all(blocks);
         if let Some(last) = last {
@@ -150,16 +191,7 @@ fn under_a_full_queue_a_post_is_told_to_come_again_and_counts_once_when_it_does(
 fn under_a_full_queue_a_post_is_refused_unread_and_a_link_still_leads_to_its_chat() {
     let (stage, gate) = held();
     let shop = stage.shop(TENANT, whatsapp(NUMBER, ACCOUNT));
-    let source = Resource::Source(v1::EntrySource {
-        endpoint_id: shop.endpoint,
-        name: "Menu".into(),
-        entry_point: EntryPoint::QrCode.into(),
-        prefilled_text: "Hi".into(),
-        ..Default::default()
-    });
-    let Ok(Resource::Source(source)) = stage.write(TENANT, Change::Create(source)) else {
-        panic!("a source is made");
-    };
+    let source = stage.source(shop);
     let path = format!("/c/{}", source.code);
     let follow = || send(stage.web.addr(), "GET", &path, &[("user-agent", BROWSER)], b"");
     wait(stage.node.settled()).unwrap();
@@ -197,23 +229,27 @@ pub(crate) fn held() -> (Stage, Gate) {
     (Stage::on(node, clock, tempfile::tempdir().unwrap()), gate)
 }
 
+/// Returns the opening of a chat.
+pub(crate) fn opened(shop: Shop, contact: u64) -> Incoming {
+    let chat = Chat {
+        tenant: TENANT,
+        business: shop.business,
+        endpoint: shop.endpoint,
+        id: conversation_id(shop.business, shop.endpoint, contact),
+        at: None,
+        country: 0,
+        independent: false,
+    };
+    Incoming::Opened { chat, opening: Opening::by_message(EntryPoint::Organic, None) }
+}
+
 /// Opens chats until the writer stands still and nothing more may wait for it.
 pub(crate) fn fill(stage: &Stage, gate: &Gate, shop: Shop) -> Vec<Pending<Vec<Verdict>>> {
     let mut waiting = Vec::new();
     for contact in 1.. {
-        let chat = Chat {
-            tenant: TENANT,
-            business: shop.business,
-            endpoint: shop.endpoint,
-            id: conversation_id(shop.business, shop.endpoint, contact),
-            at: None,
-            country: 0,
-            independent: false,
-        };
-        let opening = Opening::by_message(EntryPoint::Organic, None);
         // What comes after has found no place either.
         let full = gate.is_full();
-        match stage.node.record(vec![Incoming::Opened { chat, opening }]) {
+        match stage.node.record(vec![opened(shop, contact)]) {
             Ok(pending) => waiting.push(pending),
             Err(refusal) => {
                 assert_eq!(refusal.reason, Reason::Busy);

@@ -3,8 +3,10 @@
 
 mod bodies;
 mod content;
+mod followed;
 mod full;
 mod fuzz;
+mod histories;
 mod http;
 mod most;
 mod order;

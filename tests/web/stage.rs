@@ -162,6 +162,21 @@ impl Stage {
         Shop { business: business_id, endpoint: endpoint_id, ad }
     }
 
+    /// Makes an entry source of a shop.
+    pub(crate) fn source(&self, shop: Shop) -> v1::EntrySource {
+        let row = v1::EntrySource {
+            endpoint_id: shop.endpoint,
+            name: "Menu".into(),
+            entry_point: v1::EntryPoint::QrCode.into(),
+            prefilled_text: "Hi".into(),
+            ..Default::default()
+        };
+        match self.write(TENANT, Change::Create(Resource::Source(row))) {
+            Ok(Resource::Source(source)) => source,
+            other => panic!("no source: {other:?}"),
+        }
+    }
+
     pub(crate) fn write(&self, tenant: u32, change: Change) -> Result<Resource, Refusal> {
         let number = WRITES.fetch_add(1, Ordering::Relaxed);
         let mut body_hash = [0; 16];

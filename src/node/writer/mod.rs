@@ -67,7 +67,7 @@ pub enum Work {
     /// Events to judge and count, each alone.
     Record(Vec<Incoming>, Reply<Vec<Verdict>>),
     /// Events of another system to judge and count, each alone.
-    Import(Box<Import>, Reply<Vec<ImportVerdict>>),
+    Import(Arc<Import>, Reply<Vec<ImportVerdict>>),
     /// A write to the catalog.
     Mutate(Box<Mutation>, Reply<Resource>),
     /// A write to the operator's lists or rules; answered with the entries or rules there are now.

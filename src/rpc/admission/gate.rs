@@ -8,7 +8,7 @@ use metrics::Counter;
 
 use crate::guard::Class;
 use crate::node::Gauge;
-use crate::rpc::admission::rates::Rates;
+use crate::rpc::admission::rates::{RateKey, Rates};
 use crate::rpc::admission::refused::{Answers, Refused, Turn};
 use crate::rpc::admission::shed::Shed;
 use crate::rpc::limits::{Limits, at_work_max};
@@ -96,7 +96,7 @@ impl Gate {
     pub(super) fn enter(
         self: &Arc<Self>,
         class: Class,
-        key: Option<&Arc<str>>,
+        key: Option<&RateKey>,
     ) -> Result<Seat, Refused> {
         self.keep_rate(class, key)?;
         let most = if self.limits.shed { at_work_max(class) } else { usize::MAX };
@@ -109,7 +109,7 @@ impl Gate {
     }
 
     /// Takes one message of a stream, or refuses it.
-    pub(super) fn check(&self, class: Class, key: Option<&Arc<str>>) -> Result<(), Refused> {
+    pub(super) fn check(&self, class: Class, key: Option<&RateKey>) -> Result<(), Refused> {
         self.pass(class, self.shed())?;
         self.keep_rate(class, key)
     }
@@ -133,7 +133,7 @@ impl Gate {
         self.is_stopping.load(Ordering::Relaxed)
     }
 
-    fn keep_rate(&self, class: Class, key: Option<&Arc<str>>) -> Result<(), Refused> {
+    fn keep_rate(&self, class: Class, key: Option<&RateKey>) -> Result<(), Refused> {
         let Some(key) = key else { return Ok(()) };
         let refused = |late| self.counted(Refused::TooOften { class, late });
         self.rates.check(class, key).map_err(refused)
@@ -176,9 +176,11 @@ mod tests {
     use tonic_types::StatusExt;
 
     use super::*;
+    use crate::guard::{Caller, Role};
     use crate::node::Pressure;
     use crate::rpc::admission::shed::Controller;
     use crate::rpc::limits::RETRY_AFTER;
+    use crate::types::proto::v1::CredentialKind;
 
     fn gate(limits: Limits) -> Arc<Gate> {
         let rates = Arc::new(Rates::new(&limits));
@@ -186,7 +188,7 @@ mod tests {
     }
 
     /// Takes a call or refuses it, as a server does.
-    fn take(gate: &Arc<Gate>, class: Class, key: Option<&Arc<str>>) -> Result<Seat, Refused> {
+    fn take(gate: &Arc<Gate>, class: Class, key: Option<&RateKey>) -> Result<Seat, Refused> {
         gate.pass(class, gate.shed())?;
         gate.enter(class, key)
     }
@@ -258,11 +260,17 @@ mod tests {
     #[test]
     fn who_is_refused_learns_why_and_when_to_come_again() {
         let gate = gate(Limits { reports_per_s: 1, ..SHED });
-        let key: Arc<str> = "analyst".into();
+        let key = RateKey::of(&Caller {
+            tenant: 4,
+            role: Role::Analytics,
+            credential: CredentialKind::Key,
+            key_id: "analyst".into(),
+            end: None,
+        });
         let refused = std::iter::repeat_with(|| take(&gate, Class::Reports, Some(&key)))
             .find_map(Result::err)
             .unwrap();
-        let status = status(&gate, refused, &key);
+        let status = status(&gate, refused, &key.id);
         assert_eq!(status.code(), Code::ResourceExhausted);
         let details = status.get_error_details();
         assert_eq!(details.error_info().unwrap().reason, "RATE_EXCEEDED");
@@ -274,7 +282,7 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..100 {
             let refused = take(&gate, Class::Events, Some(&key)).err().unwrap();
-            let details = super::tests::status(&gate, refused, &key).get_error_details();
+            let details = super::tests::status(&gate, refused, &key.id).get_error_details();
             let info = details.error_info().unwrap();
             assert_eq!((&*info.reason, &*info.metadata["level"]), ("OVERLOADED", "3"));
             assert_eq!(info.metadata["class"], "events");

@@ -10,6 +10,10 @@ use crate::rpc::limits::{
 /// How long a request for ads may take: a feed that waits longer shows its tray without.
 pub const SERVING_DEADLINE: Duration = Duration::from_millis(100);
 
+/// How long an event may wait for the disk before callers are held back, and histories first: a quarter of what a
+/// batch may take.
+pub const LAG_TARGET: Duration = Duration::from_millis(500);
+
 /// Calls a second of one key that tell events: 1,000 events each, far beyond what one node records.
 pub const EVENTS_PER_S: u32 = 5_000;
 

@@ -1,5 +1,6 @@
 //! Admission before parsing: before the services, each call is taken or refused by what is known without reading
-//! it. What costs least is asked first: its class by its path, then its credential, its key's rate, its place.
+//! it. What costs least is asked first: its class by its path, then its credential, its key's rate, its place. A
+//! call that goes on is judged by its credential again and again.
 
 mod answering;
 mod gate;
@@ -22,12 +23,12 @@ use tonic::Status;
 use tower::{Layer, Service};
 
 use crate::guard;
-use crate::guard::{Class, class};
+use crate::guard::{Caller, Class, class};
 use crate::node::Gauge;
 use crate::node::clock::{Clock, SystemClock};
 use crate::rpc::admission::answering::Answering;
 use crate::rpc::admission::gate::{Gate, Seat};
-use crate::rpc::admission::rates::Rates;
+use crate::rpc::admission::rates::{RateKey, Rates};
 use crate::rpc::admission::refused::{Answers, Refused};
 use crate::rpc::connection::Line;
 use crate::rpc::limits::{CALL_DEADLINE, Limits, deadline_of};
@@ -89,8 +90,18 @@ impl<S> Layer<S> for AdmissionLayer {
     }
 }
 
+/// Methods, beside those that are named for their streams, whose messages or answers come one after the other.
+const STREAMS: [&str; 6] = [
+    "DoGet",
+    "ImportEvents",
+    "PullAttributions",
+    "PullConversionPayloads",
+    "Reconcile",
+    "WatchWindows",
+];
+
 /// A service that sees only calls that their caller may make, and for which there is room and time. It reads the
-/// [`guard::Caller`] from their extensions.
+/// [`Caller`] from their extensions.
 #[derive(Clone)]
 pub(super) struct Admitted<S> {
     guard: Arc<guard::Gate>,
@@ -99,21 +110,33 @@ pub(super) struct Admitted<S> {
     inner: S,
 }
 
-/// The gate as one stream's messages pass it; in the extensions of every taken call whose requests are a stream.
+/// The gate as one stream's messages pass it; in the extensions of every taken call whose requests or answers are a
+/// stream.
 #[derive(Clone)]
 pub(in crate::rpc) struct Passage {
     gate: Arc<Gate>,
+    guard: Arc<guard::Gate>,
     class: Class,
-    key: Option<Arc<str>>,
+    caller: Caller,
+    key: RateKey,
 }
 
 impl Passage {
+    /// Judges the stream's caller once more, before a message of either side: its key may be revoked meanwhile, its
+    /// token or certificate have ended.
+    ///
+    /// # Errors
+    /// The status that ends the stream: what a new call would be answered with.
+    pub(in crate::rpc) fn judge(&self) -> Result<(), Status> {
+        self.guard.judge_again(&self.caller)
+    }
+
     /// Takes one message of the stream, or says why not.
     ///
     /// # Errors
     /// `Overloaded` or `RateExceeded`.
     pub(in crate::rpc) fn message(&self) -> Result<(), Refusal> {
-        self.gate.check(self.class, self.key.as_ref()).map_err(Refused::refusal)
+        self.gate.check(self.class, Some(&self.key)).map_err(Refused::refusal)
     }
 }
 
@@ -163,14 +186,16 @@ impl<S> Admitted<S> {
         let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let certified = line.and_then(|line| line.certified.as_ref());
         let caller = self.guard.judge(path, header, certified).map_err(Status::into_http)?;
-        let key = caller.as_ref().map(|caller| &caller.key_id);
-        let told = key.map_or("", |key| &**key);
-        let seat = gate.enter(class, key).map_err(|refused| gate.answer(refused, told))?;
-        if is_stream(path) {
-            let (gate, key) = (Arc::clone(gate), key.map(Arc::clone));
-            request.extensions_mut().insert(Passage { gate, class, key });
-        }
-        if let Some(caller) = caller {
+        let key = caller.as_ref().map(RateKey::of);
+        let told = key.as_ref().map_or("", |key| &*key.id);
+        let seat = gate.enter(class, key.as_ref()).map_err(|refused| gate.answer(refused, told))?;
+        let is_stream = is_stream(path);
+        if let (Some(caller), Some(key)) = (caller, key) {
+            if is_stream {
+                let (gate, guard) = (Arc::clone(gate), Arc::clone(&self.guard));
+                let passage = Passage { gate, guard, class, caller: caller.clone(), key };
+                request.extensions_mut().insert(passage);
+            }
             request.extensions_mut().insert(caller);
         }
         Ok(seat)
@@ -184,9 +209,10 @@ impl<S> Admitted<S> {
     }
 }
 
-/// Tells whether a method's requests are a stream.
+/// Tells whether a method's requests or answers are a stream.
 fn is_stream(path: &str) -> bool {
-    path.rsplit_once('/').is_some_and(|(_, method)| method.starts_with("Stream"))
+    let method = path.rsplit_once('/').map_or(path, |(_, method)| method);
+    method.starts_with("Stream") || STREAMS.contains(&method)
 }
 
 /// Reads a `grpc-timeout`: up to 8 digits and a unit. `None`: it is none.
@@ -350,10 +376,10 @@ mod tests {
     #[test]
     fn a_taken_call_has_its_caller_and_a_streams_messages_have_their_gate() {
         let inner = service_fn(|request: Request<()>| {
-            let caller = request.extensions().get::<guard::Caller>().map(|it| it.tenant);
+            let caller = request.extensions().get::<Caller>().map(|it| it.tenant);
             assert_eq!(caller, Some(7));
             let passage = request.extensions().get::<Passage>();
-            let key = passage.map(|passage| passage.key.as_deref() == Some("feed"));
+            let key = passage.map(|passage| &*passage.key.id == "feed");
             ready(Ok::<_, Infallible>(Response::new(key)))
         });
         let mut service = layer(SHED).layer(inner);
@@ -368,21 +394,21 @@ mod tests {
     }
 
     #[test]
-    fn every_method_of_events_and_ads_whose_requests_are_a_stream_is_known_as_one() {
+    fn every_method_whose_requests_or_answers_are_a_stream_is_known_as_one() {
         let set = <FileDescriptorSet as prost::Message>::decode(DESCRIPTORS).unwrap();
         let mut streams = 0;
         for file in set.file.iter().filter(|file| file.package() == "munadi.v1") {
             for service in &file.service {
                 for method in &service.method {
                     let path = format!("/munadi.v1.{}/{}", service.name(), method.name());
-                    if matches!(class(&path), Class::Serving | Class::Events) {
-                        assert_eq!(is_stream(&path), method.client_streaming(), "{path}");
-                        streams += usize::from(method.client_streaming());
-                    }
+                    let streamed = method.client_streaming() || method.server_streaming();
+                    assert_eq!(is_stream(&path), streamed, "{path}");
+                    streams += usize::from(streamed);
                 }
             }
         }
-        assert_eq!(streams, 2);
+        // Two are named for their streams, and one of the others is Arrow Flight's.
+        assert_eq!(streams, 2 + STREAMS.len() - 1);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How often one key may call, by class.
+//! How often one caller may call, by class.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -10,11 +10,28 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use crate::guard::Class;
+use crate::guard::{Caller, Class};
 use crate::rpc::limits::{BURST_SECONDS, Limits, RATE_KEYS_MAX};
+use crate::types::proto::v1::CredentialKind;
 
 type Limiter<C> =
-    RateLimiter<Arc<str>, DashMapStateStore<Arc<str>>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+    RateLimiter<RateKey, DashMapStateStore<RateKey>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+/// Whose rate it is. Keys, subjects of tokens and serial numbers of certificates are named by different hands, and
+/// may be alike.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct RateKey {
+    credential: CredentialKind,
+    tenant: u32,
+    pub(super) id: Arc<str>,
+}
+
+impl RateKey {
+    pub(super) fn of(caller: &Caller) -> Self {
+        let Caller { credential, tenant, .. } = *caller;
+        Self { credential, tenant, id: Arc::clone(&caller.key_id) }
+    }
+}
 
 /// A call beyond its key's rate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,7 +48,7 @@ pub(super) struct Rates<C: Clock = MonotonicClock> {
     limiters: [Option<Limiter<C>>; Class::ALL.len()],
     /// Whether as many keys are remembered as may be: further ones share a rate.
     full: AtomicBool,
-    others: Arc<str>,
+    others: RateKey,
 }
 
 impl Rates<MonotonicClock> {
@@ -49,12 +66,14 @@ impl<C: Clock + Clone> Rates<C> {
             Some(RateLimiter::dashmap_with_clock(quota, clock.clone()))
         };
         let limiters = Class::ALL.map(limiter);
-        // No key has this name: theirs are not empty.
-        Self { clock, limiters, full: AtomicBool::new(false), others: "".into() }
+        // Nobody has this name: theirs are not empty.
+        let credential = CredentialKind::Unspecified;
+        let others = RateKey { credential, tenant: 0, id: "".into() };
+        Self { clock, limiters, full: AtomicBool::new(false), others }
     }
 
     /// Counts a call of a key, or tells when it may come again.
-    pub(super) fn check(&self, class: Class, key: &Arc<str>) -> Result<(), TooOften> {
+    pub(super) fn check(&self, class: Class, key: &RateKey) -> Result<(), TooOften> {
         let Some(limiter) = &self.limiters[class.index()] else { return Ok(()) };
         let key = if self.full.load(Ordering::Relaxed) { &self.others } else { key };
         limiter.check_key(key).map_err(|until| {
@@ -90,8 +109,8 @@ mod tests {
         (Rates::by_clock(&LIMITS, clock.clone()), clock)
     }
 
-    fn key(name: &str) -> Arc<str> {
-        name.into()
+    fn key(name: &str) -> RateKey {
+        RateKey { credential: CredentialKind::Key, tenant: 4, id: name.into() }
     }
 
     #[test]
@@ -118,6 +137,22 @@ mod tests {
         for _ in 0..10_000 {
             assert_eq!(rates.check(Class::Serving, &one), Ok(()), "no limit is no limit");
         }
+    }
+
+    /// Whoever issues tokens or certificates gives out names: one of them may be another tenant's key's.
+    #[test]
+    fn nobody_takes_of_the_rate_of_another_who_has_the_same_name() {
+        let (rates, _) = rates();
+        let own = key("m-a");
+        while rates.check(Class::Reports, &own).is_ok() {}
+        for other in [
+            RateKey { tenant: 5, ..own.clone() },
+            RateKey { credential: CredentialKind::Token, ..own.clone() },
+            RateKey { credential: CredentialKind::Certificate, ..own.clone() },
+        ] {
+            assert_eq!(rates.check(Class::Reports, &other), Ok(()), "{other:?}");
+        }
+        assert!(rates.check(Class::Reports, &own).is_err());
     }
 
     #[test]

@@ -9,13 +9,11 @@ use std::time::Duration;
 
 use crate::guard::Class;
 use crate::node::{Pressure, QUEUE_MAX};
+use crate::rpc::limits::LAG_TARGET;
 
 /// How long a call that is ready may wait for its core, on average of a window: the target of DAGOR, the
 /// overload control of a chat platform (Zhou and others, SoCC 2018), is the same 20 ms.
 pub(super) const WAIT_TARGET: Duration = Duration::from_millis(20);
-
-/// How long an event may wait for the disk before callers are held back: a quarter of what a batch may take.
-pub(super) const LAG_TARGET: Duration = Duration::from_millis(500);
 
 /// Over how long the wait is averaged: the period in which a kernel hands out shares of a core.
 pub(super) const WINDOW: Duration = Duration::from_millis(100);

@@ -23,7 +23,7 @@ use crate::rpc::encoded::Encoded;
 use crate::rpc::errors::refused_item;
 use crate::rpc::limits::FEED_MESSAGE_BYTES_MAX;
 use crate::rpc::parse::ads::ad_request;
-use crate::rpc::services::{Answers, Policies, caller_of};
+use crate::rpc::services::{Answers, Policies, caller_of, passage};
 use crate::rpc::traces::Trace;
 use crate::types::proto::v1;
 use crate::types::proto::v1::ad_service_server::SERVICE_NAME;
@@ -89,14 +89,14 @@ impl StreamingService<v1::StreamAdsRequest> for Ads {
 
     /// A tray is filled when the caller has room for its answer: none waits, and the order is kept.
     fn call(&mut self, request: Request<Streaming<v1::StreamAdsRequest>>) -> Self::Future {
-        let (feed, node) = (self.feed(&request), Arc::clone(&self.node));
-        let passage = request.extensions().get::<Passage>().cloned();
-        let answers = |feed: Feed| -> Self::ResponseStream {
+        let (node, passage) = (Arc::clone(&self.node), passage(&request));
+        let feed = self.feed(&request).and_then(|feed| Ok((feed, passage?)));
+        let answers = |(feed, passage): (Feed, Passage)| -> Self::ResponseStream {
             let answer = move |wire: v1::StreamAdsRequest| {
-                let taken = passage.as_ref().map_or(Ok(()), Passage::message);
-                feed.streamed(&node, wire, taken)
+                passage.judge()?;
+                Ok(feed.streamed(&node, wire, passage.message()))
             };
-            Box::pin(request.into_inner().map(move |item| item.map(&answer)))
+            Box::pin(request.into_inner().map(move |item| item.and_then(&answer)))
         };
         ready(feed.map(answers).map(Response::new))
     }

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::guard::Caller;
 use crate::node::{Node, Watch};
+use crate::rpc::admission::Passage;
+use crate::rpc::limits::WATCHER_JUDGED_EVERY;
 use crate::rpc::parse::conversations::{Desk, listed, watched};
 use crate::rpc::parse::events::batch;
 use crate::rpc::services::batch::Batch;
-use crate::rpc::services::{Answer, Answers, business_of, caller};
+use crate::rpc::services::{Answer, Answers, business_of, caller, passage};
 use crate::rpc::traces::Trace;
 use crate::tokens::Sealer;
 use crate::types::proto::v1;
@@ -91,25 +94,36 @@ impl ConversationService for Conversations {
         &self,
         request: Request<v1::WatchWindowsRequest>,
     ) -> Answer<Self::WatchWindowsStream> {
-        let scope = caller(&request)?.scope();
+        let (scope, passage) = (caller(&request)?.scope(), passage(&request)?);
         let (business, lead_ms) = watched(&request.into_inner())?;
         let watch = self.node.watch_windows(scope, business, lead_ms)?;
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(hand_on(watch, sender));
+        tokio::spawn(hand_on(watch, passage, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }
 
-/// Hands a watch's notices to its caller, one answer at a time, until one of them leaves.
-async fn hand_on(mut watch: Watch, sender: mpsc::Sender<Result<v1::WatchWindowsResponse, Status>>) {
+/// Hands a watch's notices to its caller, one answer at a time, until one of them leaves or the caller would be let
+/// in no more.
+async fn hand_on(
+    mut watch: Watch,
+    passage: Passage,
+    sender: mpsc::Sender<Result<v1::WatchWindowsResponse, Status>>,
+) {
     loop {
         let notices = tokio::select! {
-            notices = watch.next() => notices,
+            notices = watch.next() => Some(notices),
             () = sender.closed() => return,
+            () = sleep(WATCHER_JUDGED_EVERY) => None,
         };
-        let ended = notices.is_err();
-        let answer = notices.map(|notices| v1::WatchWindowsResponse { notices });
-        if sender.send(answer.map_err(Status::from)).await.is_err() || ended {
+        let answer = match (passage.judge(), notices) {
+            (Ok(()), None) => continue,
+            (Ok(()), Some(notices)) => notices.map_err(Status::from),
+            (Err(status), _) => Err(status),
+        };
+        let ended = answer.is_err();
+        let answer = answer.map(|notices| v1::WatchWindowsResponse { notices });
+        if sender.send(answer).await.is_err() || ended {
             return;
         }
     }

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use tokio::time::timeout;
-use tonic::{Request, Response};
+use tonic::{Request, Response, Status};
 
 use crate::node::Node;
+use crate::rpc::admission::Passage;
 use crate::rpc::errors::deadline;
 use crate::rpc::limits::INGEST_DEADLINE;
 use crate::rpc::parse::conversions::{account, ad, dead_letters, push, retried, test_code};
 use crate::rpc::parse::mutations::body_hash;
 use crate::rpc::parse::places::{open_cursor, seal_cursor};
 use crate::rpc::services::pages::{Pages, paged};
-use crate::rpc::services::{Answer, Answers, caller};
+use crate::rpc::services::{Answer, Answers, caller, passage};
 use crate::state::credit::timestamp;
 use crate::types::ids::SeqVector;
 use crate::types::proto::v1;
 use crate::types::proto::v1::conversion_service_server::ConversionService;
-use crate::types::refusal::Refusal;
 use crate::types::request::{PushChange, Scope};
 
 /// The service.
@@ -30,6 +30,7 @@ struct Pull {
     scope: Scope,
     account: u64,
     test_event_code: String,
+    passage: Passage,
 }
 
 #[tonic::async_trait]
@@ -40,7 +41,7 @@ impl ConversionService for Conversions {
         &self,
         request: Request<v1::PullConversionPayloadsRequest>,
     ) -> Answer<Self::PullConversionPayloadsStream> {
-        let scope = caller(&request)?.scope();
+        let (scope, passage) = (caller(&request)?.scope(), passage(&request)?);
         let wire = request.into_inner();
         test_code(&wire.test_event_code)?;
         let from = open_cursor(&wire.cursor, self.node.journal(), &self.node.opener())?;
@@ -48,7 +49,7 @@ impl ConversionService for Conversions {
             self.node.front().push(scope, wire.account_id)?;
         }
         let (account, test_event_code) = (wire.account_id, wire.test_event_code);
-        let asked = Pull { scope, account, test_event_code };
+        let asked = Pull { scope, account, test_event_code, passage };
         let node = Arc::clone(&self.node);
         Ok(paged(|pages| pull(node, asked, from.unwrap_or_default(), pages)))
     }
@@ -131,9 +132,10 @@ async fn pull(
     asked: Pull,
     mut from: SeqVector,
     pages: Pages<v1::PullConversionPayloadsResponse>,
-) -> Result<(), Refusal> {
-    let Pull { scope, account, test_event_code } = asked;
+) -> Result<(), Status> {
+    let Pull { scope, account, test_event_code, passage } = asked;
     loop {
+        passage.judge()?;
         let (pulled, complete_up_to) =
             node.payloads(scope, account, &test_event_code, from).await?;
         let answer = v1::PullConversionPayloadsResponse {

@@ -12,7 +12,7 @@ use crate::rpc::admission::Passage;
 use crate::rpc::limits::STREAM_IN_FLIGHT_MAX;
 use crate::rpc::parse::events::{Door, ad_event, batch};
 use crate::rpc::services::batch::Batch;
-use crate::rpc::services::{Answer, Answers, caller};
+use crate::rpc::services::{Answer, Answers, caller, passage};
 use crate::rpc::traces::Trace;
 use crate::types::proto::v1;
 use crate::types::proto::v1::event_service_server::EventService;
@@ -47,7 +47,7 @@ impl EventService for Events {
         request: Request<Streaming<v1::StreamEventsRequest>>,
     ) -> Answer<Self::StreamEventsStream> {
         let feed = caller(&request)?.tenant;
-        let passage = request.extensions().get::<Passage>().cloned();
+        let passage = passage(&request)?;
         let (node, inbound) = (Arc::clone(&self.node), request.into_inner());
         let (sender, receiver) = mpsc::channel(STREAM_IN_FLIGHT_MAX);
         tokio::spawn(hand_over(node, feed, passage, inbound, sender));
@@ -68,17 +68,17 @@ struct Taken {
 async fn hand_over(
     node: Arc<Node>,
     feed: u32,
-    passage: Option<Passage>,
+    passage: Passage,
     mut inbound: Streaming<v1::StreamEventsRequest>,
     sender: mpsc::Sender<Result<Taken, Status>>,
 ) {
     while let Some(message) = inbound.next().await {
-        let taken = message.map(|wire| {
+        let taken = message.and_then(|wire| {
+            passage.judge()?;
             // What refuses a message as a whole, a full queue or an overload too, is its one result.
-            let passed = passage.as_ref().map_or(Ok(()), Passage::message);
-            let batch = passed.and_then(|()| take(&node, feed, "", wire.events));
+            let batch = passage.message().and_then(|()| take(&node, feed, "", wire.events));
             let batch = batch.unwrap_or_else(|refusal| Batch::refused(&refusal));
-            Taken { sequence: wire.sequence, batch }
+            Ok(Taken { sequence: wire.sequence, batch })
         });
         let ended = taken.is_err();
         if sender.send(taken).await.is_err() || ended {

@@ -34,13 +34,14 @@ use tonic::{Request, Response, Status};
 
 use crate::guard::Caller;
 use crate::node::Node;
+use crate::rpc::admission::Passage;
 use crate::rpc::errors::deadline;
 #[cfg(feature = "columns")]
 use crate::rpc::limits::FLIGHT_BATCHES_AT_ONCE_MAX;
 use crate::rpc::limits::{
-    EXPLAINED_AT_ONCE_MAX, FEED_MESSAGE_BYTES_MAX, FINDINGS_AT_ONCE_MAX, INGEST_DEADLINE,
-    LISTS_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, MODELS_AT_ONCE_MAX, RECONCILED_AT_ONCE_MAX,
-    REPORTS_AT_ONCE_MAX,
+    EXPLAINED_AT_ONCE_MAX, FEED_MESSAGE_BYTES_MAX, FINDINGS_AT_ONCE_MAX, FOLLOWERS_MAX,
+    IMPORTS_AT_ONCE_MAX, INGEST_DEADLINE, LISTS_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX,
+    MODELS_AT_ONCE_MAX, RECONCILED_AT_ONCE_MAX, REPORTS_AT_ONCE_MAX,
 };
 use crate::types::proto::v1::admin_service_server::AdminServiceServer;
 use crate::types::proto::v1::attribution_service_server::AttributionServiceServer;
@@ -107,8 +108,11 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
                 .max_decoding_message_size(others),
         )
         .add_service(
-            ImportServiceServer::new(imports::Imports { node: node() })
-                .max_decoding_message_size(others),
+            ImportServiceServer::new(imports::Imports {
+                node: node(),
+                places: Arc::new(Semaphore::new(IMPORTS_AT_ONCE_MAX)),
+            })
+            .max_decoding_message_size(others),
         )
         .add_service(
             ReportServiceServer::new(reports::Reports {
@@ -119,6 +123,7 @@ pub(super) fn routes(node: &Arc<Node>, policies: &Policies) -> Routes {
         )
         .add_service(pulls::WithPulls {
             node: node(),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             others: AttributionServiceServer::new(attributions::Attributions {
                 node: node(),
                 places: Arc::new(Semaphore::new(MODELS_AT_ONCE_MAX)),
@@ -193,6 +198,12 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 fn caller_of<T>(request: &Request<T>) -> Result<&Caller, Status> {
     let caller = request.extensions().get::<Caller>();
     caller.ok_or_else(|| Status::unauthenticated("the call did not come through the guard"))
+}
+
+/// Returns what lets the messages of a stream pass. The guard stands before every service, so there is one.
+fn passage<T>(request: &Request<T>) -> Result<Passage, Status> {
+    let passage = request.extensions().get::<Passage>().cloned();
+    passage.ok_or_else(|| Status::unauthenticated("the stream did not come through the guard"))
 }
 
 /// Returns whose an endpoint is, for whoever names a conversation by it.

@@ -5,7 +5,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
 
 use crate::rpc::services::Answers;
-use crate::types::refusal::Refusal;
 
 /// Pages that wait for a slow caller.
 const PAGES_AHEAD: usize = 2;
@@ -26,18 +25,18 @@ impl<T> Pages<T> {
     }
 }
 
-/// Streams what some work sends, and the refusal that ends it, if one does.
+/// Streams what some work sends, and the status that ends it, if one does.
 pub(super) fn paged<T, F>(work: impl FnOnce(Pages<T>) -> F) -> Response<Answers<T>>
 where
     T: Send + 'static,
-    F: Future<Output = Result<(), Refusal>> + Send + 'static,
+    F: Future<Output = Result<(), Status>> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
     let work = work(Pages(sender.clone()));
     tokio::spawn(async move {
-        if let Err(refusal) = work.await {
+        if let Err(status) = work.await {
             // A caller that has gone needs no answer.
-            let _ = sender.send(Err(refusal.into())).await;
+            let _ = sender.send(Err(status)).await;
         }
     });
     Response::new(Box::pin(ReceiverStream::new(receiver)))

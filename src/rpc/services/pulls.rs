@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use prost::Message;
 use prost::bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, ServerStreamingService};
 use tonic::{Request, Response, Status};
@@ -19,19 +20,20 @@ use tower::Service;
 
 use crate::node::Node;
 use crate::report::pull::{COMPLETE_FIELD, CURSOR_FIELD, EncodedPage, closed_before};
+use crate::rpc::admission::Passage;
 use crate::rpc::encoded::Encoded;
 use crate::rpc::limits::MESSAGE_BYTES_MAX;
 use crate::rpc::parse::attributions::as_of;
 use crate::rpc::parse::places::{open_cursor, seal_cursor};
 use crate::rpc::services::attributions::Attributions;
 use crate::rpc::services::pages::{Pages, paged};
-use crate::rpc::services::{Answers, caller};
+use crate::rpc::services::{Answers, caller, passage};
 use crate::state::credit::timestamp;
 use crate::types::encoded::{put_bytes, put_nested};
 use crate::types::ids::SeqVector;
 use crate::types::proto::v1;
 use crate::types::proto::v1::attribution_service_server::{AttributionServiceServer, SERVICE_NAME};
-use crate::types::refusal::Refusal;
+use crate::types::refusal::{Reason, Refusal};
 use crate::types::request::Scope;
 use crate::types::time::Moment;
 
@@ -44,6 +46,8 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct WithPulls {
     pub(super) node: Arc<Node>,
+    /// Places for those who follow.
+    pub(super) followers: Arc<Semaphore>,
     pub(super) others: AttributionServiceServer<Attributions>,
 }
 
@@ -64,14 +68,18 @@ impl Service<http::Request<Body>> for WithPulls {
         if request.uri().path() != PULL_ATTRIBUTIONS {
             return self.others.call(request);
         }
-        let pulls = Pulls(Arc::clone(&self.node));
+        let (node, followers) = (Arc::clone(&self.node), Arc::clone(&self.followers));
+        let pulls = Pulls { node, followers };
         let grpc = Grpc::new(Encoded::<v1::PullAttributionsRequest>::default());
         let mut grpc = grpc.max_decoding_message_size(MESSAGE_BYTES_MAX);
         Box::pin(async move { Ok(grpc.server_streaming(pulls, request).await) })
     }
 }
 
-struct Pulls(Arc<Node>);
+struct Pulls {
+    node: Arc<Node>,
+    followers: Arc<Semaphore>,
+}
 
 impl ServerStreamingService<v1::PullAttributionsRequest> for Pulls {
     type Response = Bytes;
@@ -88,13 +96,22 @@ impl Pulls {
         &self,
         request: &Request<v1::PullAttributionsRequest>,
     ) -> Result<Response<Answers<Bytes>>, Status> {
-        let Self(node) = self;
-        let scope = caller(request)?.scope();
+        let node = Arc::clone(&self.node);
+        let (scope, passage) = (caller(request)?.scope(), passage(request)?);
         let wire = request.get_ref();
         let from = open_cursor(&wire.cursor, node.journal(), &node.opener())?;
-        let asked = Asked { scope, as_of: as_of(wire, node.now())?, follow: wire.follow };
-        let node = Arc::clone(node);
+        let as_of = as_of(wire, node.now())?;
+        let follows = if wire.follow { Some(self.place()?) } else { None };
+        let asked = Asked { scope, as_of, follows, passage };
         Ok(paged(|pages| pull(node, asked, from.unwrap_or_default(), pages)))
+    }
+
+    /// Takes a place among those who follow.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let place = Arc::clone(&self.followers).try_acquire_owned();
+        let message = "this node serves as many followers as it can; follow again later, or pull \
+                       without `follow`";
+        place.map_err(|_| Refusal::new(Reason::Busy, "", message))
     }
 }
 
@@ -102,7 +119,9 @@ impl Pulls {
 struct Asked {
     scope: Scope,
     as_of: Option<Moment>,
-    follow: bool,
+    /// The place of a caller who follows, until it leaves.
+    follows: Option<OwnedSemaphorePermit>,
+    passage: Passage,
 }
 
 /// Sends pages until the last closed minute; the last one says what is complete, even without rows. Whoever
@@ -112,7 +131,7 @@ async fn pull(
     asked: Asked,
     mut from: SeqVector,
     pages: Pages<Bytes>,
-) -> Result<(), Refusal> {
+) -> Result<(), Status> {
     let mut complete = None;
     loop {
         // All that is before this is durable, so its pages wait for the writer once.
@@ -122,6 +141,7 @@ async fn pull(
         let mut is_news = complete.replace(end) != Some(end);
         let mut more = true;
         while more {
+            asked.passage.judge()?;
             let page = node.front().pull_encoded(asked.scope, &from, end);
             (from, more) = (page.cursor.clone(), page.more);
             if (is_news || !page.rows.is_empty()) && !pages.send(answer(&node, page, end)).await {
@@ -129,7 +149,7 @@ async fn pull(
             }
             is_news = false;
         }
-        if !asked.follow {
+        if asked.follows.is_none() {
             return Ok(());
         }
         tokio::select! {

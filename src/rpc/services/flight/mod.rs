@@ -13,6 +13,7 @@ use arrow_flight::{
 use arrow_flight::{IpcMessage, Result as ActionResult};
 use arrow_schema::Schema;
 use tokio::sync::Semaphore;
+use tokio_stream::StreamExt;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -22,7 +23,7 @@ use crate::report::columnar::Table;
 use crate::report::pull::closed_before;
 use crate::rpc::parse::tables::Ticket as Asked;
 use crate::rpc::services::flight::tables::{open, send};
-use crate::rpc::services::{Answer, Answers, caller};
+use crate::rpc::services::{Answer, Answers, caller, passage};
 
 /// The service.
 pub(super) struct Flight {
@@ -73,11 +74,12 @@ impl FlightService for Flight {
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Answer<Self::DoGetStream> {
-        let caller = caller(&request)?;
+        let (caller, passage) = (caller(&request)?, passage(&request)?);
         let asked = Asked::of_json("ticket", &request.into_inner().ticket)?;
         may_read(&caller, asked.table)?;
         let opened = open(&self.node, &self.places, caller.scope(), asked).await?;
-        Ok(Response::new(Box::pin(send(&self.node, &self.places, opened))))
+        let batches = send(&self.node, &self.places, opened);
+        Ok(Response::new(Box::pin(batches.map(move |batch| passage.judge().and(batch)))))
     }
 
     async fn handshake(
