@@ -98,10 +98,16 @@ pub fn make_base(
         differences.truncate(DIFFERENCES_MAX);
         return Err(MakeError::Differs(differences));
     }
-    drop(state);
     recount.forget(making.last(), making.previous());
     let kept = recount.kept()?;
-    Ok(Some(making.finish(&kept)?))
+    drop(recount);
+    // So is the recount: what it forgot and how it is kept must change no figure.
+    let again = Recount::decoded(&kept).map(|again| compare(&again, &state));
+    let unread = || vec!["what is kept of the recount can't be read back".to_owned()];
+    match again.unwrap_or_else(unread) {
+        none if none.is_empty() => Ok(Some(making.finish(&kept)?)),
+        differences => Err(MakeError::Differs(differences)),
+    }
 }
 
 /// Runs the command.

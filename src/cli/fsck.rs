@@ -258,6 +258,19 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_base_is_damage_although_the_journal_is_sound() {
+        let folder = Folder::new();
+        fs::write(folder.0.path().join("base-00000000000000000001"), [7; 100]).unwrap();
+        let (health, text) = folder.check(false, false);
+        assert_eq!(health, Health::Damaged, "{text}");
+        let last = text.lines().last().unwrap();
+        assert!(last.starts_with("DAMAGED") && last.contains("base-0000"), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&folder.check(false, true).1).unwrap();
+        assert_eq!((&json["health"], &json["base"]), (&"damaged".into(), &().into()));
+        assert!(json["damage"].as_str().unwrap().contains("base-0000"), "{json}");
+    }
+
+    #[test]
     fn a_folder_without_a_journal_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let args = FsckArgs { dir: dir.path().to_owned(), cut: false, json: false };

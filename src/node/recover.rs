@@ -40,7 +40,7 @@ pub enum OpenError {
 /// What opening found.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Opened {
-    /// Whether a checkpoint was used.
+    /// Whether a checkpoint was used, or the state of a base.
     pub checkpoint: bool,
     /// Facts replayed from the journal.
     pub replayed: u64,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use munadi::cli::audit::{AuditReport, audit};
 use munadi::cli::base::{MakeError, make_base};
+use munadi::cli::pii_report::pii_report;
 use munadi::journal::file::archive::Archive;
 use munadi::journal::file::{FileLog, Options, boundaries, scan, scan_within};
 use munadi::journal::{BlockBuilder, ShardLog};
@@ -226,6 +227,11 @@ fn a_base_stands_for_the_segments_that_are_removed() {
     assert!(report.to_string().contains("base            batches up to"), "{report}");
     assert_eq!(figures(&dir), before);
     assert_eq!(whole_front(&untouched).difference(&state_of(&dir)), None);
+    let named = |name: &str| pii_report(&dir, FEED, name).unwrap();
+    let early = named("viewer 0 of day 0");
+    assert!(early.facts.is_empty() && early.base == Some(base.span().1), "{early}");
+    let late = |number| !named(&format!("viewer {number} of day 120")).facts.is_empty();
+    assert!((0..3).any(late), "they are behind the base");
 
     // Nothing goes unless it is asked for.
     let unasked = room.copy("node", "unasked");
@@ -422,7 +428,7 @@ fn charges_before_the_base_are_not_looked_for() {
         filter: EventFilter {
             account: shop.account,
             start,
-            end: start.plus_ms(10 * DAY_MS),
+            end: start.plus_ms(11 * DAY_MS),
             ..EventFilter::default()
         },
         reason: "a click farm".into(),

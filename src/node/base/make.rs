@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::journal::file::{Boundary, boundaries, first_block, scan_within};
 use crate::journal::{Block, LogError};
+use crate::node::base::preamble::Preamble;
 use crate::node::base::{
-    BASE_FORMAT, Base, BaseError, Head, Preamble, failed, into_state, joined, load, nothing,
-    tails_of,
+    BASE_FORMAT, Base, BaseError, Head, failed, into_state, joined, load, nothing, tails_of,
 };
 use crate::node::checkpoint::VERSION;
 use crate::node::files::Files;
@@ -229,14 +229,14 @@ fn newest(journal: &Path, all: &[Boundary]) -> Result<Option<Moment>, BaseError>
         let mut latest = None;
         let here = boundary.segment;
         let mut refused = None;
-        let read = scan_within(journal, here..u64::MAX, |block| {
+        let read = scan_within(journal, here..here.saturating_add(1), |block| {
             let folded = fold(block, |stamp, _| latest = latest.max(Some(stamp.at)));
             refused = refused.take().or(folded.err());
         });
         match read {
             Ok(_) => {}
-            // The group that a node is writing may look damaged: the segments before it don't change.
-            Err(LogError::Damaged(_)) if latest.is_some() => {}
+            // The group that a node is writing may look damaged; what stands before it does not change.
+            Err(LogError::Damaged(_)) if Some(boundary) == all.last() => {}
             Err(error) => return Err(error.into()),
         }
         if let Some(error) = refused {

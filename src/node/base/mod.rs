@@ -21,6 +21,7 @@
 //! one wrote a base. A base is part of the truth: what came before it may be nowhere else.
 
 mod make;
+mod preamble;
 mod remove;
 
 use std::fs::File;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::journal::file::archive::Archive;
 use crate::journal::file::{Boundary, boundaries};
 use crate::journal::{BlockHash, LogError, ShardLog, Tail};
+use crate::node::base::preamble::{PREAMBLE_BYTES, Preamble};
 use crate::node::checkpoint::{Loaded, VERSION};
 use crate::node::counts::Counts;
 use crate::node::dice::SeededDice;
@@ -49,9 +51,6 @@ pub(in crate::node) use remove::Remover;
 /// The version of the layout.
 pub const BASE_FORMAT: u32 = 1;
 
-const MAGIC: [u8; 8] = *b"munabase";
-const PREAMBLE_BYTES: usize = 44;
-const WRITER_BYTES: std::ops::Range<usize> = 20..36;
 const FOOTER_BYTES: u64 = 48;
 const HASH_BYTES: usize = 32;
 
@@ -141,47 +140,6 @@ struct Head {
     /// The journal's time of the newest fact that there was when it was made.
     read_to_ms: i64,
     facts: u64,
-}
-
-/// The versions of a base's parts, and who wrote it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Preamble {
-    format: u32,
-    state: u32,
-    recount: u32,
-    writer: String,
-    head_bytes: u32,
-}
-
-impl Preamble {
-    fn encode(&self) -> [u8; PREAMBLE_BYTES] {
-        let mut bytes = [0; PREAMBLE_BYTES];
-        bytes[..8].copy_from_slice(&MAGIC);
-        for (at, number) in
-            [(8, self.format), (12, self.state), (16, self.recount), (36, self.head_bytes)]
-        {
-            bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
-        }
-        let writer = self.writer.as_bytes();
-        let length = writer.len().min(WRITER_BYTES.len());
-        bytes[WRITER_BYTES][..length].copy_from_slice(&writer[..length]);
-        let checksum = crc32c::crc32c(&bytes[..40]);
-        bytes[40..].copy_from_slice(&checksum.to_le_bytes());
-        bytes
-    }
-
-    fn decode(bytes: &[u8; PREAMBLE_BYTES]) -> Option<Self> {
-        let word = |at: usize| {
-            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
-        if bytes[..8] != MAGIC || word(40) != crc32c::crc32c(&bytes[..40]) {
-            return None;
-        }
-        let writer = String::from_utf8_lossy(&bytes[WRITER_BYTES]);
-        let writer = writer.trim_end_matches('\0').to_owned();
-        let (format, state, recount) = (word(8), word(12), word(16));
-        Some(Self { format, state, recount, writer, head_bytes: word(36) })
-    }
 }
 
 /// A base whose head was read and is sound.
