@@ -49,7 +49,7 @@ impl Files {
 
     /// Tells whether a file of this name is a base.
     pub(in crate::node) fn is_base(name: &str) -> bool {
-        let number = name.strip_prefix(BASE_START);
+        let number = name.strip_prefix(BASE_START).filter(|number| !number.is_empty());
         number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
     }
 

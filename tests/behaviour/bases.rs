@@ -34,8 +34,8 @@ use crate::stage::{ALL, FEED, Offer, Shop, event, whole};
 /// Days of the journal that stay.
 const KEPT: u32 = 95;
 
-/// Bytes of a segment: a few days fill one.
-const SEGMENT_BYTES: u64 = 32 << 10;
+/// Bytes of a segment: a day fills about one.
+const SEGMENT_BYTES: u64 = 20 << 10;
 
 /// Viewers of one day.
 const VIEWERS: u64 = 80;
