@@ -163,9 +163,10 @@ pub fn audit(dir: &Path) -> Result<AuditReport, AuditError> {
 fn audit_watched(dir: &Path, read: &mut dyn FnMut(u64)) -> Result<AuditReport, AuditError> {
     let (files, mut failed) = (Files::new(dir), None);
     let journal = files.journal();
-    let base = joined(&files, &boundaries(&journal)?)?;
+    let boundaries = boundaries(&journal)?;
+    let base = joined(&files, &boundaries)?;
     let (mut recount, mut state) = begun(base.as_ref(), &journal)?;
-    let first = base.as_ref().map_or(0, Base::segment);
+    let first = base.as_ref().map_or(boundaries[0].segment, Base::segment);
     let scanned = scan_within(&journal, first..u64::MAX, |block| {
         if failed.is_none() {
             failed = take(&mut recount, &mut state, block).err();

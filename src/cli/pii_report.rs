@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cli::audit::recount::RECOUNT_MEMORY_MS;
 use crate::cli::{Failure, tell};
 use crate::journal::file::scan_within;
-use crate::node::base::{Base, base_of};
+use crate::node::base::beginning_of;
 use crate::node::{Files, OpenError, fold};
 use crate::rpc::limits::CAP_HOURS_MAX;
 use crate::state::bucket::{Bucket, ERASED_MEMORY_MS};
@@ -84,7 +84,7 @@ pub fn pii_report(dir: &Path, feed: u32, pseudonym: &str) -> Result<PiiReport, F
     let link = ring.link(feed).ok_or("feed: the key ring knows no such feed")?;
     let viewer = viewer_number(link, pseudonym);
     let mut report = PiiReport { viewer, ..PiiReport::default() };
-    let (journal, base) = (files.journal(), base_of(&files)?);
+    let (journal, (base, first)) = (files.journal(), beginning_of(&files)?);
     let (mut bucket, mut shard) = (Bucket::default(), ShardPart::default());
     if let Some(base) = &base {
         let mut state = base.load(&journal)?;
@@ -92,7 +92,6 @@ pub fn pii_report(dir: &Path, feed: u32, pseudonym: &str) -> Result<PiiReport, F
         shard = std::mem::take(&mut state.shards[shard_of(viewer).index()]);
         report.base = Some(base.span().1);
     }
-    let first = base.as_ref().map_or(0, Base::segment);
     let mut failed: Option<OpenError> = None;
     scan_within(&journal, first..u64::MAX, |block| {
         let folded = fold(block, |stamp, fact| {

@@ -10,7 +10,7 @@ use crate::decide::mutate::answer_to;
 use crate::decide::noted::{Changed, noted};
 use crate::journal::file::scan_within;
 use crate::journal::{Block, LogError};
-use crate::node::base::base_of;
+use crate::node::base::beginning_of;
 use crate::node::files::Files;
 use crate::node::front::{Front, own_account};
 use crate::node::live::locked;
@@ -60,14 +60,14 @@ impl Books {
 /// # Errors
 /// `JournalTrimmed` when the filter begins before the journal does, or before its base: such charges are settled.
 fn first_segment(files: &Files, filter: &EventFilter) -> Result<u64, Refusal> {
-    let base = base_of(files).map_err(|error| {
+    let (base, first) = beginning_of(files).map_err(|error| {
         tracing::warn!(%error, "reading for credits");
         unreadable()
     })?;
-    let Some(base) = base else { return Ok(0) };
+    let Some(base) = base else { return Ok(first) };
     let (_, last) = base.span();
     if filter.start > last {
-        return Ok(base.segment());
+        return Ok(first);
     }
     let first = jiff::Timestamp::from_millisecond(last.0 + 1);
     let first = first.map_or_else(|_| (last.0 + 1).to_string(), |time| time.to_string());
@@ -352,13 +352,13 @@ impl Node {
     /// begins before the journal does; `Unavailable` when the journal can't be read or written.
     pub fn invalidate(&self, request: &Invalidation) -> Result<InvalidateEventsResponse, Refusal> {
         let Some(files) = &self.books.files else { return Err(unavailable()) };
+        let _turn = locked(&self.books.turn);
+        // What was decided before this turn must be there to read.
+        self.wait(Work::Settle)?;
         if let Some(answer) = self.front().found_before(request)? {
             return Ok(answer);
         }
-        let _turn = locked(&self.books.turn);
         let (first, journal) = (first_segment(files, &request.filter)?, files.journal());
-        // What was decided before this turn must be there to read.
-        self.wait(Work::Settle)?;
         self.front().invalidate(
             request,
             |visit| scan_within(&journal, first..u64::MAX, |block| visit(block)).map(drop),

@@ -54,8 +54,10 @@ struct Event {
 pub(super) fn list(dir: &Path, out: &mut dyn Write) -> Result<Option<Base>, AuditError> {
     let files = Files::new(dir);
     let journal = files.journal();
-    let base = joined(&files, &boundaries(&journal)?)?;
-    let (mut currencies, mut first, mut failed) = (BTreeMap::new(), 0, None);
+    let boundaries = boundaries(&journal)?;
+    let base = joined(&files, &boundaries)?;
+    let (mut currencies, mut failed) = (BTreeMap::new(), None);
+    let mut first = boundaries[0].segment;
     if let Some(base) = &base {
         base.check()?;
         (currencies, first) = (Recount::of_base(base)?.currencies(), base.segment());

@@ -75,7 +75,8 @@ pub fn boundaries(dir: &Path) -> Result<Vec<Boundary>, LogError> {
 }
 
 /// Reads the segments of a directory whose numbers are in a range, as [`crate::journal::file::scan`] reads all: the
-/// first is taken at its word, the others must go on from it.
+/// first is taken at its word, the others must go on from it. The first of the range must be there, so that nobody
+/// misses what is removed meanwhile; 0 stands for whichever is first.
 ///
 /// # Errors
 /// As [`crate::journal::file::scan`].
@@ -144,6 +145,8 @@ mod tests {
             }
             assert_eq!([before, behind].concat(), written);
         }
+        let beyond = found.last().unwrap().segment + 1;
+        assert!(scan_within(dir.path(), beyond..u64::MAX, |_| ()).is_err(), "it is not there");
         let damaged = segment::path_of(dir.path(), found[1].segment);
         let mut bytes = fs::read(&damaged).unwrap();
         bytes[70] ^= 1;

@@ -81,7 +81,8 @@ pub(super) fn survey(dir: &Path, visit: &mut dyn FnMut(&Block)) -> Result<Survey
     survey_within(dir, 0..u64::MAX, visit)
 }
 
-/// Walks the segments whose numbers are in a range. The first is taken at its word.
+/// Walks the segments whose numbers are in a range. The first is taken at its word; it must be there unless the range
+/// begins with 0, before all of them.
 pub(super) fn survey_within(
     dir: &Path,
     range: Range<u64>,
@@ -93,12 +94,22 @@ pub(super) fn survey_within(
     let (numbers, _) = segment::list(dir)?;
     let mut walk: Option<Walk> = None;
     let mut bytes = Vec::new();
+    if range.start > 0 && !numbers.contains(&range.start) {
+        let path = segment::path_of(dir, range.start);
+        return Err(failed("open", &path)(io::ErrorKind::NotFound.into()));
+    }
     for number in numbers.iter().filter(|number| range.contains(number)) {
         let path = segment::path_of(dir, *number);
         let mut file = match File::open(&path) {
             Ok(file) => file,
             // It was removed since the folder was listed, as the oldest are.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && walk.is_none() => continue,
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && walk.is_none()
+                    && range.start == 0 =>
+            {
+                continue;
+            }
             Err(error) => return Err(failed("open", &path)(error)),
         };
         bytes.clear();

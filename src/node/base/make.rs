@@ -27,6 +27,8 @@ pub struct Making {
     files: Files,
     journal: PathBuf,
     previous: Option<Base>,
+    /// The segment that is folded first.
+    first: u64,
     boundary: Boundary,
     newest: Moment,
     part: PathBuf,
@@ -67,8 +69,8 @@ impl Making {
         let previous = joined(files, &all)?;
         let Some(newest) = newest(&journal, &all)? else { return Ok(None) };
         let before = newest.plus_ms(-(i64::from(keep_days) * DAY_MS));
-        let from = previous.as_ref().map_or(all[0].segment, Base::segment);
-        let Some(boundary) = last_before(&journal, &all, from, before)? else { return Ok(None) };
+        let first = previous.as_ref().map_or(all[0].segment, Base::segment);
+        let Some(boundary) = last_before(&journal, &all, first, before)? else { return Ok(None) };
         let part = files.base_part();
         let file = BufWriter::new(locked(&part)?);
         let head = Head {
@@ -84,9 +86,18 @@ impl Making {
         let out = Out { file, hasher: blake3::Hasher::new(), bytes: 0 };
         let files = files.clone();
         let state_bytes = 0;
-        let making =
-            Self { files, journal, previous, boundary, newest, part, out, head, state_bytes };
-        Ok(Some(making))
+        Ok(Some(Self {
+            files,
+            journal,
+            previous,
+            first,
+            boundary,
+            newest,
+            part,
+            out,
+            head,
+            state_bytes,
+        }))
     }
 
     /// Returns the base that it goes on from.
@@ -111,8 +122,7 @@ impl Making {
         let span = self.previous.as_ref().map(Base::span);
         let (mut first, mut last) = (span.map(|span| span.0), span.map(|span| span.1));
         let mut refused = None;
-        let from = self.previous.as_ref().map_or(0, Base::segment);
-        let read = scan_within(&self.journal, from..self.boundary.segment, |block| {
+        let read = scan_within(&self.journal, self.first..self.boundary.segment, |block| {
             let folded = fold(block, |stamp, kind| {
                 live.apply(stamp, kind);
                 first.get_or_insert(stamp.at);

@@ -369,12 +369,25 @@ pub(in crate::node) fn joined_of(
     }
 }
 
-/// Returns the base of a folder as [`joined`] does, reading the headers of its journal's segments.
+/// Returns the base of a folder as [`joined`] does, and the segment from which its journal is read: the one that goes
+/// on from the base, else the first.
 ///
 /// # Errors
 /// As [`joined`], and when there is no journal.
+pub fn beginning_of(files: &Files) -> Result<(Option<Base>, u64), BaseError> {
+    let boundaries = boundaries(&files.journal())?;
+    let base = joined(files, &boundaries)?;
+    let first = boundaries.first().map_or(0, |boundary| boundary.segment);
+    let first = base.as_ref().map_or(first, Base::segment);
+    Ok((base, first))
+}
+
+/// Returns the base of a folder as [`joined`] does, reading the headers of its journal's segments.
+///
+/// # Errors
+/// As [`beginning_of`].
 pub fn base_of(files: &Files) -> Result<Option<Base>, BaseError> {
-    joined(files, &boundaries(&files.journal())?)
+    beginning_of(files).map(|(base, _)| base)
 }
 
 /// Checks every byte of every base of a folder, and returns the one that its journal goes on from.
