@@ -6,11 +6,12 @@
 use std::fs;
 use std::path::Path;
 
+use munadi::journal::file::Options;
 use munadi::node::base::base_of;
 use munadi::node::{Files, Node, NodeOptions};
 use munadi::types::time::Moment;
 
-use super::{Life, audit, copy, first_segment, reported, without};
+use super::{Life, SEGMENT_BYTES, audit, copy, first_segment, reported, without};
 
 /// The folder of a node: base, the segments behind it, key ring.
 const FOLDER: &str = "tests/golden/base_v1";
@@ -33,7 +34,8 @@ fn golden_base_of_the_first_version_is_read() {
     let last: Moment =
         Moment(report.last_time.parse::<jiff::Timestamp>().unwrap().as_millisecond());
     let clock = std::sync::Arc::new(munadi::node::clock::MovedClock::at(last));
-    let options = NodeOptions { watch: false, ..NodeOptions::default() };
+    let journal = Options { segment_bytes: SEGMENT_BYTES, ..Options::default() };
+    let options = NodeOptions { watch: false, journal, ..NodeOptions::default() };
     let node = Node::start(&dir, clock.clone() as std::sync::Arc<_>, &options).unwrap();
     assert_eq!(node.opened().replayed, report.facts - base.facts());
     assert_eq!(reported(&node, &clock).0, report.impressions);
