@@ -5,12 +5,12 @@
 
 #[cfg(test)]
 mod altered;
-mod compare;
+pub(in crate::cli) mod compare;
 mod credits;
 mod ledger;
-mod output;
+pub(in crate::cli) mod output;
 mod prices;
-mod recount;
+pub(in crate::cli) mod recount;
 mod revisions;
 #[cfg(test)]
 mod samples;
@@ -22,13 +22,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::audit::compare::compare;
 use crate::cli::audit::recount::Recount;
 use crate::cli::progress::{Progress, bytes_of};
-use crate::journal::file::{Scanned, scan};
+use crate::cli::tell;
+use crate::journal::file::{Scanned, boundaries, scan_within};
 use crate::journal::{Block, LogError};
+use crate::node::base::{Base, BaseError, joined};
 use crate::node::{Files, OpenError, fold};
 use crate::state::State;
 use crate::types::ids::{Seq, Shard};
@@ -46,6 +48,9 @@ const DIFFERENCES_MAX: usize = 20;
 /// exchange rates in the journal (built-in cards are those of this version). Writes nothing and needs no lock:
 /// the node may be running.
 ///
+/// With a base (`munadi base`) it goes on from the recount in it, after every byte of the base was checked: figures
+/// are of the journal's whole life, and the report says from when on facts were read now.
+///
 /// Exit code: 0 everything is equal, 1 something differs.
 #[derive(Debug, clap::Args)]
 pub struct AuditArgs {
@@ -55,7 +60,7 @@ pub struct AuditArgs {
     #[arg(long)]
     pub json: bool,
     /// Print every transfer of the ledgers instead, one JSON object a line: id, kind, debit, credit,
-    /// amount, and the event that it is of. Nothing is compared.
+    /// amount, and the event that it is of. Nothing is compared. With a base: those behind it.
     #[arg(long, conflicts_with = "json")]
     pub transfers: bool,
 }
@@ -69,6 +74,9 @@ pub enum AuditError {
     /// It holds what this version can't read.
     #[error(transparent)]
     Fold(#[from] OpenError),
+    /// Its base is damaged, of another version, or missing.
+    #[error(transparent)]
+    Base(#[from] BaseError),
     /// The report can't be printed.
     #[error("the report can't be printed: {0}")]
     Output(#[from] io::Error),
@@ -81,8 +89,12 @@ pub struct AuditReport {
     pub equal: bool,
     /// The journal's name.
     pub journal: String,
-    /// Whether it was read from its very first fact; older ones may have been trimmed.
+    /// Whether its very first fact is counted: it was read now, or before a base was made.
     pub complete: bool,
+    /// The last batch that was recounted when the base was made, not now. 0: there is no base.
+    pub base_batch: u64,
+    /// The journal's time at that batch, RFC 3339; empty: there is no base.
+    pub base_time: String,
     /// The first and last journal time, RFC 3339; empty: the journal is.
     pub first_time: String,
     /// See `first_time`.
@@ -91,7 +103,7 @@ pub struct AuditReport {
     pub first_batch: u64,
     /// The last batch.
     pub last_batch: u64,
-    /// How many facts.
+    /// How many facts, those that the base covers among them.
     pub facts: u64,
     /// Bytes behind the last sound block: a group that is being written, or that a stop cut short. They
     /// are not counted.
@@ -131,7 +143,7 @@ pub struct AuditReport {
 }
 
 /// What messages came to.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct MessageSum {
     /// How many were priced, free ones and those without a card among them.
     pub messages: u64,
@@ -149,9 +161,13 @@ pub fn audit(dir: &Path) -> Result<AuditReport, AuditError> {
 
 /// Audits, and tells after each block how many bytes it had.
 fn audit_watched(dir: &Path, read: &mut dyn FnMut(u64)) -> Result<AuditReport, AuditError> {
-    let (mut recount, mut state) = (Recount::default(), State::default());
-    let mut failed = None;
-    let scanned = scan(&Files::new(dir).journal(), |block| {
+    let (files, mut failed) = (Files::new(dir), None);
+    let journal = files.journal();
+    let boundaries = boundaries(&journal)?;
+    let base = joined(&files, &boundaries)?;
+    let (mut recount, mut state) = begun(base.as_ref(), &journal)?;
+    let first = base.as_ref().map_or(boundaries[0].segment, Base::segment);
+    let scanned = scan_within(&journal, first..u64::MAX, |block| {
         if failed.is_none() {
             failed = take(&mut recount, &mut state, block).err();
         }
@@ -159,8 +175,15 @@ fn audit_watched(dir: &Path, read: &mut dyn FnMut(u64)) -> Result<AuditReport, A
     })?;
     match failed {
         Some(error) => Err(error.into()),
-        None => Ok(report(&scanned, recount, &state)),
+        None => Ok(report(&scanned, base.as_ref(), recount, &state)),
     }
+}
+
+/// Returns what a recount and a fold begin with.
+fn begun(base: Option<&Base>, journal: &Path) -> Result<(Recount, State), BaseError> {
+    let Some(base) = base else { return Ok((Recount::default(), State::default())) };
+    base.check()?;
+    Ok((Recount::of_base(base)?, base.load(journal)?))
 }
 
 fn take(recount: &mut Recount, state: &mut State, block: &Block) -> Result<(), OpenError> {
@@ -170,8 +193,13 @@ fn take(recount: &mut Recount, state: &mut State, block: &Block) -> Result<(), O
 }
 
 /// Compares the two counts and puts the figures together.
-fn report(scanned: &Scanned, mut recount: Recount, state: &State) -> AuditReport {
-    let complete = scanned.start.0.iter().all(|first| *first <= Seq(1));
+fn report(
+    scanned: &Scanned,
+    base: Option<&Base>,
+    mut recount: Recount,
+    state: &State,
+) -> AuditReport {
+    let complete = base.is_some() || scanned.start.0.iter().all(|first| *first <= Seq(1));
     let mut differences = recount.finish(complete);
     differences.extend(compare(&recount, state));
     let left_off = differences.len().saturating_sub(DIFFERENCES_MAX);
@@ -181,11 +209,13 @@ fn report(scanned: &Scanned, mut recount: Recount, state: &State) -> AuditReport
         equal: differences.is_empty() && recount.over_budget == 0,
         journal: scanned.journal.to_string(),
         complete,
+        base_batch: base.map_or(0, |base| base.last_batch().0),
+        base_time: base.map_or_else(String::new, |base| output::time(base.span().1.0)),
         first_time: recount.span.map_or_else(String::new, |(first, _)| output::time(first)),
         last_time: recount.span.map_or_else(String::new, |(_, last)| output::time(last)),
         first_batch: recount.first_batch,
         last_batch: scanned.last_batch.0,
-        facts: scanned.facts,
+        facts: base.map_or(0, Base::facts) + scanned.facts,
         torn_bytes: scanned.torn.as_ref().map_or(0, |torn| torn.bytes),
         invoices: recount.invoices.values().filter(|amount| **amount != 0).count(),
         invoiced_micros: recount.by_currency(|account| {
@@ -217,7 +247,14 @@ fn report(scanned: &Scanned, mut recount: Recount, state: &State) -> AuditReport
 pub fn run(args: &AuditArgs) -> Result<ExitCode, AuditError> {
     if args.transfers {
         let mut out = io::BufWriter::new(io::stdout().lock());
-        return transfers::list(&args.dir, &mut out).map(|()| ExitCode::SUCCESS);
+        if let Some(base) = transfers::list(&args.dir, &mut out)? {
+            let until = output::time(base.span().1.0);
+            tell(
+                io::stderr(),
+                format_args!("not listed: transfers until {until}, before the base"),
+            );
+        }
+        return Ok(ExitCode::SUCCESS);
     }
     let mut progress = Progress::new("audit", bytes_of(&Files::new(&args.dir).journal()));
     let report = audit_watched(&args.dir, &mut |bytes| progress.advance(bytes))?;

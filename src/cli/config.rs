@@ -10,6 +10,7 @@ use config::{ConfigBuilder, Environment, File, FileFormat, Map};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::cli::base::JournalLines;
 use crate::cli::jwt::JwtLines;
 use crate::cli::limits::LimitsLines;
 use crate::cli::metrics::MetricsLines;
@@ -54,6 +55,8 @@ pub(super) struct Config {
     pub(super) approve_ads: bool,
     #[serde(default)]
     pub(super) push_insecure: bool,
+    #[serde(default)]
+    pub(super) journal: JournalLines,
     #[serde(default)]
     keys: Vec<KeyLines>,
     #[serde(default)]
@@ -377,7 +380,7 @@ mod tests {
                      interruption_cpm_micros hide_cost_micros show_by_s public_url kind \
                      verify_token verify_token_file app_secret app_secret_file certificate key client_ca \
                      issuer audience algorithms key_file jwks_file role_claim tenant_claim \
-                     crl endpoint sample"
+                     crl endpoint sample remove_behind_base"
             .split_whitespace()
         {
             assert!(shown.contains(&name), "{name} is not shown");

@@ -9,11 +9,15 @@ use serde::Serialize;
 use crate::journal::LogError;
 use crate::journal::fsck::{FsckReport, fsck};
 use crate::node::Files;
+use crate::node::base::{Base, BaseError, check_bases};
 
 /// Check a node's journal: is every acknowledged fact still there and readable?
 ///
 /// Reads the journal below DIR from end to end: every block's checksum, its place in its shard's chain,
 /// and where the segments end. Writes nothing unless told to --cut, and needs no lock to look.
+///
+/// A base (`munadi base`) is checked too: every byte of it, and that the journal goes on from it where older segments
+/// are gone.
 ///
 /// Exit code: 0 sound. 1 a torn tail: the last write was cut short by a crash or power cut. Nobody was
 /// told that it was stored, so nothing is lost; the next start of the node cuts it off, as --cut does.
@@ -77,6 +81,7 @@ struct Json<'a> {
     torn: Option<TornJson<'a>>,
     cut: bool,
     damage: Option<String>,
+    base: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -97,14 +102,23 @@ pub fn run(args: &FsckArgs) -> Result<ExitCode, FsckError> {
 }
 
 fn check(args: &FsckArgs, out: &mut dyn Write) -> Result<Health, FsckError> {
-    let report = fsck(&Files::new(&args.dir).journal(), args.cut)?;
-    let health = Health::of(&report);
+    let files = Files::new(&args.dir);
+    let report = fsck(&files.journal(), args.cut)?;
+    let base = if report.damage.is_none() { check_bases(&files) } else { Ok(None) };
+    let health = if base.is_err() { Health::Damaged } else { Health::of(&report) };
     if args.json {
-        serde_json::to_writer_pretty(&mut *out, &json(&report, health)).map_err(io::Error::from)?;
+        let json = json(&report, health, &base);
+        serde_json::to_writer_pretty(&mut *out, &json).map_err(io::Error::from)?;
         writeln!(out)?;
         return Ok(health);
     }
+    if let Ok(Some(base)) = &base {
+        writeln!(out, "base        sound, up to batch {}", base.last_batch())?;
+    }
     writeln!(out, "{report}")?;
+    if let Err(error) = &base {
+        writeln!(out, "DAMAGED     {error}")?;
+    }
     if health == Health::Torn {
         let bytes = report.torn.as_ref().map_or(0, |torn| torn.bytes);
         let dir = args.dir.display();
@@ -120,7 +134,11 @@ fn check(args: &FsckArgs, out: &mut dyn Write) -> Result<Health, FsckError> {
     Ok(health)
 }
 
-fn json(report: &FsckReport, health: Health) -> Json<'_> {
+fn json<'a>(
+    report: &'a FsckReport,
+    health: Health,
+    base: &Result<Option<Base>, BaseError>,
+) -> Json<'a> {
     Json {
         health,
         segments: report.segments,
@@ -134,7 +152,12 @@ fn json(report: &FsckReport, health: Health) -> Json<'_> {
             blocks: torn.blocks,
         }),
         cut: report.cut,
-        damage: report.damage.as_ref().map(ToString::to_string),
+        damage: match (&report.damage, base) {
+            (Some(damage), _) => Some(damage.to_string()),
+            (None, Err(error)) => Some(error.to_string()),
+            (None, Ok(_)) => None,
+        },
+        base: base.as_ref().ok().and_then(|base| base.as_ref().map(|base| base.last_batch().0)),
     }
 }
 
@@ -232,6 +255,19 @@ mod tests {
             assert_eq!((&json["health"], &json["cut"]), (&"damaged".into(), &false.into()));
             assert!(json["damage"].as_str().unwrap().contains("damaged at byte"));
         }
+    }
+
+    #[test]
+    fn a_damaged_base_is_damage_although_the_journal_is_sound() {
+        let folder = Folder::new();
+        fs::write(folder.0.path().join("base-00000000000000000001"), [7; 100]).unwrap();
+        let (health, text) = folder.check(false, false);
+        assert_eq!(health, Health::Damaged, "{text}");
+        let last = text.lines().last().unwrap();
+        assert!(last.starts_with("DAMAGED") && last.contains("base-0000"), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&folder.check(false, true).1).unwrap();
+        assert_eq!((&json["health"], &json["base"]), (&"damaged".into(), &().into()));
+        assert!(json["damage"].as_str().unwrap().contains("base-0000"), "{json}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod attribute;
 pub mod audit;
 pub mod backup;
+pub mod base;
 mod config;
 pub mod conversions;
 pub mod courier;
@@ -64,6 +65,7 @@ enum Command {
     Rates(rates::RatesArguments),
     // These say themselves what they are for, at length.
     Audit(audit::AuditArgs),
+    Base(base::BaseArgs),
     Fsck(fsck::FsckArgs),
     Backup(backup::BackupArgs),
     Verify(backup::VerifyArgs),
@@ -94,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Keys(arguments) => keys::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Rates(arguments) => rates::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments).map_err(Failure::from),
+        Command::Base(arguments) => base::run(&arguments).map_err(Failure::from),
         Command::Fsck(arguments) => fsck::run(&arguments).map_err(Failure::from),
         Command::Backup(arguments) => done(backup::run_backup(&arguments)),
         Command::Verify(arguments) => done(backup::run_verify(&arguments)),

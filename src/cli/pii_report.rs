@@ -7,8 +7,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::cli::audit::recount::RECOUNT_MEMORY_MS;
 use crate::cli::{Failure, tell};
-use crate::journal::file::scan;
+use crate::journal::file::scan_within;
+use crate::node::base::beginning_of;
 use crate::node::{Files, OpenError, fold};
 use crate::rpc::limits::CAP_HOURS_MAX;
 use crate::state::bucket::{Bucket, ERASED_MEMORY_MS};
@@ -21,7 +23,7 @@ use crate::tokens::viewer_number;
 use crate::types::ids::shard_of;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Proof, Showing};
-use crate::types::time::{HOUR_MS, Moment};
+use crate::types::time::{DAY_MS, HOUR_MS, Moment};
 
 /// Say where data of a feed's pseudonym lies: how many facts of the journal name its viewer, and what is remembered.
 ///
@@ -61,6 +63,8 @@ pub struct PiiReport {
     pub remembered: Vec<(&'static str, usize, Option<i64>)>,
     /// When it was last erased, while that is remembered.
     pub erased: Option<Moment>,
+    /// The journal's time until which facts are in the base and were not looked at; `None`: there is no base.
+    pub base: Option<Moment>,
 }
 
 pub(super) fn run(arguments: &PiiReportArgs) -> Result<ExitCode, Failure> {
@@ -80,9 +84,16 @@ pub fn pii_report(dir: &Path, feed: u32, pseudonym: &str) -> Result<PiiReport, F
     let link = ring.link(feed).ok_or("feed: the key ring knows no such feed")?;
     let viewer = viewer_number(link, pseudonym);
     let mut report = PiiReport { viewer, ..PiiReport::default() };
+    let (journal, (base, first)) = (files.journal(), beginning_of(&files)?);
     let (mut bucket, mut shard) = (Bucket::default(), ShardPart::default());
+    if let Some(base) = &base {
+        let mut state = base.load(&journal)?;
+        bucket = std::mem::take(&mut state.buckets[bucket_of(viewer)]);
+        shard = std::mem::take(&mut state.shards[shard_of(viewer).index()]);
+        report.base = Some(base.span().1);
+    }
     let mut failed: Option<OpenError> = None;
-    scan(&files.journal(), |block| {
+    scan_within(&journal, first..u64::MAX, |block| {
         let folded = fold(block, |stamp, fact| {
             if let Some(kind) = names(fact, viewer) {
                 let new = Named { count: 0, first: stamp.at, last: stamp.at };
@@ -181,6 +192,19 @@ impl fmt::Display for PiiReport {
             writeln!(f, "  {kind:<26} {count:>8}  {} to {}", time(*first), time(*last))?;
         }
         writeln!(f, "  (none other; facts stay as long as the journal and its backups)")?;
+        if let Some(last) = self.base {
+            let days = RECOUNT_MEMORY_MS / DAY_MS;
+            writeln!(
+                f,
+                "  Facts until {} are summed up in the base, where the recount",
+                time(last)
+            )?;
+            writeln!(
+                f,
+                "  remembers what viewers did for {days} days before that, with their numbers;"
+            )?;
+            writeln!(f, "  segments before it that were not removed are not looked at.")?;
+        }
         writeln!(
             f,
             "\nRemembered, in memory and checkpoints, for so many hours after it happened:"

@@ -126,8 +126,14 @@ fn open_node(config: &Config, checked: &Checked) -> Result<Node, Failure> {
     let feeds = checked.policies.keys().copied().collect();
     let (approve_ads, push_insecure) = (config.approve_ads, config.push_insecure);
     let public_url = checked.web.as_ref().map(|web| web.public_url.clone()).unwrap_or_default();
-    let options =
-        NodeOptions { feeds, approve_ads, push_insecure, public_url, ..NodeOptions::default() };
+    let options = NodeOptions {
+        feeds,
+        approve_ads,
+        push_insecure,
+        public_url,
+        remove_behind_base: config.journal.remove_behind_base,
+        ..NodeOptions::default()
+    };
     let clock = Arc::new(SystemClock::default());
     let began = clock.monotonic();
     let mut node = Node::start(&config.data_dir, Arc::<SystemClock>::clone(&clock), &options)?;

@@ -1,6 +1,5 @@
 //! Money at the desk: transfers, balances, invoices, and charges given back after the journal was read.
 
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::sync_channel;
 
@@ -9,8 +8,10 @@ use prost::Message;
 use crate::decide::credits::{Finder, Findings};
 use crate::decide::mutate::answer_to;
 use crate::decide::noted::{Changed, noted};
-use crate::journal::file::scan;
+use crate::journal::file::scan_within;
 use crate::journal::{Block, LogError};
+use crate::node::base::beginning_of;
+use crate::node::files::Files;
 use crate::node::front::{Front, own_account};
 use crate::node::live::locked;
 use crate::node::pending::unavailable;
@@ -42,16 +43,44 @@ const READS_MAX: usize = 3;
 /// Where the journal lies, and whose turn it is to read it for credits.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Books {
-    journal: Option<PathBuf>,
+    files: Option<Files>,
     /// One at a time: whoever reads the journal must not miss a credit that another one writes.
     turn: Mutex<()>,
 }
 
 impl Books {
     /// Returns the books of the journal in this folder.
-    pub(in crate::node) fn of(journal: PathBuf) -> Self {
-        Self { journal: Some(journal), turn: Mutex::default() }
+    pub(in crate::node) fn of(files: Files) -> Self {
+        Self { files: Some(files), turn: Mutex::default() }
     }
+}
+
+/// Returns the segment from which the journal is read for a filter.
+///
+/// # Errors
+/// `JournalTrimmed` when the filter begins before the journal does, or before its base: such charges are settled.
+fn first_segment(files: &Files, filter: &EventFilter) -> Result<u64, Refusal> {
+    let (base, first) = beginning_of(files).map_err(|error| {
+        tracing::warn!(%error, "reading for credits");
+        unreadable()
+    })?;
+    let Some(base) = base else { return Ok(first) };
+    let (_, last) = base.span();
+    if filter.start > last {
+        return Ok(first);
+    }
+    let first = jiff::Timestamp::from_millisecond(last.0 + 1);
+    let first = first.map_or_else(|_| (last.0 + 1).to_string(), |time| time.to_string());
+    let message = format!(
+        "the journal is kept from {first} on: begin there; what was charged before can't be given back event by \
+         event, fund the account instead"
+    );
+    Err(Refusal::new(Reason::JournalTrimmed, "filter.start_time", message))
+}
+
+fn unreadable() -> Refusal {
+    let message = "the journal can't be read: run `munadi fsck` on the node's folder";
+    Refusal::new(Reason::Unavailable, "", message)
 }
 
 /// Which transfers of an account.
@@ -265,8 +294,7 @@ fn find(
             Err(error) => tracing::warn!(%error, "reading for credits"),
         }
     }
-    let message = "the journal can't be read: run `munadi fsck` on the node's folder";
-    Err(Refusal::new(Reason::Unavailable, "", message))
+    Err(unreadable())
 }
 
 impl Node {
@@ -320,16 +348,20 @@ impl Node {
     /// same request does the rest.
     ///
     /// # Errors
-    /// With the field at fault; `TooLarge` when more matches than can be kept; `Unavailable` when the
-    /// journal can't be read or written.
+    /// With the field at fault; `TooLarge` when more matches than can be kept; `JournalTrimmed` when the filter
+    /// begins before the journal does; `Unavailable` when the journal can't be read or written.
     pub fn invalidate(&self, request: &Invalidation) -> Result<InvalidateEventsResponse, Refusal> {
-        let Some(journal) = &self.books.journal else { return Err(unavailable()) };
+        let Some(files) = &self.books.files else { return Err(unavailable()) };
         let _turn = locked(&self.books.turn);
         // What was decided before this turn must be there to read.
         self.wait(Work::Settle)?;
+        if let Some(answer) = self.front().found_before(request)? {
+            return Ok(answer);
+        }
+        let (first, journal) = (first_segment(files, &request.filter)?, files.journal());
         self.front().invalidate(
             request,
-            |visit| scan(journal, |block| visit(block)).map(drop),
+            |visit| scan_within(&journal, first..u64::MAX, |block| visit(block)).map(drop),
             |credit| self.wait(|reply| Work::Credit(Box::new(credit), reply)),
         )
     }

@@ -20,7 +20,7 @@ use crate::types::ids::{BatchNo, JournalId, SHARDS, SHARDS_ALL, Seq, SeqVector, 
 use crate::types::time::Moment;
 
 const MAGIC: [u8; 8] = *b"munadick";
-const VERSION: u32 = 10;
+pub(in crate::node) const VERSION: u32 = 10;
 
 /// The largest record that is read back: a broken length must not ask for more memory than this.
 const RECORD_BYTES_MAX: u32 = 1 << 30;

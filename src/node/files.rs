@@ -15,6 +15,8 @@ const CHECKPOINTS_KEPT: usize = 2;
 
 const CHECKPOINT_START: &str = "checkpoint-";
 
+const BASE_START: &str = "base-";
+
 /// One node's folder.
 #[derive(Clone, Debug)]
 pub struct Files(PathBuf);
@@ -28,6 +30,37 @@ impl Files {
     /// Returns the journal's folder.
     pub fn journal(&self) -> PathBuf {
         self.0.join("journal")
+    }
+
+    /// Returns the folder.
+    pub(in crate::node) fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    /// Returns where the bases lie, the oldest first.
+    pub(in crate::node) fn bases(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut paths: Vec<_> =
+            names.filter(|name| Self::is_base(name)).map(|name| self.0.join(name)).collect();
+        paths.sort();
+        paths
+    }
+
+    /// Tells whether a file of this name is a base.
+    pub(in crate::node) fn is_base(name: &str) -> bool {
+        let number = name.strip_prefix(BASE_START).filter(|number| !number.is_empty());
+        number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
+    /// Returns where the base up to a batch lies.
+    pub(in crate::node) fn base_path(&self, last_batch: u64) -> PathBuf {
+        self.0.join(format!("{BASE_START}{last_batch:020}"))
+    }
+
+    /// Returns where a base lies that is being made.
+    pub(in crate::node) fn base_part(&self) -> PathBuf {
+        self.0.join("base.part")
     }
 
     /// Returns the key ring; `None`: there is none yet.

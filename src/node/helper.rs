@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::node::base::Remover;
 use crate::node::clock::Clock;
 use crate::node::dice::fill_from_system;
 use crate::node::files::Files;
@@ -20,6 +21,8 @@ pub(in crate::node) struct Helper {
     pub(in crate::node) journal: JournalId,
     pub(in crate::node) clock: Arc<dyn Clock>,
     pub(in crate::node) every: Duration,
+    /// `None`: the journal's old segments stay.
+    pub(in crate::node) remover: Option<Remover>,
 }
 
 impl Helper {
@@ -39,6 +42,7 @@ impl Helper {
             if now.saturating_sub(last) >= self.every {
                 last = now;
                 unharmed("a checkpoint", || self.checkpoint(stopping));
+                unharmed("removing segments", || self.remover.iter().for_each(Remover::run));
             }
         }
         unharmed("the last checkpoint", || self.checkpoint(&AtomicBool::new(false)));

@@ -3,6 +3,7 @@
 mod ads;
 mod asked;
 pub mod backup;
+pub mod base;
 mod billing;
 mod changes;
 mod checkpoint;

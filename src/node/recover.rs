@@ -40,7 +40,7 @@ pub enum OpenError {
 /// What opening found.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Opened {
-    /// Whether a checkpoint was used.
+    /// Whether a checkpoint was used, or the state of a base.
     pub checkpoint: bool,
     /// Facts replayed from the journal.
     pub replayed: u64,
@@ -66,10 +66,16 @@ pub fn open<'a>(
     let mut loaded = Loaded { from: SeqVector::default(), latest: Moment(0) };
     for mut checkpoint in checkpoints {
         match live.load_checkpoint(&mut *checkpoint, &*log) {
-            Ok(good) => {
+            Ok(good)
+                if log.start().0.iter().zip(&good.from.0).all(|(first, from)| first <= from) =>
+            {
                 loaded = good;
                 opened.checkpoint = true;
                 break;
+            }
+            Ok(_) => {
+                tracing::warn!("checkpoint passed over: the journal behind it was removed");
+                live = Live::new(Sealer::new(ring.clone()), Counts::new(&mut dice));
             }
             Err(error) => {
                 tracing::warn!(%error, "checkpoint passed over");

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::journal::file::{FileLog, Options};
 use crate::journal::{LogError, ShardLog};
+use crate::node::base::{BaseError, Remover, beginnings, joined};
 use crate::node::billing::Books;
 use crate::node::clock::Clock;
 use crate::node::dice::{SeededDice, fill_from_system};
@@ -46,6 +47,8 @@ pub struct NodeOptions {
     pub checkpoint_every: Duration,
     /// The journal's own options.
     pub journal: Options,
+    /// Whether segments that a base stands for are removed.
+    pub remove_behind_base: bool,
     /// Whether new and changed ads serve without an operator's review.
     pub approve_ads: bool,
     /// Whether sampled requests and viewers are noted, for `ExplainService`. Without, it knows only what
@@ -64,6 +67,7 @@ impl Default for NodeOptions {
             seed: None,
             checkpoint_every: Duration::from_secs(600),
             journal: Options::default(),
+            remove_behind_base: false,
             approve_ads: false,
             watch: true,
             public_url: String::new(),
@@ -81,6 +85,9 @@ pub enum StartError {
     /// The folder can't be read or written.
     #[error("the node's folder: {0}")]
     Folder(#[from] io::Error),
+    /// What came before the journal's first segment can't be had.
+    #[error(transparent)]
+    Base(#[from] BaseError),
 }
 
 impl From<LogError> for StartError {
@@ -118,6 +125,8 @@ impl Node {
         std::fs::create_dir_all(dir)?;
         let files = Files::new(dir);
         let log = open_log(&files, options)?;
+        let trimmer = log.trimmer();
+        let base = joined(&files, &trimmer.boundaries())?;
         let ring = match options.seed {
             Some(seed) => {
                 let mut dice = SeededDice::new(seed);
@@ -127,14 +136,18 @@ impl Node {
         };
         let seed = options.seed.unwrap_or_else(|| SeededDice::from_system().roll());
         let journal = log.journal_id();
-        let (front, writer, opened) = open(log, ring, seed, files.checkpoints())?;
-        let books = Books::of(files.journal());
+        let beginnings = beginnings(&files, base.as_ref());
+        let (front, writer, opened) = open(Box::new(log), ring, seed, beginnings)?;
+        let remover = options.remove_behind_base.then(|| Remover::new(files.clone(), trimmer));
+        remover.iter().for_each(Remover::run);
+        let books = Books::of(files.clone());
         let helper = Helper {
             front: front.clone(),
             files,
             journal,
             clock: Arc::clone(&clock),
             every: options.checkpoint_every,
+            remover,
         };
         let mut node = Self::run(front, writer, opened, journal, clock, Some(helper))?;
         node.approve_ads = options.approve_ads;
@@ -356,7 +369,7 @@ impl Drop for Node {
     }
 }
 
-fn open_log(files: &Files, options: &NodeOptions) -> Result<Box<dyn ShardLog>, StartError> {
+fn open_log(files: &Files, options: &NodeOptions) -> Result<FileLog, StartError> {
     let dir = files.journal();
     match FileLog::open(&dir, &options.journal) {
         Ok((log, scanned)) => {
@@ -364,12 +377,12 @@ fn open_log(files: &Files, options: &NodeOptions) -> Result<Box<dyn ShardLog>, S
                 let (bytes, at) = (torn.bytes, torn.offset);
                 tracing::warn!(bytes, at, "cut what a stop in mid-write left behind");
             }
-            Ok(Box::new(log))
+            Ok(log)
         }
         Err(LogError::Absent(_)) => {
             let mut id = [0; 16];
             fill_from_system(&mut id);
-            Ok(Box::new(FileLog::create(&dir, JournalId(id), &options.journal)?))
+            Ok(FileLog::create(&dir, JournalId(id), &options.journal)?)
         }
         Err(error) => Err(error.into()),
     }
@@ -440,7 +453,9 @@ mod tests {
         let every = Duration::from_secs(3_600);
         let files = Files::new(dir);
         let (helper_front, helper_clock) = (front.clone(), Arc::clone(&clock));
-        let helper = Helper { front: helper_front, files, journal, clock: helper_clock, every };
+        let (clock_of, remover) = (helper_clock, None);
+        let helper =
+            Helper { front: helper_front, files, journal, clock: clock_of, every, remover };
         Node::run(front, writer, opened, journal, clock, Some(helper)).unwrap()
     }
 

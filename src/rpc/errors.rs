@@ -97,6 +97,7 @@ pub const fn code(reason: Reason) -> Code {
         | Reason::EventTooOld
         | Reason::BalanceTooLow
         | Reason::ConversionRetracted
+        | Reason::JournalTrimmed
         | Reason::ViewerFull => Code::FailedPrecondition,
         Reason::TokenForeign | Reason::EndpointForeign => Code::PermissionDenied,
         Reason::Busy | Reason::Overloaded | Reason::RateExceeded | Reason::ReportBudgetSpent => {

@@ -41,7 +41,7 @@ pub mod totals;
 pub mod traffic_rules;
 pub mod viewers;
 pub mod windows;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::HashMap;
 

@@ -1,18 +1,18 @@
 //! Serde forms of protobuf messages inside checkpoints: their own encoding, as bytes.
 
 /// For one message: `#[serde(with = "crate::state::wire::message")]`.
-pub(in crate::state) mod message {
+pub(crate) mod message {
     use prost::Message;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(in crate::state) fn serialize<M: Message, S: Serializer>(
+    pub(crate) fn serialize<M: Message, S: Serializer>(
         message: &M,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(&message.encode_to_vec())
     }
 
-    pub(in crate::state) fn deserialize<'de, M: Message + Default, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, M: Message + Default, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<M, D::Error> {
         let bytes = Vec::<u8>::deserialize(deserializer)?;
@@ -21,11 +21,11 @@ pub(in crate::state) mod message {
 }
 
 /// For a list of them: `#[serde(with = "crate::state::wire::messages")]`.
-pub(in crate::state) mod messages {
+pub(crate) mod messages {
     use prost::Message;
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    pub(in crate::state) fn serialize<M: Message, S: Serializer>(
+    pub(crate) fn serialize<M: Message, S: Serializer>(
         messages: &[M],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -33,7 +33,7 @@ pub(in crate::state) mod messages {
         encoded.serialize(serializer)
     }
 
-    pub(in crate::state) fn deserialize<'de, M: Message + Default, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, M: Message + Default, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<M>, D::Error> {
         let encoded = Vec::<Vec<u8>>::deserialize(deserializer)?;

@@ -61,6 +61,8 @@ pub enum Reason {
     ConversionRetracted,
     /// The new name of a person has a conversation of its own.
     ContactTaken,
+    /// What is asked for lies before the journal's first segment, or before its base.
+    JournalTrimmed,
     /// The account's questions about viewers have cost what a day allows.
     ReportBudgetSpent,
     /// The node's queue is full.
@@ -105,6 +107,7 @@ impl Reason {
             Self::BalanceTooLow => "BALANCE_TOO_LOW",
             Self::ConversionRetracted => "CONVERSION_RETRACTED",
             Self::ContactTaken => "CONTACT_TAKEN",
+            Self::JournalTrimmed => "JOURNAL_TRIMMED",
             Self::ReportBudgetSpent => "REPORT_BUDGET_SPENT",
             Self::Busy => "BUSY",
             Self::Overloaded => "OVERLOADED",

@@ -7,6 +7,7 @@ mod attribution;
 mod audience;
 mod audited;
 mod backup;
+mod bases;
 mod beyond;
 mod billing;
 mod breakdowns;

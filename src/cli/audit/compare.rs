@@ -21,7 +21,7 @@ use crate::types::time::{DAY_MS, Moment};
 const CREDIT_MEMORY_MS: i64 = 95 * DAY_MS;
 
 /// Returns every difference, in words.
-pub(super) fn compare(recount: &Recount, state: &State) -> Vec<String> {
+pub(in crate::cli) fn compare(recount: &Recount, state: &State) -> Vec<String> {
     let mut found = Vec::new();
     ads(recount, state, &mut found);
     steps(recount, state, &mut found);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::state::credits::CreditCell;
 use crate::state::tallies::Tally;
 use crate::types::proto::journal::v1::fact::Kind;
@@ -21,7 +23,7 @@ const WINDOWS: std::ops::RangeInclusive<u8> = 0..=5;
 type Key = (u64, i64, u8, u8);
 
 /// What one model gives under one window.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Cell {
     /// Micro-credits of conversations, first replies, qualified ones and conversions.
     counts: [i64; 4],
@@ -33,7 +35,7 @@ struct Cell {
 }
 
 /// What was counted of credits.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Earned {
     cells: BTreeMap<Key, Cell>,
 }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     Charge, EventCredited, Funded, Granted, ServedMinute, Showing,
 };
-use crate::types::proto::v1::{Account, BillingMode};
+use crate::types::proto::v1::BillingMode;
 
 // Accounts of the ledger, by their numbers on disk.
 pub(super) const FUNDING: i32 = 1;
@@ -81,21 +83,30 @@ fn of_charge(charge: Option<&Charge>) -> Vec<Leg> {
 
 /// What one account-day came to: charged, promo, prepaid, over-delivered, invalid, credited, and how many
 /// events were charged, invalid and credited.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct DayBook {
     pub(super) money: [i64; 6],
     pub(super) events: [u64; 3],
 }
 
 /// A charge, and whether it was given back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct ChargeBook {
     parts: [i64; 3],
     credited: bool,
+    /// The journal's time of it.
+    at_ms: i64,
+}
+
+/// How an account pays.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+struct Terms {
+    prepaid: bool,
+    limit: Option<i64>,
 }
 
 /// A grant of a prepaid account's own line in the batch that is read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct GrantNow {
     account: u64,
     grant: u64,
@@ -105,7 +116,7 @@ struct GrantNow {
 }
 
 /// Everything that was posted.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Postings {
     /// Debits and credits by account and ledger account.
     pub(super) sums: BTreeMap<(u64, i32), (i128, i128)>,
@@ -119,16 +130,20 @@ pub(super) struct Postings {
     pub(super) granted_promo: BTreeMap<u64, i64>,
     /// How many transfers.
     pub(super) transfers: u64,
-    accounts: BTreeMap<u64, Account>,
+    accounts: BTreeMap<u64, Terms>,
     charges: BTreeMap<(u64, u64, u32), ChargeBook>,
     credit_ids: BTreeSet<Vec<u8>>,
     touched: BTreeSet<u64>,
     granted: Vec<GrantNow>,
     withdrawn: BTreeMap<u64, i64>,
+    /// The journal's time of the fact that is read.
+    #[serde(skip)]
+    at_ms: i64,
     batch: u64,
     /// The hashes of all transfers, and of those before this batch, each with their number.
     hash: (u64, u64),
     hash_before: (u64, u64),
+    #[serde(skip)]
     faults: Vec<String>,
 }
 
@@ -143,7 +158,7 @@ impl Postings {
     }
 
     /// Checks what must hold between two batches.
-    fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         for account in std::mem::take(&mut self.touched) {
             for (number, name) in [(PREPAID, "prepaid"), (PROMO, "promo"), (GRANTED, "granted")] {
                 let balance = self.balance(account, number);
@@ -167,6 +182,11 @@ impl Postings {
         }
     }
 
+    /// Forgets charges from before a moment: no credit names them any more.
+    pub(super) fn forget(&mut self, before_ms: i64) {
+        self.charges.retain(|_, book| book.at_ms >= before_ms);
+    }
+
     /// Returns what was given back to an account.
     pub(super) fn credited_to(&self, account: u64) -> i64 {
         let days = self.days.range((account, i32::MIN)..=(account, i32::MAX));
@@ -182,11 +202,14 @@ impl Postings {
     }
 
     /// Posts what a fact moves. `spent`: what its account was charged so far.
-    pub(super) fn take(&mut self, fact: &Kind, spent: impl Fn(u64) -> i64) {
+    pub(super) fn take(&mut self, at_ms: i64, fact: &Kind, spent: impl Fn(u64) -> i64) {
+        self.at_ms = at_ms;
         match fact {
             Kind::AccountPut(fact) => {
                 if let Some(row) = &fact.account {
-                    self.accounts.insert(row.id, row.clone());
+                    let prepaid = row.billing_mode == i32::from(BillingMode::Prepaid);
+                    let limit = row.spend_limit.as_ref().map(|limit| limit.micros);
+                    self.accounts.insert(row.id, Terms { prepaid, limit });
                 }
             }
             Kind::Funded(fact) => self.funded(fact),
@@ -247,15 +270,13 @@ impl Postings {
             [fact.grant, fact.account, fact.line].into_iter().chain(numbers).collect();
         self.seal(1, &all);
         let moved = fact.from_promo + fact.from_prepaid;
-        let row = self.accounts.get(&fact.account);
-        let prepaid = row.is_some_and(|row| row.billing_mode == i32::from(BillingMode::Prepaid));
-        if !prepaid || fact.line_kind != ACCOUNT_LINE {
+        let terms = self.accounts.get(&fact.account).copied().unwrap_or_default();
+        if !terms.prepaid || fact.line_kind != ACCOUNT_LINE {
             if moved != 0 || fact.back_promo != 0 || fact.back_prepaid != 0 {
                 self.fault(format!("grant {} moves money that it may not", fact.grant));
             }
             return;
         }
-        let limit = row.and_then(|row| row.spend_limit.as_ref()).map(|limit| limit.micros);
         let granted = self.balance(fact.account, GRANTED);
         let promo = self.granted_promo.entry(fact.account).or_default();
         let back = (fact.back_promo, i128::from(fact.back_prepaid));
@@ -272,7 +293,7 @@ impl Postings {
             grant: fact.grant,
             amount: fact.amount,
             funds: i64::try_from(funds).unwrap_or(i64::MAX),
-            of_limit: limit.map_or(i64::MAX, |limit| limit - spent),
+            of_limit: terms.limit.map_or(i64::MAX, |limit| limit - spent),
         });
     }
 
@@ -301,7 +322,7 @@ impl Postings {
         let key = (showing.account, showing.view, billing);
         let parts = [charge.amount, charge.promo, charge.prepaid];
         // That a view is billed once is checked beside the budgets.
-        self.charges.insert(key, ChargeBook { parts, credited: false });
+        self.charges.insert(key, ChargeBook { parts, credited: false, at_ms: self.at_ms });
         if charge.amount == 0 && charge.over_delivered == 0 {
             return;
         }
@@ -372,8 +393,7 @@ impl Postings {
     }
 
     /// Returns what is wrong. It is so only in a journal that was read from its first fact.
-    pub(super) fn finish(&mut self) -> Vec<String> {
-        self.leave();
+    pub(super) fn faults(&mut self) -> Vec<String> {
         let mut ledgers = BTreeMap::<u64, (i128, i128)>::new();
         for ((account, _), (debits, credits)) in &self.sums {
             let sums = ledgers.entry(*account).or_default();

@@ -7,7 +7,7 @@ use crate::cli::audit::AuditReport;
 use crate::types::money::Micros;
 
 /// Returns a moment in RFC 3339, UTC.
-pub(super) fn time(ms: i64) -> String {
+pub(in crate::cli) fn time(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| time.to_string())
 }
 
@@ -22,6 +22,17 @@ impl fmt::Display for AuditReport {
         )?;
         writeln!(f, "batches         {} to {}", self.first_batch, self.last_batch)?;
         writeln!(f, "facts           {}", self.facts)?;
+        if self.base_batch > 0 {
+            let (batch, time) = (self.base_batch, &self.base_time);
+            writeln!(
+                f,
+                "base            batches up to {batch}, until {time}: as recounted when the"
+            )?;
+            writeln!(
+                f,
+                "                base was made; read and recounted now: what is behind it"
+            )?;
+        }
         if !self.complete {
             writeln!(f, "                older facts were trimmed: sums cover this span only")?;
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::audit::MessageSum;
 use crate::cli::audit::recount::Place;
@@ -28,24 +29,35 @@ const ONE_PRICE_UNTIL_MS: i64 = 1_643_673_600_000;
 type BillKey = (u64, i32, String);
 
 /// What prices are made of, as it stood at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Lists {
+    #[serde(with = "crate::state::wire::messages")]
     own: Vec<RateCard>,
     /// First message of the step, by business, category, market and month.
     steps: BTreeMap<(u64, i32, String, u32), u64>,
+    #[serde(with = "crate::state::wire::message")]
     rates: ExchangeRatesPut,
 }
 
+/// A price of the batch that is read, and where it stands.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Waiting {
+    place: String,
+    #[serde(with = "crate::state::wire::message")]
+    fact: MessagePriced,
+}
+
 /// What was counted of prices.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Prices {
+    #[serde(skip, default = "list_cards")]
     listed: Vec<RateCard>,
     now: Lists,
     /// What stood before each change of this batch: in which order a batch was decided is not told.
     before: Vec<Lists>,
     batch: u64,
     /// Prices of this batch, and where they stand.
-    waiting: Vec<(String, MessagePriced)>,
+    waiting: Vec<Waiting>,
     /// By endpoint, and by account.
     channels: BTreeMap<u64, i32>,
     currencies: BTreeMap<u64, String>,
@@ -61,6 +73,7 @@ pub(super) struct Prices {
     free: BTreeMap<(u64, u32), u64>,
     /// By category and currency of the account, in that currency.
     sums: BTreeMap<(i32, String), MessageSum>,
+    #[serde(skip)]
     faults: Vec<String>,
 }
 
@@ -97,6 +110,11 @@ impl Prices {
             self.check_batch();
             self.batch = batch;
         }
+    }
+
+    /// Forgets messages that were priced before a moment: the node has too.
+    pub(super) fn forget(&mut self, before_ms: i64) {
+        self.priced.retain(|_, at_ms| *at_ms >= before_ms);
     }
 
     /// Counts a fact.
@@ -175,13 +193,13 @@ impl Prices {
         let sum = self.sums.entry((fact.category, own)).or_default();
         sum.messages += 1;
         sum.micros += fact.account_amount;
-        self.waiting.push((place, fact.clone()));
+        self.waiting.push(Waiting { place, fact: fact.clone() });
     }
 
     /// Checks the prices of a batch by what stood before it or came with it.
-    fn check_batch(&mut self) {
+    pub(super) fn check_batch(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
-        for (place, fact) in waiting {
+        for Waiting { place, fact } in waiting {
             let mut wrong = None;
             for lists in self.before.iter().chain([&self.now]) {
                 wrong = self.check(lists, &fact);
@@ -276,8 +294,7 @@ impl Prices {
     }
 
     /// Returns what is wrong in the journal itself.
-    pub(super) fn finish(&mut self) -> Vec<String> {
-        self.check_batch();
+    pub(super) fn faults(&mut self) -> Vec<String> {
         std::mem::take(&mut self.faults)
     }
 

@@ -1,10 +1,12 @@
 //! The recount: plain sums over the journal's facts, in their order, with no help from the engine.
 
+mod kept;
 mod told;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use prost::Message;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::audit::credits::Earned;
 use crate::cli::audit::ledger::Postings;
@@ -17,6 +19,8 @@ use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, Decision, Granted, Showing, StepCredited};
 use crate::types::proto::v1::{Budget, EventKind, Money};
 
+pub(in crate::cli) use kept::{RECOUNT_MEMORY_MS, RECOUNT_VERSION};
+
 /// An account, campaign or ad set with its kind's number in the journal: 1, 2, 3.
 pub(super) type LineKey = (i32, u64);
 
@@ -27,7 +31,7 @@ const AD_SET: i32 = 3;
 const HOUR_MS: i64 = 3_600_000;
 
 /// What is counted of one ad in one hour.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Counts {
     pub(super) impressions: u64,
     pub(super) viewable: u64,
@@ -42,17 +46,19 @@ pub(super) struct Counts {
 }
 
 /// What one budget has cost, and what it allows at this point of the journal.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct LineBook {
     pub(super) account: u64,
     pub(super) life: i64,
     pub(super) days: BTreeMap<i32, i64>,
     daily: Option<i64>,
     lifetime: Option<i64>,
+    /// The last one that it was given.
+    grant: u64,
 }
 
 /// A grant and what was charged to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct GrantBook {
     line: LineKey,
     day: i32,
@@ -62,7 +68,7 @@ pub(super) struct GrantBook {
 }
 
 /// One row that the attribution stream must have.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct CreditRow {
     pub(super) seq: u64,
     pub(super) at_ms: i64,
@@ -74,8 +80,8 @@ pub(super) struct CreditRow {
 }
 
 /// Everything counted.
-#[derive(Debug)]
-pub(super) struct Recount {
+#[derive(Debug, Deserialize, Serialize)]
+pub(in crate::cli) struct Recount {
     /// First and last journal time, milliseconds.
     pub(super) span: Option<(i64, i64)>,
     pub(super) first_batch: u64,
@@ -94,20 +100,24 @@ pub(super) struct Recount {
     pub(super) lines: BTreeMap<LineKey, LineBook>,
     pub(super) grants: BTreeMap<u64, GrantBook>,
     /// By shard.
-    pub(super) credits: [Vec<CreditRow>; SHARDS_ALL],
+    pub(super) credits: Vec<Vec<CreditRow>>,
     pub(super) earned: Earned,
     revisions: Revisions,
     /// Charged above a budget or grant, micros.
-    pub(super) over_budget: i64,
+    pub(in crate::cli) over_budget: i64,
     currencies: BTreeMap<u64, String>,
-    latest_ms: [i64; SHARDS_ALL],
-    next: [u64; SHARDS_ALL],
-    seen: BTreeSet<(u64, u64)>,
-    tapped: BTreeSet<(u64, u64)>,
-    billed: BTreeSet<(u64, u64)>,
-    credited: BTreeSet<u64>,
+    latest_ms: Vec<i64>,
+    next: Vec<u64>,
+    /// By viewer and view, with the journal's time.
+    seen: BTreeMap<(u64, u64), i64>,
+    tapped: BTreeMap<(u64, u64), i64>,
+    billed: BTreeMap<(u64, u64), i64>,
+    /// By outcome.
+    credited: BTreeMap<u64, i64>,
+    #[serde(skip)]
     faults: Vec<String>,
     /// Faults only if the journal was read from its first fact.
+    #[serde(skip)]
     unless_trimmed: Vec<String>,
 }
 
@@ -125,17 +135,17 @@ impl Default for Recount {
             prices: Prices::default(),
             lines: BTreeMap::new(),
             grants: BTreeMap::new(),
-            credits: std::array::from_fn(|_| Vec::new()),
+            credits: vec![Vec::new(); SHARDS_ALL],
             earned: Earned::default(),
             revisions: Revisions::default(),
             over_budget: 0,
             currencies: BTreeMap::new(),
-            latest_ms: [i64::MIN; SHARDS_ALL],
-            next: [0; SHARDS_ALL],
-            seen: BTreeSet::new(),
-            tapped: BTreeSet::new(),
-            billed: BTreeSet::new(),
-            credited: BTreeSet::new(),
+            latest_ms: vec![i64::MIN; SHARDS_ALL],
+            next: vec![0; SHARDS_ALL],
+            seen: BTreeMap::new(),
+            tapped: BTreeMap::new(),
+            billed: BTreeMap::new(),
+            credited: BTreeMap::new(),
             faults: Vec::new(),
             unless_trimmed: Vec::new(),
         }
@@ -174,7 +184,7 @@ impl std::fmt::Display for Place {
 
 impl Recount {
     /// Counts a block's facts.
-    pub(super) fn read(&mut self, block: &Block) {
+    pub(in crate::cli) fn read(&mut self, block: &Block) {
         if self.first_batch == 0 {
             self.first_batch = block.batch.0;
         }
@@ -213,7 +223,7 @@ impl Recount {
     fn count(&mut self, place: Place, fact: &Kind) {
         let lines = &self.lines;
         let spent = |account| lines.get(&(ACCOUNT, account)).map_or(0, |book| book.life);
-        self.postings.take(fact, spent);
+        self.postings.take(place.at_ms, fact, spent);
         self.earned.take(fact);
         self.prices.take(&place, fact);
         self.revisions.take(&place, fact);
@@ -229,7 +239,7 @@ impl Recount {
                 if fact.invalid == 0 {
                     self.ad(showing.ad, fact.event_ms).impressions += 1;
                 }
-                if !self.seen.insert((showing.viewer, showing.view)) {
+                if self.seen.insert((showing.viewer, showing.view), place.at_ms).is_some() {
                     self.fault(place, "this view was counted before");
                 }
                 self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
@@ -308,7 +318,7 @@ impl Recount {
     fn granted(&mut self, fact: &Granted) {
         let line = (fact.line_kind, fact.line);
         let book = self.lines.entry(line).or_default();
-        book.account = fact.account;
+        (book.account, book.grant) = (fact.account, fact.grant);
         let today = book.days.get(&fact.day).copied().unwrap_or_default();
         let left = book.daily.map_or(i64::MAX, |daily| daily - today);
         let left = left.min(book.lifetime.map_or(i64::MAX, |lifetime| lifetime - book.life));
@@ -336,7 +346,7 @@ impl Recount {
 
     fn charge(&mut self, place: Place, showing: &Showing, charge: Option<&Charge>) {
         let Some(charge) = charge else { return };
-        if !self.billed.insert((showing.viewer, showing.view)) {
+        if self.billed.insert((showing.viewer, showing.view), place.at_ms).is_some() {
             self.fault(place, "this view was billed before");
         }
         if charge.amount < 0 || charge.over_delivered < 0 {
@@ -417,14 +427,14 @@ impl Recount {
 
     fn tap(&mut self, place: Place, showing: &Showing, event_ms: i64, valid: bool) {
         self.ad(showing.ad, event_ms).taps += u64::from(valid);
-        if !self.tapped.insert((showing.viewer, showing.view)) {
+        if self.tapped.insert((showing.viewer, showing.view), place.at_ms).is_some() {
             self.fault(place, "this tap was counted before");
         }
     }
 
     fn credit(&mut self, place: Place, outcome: u64, ad: u64, charged: i64) {
         self.push(place, CreditRow { outcome, ad, charged, ..place.row() });
-        if ad != 0 && !self.credited.insert(outcome) {
+        if ad != 0 && self.credited.insert(outcome, place.at_ms).is_some() {
             self.fault(place, "this outcome was credited before");
         }
     }
@@ -464,11 +474,18 @@ impl Recount {
 
     /// Returns what is wrong in the journal itself.
     pub(super) fn finish(&mut self, complete: bool) -> Vec<String> {
+        self.postings.leave();
+        self.prices.check_batch();
+        self.so_far(complete)
+    }
+
+    /// Returns the same, but for what can only be told at the end of a batch: a base may stand in the middle of one.
+    pub(in crate::cli) fn so_far(&mut self, complete: bool) -> Vec<String> {
         self.revisions.enter();
         let mut faults = std::mem::take(&mut self.faults);
         faults.append(&mut self.revisions.faults);
-        let mut of_ledgers = self.postings.finish();
-        let mut of_prices = self.prices.finish();
+        let mut of_ledgers = self.postings.faults();
+        let mut of_prices = self.prices.faults();
         if complete {
             faults.append(&mut self.unless_trimmed);
             faults.append(&mut of_ledgers);

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::cli::audit::credits::{path, winner};
 use crate::cli::audit::recount::{CreditRow, Place, Recount};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -25,7 +27,7 @@ const VIEW_MS: i64 = DAY_MS;
 const TAP_MS: i64 = 28 * DAY_MS;
 
 /// The newest row of an outcome.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Newest {
     revision: u32,
     kind: i32,
@@ -39,6 +41,7 @@ struct Newest {
     charged_view: u64,
     /// Whether it is, or is credited to what is, of a history.
     imported: bool,
+    #[serde(with = "crate::state::wire::message")]
     standing: Standing,
 }
 
@@ -80,23 +83,29 @@ impl Late {
 }
 
 /// What is known of rows and of what was found invalid.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Revisions {
     /// By outcome.
     newest: BTreeMap<u64, Newest>,
     of_viewer: BTreeMap<u64, Vec<u64>>,
     /// Openings by conversation.
     openings: BTreeMap<u64, Vec<u64>>,
-    /// Viewers and views whose charges were given back, and for what events.
-    invalid: BTreeSet<(u64, u64, u32)>,
-    /// Viewers and views that were tapped.
-    tapped: BTreeSet<(u64, u64)>,
+    /// Viewers and views whose charges were given back, and for what events, with the journal's time.
+    invalid: BTreeMap<(u64, u64, u32), i64>,
+    /// Viewers and views that were tapped, with the journal's time.
+    tapped: BTreeMap<(u64, u64), i64>,
+    /// Outcomes from before this moment may be forgotten.
+    forgotten_ms: Option<i64>,
     /// The touch that this decision tells of.
+    #[serde(skip)]
     late: Option<Late>,
     /// Outcomes that this decision must revise.
+    #[serde(skip)]
     owed: BTreeSet<u64>,
+    #[serde(skip)]
     pub(super) faults: Vec<String>,
     /// Faults only if the journal was read from its first fact.
+    #[serde(skip)]
     pub(super) unless_trimmed: Vec<String>,
 }
 
@@ -108,6 +117,20 @@ impl Revisions {
             let what = "a touch of its path was told late or found invalid, and it was not revised";
             self.faults.push(format!("outcome {outcome}: {what}"));
         }
+    }
+
+    /// Forgets outcomes, and what was found of views, from before a moment: nothing later refers to them.
+    pub(super) fn forget(&mut self, before_ms: i64) {
+        self.forgotten_ms = Some(before_ms);
+        self.newest.retain(|_, row| row.at_ms >= before_ms);
+        let newest = &self.newest;
+        for lists in [&mut self.of_viewer, &mut self.openings] {
+            lists.values_mut().for_each(|list| list.retain(|outcome| newest.contains_key(outcome)));
+            lists.retain(|_, list| !list.is_empty());
+        }
+        // Paths of the outcomes that are left reach back as far as taps do.
+        self.invalid.retain(|_, at_ms| *at_ms >= before_ms - TAP_MS - DAY_MS);
+        self.tapped.retain(|_, at_ms| *at_ms >= before_ms);
     }
 
     /// Takes the next fact.
@@ -145,7 +168,7 @@ impl Revisions {
 
     fn found(&mut self, fact: &EventCredited, place: &Place) {
         let Some(Showing { viewer, view, .. }) = fact.showing else { return };
-        self.invalid.insert((viewer, view, fact.billing));
+        self.invalid.insert((viewer, view, fact.billing), place.at_ms);
         let theirs = self.of_viewer.get(&viewer).map_or(&[][..], Vec::as_slice);
         // Of too many only the newest are revised.
         if theirs.len() > OUTCOMES_MAX {
@@ -164,9 +187,9 @@ impl Revisions {
     /// Takes a touch, and notes which outcomes must be told anew for it.
     fn tell(&mut self, late: Late, place: &Place) {
         let Showing { viewer, view, .. } = late.showing;
-        let was_tapped = self.tapped.contains(&(viewer, view));
+        let was_tapped = self.tapped.contains_key(&(viewer, view));
         if late.kind == TouchKind::Tap {
-            self.tapped.insert((viewer, view));
+            self.tapped.insert((viewer, view), place.at_ms);
         }
         self.late = Some(late);
         let theirs = self.of_viewer.get(&viewer).map_or(&[][..], Vec::as_slice);
@@ -189,6 +212,9 @@ impl Revisions {
         let after = plain(fact.after.clone().unwrap_or_default());
         let Some(known) = self.newest.get(&fact.outcome).cloned() else {
             let outcome = fact.outcome;
+            if self.forgotten_ms.is_some_and(|before_ms| fact.event_ms < before_ms) {
+                return;
+            }
             self.unless_trimmed.push(format!("{place}: outcome {outcome} was never told before"));
             return;
         };
@@ -218,7 +244,7 @@ impl Revisions {
     fn charged(&self, known: &Newest) -> i64 {
         let billed = (known.viewer, known.charged_view, BillingEvent::Conversations as u32);
         let is_opening = known.kind == i32::from(Outcome::Conversation);
-        if is_opening && self.invalid.contains(&billed) { 0 } else { known.charged }
+        if is_opening && self.invalid.contains_key(&billed) { 0 } else { known.charged }
     }
 
     /// Tells whether a revision is what its cause makes of the row before it.

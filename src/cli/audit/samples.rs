@@ -204,7 +204,7 @@ fn a_wrong_figure_of_the_node_is_found_wherever_it_is() {
         });
         assert_eq!(compare(&recount, &state), Vec::<String>::new());
         doctor(&mut state);
-        let report = report(&scanned.unwrap(), recount, &state);
+        let report = report(&scanned.unwrap(), None, recount, &state);
         assert!(!report.equal && report.differences.len() == 1, "{what}: {report}");
         assert!(report.differences[0].contains(what), "{what}: {report}");
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::state::funnel::Funnel;
 use crate::state::tallies::Tally;
 use crate::types::proto::journal::v1::fact::Kind;
@@ -9,7 +11,7 @@ use crate::types::proto::journal::v1::{OutcomeRevised, Showing};
 use crate::types::proto::v1::{Outcome, PriceReason};
 
 /// What is counted of the funnel beside what invoices and learning need.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Steps {
     /// Counts by name; those that are 0 are left out.
     counts: BTreeMap<String, i64>,

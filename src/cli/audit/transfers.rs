@@ -8,10 +8,12 @@ use prost::Message;
 use serde::Serialize;
 
 use crate::cli::audit::ledger::{account_of, legs};
+use crate::cli::audit::recount::Recount;
 use crate::cli::audit::{AuditError, output};
 use crate::journal::Block;
-use crate::journal::file::scan;
+use crate::journal::file::{boundaries, scan_within};
 use crate::node::Files;
+use crate::node::base::{Base, joined};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Decision, Showing};
 use crate::types::proto::v1::LedgerAccount;
@@ -45,20 +47,32 @@ struct Event {
     billed: &'static str,
 }
 
-/// Prints every transfer, in the journal's order.
+/// Prints every transfer, in the journal's order; with a base, which is returned, those behind it.
 ///
 /// # Errors
 /// When the journal can't be read or the rows can't be printed.
-pub(super) fn list(dir: &Path, out: &mut dyn Write) -> Result<(), AuditError> {
+pub(super) fn list(dir: &Path, out: &mut dyn Write) -> Result<Option<Base>, AuditError> {
+    let files = Files::new(dir);
+    let journal = files.journal();
+    let boundaries = boundaries(&journal)?;
+    let base = joined(&files, &boundaries)?;
     let (mut currencies, mut failed) = (BTreeMap::new(), None);
-    scan(&Files::new(dir).journal(), |block| {
+    let mut first = boundaries[0].segment;
+    if let Some(base) = &base {
+        base.check()?;
+        (currencies, first) = (Recount::of_base(base)?.currencies(), base.segment());
+    }
+    scan_within(&journal, first..u64::MAX, |block| {
         if failed.is_none() {
             failed = list_block(block, &mut currencies, out).err();
         }
     })?;
     match failed {
         Some(error) => Err(error.into()),
-        None => Ok(out.flush()?),
+        None => {
+            out.flush()?;
+            Ok(base)
+        }
     }
 }
 

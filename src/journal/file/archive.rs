@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::journal::file::boundary::Boundary;
 use crate::journal::file::opening::lock;
 use crate::journal::file::scan::{self, Frame, Survey};
 use crate::journal::file::segment::{self, HEADER_BYTES, Header, SEAL_BYTES, Seal, failed};
@@ -46,9 +47,17 @@ impl Archive {
     /// # Errors
     /// As [`crate::journal::file::FileLog::open`], but for the lock.
     pub fn open(dir: &Path) -> Result<Self, LogError> {
+        Self::open_within(dir, 0..u64::MAX)
+    }
+
+    /// Surveys the segments whose numbers are in a range; see [`Archive::open`].
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn open_within(dir: &Path, segments: Range<u64>) -> Result<Self, LogError> {
         let mut seen = None;
         for _ in 0..SURVEYS_MAX {
-            match scan::survey(dir, &mut |_| {}) {
+            match scan::survey_within(dir, segments.clone(), &mut |_| {}) {
                 Ok(survey) => {
                     let (dir, refused) = (dir.to_owned(), VecDeque::new());
                     return Ok(Self { dir, survey, last_ticket: Ticket(0), refused });
@@ -77,6 +86,11 @@ impl Archive {
     /// Returns what it holds.
     pub fn scanned(&self) -> Scanned {
         scanned(&self.survey)
+    }
+
+    /// Returns where each segment begins, oldest first.
+    pub fn boundaries(&self) -> Vec<Boundary> {
+        self.survey.segments.iter().map(|header| Boundary::of(header)).collect()
     }
 
     /// Returns what can be copied of each segment, oldest first.
@@ -146,6 +160,12 @@ pub fn seal(dir: &Path) -> Result<Scanned, LogError> {
     fs::remove_file(dir.join("lock")).map_err(failed("remove the lock of", dir))?;
     segment::sync_dir(dir).map_err(failed("sync", dir))?;
     Ok(scanned(&survey))
+}
+
+/// Returns the number of the segment whose file has this name; `None`: it is no segment's.
+pub fn number_of(name: &str) -> Option<u64> {
+    let number = name.strip_prefix("journal-")?.strip_suffix(".seg")?;
+    u64::from_str_radix(number, 16).ok()
 }
 
 fn name_of(number: u64) -> String {

@@ -1,6 +1,7 @@
 //! The journal of one node: all shards interleaved in one stream of pre-zeroed segment files.
 
 pub mod archive;
+mod boundary;
 mod disk;
 mod opening;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod segment;
 mod spare;
 #[cfg(test)]
 mod torn;
+mod trim;
 mod writer;
 
 use std::fs::{self, File};
@@ -32,8 +34,10 @@ use crate::journal::{
 };
 use crate::types::ids::{BatchNo, JournalId, SHARDS_ALL, SeqVector, Shard};
 
+pub use crate::journal::file::boundary::{Boundary, boundaries, first_block, scan_within};
 pub use crate::journal::file::opening::cut;
 pub use crate::journal::file::scan::Torn;
+pub use crate::journal::file::trim::Trimmer;
 
 /// Bytes of a segment unless the options say otherwise.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -160,6 +164,11 @@ impl FileLog {
         Ok((log, scanned(&survey)))
     }
 
+    /// Returns what removes old segments from another thread than the writer's.
+    pub fn trimmer(&self) -> Trimmer {
+        Trimmer { dir: self.dir.clone(), shared: Arc::clone(&self.shared) }
+    }
+
     fn accepts(&self, block: &Block, state: &State) -> bool {
         let bytes = block.bytes.len() as u64;
         block.journal() == self.journal
@@ -250,25 +259,7 @@ impl ShardLog for FileLog {
     }
 
     fn trim(&mut self, below: &SeqVector) -> Result<u64, LogError> {
-        let mut bytes = 0;
-        loop {
-            let oldest = {
-                let state = self.shared.state();
-                match state.segments.as_slice() {
-                    [oldest, next, ..] if all_at_or_below(&nexts(&next.tails), below) => {
-                        (oldest.number, oldest.bytes)
-                    }
-                    _ => break,
-                }
-            };
-            // Oldest first, one durable step at a time: a crash leaves a shorter journal, no hole.
-            let path = segment::path_of(&self.dir, oldest.0);
-            fs::remove_file(&path).map_err(failed("remove", &path))?;
-            segment::sync_dir(&self.dir).map_err(failed("sync", &self.dir))?;
-            self.shared.state().segments.remove(0);
-            bytes += oldest.1;
-        }
-        Ok(bytes)
+        self.trimmer().trim(below)
     }
 
     fn on_completion(&mut self, wake: Wake) {

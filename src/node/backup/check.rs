@@ -7,10 +7,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::journal::ShardLog;
+use crate::journal::file::Boundary;
 use crate::journal::file::archive::Archive;
+use crate::journal::{LogError, ShardLog};
 use crate::node::backup::copy::hash;
-use crate::node::backup::{BackupError, JOURNAL, Kept, Manifest, RING, failed};
+use crate::node::backup::{BackupError, JOURNAL, Kept, Manifest, RING, base_in, failed, log_of};
+use crate::node::base::{Base, joined};
+use crate::node::files::Files;
 use crate::node::recover::{OpenError, fold, open};
 use crate::state::State;
 use crate::tokens::KeyRing;
@@ -26,7 +29,9 @@ pub struct Verified {
 }
 
 /// Checks a backup: the hash of each file, the journal's checksums, chains and dense sequences, the key
-/// ring, and that the checkpoint and the journal behind it come to what the whole journal comes to.
+/// ring, and that the checkpoint and the journal behind it come to what the whole journal comes to. A base and the
+/// journal behind it must come to that too; where older segments are gone they are what the checkpoint is compared
+/// with.
 ///
 /// Needs memory for the state twice. Writes nothing.
 ///
@@ -36,7 +41,7 @@ pub fn verify(dir: &Path, told: &mut dyn FnMut(u64)) -> Result<Verified, BackupE
     let manifest = Manifest::read(dir)?;
     check_bytes(dir, &manifest, told)?;
     let journal = dir.join(JOURNAL);
-    let log = Archive::open(&journal)?;
+    let log = log_of(dir, &manifest)?;
     let scanned = log.scanned();
     let held = |(shard, last): (&u8, &u64)| {
         let next = Shard::new(*shard).map(|shard| scanned.next.0[shard.index()]);
@@ -47,7 +52,17 @@ pub fn verify(dir: &Path, told: &mut dyn FnMut(u64)) -> Result<Verified, BackupE
         return Err(BackupError::Damaged { path: journal, what });
     }
     let ring = ring_of(dir, &manifest)?;
-    let state = fold_all(&log)?;
+    let base = base_in(dir, &manifest, &log.boundaries())?;
+    let state = fold_all(&log, base.as_ref(), &journal)?;
+    if let Some(base) = base.as_ref().filter(|_| is_whole(&log)) {
+        base.check()?;
+        let input = base.state().map_err(failed("read", base.path()))?;
+        let (front, ..) = open(Box::new(log_of(dir, &manifest)?), ring.clone(), 0, [input])?;
+        if front.difference(&state).is_some() {
+            let what = "it and the journal behind it do not come to what the journal comes to";
+            return Err(BackupError::Damaged { path: base.path().to_owned(), what });
+        }
+    }
     if let Some(kept) = &manifest.checkpoint {
         let path = dir.join(&kept.stored);
         let what = match loads(Box::new(log), ring, &path)? {
@@ -63,14 +78,19 @@ pub fn verify(dir: &Path, told: &mut dyn FnMut(u64)) -> Result<Verified, BackupE
     Ok(Verified { manifest, state_hash: hash_of(&state).map_err(failed("hash", dir))? })
 }
 
-/// Returns a hash of all that a journal's facts come to: two journals with the same facts have the same.
+/// Returns a hash of all that the facts of a node's journal come to: two journals with the same facts have the same.
+/// Where older segments are gone it begins with the base beside the journal, and can only be compared with hashes that
+/// did so too: maps lie otherwise once they were read back.
 ///
 /// It is a hash of this version's own layout of the state: hashes of two versions can't be compared.
 ///
 /// # Errors
 /// When the journal can't be read to its end.
 pub fn state_hash(journal: &Path) -> Result<String, BackupError> {
-    let state = fold_all(&Archive::open(journal)?)?;
+    let log = Archive::open(journal)?;
+    let folder = journal.parent().unwrap_or(Path::new("."));
+    let base = joined(&Files::new(folder), &log.boundaries())?;
+    let state = fold_all(&log, base.as_ref(), journal)?;
     hash_of(&state).map_err(failed("hash", journal))
 }
 
@@ -116,16 +136,27 @@ pub(super) fn loads(
 ) -> Result<Option<crate::node::Front>, BackupError> {
     let file = File::open(checkpoint).map_err(failed("open", checkpoint))?;
     let input: Box<dyn Read> = Box::new(BufReader::new(file));
-    let (front, _, opened) = open(log, ring, 0, [input])?;
-    Ok(opened.checkpoint.then_some(front))
+    match open(log, ring, 0, [input]) {
+        Ok((front, _, opened)) => Ok(opened.checkpoint.then_some(front)),
+        // Passed over, and the journal alone is not enough.
+        Err(OpenError::Log(LogError::Trimmed { .. })) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// Folds a journal from the first fact it holds.
-fn fold_all(log: &Archive) -> Result<State, BackupError> {
-    let (mut state, mut failed) = (State::default(), None::<OpenError>);
-    log.read_from(&log.start(), &mut |block| match fold(block, |stamp, fact| {
-        state.apply(stamp, fact)
-    }) {
+/// Tells whether a journal is there from its first fact.
+fn is_whole(log: &Archive) -> bool {
+    log.boundaries().first().is_some_and(Boundary::is_start)
+}
+
+/// Folds a journal from its first fact; where that is gone, from the base that it goes on from.
+fn fold_all(log: &Archive, base: Option<&Base>, journal: &Path) -> Result<State, BackupError> {
+    let (mut state, mut from, mut failed) = (State::default(), log.start(), None::<OpenError>);
+    if let Some(base) = base.filter(|_| !is_whole(log)) {
+        base.check()?;
+        (state, from) = (base.load(journal)?, base.next());
+    }
+    log.read_from(&from, &mut |block| match fold(block, |stamp, fact| state.apply(stamp, fact)) {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => {
             failed = Some(error);

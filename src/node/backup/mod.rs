@@ -4,6 +4,9 @@
 //! other file of the node's folder (the key ring above all) under its name and hash, and `manifest.json`,
 //! which is written last. Segments only grow, so what a manifest names stays good while the next backup is
 //! taken into the same folder, and after one that was cut short.
+//!
+//! Bases are among the other files. Segments that the node has removed since stay in a backup that had them, as long
+//! as the ones behind them are there without a gap.
 
 mod check;
 mod copy;
@@ -18,6 +21,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::LogError;
+use crate::journal::file::Boundary;
+use crate::journal::file::archive::{Archive, number_of};
+use crate::node::base::{Base, BaseError, joined_of};
+use crate::node::files::Files;
 use crate::node::recover::OpenError;
 
 pub use check::{Verified, state_hash, verify};
@@ -88,6 +95,9 @@ pub enum BackupError {
     /// The journal holds what this version can't read.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// What came before the journal's first segment can't be had.
+    #[error(transparent)]
+    Base(#[from] BaseError),
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -183,6 +193,26 @@ impl Kept {
         let plain = |name: &str| Path::new(name).file_name().is_some_and(|file| file == name);
         plain(&self.name) && plain(&self.stored)
     }
+}
+
+/// Opens the journal in a backup, from the first segment that its manifest names.
+fn log_of(dir: &Path, manifest: &Manifest) -> Result<Archive, BackupError> {
+    let first =
+        manifest.segments.first().and_then(|kept| number_of(&kept.name)).unwrap_or_default();
+    Ok(Archive::open_within(&dir.join(JOURNAL), first..u64::MAX)?)
+}
+
+/// Returns the base in a backup that a journal goes on from.
+fn base_in(
+    dir: &Path,
+    manifest: &Manifest,
+    boundaries: &[Boundary],
+) -> Result<Option<Base>, BackupError> {
+    let mut bases: Vec<_> =
+        manifest.files.iter().filter(|kept| Files::is_base(&kept.name)).collect();
+    bases.sort_by(|a, b| a.name.cmp(&b.name));
+    let paths: Vec<_> = bases.iter().map(|kept| dir.join(&kept.stored)).collect();
+    Ok(joined_of(&paths, boundaries)?)
 }
 
 /// Returns a moment for people, RFC 3339.

@@ -6,10 +6,15 @@ use std::path::Path;
 
 use crate::journal::ShardLog;
 use crate::journal::file::archive::{Archive, seal};
+use crate::journal::file::boundaries;
 use crate::node::backup::check::{check_bytes, loads, ring_of};
 use crate::node::backup::copy::{Told, copy, sync_dir};
 use crate::node::backup::take::latest_of;
-use crate::node::backup::{BackupError, JOURNAL, Kept, Manifest, failed, names, time};
+use crate::node::backup::{
+    BackupError, JOURNAL, Kept, Manifest, base_in, failed, log_of, names, time,
+};
+use crate::node::base::{Base, joined};
+use crate::node::files::Files;
 use crate::types::ids::BatchNo;
 use crate::types::time::Moment;
 
@@ -69,7 +74,8 @@ fn build(
 ) -> Result<Restored, BackupError> {
     let (old, new) = (from.join(JOURNAL), to.join(JOURNAL));
     fs::create_dir_all(&new).map_err(failed("create", &new))?;
-    let log = Archive::open(&old)?;
+    let log = log_of(from, manifest)?;
+    let base = base_in(from, manifest, &log.boundaries())?;
     let segments = segments_until(&log, manifest, until)?;
     for (kept, bytes) in &segments {
         let path = old.join(&kept.stored);
@@ -78,9 +84,21 @@ fn build(
     }
     sync_dir(&new)?;
     let scanned = seal(&new)?;
+    let kept_boundaries = boundaries(&new)?;
     for kept in &manifest.files {
+        let joins = |base: Base| base.join(&kept_boundaries);
+        if Files::is_base(&kept.name)
+            && Base::open(&from.join(&kept.stored)).and_then(joins).is_err()
+        {
+            continue;
+        }
         copy_kept(from, to, kept, told)?;
     }
+    joined(&Files::new(to), &kept_boundaries).map_err(|error| match (until, &base) {
+        // What is left ends before the base does, and does not begin with the first fact.
+        (Some(_), Some(base)) => BackupError::TooEarly { first: time(base.span().1.0) },
+        _ => error.into(),
+    })?;
     let mut with_checkpoint = false;
     if let Some(kept) = &manifest.checkpoint {
         let usable = until.is_none() || {

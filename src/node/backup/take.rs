@@ -7,16 +7,21 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::journal::file::archive::{Archive, Extent};
-use crate::journal::{Block, ShardLog};
+use crate::journal::file::archive::{Archive, Extent, number_of};
+use crate::journal::file::{Boundary, boundaries};
+use crate::journal::{Block, LogError, ShardLog};
 use crate::node::backup::copy::{Told, copy, hash, sync_dir};
 use crate::node::backup::{
     BACKUP_FORMAT, BackupError, JOURNAL, Kept, LOCK, MANIFEST, Manifest, RING, failed, names, time,
 };
+use crate::node::base::joined;
 use crate::node::files::Files;
 use crate::node::recover::{OpenError, fold};
 use crate::types::ids::{Seq, SeqVector, Shard};
 use crate::types::time::Moment;
+
+/// How often a backup begins again when the node removes what is being copied.
+const ATTEMPTS_MAX: usize = 3;
 
 /// What a backup came to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,6 +52,31 @@ pub fn backup(
         return Err(BackupError::NoNode(dir.to_owned()));
     }
     let _lock = lock(to)?;
+    for _ in 1..ATTEMPTS_MAX {
+        match attempt(dir, to, now, told) {
+            Err(error) if is_gone(&error) => {}
+            done => return done,
+        }
+    }
+    attempt(dir, to, now, told)
+}
+
+/// Tells whether a file was missed that is removed while a node runs: a segment or a base that a newer base stands
+/// for.
+fn is_gone(error: &BackupError) -> bool {
+    let source = match error {
+        BackupError::Io { source, .. } | BackupError::Log(LogError::Io { source, .. }) => source,
+        _ => return false,
+    };
+    source.kind() == io::ErrorKind::NotFound
+}
+
+fn attempt(
+    dir: &Path,
+    to: &Path,
+    now: Moment,
+    told: &mut dyn FnMut(u64),
+) -> Result<Taken, BackupError> {
     let old = match Manifest::read(to) {
         Ok(old) => Some(old),
         Err(BackupError::NoBackup(_)) => None,
@@ -56,11 +86,15 @@ pub fn backup(
     let checkpoint = files.newest_checkpoint();
     let log = Archive::open(&files.journal())?;
     log.sync()?;
+    joined(&files, &log.boundaries())?;
     let scanned = log.scanned();
     let mut run = Run { dir, to, old: old.as_ref(), copied: (0, 0), same: 0, told };
     run.check_history(&log)?;
     let extents = log.extents();
-    let segments = extents.iter().map(|extent| run.segment(extent)).collect::<Result<_, _>>()?;
+    let (mut segments, older) = run.older(&extents, &log)?;
+    for extent in &extents {
+        segments.push(run.segment(extent)?);
+    }
     let checkpoint = checkpoint.map(|(name, file)| run.checkpoint(name, file)).transpose()?;
     let others = run.others()?;
     let last_seqs = Shard::all()
@@ -73,7 +107,7 @@ pub fn backup(
         taken: time(now.0),
         last_time: last_time(&log)?.map(|last| time(last.0)).unwrap_or_default(),
         last_batch: scanned.last_batch.0,
-        facts: scanned.facts,
+        facts: older + scanned.facts,
         last_seqs: last_seqs.collect(),
         segments,
         checkpoint,
@@ -106,6 +140,10 @@ impl Run<'_> {
         }
         let extents = log.extents();
         for kept in &old.segments {
+            // What stood before is removed behind a base, and its bytes can't be compared any more.
+            if extents.first().is_some_and(|first| kept.name < first.name) {
+                continue;
+            }
             let found = extents.iter().find(|extent| extent.name == kept.name);
             let Some(found) = found.filter(|extent| extent.bytes >= kept.bytes) else {
                 return Err(other(format!("{} is longer there", kept.name)));
@@ -116,6 +154,30 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Returns the segments of the backup before that the node has removed since, and how many facts they hold; none
+    /// where others between them and its first are missing.
+    fn older(
+        &mut self,
+        extents: &[Extent],
+        log: &Archive,
+    ) -> Result<(Vec<Kept>, u64), BackupError> {
+        let all = self.old.map_or(&[][..], |old| &old.segments[..]);
+        let first = extents.first().map_or("", |extent| extent.name.as_str());
+        let joins = all.iter().position(|kept| kept.name == first).unwrap_or_default();
+        let older = all[..joins].to_vec();
+        let Some(begin) = older.first().and_then(|kept| number_of(&kept.name)) else {
+            return Ok((older, 0));
+        };
+        let begins = boundaries(&self.to.join(JOURNAL))?;
+        let begin = begins.iter().find(|boundary| boundary.segment == begin);
+        let end = log.start();
+        let nexts = begin.map_or_else(|| end.clone(), Boundary::next);
+        let facts = end.0.iter().zip(nexts.0).map(|(end, next)| end.0 - next.0.min(end.0));
+        older.iter().for_each(|kept| (self.told)(kept.bytes));
+        self.same += older.len();
+        Ok((older, facts.sum()))
     }
 
     fn segment(&mut self, extent: &Extent) -> Result<Kept, BackupError> {
@@ -245,12 +307,14 @@ fn keep(to: &Path, manifest: &Manifest) -> Result<(), BackupError> {
     sync_dir(to)
 }
 
-/// Removes what only the backup before named. Segments stay: they were checked to be the same.
+/// Removes what only the backup before named: segments too, where they do not lead to the node's first any more.
 fn forget(to: &Path, old: Option<&Manifest>, new: &Manifest) -> Result<(), BackupError> {
     let named: BTreeSet<_> = new.all().map(|kept| &kept.stored).collect();
-    let old = old.into_iter().flat_map(|old| old.files.iter().chain(&old.checkpoint));
-    for kept in old.filter(|kept| !named.contains(&kept.stored)) {
-        let path = to.join(&kept.stored);
+    let others = old.into_iter().flat_map(|old| old.files.iter().chain(&old.checkpoint));
+    let others = others.map(|kept| (to.join(&kept.stored), kept));
+    let segments = old.into_iter().flat_map(|old| &old.segments);
+    let segments = segments.map(|kept| (to.join(JOURNAL).join(&kept.stored), kept));
+    for (path, _) in others.chain(segments).filter(|(_, kept)| !named.contains(&kept.stored)) {
         if path.exists() {
             fs::remove_file(&path).map_err(failed("remove", &path))?;
         }

@@ -18,6 +18,11 @@ impl Recount {
         totals
     }
 
+    /// Returns the currencies of accounts.
+    pub(in crate::cli::audit) fn currencies(self) -> BTreeMap<u64, String> {
+        self.currencies
+    }
+
     /// Returns what an account's ads cost.
     pub(in crate::cli::audit) fn spend_of(&self, account: u64) -> i64 {
         let theirs =
