@@ -7,6 +7,7 @@
 mod altered;
 mod compare;
 mod credits;
+mod implied;
 mod ledger;
 mod output;
 mod prices;

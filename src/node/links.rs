@@ -93,8 +93,8 @@ impl Front {
         Some(Followed { link, counts: Some(tap(token, follower)) })
     }
 
-    /// Follows a click token. It does not say what a tap costs: where that is what is billed, the tap is
-    /// left to the feed to report.
+    /// Follows a click token. Who talks to the chat has it too, so where taps are what is billed, the tap is left
+    /// to the feed to report, or to the opening that the token comes back with.
     fn follow_click(&self, text: &str, follower: &Follower, now: Moment) -> Option<Followed> {
         let sealer = self.sealer();
         let click = sealer.open_click_text(text, now.seconds()).ok()?;
@@ -113,7 +113,8 @@ impl Front {
             country: follower.country.to_be_bytes(),
             ..ViewToken::default()
         };
-        let counts = (billing != BillingEvent::LinkClicks).then(|| tap(token, follower));
+        let by_tap = click.per_tap || billing == BillingEvent::LinkClicks;
+        let counts = (!by_tap).then(|| tap(token, follower));
         Some(Followed { link, counts })
     }
 
@@ -137,9 +138,12 @@ fn tap(token: ViewToken, follower: &Follower) -> Incoming {
 
 /// Returns the click that a tap on a placed ad makes.
 pub(in crate::node) fn click_of(token: &ViewToken) -> ClickToken {
-    let billed = token.billing == BillingEvent::Conversations as u8;
+    let per_tap = token.billing == BillingEvent::LinkClicks as u8;
+    // An auction has rounded both to what is packed.
+    let billed = per_tap || token.billing == BillingEvent::Conversations as u8;
     ClickToken {
         entry_point: EntryPoint::Ad as u8,
+        per_tap,
         view: token.view,
         ad: token.ad,
         viewer: token.viewer,

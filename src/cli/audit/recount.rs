@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use crate::cli::audit::credits::Earned;
+use crate::cli::audit::implied::{ImpliedTaps, charged};
 use crate::cli::audit::ledger::Postings;
 use crate::cli::audit::prices::Prices;
 use crate::cli::audit::revisions::Revisions;
@@ -97,6 +98,7 @@ pub(super) struct Recount {
     pub(super) credits: [Vec<CreditRow>; SHARDS_ALL],
     pub(super) earned: Earned,
     revisions: Revisions,
+    implied: ImpliedTaps,
     /// Charged above a budget or grant, micros.
     pub(super) over_budget: i64,
     currencies: BTreeMap<u64, String>,
@@ -128,6 +130,7 @@ impl Default for Recount {
             credits: std::array::from_fn(|_| Vec::new()),
             earned: Earned::default(),
             revisions: Revisions::default(),
+            implied: ImpliedTaps::default(),
             over_budget: 0,
             currencies: BTreeMap::new(),
             latest_ms: [i64::MIN; SHARDS_ALL],
@@ -140,10 +143,6 @@ impl Default for Recount {
             unless_trimmed: Vec::new(),
         }
     }
-}
-
-fn charged(charge: &Option<Charge>) -> i64 {
-    charge.as_ref().map_or(0, |charge| charge.amount)
 }
 
 fn ad_of(fact: &StepCredited) -> u64 {
@@ -218,6 +217,7 @@ impl Recount {
         self.prices.take(&place, fact);
         self.revisions.take(&place, fact);
         self.learn(fact);
+        self.implied.take(&place, fact, &self.seen);
         for (ad, ms, step) in Steps::of(fact) {
             self.ad(ad, ms).steps.add(&step);
         }
@@ -257,7 +257,7 @@ impl Recount {
                 }
                 self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
-                self.credit(place, fact.outcome, showing.ad, charged(&fact.charge));
+                self.credit(place, fact.outcome, showing.ad, charged(fact));
             }
             Kind::ConversionCredited(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
@@ -465,6 +465,7 @@ impl Recount {
         self.revisions.enter();
         let mut faults = std::mem::take(&mut self.faults);
         faults.append(&mut self.revisions.faults);
+        faults.append(&mut self.implied.faults);
         let mut of_ledgers = self.postings.finish();
         let mut of_prices = self.prices.finish();
         if complete {
@@ -472,6 +473,7 @@ impl Recount {
             faults.append(&mut of_ledgers);
             faults.append(&mut of_prices);
             faults.append(&mut self.revisions.unless_trimmed);
+            faults.append(&mut self.implied.unless_trimmed);
         }
         faults
     }
