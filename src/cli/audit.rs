@@ -7,6 +7,7 @@
 mod altered;
 pub(in crate::cli) mod compare;
 mod credits;
+mod implied;
 mod ledger;
 pub(in crate::cli) mod output;
 mod prices;

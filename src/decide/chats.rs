@@ -375,7 +375,8 @@ fn proof_of(claim: &Claim, found: Option<FoundTap>) -> Option<Proof> {
             viewer: token.viewer,
             ad: token.ad,
             issued_s: token.issued,
-            price: token.price.micros(),
+            price: if token.per_tap { 0 } else { token.price.micros() },
+            tap_price: if token.per_tap { token.price.micros() } else { 0 },
             ..Proof::default()
         },
         Claim::Code(code) => Proof {

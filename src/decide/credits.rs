@@ -112,7 +112,10 @@ impl<'a> Finder<'a> {
                 self.charged(at, fact.showing, fact.charge, BillingEvent::LinkClicks);
             }
             Kind::ClickMatched(fact) => {
-                self.charged(at, fact.showing, fact.charge, BillingEvent::Conversations);
+                let of_tap = fact.tap_billed;
+                let billing =
+                    if of_tap { BillingEvent::LinkClicks } else { BillingEvent::Conversations };
+                self.charged(at, fact.showing, fact.charge, billing);
             }
             Kind::EventCredited(fact) => {
                 let id = <[u8; 16]>::try_from(fact.transfer.as_slice()).unwrap_or_default();
@@ -195,7 +198,7 @@ impl<'a> Finder<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::proto::journal::v1::{ImpressionSeen, Tapped};
+    use crate::types::proto::journal::v1::{ClickMatched, ImpressionSeen, Tapped};
 
     fn showing(view: u64, viewer: u64) -> Option<Showing> {
         Some(Showing { view, viewer, account: 1, campaign: 2, feed: 3, ..Showing::default() })
@@ -213,6 +216,12 @@ mod tests {
     fn tapped(view: u64, viewer: u64) -> Kind {
         let charge = Some(Charge { amount: 7, promo: 2, ..Charge::default() });
         Kind::Tapped(Tapped { showing: showing(view, viewer), charge, ..Tapped::default() })
+    }
+
+    fn matched(view: u64, viewer: u64, tap_billed: bool) -> Kind {
+        let charge = Some(Charge { amount: 7, ..Charge::default() });
+        let showing = showing(view, viewer);
+        Kind::ClickMatched(ClickMatched { showing, charge, tap_billed, ..ClickMatched::default() })
     }
 
     fn filter() -> EventFilter {
@@ -248,6 +257,22 @@ mod tests {
         let later = [(10, tapped(1, 9)), (30, Kind::EventCredited(Box::new(credit)))];
         let again = find(&filter(), &later);
         assert_eq!((again.events.len(), again.credited_before), (0, 1));
+    }
+
+    #[test]
+    fn a_tap_that_its_chat_tells_of_is_given_back_as_a_tap() {
+        let facts = [(10, matched(1, 9, true)), (11, matched(2, 9, false))];
+        let billed = |billing| EventFilter { billed: vec![billing], ..filter() };
+        let taps = find(&billed(BillingEvent::LinkClicks), &facts);
+        let chats = find(&billed(BillingEvent::Conversations), &facts);
+        let ids = [&taps, &chats].map(|found| found.events[0].credit(5, 6, "bots").transfer);
+        assert_eq!((taps.events.len(), chats.events.len()), (1, 1));
+        let by = |view, billing| credit_id(&showing(view, 9).unwrap(), billing).to_vec();
+        assert_eq!(ids, [by(1, BillingEvent::LinkClicks), by(2, BillingEvent::Conversations)]);
+        let often = EventFilter { taps_per_viewer_min: 2, ..filter() };
+        assert_eq!(find(&often, &facts), Findings::default(), "one of both is a tap");
+        let facts = [(10, matched(1, 9, true)), (11, tapped(2, 9))];
+        assert_eq!(find(&often, &facts).events.len(), 2);
     }
 
     #[test]

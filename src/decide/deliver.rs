@@ -211,7 +211,7 @@ fn match_opening(
             earner_proven(&asked, proof, click, there)?
         }
     };
-    let Earner { showing, touch_ms, price, implied, invalid, path } = earner;
+    let Earner { showing, touch_ms, price, by_tap, implied, invalid, path } = earner;
     // The platform tells again of a conversation that the same touch has opened.
     if proof.by_viewer && opened_before(there, showing.view, fact.conversation, chat) {
         return Ok(None);
@@ -240,6 +240,7 @@ fn match_opening(
         invalid: number(invalid),
         invalid_price,
         invalid_day,
+        tap_billed: by_tap && price > 0,
         new_person: invalid.is_none()
             && match fact.imported {
                 true => !has_opened(there.viewer, family.campaign),
@@ -306,8 +307,10 @@ fn credit_conversion(
 struct Earner {
     showing: Showing,
     touch_ms: i64,
-    /// Of the conversation that it may open, micros; 0: none.
+    /// Of the conversation that it may open, or its own, micros; 0: none.
     price: i64,
+    /// Whether the price is the tap's own.
+    by_tap: bool,
     /// Whether it is a tap that was never reported.
     implied: bool,
     invalid: Option<InvalidReason>,
@@ -329,9 +332,10 @@ fn earner_proven(
         (None, Some((showing, tap_ms))) => (showing, tap_ms, 0),
         (None, None) => {
             let (showing, touch_ms) = implied(proof, click, there)?;
-            // A tap that was never reported is charged only if its view was recorded.
+            // A tap that was never reported is charged only if its view was recorded. From here on it is known:
+            // its feed's report of it changes nothing.
             let seen = there.viewer.is_some_and(|viewer| viewer.view(click.view).is_some());
-            (showing, touch_ms, if seen { proof.price } else { 0 })
+            (showing, touch_ms, if seen { proof.price.max(proof.tap_price) } else { 0 })
         }
     };
     let windows = there.catalog.windows_of(showing.ad);
@@ -340,7 +344,8 @@ fn earner_proven(
     let proven = proven_tap(&showing, touch_ms);
     let path = if invalid.is_none() { path(asked, Some(proven)) } else { Vec::new() };
     let implied = touch.is_none() && imported.is_none();
-    Ok(Earner { showing, touch_ms, price, implied, invalid, path })
+    let by_tap = implied && proof.tap_price > 0;
+    Ok(Earner { showing, touch_ms, price, by_tap, implied, invalid, path })
 }
 
 /// Returns the last touch of a viewer whom the platform tells, by the windows of the ad sets.
@@ -365,7 +370,8 @@ fn earner_told(
         }
     };
     let touch_ms = credited.event_ms;
-    Ok(Earner { showing, touch_ms, price, implied: false, invalid: None, path })
+    let (by_tap, implied, invalid) = (false, false, None);
+    Ok(Earner { showing, touch_ms, price, by_tap, implied, invalid, path })
 }
 
 /// Tells whether a touch has led to this conversation before.
@@ -391,7 +397,10 @@ fn implied(proof: Proof, click: Click, there: &There<'_>) -> Result<(Showing, i6
         return Err(DeclineReason::NoTouch);
     }
     let family = there.catalog.family(proof.ad).ok_or(DeclineReason::NoTouch)?;
-    let showing = showing_of(&family, click.view, click.viewer, 0, proof.issued_s);
+    let view = there.viewer.and_then(|viewer| viewer.view(click.view));
+    // A click token does not say whose showing it is of.
+    let feed = view.map_or(0, |view| view.feed);
+    let showing = showing_of(&family, click.view, click.viewer, feed, proof.issued_s);
     Ok((showing, Moment::from_seconds(proof.issued_s).0))
 }
 

@@ -93,8 +93,8 @@ impl Front {
         Some(Followed { link, counts: Some(tap(token, follower)) })
     }
 
-    /// Follows a click token. It does not say what a tap costs: where that may be what was billed, the tap is
-    /// left to the feed to report.
+    /// Follows a click token. Who talks to the chat has it too, so where taps may be what is billed, the tap is left
+    /// to the feed to report, or to the opening that the token comes back with.
     fn follow_click(&self, text: &str, follower: &Follower, now: Moment) -> Option<Followed> {
         let sealer = self.sealer();
         let click = sealer.open_click_text(text, now.seconds()).ok()?;
@@ -116,8 +116,8 @@ impl Front {
         let is_free = match billing {
             BillingEvent::LinkClicks => false,
             // Without a price it was shown while an issue stood, and is paid for by the tap.
-            BillingEvent::Conversations => click.price.micros() > 0,
-            BillingEvent::Impressions | BillingEvent::Unspecified => true,
+            BillingEvent::Conversations => click.price.micros() > 0 && !click.per_tap,
+            BillingEvent::Impressions | BillingEvent::Unspecified => !click.per_tap,
         };
         let counts = is_free.then(|| tap(token, follower));
         Some(Followed { link, counts })
@@ -143,9 +143,12 @@ fn tap(token: ViewToken, follower: &Follower) -> Incoming {
 
 /// Returns the click that a tap on a placed ad makes.
 pub(in crate::node) fn click_of(token: &ViewToken) -> ClickToken {
-    let billed = token.billing == BillingEvent::Conversations as u8;
+    let per_tap = token.billing == BillingEvent::LinkClicks as u8;
+    // An auction has rounded both to what is packed.
+    let billed = per_tap || token.billing == BillingEvent::Conversations as u8;
     ClickToken {
         entry_point: EntryPoint::Ad as u8,
+        per_tap,
         view: token.view,
         ad: token.ad,
         viewer: token.viewer,

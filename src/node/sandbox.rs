@@ -65,6 +65,7 @@ impl Front {
         };
         let click = ClickToken {
             entry_point: EntryPoint::Ad as u8,
+            per_tap: false,
             view,
             ad,
             viewer,

@@ -310,6 +310,8 @@ fn credited(showing: Option<&Showing>, row: AttributionRow) -> AttributionRow {
 }
 
 fn row_of_match(fact: &ClickMatched) -> AttributionRow {
+    // What the tap cost is no price of the conversation.
+    let charge = fact.charge.as_ref().filter(|_| !fact.tap_billed);
     let row = AttributionRow {
         outcome_id: fact.outcome,
         outcome: Outcome::Conversation.into(),
@@ -318,7 +320,7 @@ fn row_of_match(fact: &ClickMatched) -> AttributionRow {
         touch_time: Some(timestamp(fact.touch_ms)),
         match_kind: fact.match_kind,
         match_confidence: confidence_of(fact.match_kind()).into(),
-        charged_micros: fact.charge.as_ref().map_or(0, |charge| charge.amount),
+        charged_micros: charge.map_or(0, |charge| charge.amount),
         decline_reason: fraud(fact.invalid()).into(),
         invalid: fact.invalid,
         imported: fact.imported,

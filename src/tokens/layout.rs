@@ -8,6 +8,10 @@ pub(crate) const VIEW_PAYLOAD: usize = 64;
 /// Bytes of a click token inside its seal.
 pub(crate) const CLICK_PAYLOAD: usize = 31;
 
+/// The bit of a click token's first byte that says that its price is the tap's own. The others are the entry
+/// point.
+const PER_TAP: u8 = 1 << 7;
+
 /// Bytes of a frequency token inside its seal.
 pub(crate) const FREQUENCY_PAYLOAD: usize = 16;
 
@@ -57,7 +61,8 @@ pub(crate) fn read_view(payload: &[u8; VIEW_PAYLOAD]) -> ViewToken {
 
 pub(crate) fn write_click(token: &ClickToken) -> [u8; CLICK_PAYLOAD] {
     let mut out = Writer::new();
-    out.put([token.entry_point]);
+    let per_tap = if token.per_tap { PER_TAP } else { 0 };
+    out.put([token.entry_point & !PER_TAP | per_tap]);
     out.put(token.view.to_be_bytes());
     out.put(token.ad.to_be_bytes());
     out.put(token.viewer.to_be_bytes());
@@ -68,8 +73,10 @@ pub(crate) fn write_click(token: &ClickToken) -> [u8; CLICK_PAYLOAD] {
 
 pub(crate) fn read_click(payload: &[u8; CLICK_PAYLOAD]) -> ClickToken {
     let mut rest = Reader(payload);
+    let first = rest.byte();
     ClickToken {
-        entry_point: rest.byte(),
+        entry_point: first & !PER_TAP,
+        per_tap: first & PER_TAP != 0,
         view: u64::from_be_bytes(rest.take()),
         ad: u64::from_be_bytes(rest.take()),
         viewer: u64::from_be_bytes(rest.take()),
@@ -134,8 +141,22 @@ impl Reader<'_> {
 mod tests {
     use data_encoding::HEXLOWER;
 
+    use super::{read_click, write_click};
     use crate::tokens::Sealer;
     use crate::tokens::samples::{CLICK, FREQUENCY, NOW, VIEW, sealer};
+    use crate::types::token::ClickToken;
+
+    #[test]
+    fn an_entry_point_and_whose_price_it_is_share_a_byte() {
+        for (entry_point, per_tap, byte) in
+            [(0, false, 0), (1, false, 1), (1, true, 0x81), (0x7F, false, 0x7F), (0x7F, true, 0xFF)]
+        {
+            let click = ClickToken { entry_point, per_tap, ..CLICK };
+            let bytes = write_click(&click);
+            assert_eq!(bytes[0], byte);
+            assert_eq!(read_click(&bytes), click);
+        }
+    }
 
     /// The layouts are in links and on feeds: if this fails, the code is wrong, not the test. The bytes
     /// were made once by another implementation (OpenSSL's AES-128-SIV) under the key of bytes 1.

@@ -27,7 +27,9 @@ pub(crate) const VIEW: ViewToken = ViewToken {
 };
 
 pub(crate) const CLICK: ClickToken = ClickToken {
-    entry_point: 0xA1,
+    // Both are one byte, 0xA1.
+    entry_point: 0x21,
+    per_tap: true,
     view: VIEW.view,
     ad: VIEW.ad,
     viewer: VIEW.viewer,

@@ -50,11 +50,13 @@ pub struct ViewToken {
     pub ghost_ad: u64,
 }
 
-/// What rides in a chat link: enough to charge the conversation and to find its impression.
+/// What rides in a chat link: enough to charge what it leads to and to find its impression.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ClickToken {
-    /// What the user touched (ad button, web button, printed code), by the interface's number.
+    /// What the user touched (ad button, web button, printed code), by the interface's number: below 128.
     pub entry_point: u8,
+    /// Whether `price` is the tap's own, and not that of the conversation that it leads to.
+    pub per_tap: bool,
     /// The click's id: the view it came from.
     pub view: u64,
     /// The ad that was tapped.
@@ -63,7 +65,7 @@ pub struct ClickToken {
     pub viewer: u64,
     /// When the link was made, in seconds since the Unix epoch.
     pub issued: u32,
-    /// The cleared price of the conversation, should that be what is billed.
+    /// The cleared price of the tap or the conversation, should one of them be what is billed.
     pub price: PackedPrice,
 }
 

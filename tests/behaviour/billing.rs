@@ -77,7 +77,7 @@ fn transfers(stage: &Stage, shop: &Shop) -> Vec<Transfer> {
     stage.front.transfers(ALL, asked, stage.now).unwrap().0
 }
 
-fn finding(stage: &Stage, shop: &Shop) -> Invalidation {
+pub(crate) fn finding(stage: &Stage, shop: &Shop) -> Invalidation {
     let filter = EventFilter {
         account: shop.account,
         start: Moment(stage.now.0 - DAY_MS),
@@ -96,7 +96,7 @@ fn finding(stage: &Stage, shop: &Shop) -> Invalidation {
 }
 
 /// Runs a finding; the writer is killed before the credit with this number.
-fn invalidate(
+pub(crate) fn invalidate(
     stage: &mut Stage,
     finding: &Invalidation,
     steps: usize,

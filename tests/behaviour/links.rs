@@ -241,7 +241,7 @@ fn a_click_token_forwards_and_counts_where_taps_are_not_what_is_paid_for() {
         let followed = follow(&stage, &text).unwrap();
         assert_eq!(followed.link, shown.ad.chat_link);
         if billing == BillingEvent::LinkClicks {
-            assert_eq!(followed.counts, None, "only the feed's token says what a tap costs");
+            assert_eq!(followed.counts, None, "who talks to the chat has the token too");
             continue;
         }
         let first = stage.record(followed.counts.clone().unwrap());

@@ -40,6 +40,7 @@ mod h2;
 #[cfg(feature = "columns")]
 mod history;
 mod hostile;
+mod implied;
 mod import;
 mod invalid;
 mod isolation;

@@ -1,7 +1,7 @@
 //! Who may pay for conversations: openings told by the payer alone, or too few of them, are paid for by tap.
 
 use munadi::node::Follower;
-use munadi::types::proto::v1::{AdSetIssue, BillingEvent, Direction, EventKind};
+use munadi::types::proto::v1::{AdSetIssue, BillingEvent, Direction, EntryPoint, EventKind};
 use munadi::types::request::{Chat, Claim, Incoming, Opening, Resource, ResourceKind, Verdict};
 use munadi::types::time::{DAY_MS, MINUTE_MS};
 
@@ -45,8 +45,7 @@ fn person(stage: &mut Stage, shop: &Shop, name: &str, told: Option<bool>) -> Cos
     if let Some(independent) = told {
         let claim = Some(Claim::Click(stage.click(&shown)));
         let chat = Chat { independent, ..stage.chat(shop, name) };
-        let entry_point = munadi::types::proto::v1::EntryPoint::Ad;
-        let opening = Opening::by_message(entry_point, claim);
+        let opening = Opening::by_message(EntryPoint::Ad, claim);
         charged(&stage.record(Incoming::Opened { chat, opening }));
         let receipt = stage.receipt(shop, name, name, Direction::Outbound);
         stage.record(receipt);
@@ -117,7 +116,7 @@ fn a_followed_link_takes_no_tap_that_is_paid_for_while_an_issue_stands() {
     for (shown, is_free) in [(&before, true), (&during, false)] {
         stage.see(shown);
         let click = stage.click(shown);
-        assert_eq!(click.price.micros() > 0, is_free);
+        assert!(click.price.micros() > 0 && click.per_tap != is_free);
         let text = stage.front.sealer().seal_click_text(&click);
         let followed = stage.front.follow(&text, &Follower::default(), stage.now).unwrap();
         assert_eq!(followed.link, shown.ad.chat_link, "it leads to the chat all the same");
@@ -130,6 +129,26 @@ fn a_followed_link_takes_no_tap_that_is_paid_for_while_an_issue_stands() {
     assert!(price > 0);
     assert_eq!(stage.tap(&during), price, "the feed's tap is the first");
     assert_eq!(stage.happen(&before, EventKind::Tap), Verdict::Already);
+}
+
+#[test]
+fn who_pays_by_tap_pays_for_the_tap_of_an_opening_that_comes_before_it() {
+    let (mut stage, shop) = staged(Offer::default());
+    minute(&mut stage);
+    person(&mut stage, &shop, "first", Some(false));
+    minute(&mut stage);
+    let shown = stage.show("next");
+    assert_eq!(shown.token.billing, TAPS, "though the ad set pays for conversations");
+    stage.see(&shown);
+    let (click, before) = (stage.click(&shown), spend(&stage));
+    let text = stage.front.sealer().seal_click_text(&click);
+    let followed = stage.front.follow(&text, &Follower::default(), stage.now).unwrap();
+    assert_eq!(followed.counts, None, "it would be a tap that leads to a paid conversation");
+    charged(&stage.open_chat(&shop, "next", Some(Claim::Click(click))));
+    stage.settle();
+    assert_eq!(spend(&stage) - before, shown.token.price_micros);
+    assert_eq!(stage.happen(&shown, EventKind::Tap), Verdict::Already);
+    assert_eq!(spend(&stage) - before, shown.token.price_micros);
 }
 
 #[test]

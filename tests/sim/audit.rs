@@ -365,12 +365,17 @@ impl Ledger {
         book.credited = true;
         ensure(book.opening && book.conversation == fact.conversation, || "not its own".into())?;
         ensure(book.event_ms == fact.event_ms, || "another time than it was opened".into())?;
-        let billed = token.billing == 3 && token.price_micros > 0 && (seen || was_tapped);
+        // A tap that its feed has not told yet is charged with the opening that proves it.
+        let of_tap = token.billing == 2 && !was_tapped;
+        let billed = of_tap || token.billing == 3;
+        let billed = billed && token.price_micros > 0 && (seen || was_tapped);
+        ensure(fact.tap_billed == (billed && of_tap), || "what it says is charged".into())?;
         let price = billed.then_some(token.price_micros);
         let invalid = (fact.invalid, fact.invalid_price);
         self.charge(showing, fact.charge.as_ref(), price, invalid, at)?;
         if fact.charge.is_some() {
-            self.coverage.note("money", "charged for a conversation");
+            let of_tap = ["charged for a conversation", "charged for an implied tap"];
+            self.coverage.note("money", of_tap[usize::from(fact.tap_billed)]);
         }
         if fact.invalid != 0 {
             return Ok(());

@@ -112,8 +112,8 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
     (
         "money",
-        "charged for an impression, charged for a tap, charged for a conversation, clipped, \
-         nothing left, budget raised, budget lowered, new day",
+        "charged for an impression, charged for a tap, charged for an implied tap, \
+         charged for a conversation, clipped, nothing left, budget raised, budget lowered, new day",
     ),
 ];
 

@@ -2,7 +2,8 @@
 
 use munadi::types::proto::journal::v1::LineKind;
 use munadi::types::proto::v1::{
-    Ad, AdSet, BillingEvent, Budget, Campaign, ConfiguredStatus, EntryPoint, EventKind, Placement,
+    Ad, AdSet, BillingEvent, Budget, Campaign, Channel, ChatDestination, ConfiguredStatus,
+    EntryPoint, EventKind, Placement, Targeting,
 };
 use munadi::types::request::{
     AdRequest, Change, Chat, Claim, Conversion, Incoming, Opening, Origin, Profile, Resource,
@@ -26,10 +27,15 @@ fn quiet() -> World {
 
 /// Asks for ads of a country with one ad; returns its view.
 fn serve(world: &mut World) -> u64 {
-    let country = u16::from_be_bytes(*NICHES[2]);
+    serve_to(world, 7, NICHES[2], 1)
+}
+
+/// Lets a viewer ask for ads of a country with one ad, in a feed; returns its view.
+fn serve_to(world: &mut World, viewer: u64, country: &[u8; 2], feed: u32) -> u64 {
+    let country = u16::from_be_bytes(*country);
     let request = AdRequest {
         placement: Placement::Status,
-        viewer: Some(11 << 58 | 7),
+        viewer: Some(11 << 58 | viewer),
         profile: Profile { country, ..Profile::default() },
         posts: 4,
         positions: Vec::new(),
@@ -39,7 +45,7 @@ fn serve(world: &mut World) -> u64 {
     // A new day is granted first.
     world.settle().expect("nothing fails");
     let before = world.town.views.len();
-    world.ask(1, request).expect("served as it should be");
+    world.ask(feed, request).expect("served as it should be");
     world.clear_agenda();
     assert_eq!(world.town.views.len(), before + 1, "one ad");
     world.town.views[before]
@@ -51,7 +57,9 @@ fn send(world: &mut World, key: Key, item: Incoming) {
 
 fn happen(world: &mut World, view: u64, kind: EventKind) -> (u64, u64) {
     let token = world.ledger.handed[&view].token;
-    let at = Some(Moment::from_seconds(token.issued).plus_ms(1_000));
+    // A hand takes its time.
+    let after_ms = if kind == EventKind::Tap { 3_000 } else { 1_000 };
+    let at = Some(Moment::from_seconds(token.issued).plus_ms(after_ms));
     send(world, Key::Ad(view, kind), Incoming::Ad { token, kind, at, suspect: None, network: 0 });
     world.settle().expect("nothing fails");
     world.told_of(&Key::Ad(view, kind))
@@ -60,7 +68,10 @@ fn happen(world: &mut World, view: u64, kind: EventKind) -> (u64, u64) {
 fn click_of(world: &World, view: u64) -> ClickToken {
     let token = world.ledger.handed[&view].token;
     let (ad, viewer, issued) = (token.ad, token.viewer, token.issued);
-    ClickToken { entry_point: 1, view, ad, viewer, issued, price: PackedPrice(0) }
+    let per_tap = token.billing == 2;
+    // Where neither taps nor conversations are billed it says nothing.
+    let price = PackedPrice::pack(if token.billing == 1 { 0 } else { token.price_micros });
+    ClickToken { entry_point: 1, per_tap, view, ad, viewer, issued, price }
 }
 
 fn open_chat(world: &mut World, view: u64, contact: u64) {
@@ -80,6 +91,11 @@ fn sum(world: &World, column: usize) -> i64 {
     world.ledger.tallies.values().map(|counts| counts[column]).sum()
 }
 
+/// Returns what was charged, and what would have been were there money.
+fn spent(world: &World) -> i64 {
+    sum(world, 7) + sum(world, 8)
+}
+
 #[test]
 fn a_tap_that_a_click_token_implied_counts_once_and_serves_one_conversation() {
     let mut world = quiet();
@@ -91,6 +107,92 @@ fn a_tap_that_a_click_token_implied_counts_once_and_serves_one_conversation() {
     open_chat(&mut world, view, 2);
     world.audit().expect("no difference");
     assert_eq!((sum(&world, 2), sum(&world, 3)), (1, 1));
+    assert_eq!(spent(&world), world.ledger.handed[&view].token.price_micros, "the impression");
+}
+
+/// Where [`pay_by_tap`] has its ad.
+const BY_TAP: &[u8; 2] = b"PY";
+
+/// Makes an ad in a country of its own that is paid for by tap, and whose chat hands click tokens back.
+fn pay_by_tap(world: &mut World) {
+    let rows = &world.ledger.rows;
+    let niche = [String::from_utf8_lossy(NICHES[2]).into_owned()];
+    let ours = |set: &&AdSet| set.targeting.as_ref().is_some_and(|it| it.countries == niche);
+    let campaign_id = rows.ad_sets.values().find(ours).expect("opened").campaign_id;
+    let account = rows.campaigns[&campaign_id].account_id;
+    let (tenant, currency) = (rows.tenants[&account], rows.accounts[&account].currency.clone());
+    let channel = i32::from(Channel::Telegram);
+    let mut endpoints = rows.endpoints.values().filter(|row| row.channel == channel);
+    let theirs = |id| rows.account_of_endpoint(id) == Some(account);
+    let endpoint_id = endpoints.find(|row| theirs(row.id)).expect("a bot").id;
+    let ad = rows.ads.values().next().cloned().expect("an ad");
+    let countries = vec![String::from_utf8_lossy(BY_TAP).into_owned()];
+    let targeting = Targeting { countries, placements: vec![1, 2, 3], ..Targeting::default() };
+    let ad_set = AdSet {
+        campaign_id,
+        targeting: Some(targeting),
+        billing_event: BillingEvent::LinkClicks.into(),
+        bid: money(1_000_000, &currency),
+        budget: Some(Budget { daily: money(90_000_000, &currency), lifetime: None }),
+        ..AdSet::default()
+    };
+    let mutation = world.mutation(tenant, Change::Create(Resource::AdSet(ad_set)));
+    let written = world.write(mutation).expect("created");
+    let destination = ad.destination.map(|chat| ChatDestination { endpoint_id, ..chat });
+    let Ad { name, creative, .. } = ad;
+    let ad = Ad { ad_set_id: written.id(), name, creative, destination, ..Ad::default() };
+    let mutation = world.mutation(tenant, Change::Create(Resource::Ad(ad)));
+    world.write(mutation).expect("created");
+}
+
+#[test]
+fn a_tap_that_is_paid_for_costs_the_same_whether_its_feed_or_its_chat_tells_of_it_first() {
+    let mut world = quiet();
+    pay_by_tap(&mut world);
+    let mut views = Vec::new();
+    for viewer in 0..3 {
+        let view = serve_to(&mut world, viewer, BY_TAP, 2);
+        let token = world.ledger.handed[&view].token;
+        assert!(token.billing == 2 && token.price_micros > 0, "{token:?}");
+        world.now_ms += 60_000;
+        let seen = |world: &mut World| {
+            assert_eq!(happen(world, view, EventKind::Impression), (1, 0));
+        };
+        let (by_feed, price) = match viewer {
+            0 => {
+                seen(&mut world);
+                open_chat(&mut world, view, viewer + 1);
+                ((0, 1), token.price_micros)
+            }
+            1 => {
+                seen(&mut world);
+                ((1, 0), token.price_micros)
+            }
+            _ => {
+                open_chat(&mut world, view, viewer + 1);
+                seen(&mut world);
+                ((0, 1), 0)
+            }
+        };
+        world.audit().expect("no difference");
+        let before = spent(&world);
+        assert_eq!(happen(&mut world, view, EventKind::Tap), by_feed);
+        if viewer == 1 {
+            open_chat(&mut world, view, viewer + 1);
+        }
+        world.audit().expect("no difference");
+        let now = if viewer == 1 { price } else { 0 };
+        assert_eq!(spent(&world) - before, now, "viewer {viewer}");
+        views.push((view, by_feed, price));
+    }
+    let paid: i64 = views.iter().map(|(.., price)| price).sum();
+    assert_eq!((sum(&world, 2), sum(&world, 3), spent(&world)), (3, 3, paid));
+    world.restart(false).expect("no difference");
+    for (view, (recorded, already), _) in views {
+        assert_eq!(happen(&mut world, view, EventKind::Tap), (recorded, already + 1));
+    }
+    world.audit().expect("no difference");
+    assert_eq!((sum(&world, 2), spent(&world)), (3, paid));
 }
 
 #[test]

@@ -226,6 +226,7 @@ impl Stage {
         assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Recorded { .. })));
         let click = ClickToken {
             entry_point: v1::EntryPoint::Ad as u8,
+            per_tap: false,
             view: token.view,
             ad: token.ad,
             viewer: token.viewer,

@@ -221,7 +221,8 @@ impl Postings {
                 self.charged(2, &it.showing, &it.charge, (it.invalid_price, it.invalid_day));
             }
             Kind::ClickMatched(it) => {
-                self.charged(3, &it.showing, &it.charge, (it.invalid_price, it.invalid_day));
+                let billing = if it.tap_billed { 2 } else { 3 };
+                self.charged(billing, &it.showing, &it.charge, (it.invalid_price, it.invalid_day));
             }
             Kind::EventCredited(fact) => self.credited(fact),
             Kind::ServedMinute(fact) => self.sealed(fact),

@@ -9,6 +9,7 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::audit::credits::Earned;
+use crate::cli::audit::implied::{ImpliedTaps, charged};
 use crate::cli::audit::ledger::Postings;
 use crate::cli::audit::prices::Prices;
 use crate::cli::audit::revisions::Revisions;
@@ -103,6 +104,7 @@ pub(in crate::cli) struct Recount {
     pub(super) credits: Vec<Vec<CreditRow>>,
     pub(super) earned: Earned,
     revisions: Revisions,
+    implied: ImpliedTaps,
     /// Charged above a budget or grant, micros.
     pub(in crate::cli) over_budget: i64,
     currencies: BTreeMap<u64, String>,
@@ -138,6 +140,7 @@ impl Default for Recount {
             credits: vec![Vec::new(); SHARDS_ALL],
             earned: Earned::default(),
             revisions: Revisions::default(),
+            implied: ImpliedTaps::default(),
             over_budget: 0,
             currencies: BTreeMap::new(),
             latest_ms: vec![i64::MIN; SHARDS_ALL],
@@ -150,10 +153,6 @@ impl Default for Recount {
             unless_trimmed: Vec::new(),
         }
     }
-}
-
-fn charged(charge: &Option<Charge>) -> i64 {
-    charge.as_ref().map_or(0, |charge| charge.amount)
 }
 
 fn ad_of(fact: &StepCredited) -> u64 {
@@ -228,6 +227,7 @@ impl Recount {
         self.prices.take(&place, fact);
         self.revisions.take(&place, fact);
         self.learn(fact);
+        self.implied.take(&place, fact, &self.seen);
         for (ad, ms, step) in Steps::of(fact) {
             self.ad(ad, ms).steps.add(&step);
         }
@@ -267,7 +267,7 @@ impl Recount {
                 }
                 self.unpaid(place, fact.invalid != 0 || fact.imported, fact.charge.as_ref());
                 self.charge(place, &showing, fact.charge.as_ref());
-                self.credit(place, fact.outcome, showing.ad, charged(&fact.charge));
+                self.credit(place, fact.outcome, showing.ad, charged(fact));
             }
             Kind::ConversionCredited(fact) => {
                 let Some(showing) = self.showing(&fact.showing, place) else { return };
@@ -484,6 +484,7 @@ impl Recount {
         self.revisions.enter();
         let mut faults = std::mem::take(&mut self.faults);
         faults.append(&mut self.revisions.faults);
+        faults.append(&mut self.implied.faults);
         let mut of_ledgers = self.postings.faults();
         let mut of_prices = self.prices.faults();
         if complete {
@@ -491,6 +492,7 @@ impl Recount {
             faults.append(&mut of_ledgers);
             faults.append(&mut of_prices);
             faults.append(&mut self.revisions.unless_trimmed);
+            faults.append(&mut self.implied.unless_trimmed);
         }
         faults
     }

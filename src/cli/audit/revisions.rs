@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::audit::credits::{path, winner};
+use crate::cli::audit::implied::charged;
 use crate::cli::audit::recount::{CreditRow, Place, Recount};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
@@ -368,7 +369,6 @@ fn plain(standing: Standing) -> Standing {
 
 fn of_match(fact: &ClickMatched) -> Newest {
     let touches = (&fact.showing, &fact.path[..], fact.touch_ms);
-    let charged = fact.charge.as_ref().map_or(0, |charge| charge.amount);
     let standing = standing(touches, (fact.match_kind, fact.invalid), None, fact.context.as_ref());
     Newest {
         kind: Outcome::Conversation.into(),
@@ -376,7 +376,7 @@ fn of_match(fact: &ClickMatched) -> Newest {
         viewer: fact.showing.map_or(0, |showing| showing.viewer),
         account: fact.showing.map_or(0, |showing| showing.account),
         event_ms: fact.event_ms,
-        charged,
+        charged: charged(fact),
         charged_view: fact.showing.map_or(0, |showing| showing.view),
         imported: fact.imported,
         standing,

@@ -15,7 +15,7 @@ use crate::journal::file::{boundaries, scan_within};
 use crate::node::Files;
 use crate::node::base::{Base, joined};
 use crate::types::proto::journal::v1::fact::Kind;
-use crate::types::proto::journal::v1::{Decision, Showing};
+use crate::types::proto::journal::v1::{ClickMatched, Decision, Showing};
 use crate::types::proto::v1::LedgerAccount;
 
 /// One transfer as it is printed.
@@ -129,6 +129,11 @@ fn list_fact(
     Ok(())
 }
 
+/// Returns what a match charges, by its number: the tap that it implies, or the conversation.
+const fn billed_by(fact: &ClickMatched) -> u32 {
+    if fact.tap_billed { 2 } else { 3 }
+}
+
 fn about(fact: &Kind) -> (Option<Event>, &str) {
     let event = |showing: &Option<Showing>, billed: u32| {
         let billed = match billed {
@@ -141,7 +146,7 @@ fn about(fact: &Kind) -> (Option<Event>, &str) {
     match fact {
         Kind::ImpressionSeen(fact) => (event(&fact.showing, 1), ""),
         Kind::Tapped(fact) => (event(&fact.showing, 2), ""),
-        Kind::ClickMatched(fact) => (event(&fact.showing, 3), ""),
+        Kind::ClickMatched(fact) => (event(&fact.showing, billed_by(fact)), ""),
         Kind::EventCredited(fact) => (event(&fact.showing, fact.billing), &fact.reason),
         Kind::Funded(fact) => (None, &fact.reason),
         _ => (None, ""),
@@ -159,7 +164,7 @@ fn id_of(fact: &Kind, debit: i32, credit: i32) -> String {
         Kind::Granted(fact) => [4, fact.account, fact.grant],
         Kind::ImpressionSeen(fact) => of_view(1, &fact.showing),
         Kind::Tapped(fact) => of_view(2, &fact.showing),
-        Kind::ClickMatched(fact) => of_view(3, &fact.showing),
+        Kind::ClickMatched(fact) => of_view(billed_by(fact).into(), &fact.showing),
         Kind::EventCredited(fact) => of_view(u64::from(fact.billing) + 4, &fact.showing),
         _ => [0; 3],
     };
@@ -173,4 +178,22 @@ fn id_of(fact: &Kind, debit: i32, credit: i32) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_match_is_listed_by_what_it_charges() {
+        let listed = |tap_billed| {
+            let showing = Some(Showing { view: 7, account: 1, ..Showing::default() });
+            let fact = ClickMatched { showing, tap_billed, ..ClickMatched::default() };
+            let fact = Kind::ClickMatched(fact);
+            (about(&fact).0.map(|event| event.billed), id_of(&fact, 1, 2))
+        };
+        let (tap, chat) = (listed(true), listed(false));
+        assert_eq!((tap.0, chat.0), (Some("taps"), Some("conversations")));
+        assert_ne!(tap.1, chat.1);
+    }
 }

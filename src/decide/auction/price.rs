@@ -92,8 +92,8 @@ impl Aim {
     }
 
     /// Returns the price of one billed event whose 1,000 impressions cost `cpm` micros: rounded down, and
-    /// never above what the event is worth at the bid. A conversation's price is rounded to what a click
-    /// token can carry.
+    /// never above what the event is worth at the bid. A tap's or conversation's price is rounded to what a
+    /// click token can carry.
     pub fn price(self, bid: i64, rates: Rates, cpm: i64) -> i64 {
         let (tap, chat) = (i128::from(rates.tap.max(1)), i128::from(rates.chat.max(1)));
         let cpm = i128::from(cpm.max(0));
@@ -105,10 +105,10 @@ impl Aim {
         };
         let price = i64::try_from(price).unwrap_or(i64::MAX).min(self.worth_of_event(bid, rates));
         match self.billing {
-            BillingEvent::Conversations => PackedPrice::pack(price).micros(),
-            BillingEvent::Impressions | BillingEvent::LinkClicks | BillingEvent::Unspecified => {
-                price
+            BillingEvent::LinkClicks | BillingEvent::Conversations => {
+                PackedPrice::pack(price).micros()
             }
+            BillingEvent::Impressions | BillingEvent::Unspecified => price,
         }
     }
 }
@@ -195,6 +195,16 @@ mod tests {
         for billing in BILLED {
             let event = if billing == BillingEvent::Impressions { 8_000 } else { 8_000_000 };
             assert_eq!(Aim::billed(billing).worth_of_event(8_000_000, half), event);
+        }
+    }
+
+    #[test]
+    fn a_click_token_carries_the_price_of_a_tap_or_conversation_as_it_is() {
+        for billing in [BillingEvent::LinkClicks, BillingEvent::Conversations] {
+            for cpm in [1, 4_999, 1_234_567, 98_765_432, i64::MAX] {
+                let price = Aim::billed(billing).price(i64::MAX, RATES, cpm);
+                assert_eq!(PackedPrice::pack(price).micros(), price, "{billing:?}, {cpm}");
+            }
         }
     }
 

@@ -135,7 +135,9 @@ impl GoalCount {
                 let at = if by_tap { Moment(fact.touch_ms) } else { issued(&fact.showing) };
                 let goals = [OptimizationGoal::Conversations, OptimizationGoal::LinkClicks];
                 let goals = if fact.implied_tap { &goals[..] } else { &goals[..1] };
-                told(at, BillingEvent::Conversations, goals)
+                let charged_by_tap = by_tap && fact.tap_billed;
+                let billed = if charged_by_tap { billing } else { BillingEvent::Conversations };
+                told(at, billed, goals)
             }
             _ => None,
         }
@@ -379,6 +381,26 @@ mod tests {
             assert_eq!((seen, real), (came, came), "{billing:?} {goal:?}");
             let ripens = goal != OptimizationGoal::Conversions;
             assert_eq!(ripe, if ripens { predicted } else { 0 }, "{billing:?} {goal:?}");
+        }
+    }
+
+    #[test]
+    fn a_tap_that_its_chat_tells_of_promises_where_it_is_charged() {
+        let billing = BillingEvent::LinkClicks;
+        for (goal, tap_billed, promised) in [
+            (OptimizationGoal::LinkClicks, false, 0.0),
+            (OptimizationGoal::LinkClicks, true, 1.0),
+            (OptimizationGoal::Conversations, true, 0.5),
+        ] {
+            let (showing, touch_ms, implied_tap) = (shown(3), at(8).0, true);
+            let fact =
+                ClickMatched { showing, touch_ms, implied_tap, tap_billed, ..Default::default() };
+            let mut count = begin(Aim { billing, goal }, 0);
+            count.note(&Kind::ClickMatched(fact), HALF);
+            count.pass(day(70), at(70));
+            let Goals { predicted, real, .. } = count.told();
+            assert!((predicted as f64 / 65_536.0 - promised).abs() < 1e-3, "{goal:?}: {predicted}");
+            assert_eq!(real, 1, "{goal:?}");
         }
     }
 }

@@ -52,6 +52,7 @@ impl Recount {
         });
         self.prices.forget(before_ms);
         self.revisions.forget(before_ms);
+        self.implied.forget(before_ms);
         if let Some(previous) = previous.filter(|it| it.read_to().plus_ms(UNDER_WAY_MS) < last) {
             self.postings.forget(previous.span().1.0);
         }
