@@ -44,7 +44,7 @@ pub struct Opened {
     pub replayed: u64,
 }
 
-/// Opens an engine over a log: readers' side and writer, no thread started. Equal logs, rings and seeds
+/// Opens an engine over a log: readers' side and writer, no thread left. Equal logs, rings and seeds
 /// go on alike.
 ///
 /// # Errors

@@ -112,7 +112,7 @@ mod tests {
         let options = Options { segment_bytes: 16 << 10, ..Options::default() };
         let mut log = FileLog::create(dir.path(), JOURNAL, &options).unwrap();
         for batch in 1..=130 {
-            append(&mut log, (batch % 65) as u8, batch, 20);
+            append(&mut log, (batch % 65) as u8, batch, 30);
         }
         drop(log);
         let (numbers, _) = segment::list(dir.path()).unwrap();
