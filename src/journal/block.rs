@@ -62,13 +62,30 @@ pub struct Block {
 impl Block {
     /// Returns the block at the start of `bytes`, which may go on behind it.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damage> {
+        let (length, hash) = Self::check(bytes)?;
+        Self::of_checked(&bytes[..length], hash)
+    }
+
+    /// Checks the block at the start of `bytes` against its checksum; returns its length and its hash.
+    pub(super) fn check(bytes: &[u8]) -> Result<(usize, BlockHash), Damage> {
         let bytes = frame::check(bytes, BLOCK_MAGIC, HEADER_BYTES, BLOCK_BYTES_MAX)?;
+        Ok((bytes.len(), BlockHash::of(bytes)))
+    }
+
+    /// Returns the block at the start of `bytes` that was checked there, and had this hash.
+    pub(super) fn again(bytes: &[u8], hash: BlockHash) -> Result<Self, Damage> {
+        let length = bytes.get(4..8).map_or(0, |_| u32_at(bytes, 4) as usize);
+        let is_whole = length >= HEADER_BYTES && length <= bytes.len();
+        if is_whole { Self::of_checked(&bytes[..length], hash) } else { Err(Damage::Length) }
+    }
+
+    fn of_checked(bytes: &[u8], hash: BlockHash) -> Result<Self, Damage> {
         let block = Self {
             shard: Shard::new(bytes[72]).ok_or(Damage::Layout)?,
             first: Seq(u64_at(bytes, 44)),
             count: u32_at(bytes, 52),
             batch: BatchNo(u64_at(bytes, 28)),
-            hash: BlockHash::of(bytes),
+            hash,
             bytes: bytes.into(),
         };
         let ends = block.first.0.checked_add(block.count.into()).is_some();

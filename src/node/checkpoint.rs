@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::journal::{LogError, ShardLog};
 use crate::node::live::{Cell, Live};
+use crate::node::load::{self, RECORD_HEAD_BYTES, checksum_of, invalid};
 use crate::state::bucket::Bucket;
 use crate::state::catalog::Catalog;
 use crate::state::desks::DeskChunk;
@@ -21,9 +22,6 @@ use crate::types::time::Moment;
 
 const MAGIC: [u8; 8] = *b"munadick";
 pub(in crate::node) const VERSION: u32 = 10;
-
-/// The largest record that is read back: a broken length must not ask for more memory than this.
-const RECORD_BYTES_MAX: u32 = 1 << 30;
 
 /// How far the writer is, for those who must wait for it.
 #[derive(Debug)]
@@ -90,9 +88,6 @@ impl Progress {
     }
 }
 
-/// Bytes before a record's own: part 1, index 4, length 4, CRC32C of those and of what follows 4.
-const RECORD_HEAD_BYTES: usize = 13;
-
 /// Which part a record holds. Numbers are in the file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
@@ -109,6 +104,9 @@ enum Part {
     Shapes = 10,
     Desks = 11,
 }
+
+/// Parts whose records build on one another: the catalog's rows come to its head, each kind's to those above it.
+const ORDERED: [u8; 2] = [Part::Catalog as u8, Part::CatalogRows as u8];
 
 #[derive(Debug, Deserialize, Serialize)]
 struct Manifest {
@@ -212,7 +210,7 @@ impl Live {
         Ok(head)
     }
 
-    /// Loads a checkpoint into an empty state.
+    /// Loads a checkpoint into an empty state, on all cores.
     ///
     /// # Errors
     /// `InvalidData` when it is damaged, of another journal, or ahead of what the log holds: the log's
@@ -222,33 +220,36 @@ impl Live {
         input: &mut dyn Read,
         log: &dyn ShardLog,
     ) -> io::Result<Loaded> {
+        self.load_by(load::Plan::new(Part::End as u8, &ORDERED), input, log)
+    }
+
+    fn load_by(
+        &self,
+        plan: load::Plan,
+        input: &mut dyn Read,
+        log: &dyn ShardLog,
+    ) -> io::Result<Loaded> {
         let mut head = [0; 12];
         input.read_exact(&mut head)?;
         if head[..8] != MAGIC || head[8..] != VERSION.to_le_bytes() {
             return Err(invalid("not a checkpoint of this version"));
         }
         let ends = ends_of(log).map_err(|error| io::Error::other(error.to_string()))?;
-        let (mut records, mut bytes) = (0, Vec::new());
-        loop {
-            let (part, index) = read_record(input, &mut bytes)?;
-            if part != Part::End as u8 {
-                records += 1;
-                self.load_part(part, index, &bytes, &ends)?;
-                continue;
-            }
-            let manifest: Manifest = decoded(&bytes)?;
-            if manifest.journal != log.journal_id().0 {
-                return Err(invalid("of another journal"));
-            }
-            if manifest.records != records || manifest.start.len() != SHARDS_ALL {
-                return Err(invalid("parts are missing"));
-            }
-            let mut from = SeqVector::default();
-            for (seq, applied) in from.0.iter_mut().zip(&manifest.start) {
-                *seq = Seq(applied + 1);
-            }
-            return Ok(Loaded { from, latest: Moment(manifest.latest_ms) });
+        let store =
+            |part: u8, index: usize, bytes: &[u8]| self.load_part(part, index, bytes, &ends);
+        let end = load::load(input, plan, &store)?;
+        let manifest: Manifest = decoded(&end.bytes)?;
+        if manifest.journal != log.journal_id().0 {
+            return Err(invalid("of another journal"));
         }
+        if manifest.records != end.records || manifest.start.len() != SHARDS_ALL {
+            return Err(invalid("parts are missing"));
+        }
+        let mut from = SeqVector::default();
+        for (seq, applied) in from.0.iter_mut().zip(&manifest.start) {
+            *seq = Seq(applied + 1);
+        }
+        Ok(Loaded { from, latest: Moment(manifest.latest_ms) })
     }
 
     fn load_part(&self, part: u8, index: usize, bytes: &[u8], ends: &[Seq]) -> io::Result<()> {
@@ -321,32 +322,92 @@ fn ends_of(log: &dyn ShardLog) -> Result<Vec<Seq>, LogError> {
     Shard::all().map(|shard| log.tail(shard).map(|tail| Seq(tail.next.0 - 1))).collect()
 }
 
-/// Returns the checksum of a record: of its part, index and length too, so that none is taken for another.
-fn checksum_of(head: &[u8; RECORD_HEAD_BYTES], bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&head[..9]), bytes)
-}
-
-/// Reads one record into `bytes`, whose room is used again; returns its part and index.
-fn read_record(input: &mut dyn Read, bytes: &mut Vec<u8>) -> io::Result<(u8, usize)> {
-    let mut head = [0; RECORD_HEAD_BYTES];
-    input.read_exact(&mut head)?;
-    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    let (index, length, checksum) = (word(1), word(5), word(9));
-    if length > RECORD_BYTES_MAX {
-        return Err(invalid("a record is longer than any can be"));
-    }
-    bytes.resize(length as usize, 0);
-    input.read_exact(bytes)?;
-    if checksum_of(&head, bytes) != checksum {
-        return Err(invalid("a checksum does not fit"));
-    }
-    Ok((head[0], index as usize))
-}
-
 fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     postcard::from_bytes(bytes).map_err(|_| invalid("a part can't be decoded"))
 }
 
-fn invalid(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::journal::memory::MemoryLog;
+    use crate::node::front::Front;
+    use crate::node::lives::{checkpoint_of, empty, log_of, one_by_one};
+    use crate::node::replay;
+
+    fn plan(threads: usize, batch_bytes: usize) -> load::Plan {
+        load::Plan { threads, batch_bytes, end: Part::End as u8, ordered: &ORDERED }
+    }
+
+    /// Loads a checkpoint by one thread and by several, which say the same; returns the state of the several.
+    fn loads(bytes: &[u8], log: &MemoryLog) -> Result<(Live, Loaded), String> {
+        let by = |threads, batch_bytes| {
+            let live = empty();
+            let loaded = live.load_by(plan(threads, batch_bytes), &mut &bytes[..], log);
+            loaded.map(|loaded| (live, loaded)).map_err(|error| error.to_string())
+        };
+        let (one, many) = (by(1, usize::MAX), by(4, 500));
+        match (&one, &many) {
+            (Ok((one, _)), Ok((many, _))) => {
+                assert!(checkpoint_of(one) == checkpoint_of(many), "they load another state");
+            }
+            _ => assert_eq!(one.as_ref().err(), many.as_ref().err()),
+        }
+        many
+    }
+
+    /// Cuts a checkpoint behind its head and its records.
+    fn records_of(bytes: &[u8]) -> Vec<&[u8]> {
+        let (head, mut rest) = bytes.split_at(12);
+        let mut records = vec![head];
+        while let Some(length) = rest.get(5..9).and_then(|it| it.first_chunk()) {
+            let end = RECORD_HEAD_BYTES + u32::from_le_bytes(*length) as usize;
+            let (record, behind) = rest.split_at(end);
+            records.push(record);
+            rest = behind;
+        }
+        records
+    }
+
+    #[test]
+    fn a_checkpoint_and_its_tail_by_many_threads_are_what_the_whole_journal_is() {
+        let (log, early) = (log_of(8, 2_000), log_of(8, 900));
+        let bytes = checkpoint_of(&one_by_one(&early).0);
+        let (live, loaded) = loads(&bytes, &log).unwrap();
+        assert!(loaded.from.0.iter().any(|next| *next > Seq(1)));
+        let plan = replay::Plan { threads: 3, batch_facts: 50 };
+        let replayed = replay::replay(&live, &log, &loaded.from, plan).unwrap();
+        assert!(replayed.facts >= 1_000 && replayed.facts < 1_200, "{replayed:?}");
+        let state = one_by_one(&log).1;
+        assert_eq!(Front::new(Arc::new(live)).difference(&state), None);
+    }
+
+    #[test]
+    fn what_is_missing_damaged_ahead_or_of_another_is_found_by_any_number_of_threads() {
+        let log = log_of(9, 600);
+        let bytes = checkpoint_of(&one_by_one(&log).0);
+        assert!(loads(&bytes, &log).is_ok());
+        let records = records_of(&bytes);
+        let told = |records: &[&[u8]], log: &MemoryLog| loads(&records.concat(), log).err();
+        let error = |what: &str| Some(what.to_owned());
+        for at in [1, records.len() / 2, records.len() - 2] {
+            let missing = [&records[..at], &records[at + 1..]].concat();
+            assert_eq!(told(&missing, &log), error("parts are missing"), "record {at}");
+            let mut damaged = records[at].to_vec();
+            let byte = RECORD_HEAD_BYTES + (damaged.len() - RECORD_HEAD_BYTES) / 2;
+            damaged[byte] ^= 1;
+            let damaged = [&records[..at], &[&damaged[..]], &records[at + 1..]].concat();
+            assert_eq!(told(&damaged, &log), error("a checksum does not fit"), "record {at}");
+        }
+        let short = log_of(9, 300);
+        assert_eq!(told(&records, &short), error("ahead of the journal, whose end was lost"));
+        let unknown = [&bytes[..8], &[0; 4], &bytes[12..]].concat();
+        assert_eq!(loads(&unknown, &log).err(), error("not a checkpoint of this version"));
+        let other = MemoryLog::new(JournalId([8; 16]));
+        let empty = checkpoint_of(&empty());
+        assert_eq!(loads(&empty, &other).err(), error("of another journal"));
+        let cut = loads(&bytes[..bytes.len() - 1], &log).err();
+        assert_eq!(cut, error("failed to fill whole buffer"));
+    }
 }

@@ -17,6 +17,9 @@ const CHECKPOINT_START: &str = "checkpoint-";
 
 const BASE_START: &str = "base-";
 
+/// Bytes of a checkpoint that are read at once, at least.
+const READ_BYTES: usize = 64 << 10;
+
 /// One node's folder.
 #[derive(Clone, Debug)]
 pub struct Files(PathBuf);
@@ -90,7 +93,8 @@ impl Files {
         let open = |name: &String| File::open(self.0.join(name)).ok();
         let files = self.checkpoint_names();
         let readers = files.iter().rev().filter_map(open);
-        readers.map(|file| Box::new(BufReader::new(file)) as Box<dyn Read>).collect()
+        let buffered = |file| Box::new(BufReader::with_capacity(READ_BYTES, file)) as Box<dyn Read>;
+        readers.map(buffered).collect()
     }
 
     /// Returns the newest checkpoint and its name. It can be read however many are written meanwhile.

@@ -37,7 +37,7 @@ use crate::state::rules::Blocks;
 use crate::state::shapes::Shapes;
 use crate::state::tallies::TallyChunk;
 use crate::state::traffic_rules::Filter;
-use crate::state::{BUCKETS, CHUNKS_MAX, Map, Stamp, bucket_of, chunk_of, route};
+use crate::state::{BUCKETS, CHUNKS_MAX, Map, Route, Stamp, bucket_of, chunk_of, route};
 use crate::tokens::Sealer;
 use crate::types::ids::{IdKind, SHARDS};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -75,6 +75,44 @@ impl Cell {
             self.promised.retain(|number, promises| *number == viewer || open(promises));
         }
         self.promised.entry(viewer).or_default()
+    }
+}
+
+/// One part of the state: what has a lock of its own.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(in crate::node) enum Place {
+    Bucket(usize),
+    Shard(usize),
+    Purses(usize),
+    Tallies(usize),
+    Desks(usize),
+    Feeds,
+    Paces,
+    Shapes,
+    Catalog,
+}
+
+/// Calls `visit` with each part that a fact touches, once.
+pub(in crate::node) fn each_place(stamp: Stamp, route: &Route, mut visit: impl FnMut(Place)) {
+    // Field by field, so that a new kind of part can't be forgotten.
+    let Route { bucket, shard, purse, tallies, feeds, paces, shapes, catalog, desk } = route;
+    bucket.map(Place::Bucket).into_iter().for_each(&mut visit);
+    if *shard {
+        visit(Place::Shard(stamp.shard.index()));
+    }
+    purse.map(Place::Purses).into_iter().for_each(&mut visit);
+    tallies.iter().map(Place::Tallies).for_each(&mut visit);
+    desk.map(Place::Desks).into_iter().for_each(&mut visit);
+    let alone = [
+        (*feeds, Place::Feeds),
+        (*paces, Place::Paces),
+        (*shapes, Place::Shapes),
+        (*catalog, Place::Catalog),
+    ];
+    for (is_touched, place) in alone {
+        if is_touched {
+            visit(place);
+        }
     }
 }
 
@@ -245,44 +283,43 @@ impl Live {
 
     /// Applies one fact to the parts it touches, and shows serving what it changed.
     pub(in crate::node) fn apply(&self, stamp: Stamp, fact: &Kind) {
-        let route = route(fact);
-        if let Some(bucket) = route.bucket {
-            let mut cell = self.cell_at(bucket);
-            cell.facts.apply(stamp, fact);
-            if let Kind::ImpressionSeen(fact) = fact {
-                keep_promise(&mut cell, fact.showing.as_ref());
+        each_place(stamp, &route(fact), |place| match place {
+            Place::Bucket(bucket) => {
+                let mut cell = self.cell_at(bucket);
+                cell.facts.apply(stamp, fact);
+                if let Kind::ImpressionSeen(fact) = fact {
+                    keep_promise(&mut cell, fact.showing.as_ref());
+                }
+                if let Kind::ViewerErased(fact) = fact {
+                    cell.promised.remove(&fact.viewer);
+                }
             }
-            if let Kind::ViewerErased(fact) = fact {
-                cell.promised.remove(&fact.viewer);
+            Place::Purses(chunk) => {
+                let mut purses = self.purses_at(chunk);
+                purses.apply(stamp, fact);
+                self.show_money(&purses, fact);
             }
-        }
-        if route.shard {
-            self.shard(stamp.shard.index()).apply(stamp, fact);
-        }
-        if let Some(chunk) = route.purse {
-            let mut purses = self.purses_at(chunk);
-            purses.apply(stamp, fact);
-            self.show_money(&purses, fact);
-        }
-        for chunk in route.tallies.iter() {
-            let mut tallies = self.tallies_at(chunk);
-            tallies.apply(chunk, stamp, fact);
-            self.show_rates(&tallies, fact);
-        }
-        if let Some(chunk) = route.desk {
-            self.desks_at(chunk).apply(stamp, fact);
-        }
-        if route.feeds {
-            self.feeds().apply(stamp, fact);
-        }
-        if route.paces {
-            self.paces().apply(stamp, fact);
-        }
-        if route.shapes {
-            self.shapes().apply(stamp, fact);
-        }
-        if route.catalog {
-            self.catalog_mut().apply(stamp, fact);
+            Place::Tallies(chunk) => {
+                let mut tallies = self.tallies_at(chunk);
+                tallies.apply(chunk, stamp, fact);
+                self.show_rates(&tallies, fact);
+            }
+            place => self.apply_at(place, stamp, fact),
+        });
+    }
+
+    /// Applies one fact to one part that it touches, and shows nobody: recovery shows all at its end.
+    pub(in crate::node) fn apply_at(&self, place: Place, stamp: Stamp, fact: &Kind) {
+        match place {
+            Place::Bucket(bucket) => self.cell_at(bucket).facts.apply(stamp, fact),
+            Place::Shard(shard) => self.shard(shard).apply(stamp, fact),
+            Place::Purses(chunk) => self.purses_at(chunk).apply(stamp, fact),
+            Place::Tallies(chunk) => self.tallies_at(chunk).apply(chunk, stamp, fact),
+            Place::Desks(chunk) => self.desks_at(chunk).apply(stamp, fact),
+            Place::Feeds => self.feeds().apply(stamp, fact),
+            Place::Paces => self.paces().apply(stamp, fact),
+            Place::Shapes => self.shapes().apply(stamp, fact),
+            Place::Catalog => self.catalog_mut().apply(stamp, fact),
         }
     }
 

@@ -1,10 +1,7 @@
 //! Opening: a checkpoint if there is a good one, then the journal's tail.
 
 use std::io::Read;
-use std::ops::ControlFlow;
 use std::sync::Arc;
-
-use prost::Message;
 
 use crate::journal::{Block, LogError, ShardLog};
 use crate::node::checkpoint::Loaded;
@@ -12,12 +9,13 @@ use crate::node::counts::Counts;
 use crate::node::dice::SeededDice;
 use crate::node::front::Front;
 use crate::node::live::Live;
+use crate::node::replay::{self, each_fact};
 use crate::node::writer::{Resume, Writer};
 use crate::state::{BUCKETS, Stamp};
 use crate::tokens::{KeyRing, Sealer};
 use crate::types::dice::Dice;
 use crate::types::ids::{Seq, SeqVector, Shard};
-use crate::types::proto::journal::v1::{Decision, fact::Kind};
+use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::time::Moment;
 
 /// Why a journal's content can't be folded.
@@ -46,7 +44,7 @@ pub struct Opened {
     pub replayed: u64,
 }
 
-/// Opens an engine over a log: readers' side and writer, no thread started. Equal logs, rings and seeds
+/// Opens an engine over a log: readers' side and writer, no thread left. Equal logs, rings and seeds
 /// go on alike.
 ///
 /// # Errors
@@ -88,7 +86,12 @@ pub fn open<'a>(
             live.progress.note_applied(shard, Seq(next.0 - 1));
         }
     }
-    let latest = replay(&live, &*log, &loaded, &mut opened)?;
+    let replayed = replay::replay(&live, &*log, &loaded.from, replay::Plan::new())?;
+    for (shard, end) in Shard::all().zip(replayed.ends.0).filter(|(_, end)| end.0 > 0) {
+        live.progress.note_applied(shard, end);
+    }
+    opened.replayed = replayed.facts;
+    let latest = loaded.latest.max(replayed.latest);
     // A checkpoint before the first new fact must not forget the journal's time.
     live.progress.note_head(log.last_batch(), latest);
     live.show_all(latest);
@@ -104,45 +107,10 @@ pub fn open<'a>(
     Ok((Front::new(live), writer, opened))
 }
 
-fn replay(
-    live: &Live,
-    log: &dyn ShardLog,
-    loaded: &Loaded,
-    opened: &mut Opened,
-) -> Result<Moment, OpenError> {
-    let (mut latest, mut failed) = (loaded.latest, None);
-    log.read_from(&loaded.from, &mut |block| {
-        let folded = fold(block, |stamp, kind| {
-            live.apply(stamp, kind);
-            live.progress.note_applied(stamp.shard, stamp.seq);
-            latest = latest.max(stamp.at);
-            opened.replayed += 1;
-        });
-        match folded {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    failed.map_or(Ok(latest), Err)
-}
-
 /// Calls `visit` with each fact of a block.
 ///
 /// # Errors
 /// When a decision can't be decoded.
 pub fn fold(block: &Block, mut visit: impl FnMut(Stamp, &Kind)) -> Result<(), OpenError> {
-    let mut seq = block.first;
-    for bytes in block.decisions() {
-        let unknown = OpenError::UnknownFact { shard: block.shard.number(), seq: seq.0 };
-        let Ok(decision) = Decision::decode(bytes) else { return Err(unknown) };
-        for fact in &decision.facts {
-            let Some(kind) = &fact.kind else { return Err(unknown) };
-            visit(Stamp { shard: block.shard, seq, at: Moment(decision.at_ms) }, kind);
-            seq = seq.plus(1);
-        }
-    }
-    Ok(())
+    each_fact(block, |stamp, kind| visit(stamp, &kind))
 }

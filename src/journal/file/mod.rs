@@ -1,5 +1,6 @@
 //! The journal of one node: all shards interleaved in one stream of pre-zeroed segment files.
 
+mod ahead;
 pub mod archive;
 mod boundary;
 mod disk;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::journal::block::BLOCK_MAGIC;
+use crate::journal::file::ahead;
 use crate::journal::file::segment::{self, HEADER_BYTES, Header, SEAL_BYTES, Seal, failed};
-use crate::journal::{Block, Damage, DamagedAt, LogError, Tail, Tails};
+use crate::journal::{Block, BlockHash, Damage, DamagedAt, LogError, Tail, Tails};
 use crate::types::ids::{BatchNo, JournalId, SHARDS_ALL, Seq, Shard};
 
 /// One thing between a segment's header and its zeroes.
@@ -88,51 +89,54 @@ pub(super) fn survey_within(
     range: Range<u64>,
     visit: &mut dyn FnMut(&Block),
 ) -> Result<Survey, LogError> {
+    survey_by(dir, range, ahead::threads(), visit)
+}
+
+/// Does so with this many threads that read and check segments before the walk comes to them.
+pub(super) fn survey_by(
+    dir: &Path,
+    range: Range<u64>,
+    threads: usize,
+    visit: &mut dyn FnMut(&Block),
+) -> Result<Survey, LogError> {
     if !dir.is_dir() {
         return Err(LogError::Absent(dir.to_owned()));
     }
     let (numbers, _) = segment::list(dir)?;
-    let mut walk: Option<Walk> = None;
-    let mut bytes = Vec::new();
     if range.start > 0 && !numbers.contains(&range.start) {
         let path = segment::path_of(dir, range.start);
         return Err(failed("open", &path)(io::ErrorKind::NotFound.into()));
     }
-    for number in numbers.iter().filter(|number| range.contains(number)) {
-        let path = segment::path_of(dir, *number);
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
+    let asked: Vec<u64> = numbers.iter().copied().filter(|it| range.contains(it)).collect();
+    let mut walk: Option<Walk> = None;
+    ahead::each_segment(dir, &asked, threads, |number, segment| {
+        let segment = match segment {
             // It was removed since the folder was listed, as the oldest are.
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound
-                    && walk.is_none()
-                    && range.start == 0 =>
-            {
-                continue;
-            }
-            Err(error) => return Err(failed("open", &path)(error)),
+            Err(error) if is_gone(&error) && walk.is_none() && range.start == 0 => return Ok(()),
+            read => read?,
         };
-        bytes.clear();
-        file.read_to_end(&mut bytes).map_err(failed("read", &path))?;
+        let (path, bytes) = (segment::path_of(dir, number), &segment.bytes[..]);
         let walk = match &mut walk {
             Some(walk) => {
-                walk.enter(path, &bytes, *number)?;
+                walk.enter(path, bytes, number)?;
                 walk
             }
-            None => walk.insert(Walk::begin(path, &bytes, *number)?),
+            None => walk.insert(Walk::begin(path, bytes, number)?),
         };
-        walk.frames(&bytes, visit)?;
-        if Some(number) != numbers.last() {
-            walk.leave(&bytes, &segment::path_of(dir, number + 1))?;
+        walk.frames(bytes, &segment.hashes, visit)?;
+        walk.survey.file_bytes = bytes.len() as u64;
+        // Behind the others stands a segment, so they end soundly.
+        if Some(&number) != numbers.last() {
+            return walk.leave(bytes, &segment::path_of(dir, number + 1));
         }
-    }
-    let mut walk = walk.ok_or_else(|| LogError::Absent(dir.to_owned()))?;
-    // Behind the others stands a segment, so they end soundly.
-    if walk.survey.segments.last().map(|last| last.number) == numbers.last().copied() {
-        walk.survey.torn = walk.judge(&bytes)?;
-    }
-    walk.survey.file_bytes = bytes.len() as u64;
-    Ok(walk.survey)
+        walk.survey.torn = walk.judge(bytes)?;
+        Ok(())
+    })?;
+    walk.map(|walk| walk.survey).ok_or_else(|| LogError::Absent(dir.to_owned()))
+}
+
+fn is_gone(error: &LogError) -> bool {
+    matches!(error, LogError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// A survey under way.
@@ -204,9 +208,22 @@ impl Walk {
 
     /// Walks as far as whole, chained frames go. A frame that is whole but does not fit where it
     /// stands is damage at once: no torn write looks like that.
-    fn frames(&mut self, bytes: &[u8], visit: &mut dyn FnMut(&Block)) -> Result<(), LogError> {
+    ///
+    /// `hashes` are those of its blocks in order, as far as they were checked before.
+    fn frames(
+        &mut self,
+        bytes: &[u8],
+        hashes: &[BlockHash],
+        visit: &mut dyn FnMut(&Block),
+    ) -> Result<(), LogError> {
+        let mut hashes = hashes.iter();
         loop {
-            let frame = Frame::decode(&bytes[self.at.min(bytes.len())..]);
+            let rest = &bytes[self.at.min(bytes.len())..];
+            let known = if rest.starts_with(&BLOCK_MAGIC) { hashes.next() } else { None };
+            let frame = match known {
+                Some(hash) => Block::again(rest, *hash).map(Frame::Block),
+                None => Frame::decode(rest),
+            };
             let fits = match &frame {
                 Ok(Frame::Block(block)) => self.accept_block(block),
                 Ok(Frame::Seal(seal)) => self.accept_seal(seal),
