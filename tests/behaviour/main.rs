@@ -9,6 +9,7 @@ mod audited;
 mod backup;
 mod beyond;
 mod billing;
+mod bounds;
 mod breakdowns;
 mod budgets;
 mod calls;

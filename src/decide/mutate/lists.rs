@@ -5,11 +5,11 @@ use prost::Message;
 use crate::decide::noted::{Changed, noted, of_list};
 use crate::decide::tariff::MARKET_CHARS_MAX;
 use crate::state::catalog::Catalog;
-use crate::state::tariffs::market_key;
+use crate::state::tariffs::{TIERS_MAX, market_key};
 use crate::types::ids::IdKind;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    RateCardsPut, RequestAnswered, TaxonomyPut, TrafficRulesPut,
+    RateCardsPut, RequestAnswered, TaxonomyPut, TrafficRulesPut, VolumeTierPut,
 };
 use crate::types::proto::v1::{RateCard, TrafficRules};
 use crate::types::refusal::{Reason, Refusal};
@@ -61,14 +61,7 @@ pub fn mutate_lists(catalog: &Catalog, mutation: &ListMutation) -> Result<Writte
         }
         ListChange::RateCards(cards) => (card_slices(cards), cards.len() as u32),
         ListChange::VolumeTier(put) => {
-            if market_key(&put.market).is_empty() || put.market.chars().count() > MARKET_CHARS_MAX {
-                let message =
-                    format!("must have 1 to {MARKET_CHARS_MAX} characters, as cards name it");
-                return Err(Refusal::new(Reason::FieldInvalid, "market", message));
-            }
-            if catalog.account_of(IdKind::Business, put.business).is_none() {
-                return Err(Refusal::new(Reason::NotFound, "business_id", "no such business"));
-            }
+            judge_step(catalog, put)?;
             // Told again, or late: nothing to journal, not even an answer.
             if catalog.tariffs.knows_tier(put) {
                 return Ok(WrittenLists { decisions: Vec::new(), answer: 0 });
@@ -96,6 +89,25 @@ pub fn mutate_lists(catalog: &Catalog, mutation: &ListMutation) -> Result<Writte
         last.push(answered);
     }
     Ok(WrittenLists { decisions, answer })
+}
+
+/// Refuses a volume step of nobody, or one too many.
+fn judge_step(catalog: &Catalog, put: &VolumeTierPut) -> Result<(), Refusal> {
+    if market_key(&put.market).is_empty() || put.market.chars().count() > MARKET_CHARS_MAX {
+        let message = format!("must have 1 to {MARKET_CHARS_MAX} characters, as cards name it");
+        return Err(Refusal::new(Reason::FieldInvalid, "market", message));
+    }
+    if catalog.account_of(IdKind::Business, put.business).is_none() {
+        return Err(Refusal::new(Reason::NotFound, "business_id", "no such business"));
+    }
+    if catalog.tariffs.is_full_for(put) {
+        let message = format!(
+            "the business has steps of {TIERS_MAX} categories and markets, as many as one may \
+             have: name a market as cards do"
+        );
+        return Err(Refusal::new(Reason::TooLarge, "market", message));
+    }
+    Ok(())
 }
 
 /// Cuts long rules. A crash between two slices leaves fewer rules in force, until the same request is sent
