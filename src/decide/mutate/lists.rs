@@ -172,3 +172,50 @@ fn slices(put: &TaxonomyPut) -> Vec<Vec<Kind>> {
     }
     slices
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Stamp;
+    use crate::types::ids::{Seq, Shard, mint};
+    use crate::types::proto::journal::v1::{AccountPut, BusinessPut};
+    use crate::types::proto::v1::{Account, Business};
+    use crate::types::request::Author;
+    use crate::types::time::Moment;
+
+    #[test]
+    fn a_step_of_one_market_too_many_is_refused_and_a_known_one_still_rises() {
+        let account_id = mint(IdKind::Account, 1);
+        let account = Account { id: account_id, ..Account::default() };
+        let id = mint(IdKind::Business, 1);
+        let row = Business { id, account_id, ..Business::default() };
+        let step = |number: usize, from| {
+            let market = format!("market {number}");
+            VolumeTierPut { business: id, market, month: 681, from, ..Default::default() }
+        };
+        let account = AccountPut { tenant: 1, account: Some(account) };
+        let mut facts = vec![
+            Kind::AccountPut(Box::new(account)),
+            Kind::BusinessPut(Box::new(BusinessPut { business: Some(row) })),
+        ];
+        facts.extend((0..TIERS_MAX).map(|it| Kind::VolumeTierPut(Box::new(step(it, 1)))));
+        let mut catalog = Catalog::default();
+        for (seq, fact) in (1..).zip(&facts) {
+            let stamp = Stamp { shard: Shard::CATALOG, seq: Seq(seq), at: Moment(0) };
+            catalog.apply(stamp, fact);
+        }
+        let written = |put: VolumeTierPut| {
+            let mutation = ListMutation {
+                tenant: 0,
+                request_id: "step".into(),
+                body_hash: [0; 16],
+                by: Author::default(),
+                change: ListChange::VolumeTier(put),
+            };
+            mutate_lists(&catalog, &mutation)
+        };
+        let refusal = written(step(TIERS_MAX, 1)).unwrap_err();
+        assert_eq!((refusal.reason, &*refusal.field), (Reason::TooLarge, "market"));
+        assert_eq!(written(step(7, 2)).map(|it| it.decisions.len()), Ok(1));
+    }
+}

@@ -198,11 +198,11 @@ const _: () = assert!(IdKind::Account as usize == 1 && IdKind::Experiment as usi
 mod tests {
     use super::*;
     use crate::state::Stamp;
-    use crate::types::ids::{Seq, Shard};
+    use crate::types::ids::{Seq, Shard, mint};
     use crate::types::proto::journal::v1::fact::Kind;
     use crate::types::proto::journal::v1::{
-        ApiKeyPut, ApiKeysUsed, ChangeNoted, ConversionPushPut, ExchangeRatesPut, RequestAnswered,
-        VolumeTierPut,
+        AccountPut, ApiKeyPut, ApiKeysUsed, BusinessPut, ChangeNoted, ConversionPushPut,
+        ExchangeRatesPut, RequestAnswered, VolumeTierPut,
     };
     use crate::types::proto::v1::ApiKey;
     use crate::types::time::Moment;
@@ -234,5 +234,35 @@ mod tests {
         }
         let bytes = postcard::to_allocvec(&catalog.saved().head).unwrap();
         assert!(Catalog::of_head(postcard::from_bytes(&bytes).unwrap()) == catalog);
+    }
+
+    #[test]
+    fn a_tenants_things_are_counted_once_each_and_again_from_pages() {
+        let account = Account { id: mint(IdKind::Account, 1), ..Account::default() };
+        let business = |number| {
+            let (id, account_id) = (mint(IdKind::Business, number), account.id);
+            let row = Business { id, account_id, ..Business::default() };
+            Kind::BusinessPut(Box::new(BusinessPut { business: Some(row) }))
+        };
+        let put = AccountPut { tenant: 5, account: Some(account.clone()) };
+        let put = Kind::AccountPut(Box::new(put));
+        let mut catalog = Catalog::default();
+        for (seq, fact) in (1..).zip(&[put, business(1), business(2), business(2)]) {
+            let stamp = Stamp { shard: Shard::CATALOG, seq: Seq(seq), at: Moment(1) };
+            catalog.apply(stamp, fact);
+        }
+        let of = |catalog: &Catalog, tenant| {
+            [IdKind::Account, IdKind::Business, IdKind::Ad]
+                .map(|kind| catalog.things_of(tenant, kind))
+        };
+        assert_eq!((of(&catalog, 5), of(&catalog, 6)), ([1, 2, 0], [0; 3]));
+        let saved = catalog.saved();
+        let head = postcard::to_allocvec(&saved.head).unwrap();
+        let mut loaded = Catalog::of_head(postcard::from_bytes(&head).unwrap());
+        for (index, page) in saved.pages() {
+            loaded.load_page(index, &postcard::to_allocvec(&page).unwrap()).unwrap();
+        }
+        assert_eq!(of(&loaded, 5), [1, 2, 0]);
+        assert!(loaded == catalog);
     }
 }
