@@ -2,8 +2,15 @@
 
 pub mod adjusted;
 pub mod moved;
+mod proof;
+mod room;
+
+pub use proof::Inherited;
+pub use room::in_turn;
 
 use crate::channels::{self, Channel};
+use crate::decide::chats::proof::{opening_proof, proof_of, viewer_proof};
+use crate::decide::chats::room::full;
 use crate::decide::record::event_time;
 use crate::decide::steps::{Place, step_rows};
 use crate::decide::tariff::{Told, price_of};
@@ -16,7 +23,7 @@ use crate::state::people::Step;
 use crate::types::ids::{IdKind, from_hash};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    ConversationOpened, Converted, MessageRecorded, OutcomeDeclined, Proof, ReferralNoted,
+    ConversationOpened, Converted, MessageRecorded, OutcomeDeclined, ReferralNoted,
 };
 use crate::types::proto::v1::{
     DeclineReason, Direction, EntryPoint, MatchKind, MessageStatus, Outcome,
@@ -171,9 +178,13 @@ pub fn message(
         if receipt.status == MessageStatus::Failed {
             return Ok(None);
         }
+        let heard = known.knows_message(receipt.message);
+        if !heard && known.is_full(now) {
+            return Err(full());
+        }
         let price = price_of(catalog, &Told { known, desk, chat, account, receipt, event_ms });
         let price = price.map(|fact| Kind::MessagePriced(Box::new(fact)));
-        if known.knows_message(receipt.message) {
+        if heard {
             return Ok(price.map(|price| vec![price]));
         }
         let recorded = MessageRecorded {
@@ -240,11 +251,11 @@ pub fn conversion_outcome(catalog: &Catalog, conversion: &Conversion) -> Option<
     Some(imports::conversion_outcome(account_of(catalog, conversion)?, &conversion.event_id))
 }
 
-/// Judges a conversion. `chat` is the conversation that it names, `known` an earlier one with its id.
+/// Judges a conversion. `chat` is of the conversation that it names, `known` an earlier one with its id.
 pub fn converted(
     catalog: &Catalog,
     known: Option<&KnownConversion>,
-    chat: Option<&KnownChat>,
+    chat: Option<Inherited>,
     conversion: &Conversion,
     now: Moment,
 ) -> Decided {
@@ -260,10 +271,7 @@ pub fn converted(
         let event_ms = young(event_time(conversion.at, now)?, CONVERSION_AGE_MS_MAX, now)?;
         let (proof, conversation) = match conversion.origin {
             Origin::Click(token) => (proof_of(&Claim::Click(token), None), 0),
-            Origin::Conversation { id, .. } => {
-                let chat = chat.ok_or_else(unknown_chat)?;
-                (chat.claim.as_ref().map(|claim| claim.0), id)
-            }
+            Origin::Conversation { id, .. } => (chat.ok_or_else(unknown_chat)?.proof, id),
             Origin::Viewer { .. } => (None, 0),
         };
         // A conversation that came by a printed code came by no ad.
@@ -363,57 +371,6 @@ const fn is_reusable(opening: &Opening) -> bool {
         Some(Claim::Ad(_) | Claim::Source(_)) => true,
         None => is_referred(opening),
     }
-}
-
-/// Returns what a claim says of a click or an ad; `None`: it is of a place without an ad. Of an ad without a
-/// tap it is known that no click led here.
-fn proof_of(claim: &Claim, found: Option<FoundTap>) -> Option<Proof> {
-    Some(match claim {
-        Claim::Click(token) => Proof {
-            match_kind: MatchKind::ClickToken.into(),
-            view: token.view,
-            viewer: token.viewer,
-            ad: token.ad,
-            issued_s: token.issued,
-            price: if token.per_tap { 0 } else { token.price.micros() },
-            tap_price: if token.per_tap { token.price.micros() } else { 0 },
-            ..Proof::default()
-        },
-        Claim::Code(code) => Proof {
-            match_kind: MatchKind::PrefillCode.into(),
-            code: code.number(),
-            ..Proof::default()
-        },
-        Claim::Ad(ad) => {
-            let tap = found.unwrap_or(FoundTap { view: 0, viewer: 0, ad: *ad });
-            found_proof(MatchKind::ChannelRef, tap)
-        }
-        Claim::Source(_) => return None,
-    })
-}
-
-/// Returns what an opening proves: by its claim, else by its viewer, else by the tap that was found.
-fn opening_proof(opening: &Opening, found: Option<FoundTap>) -> Option<Proof> {
-    let told = viewer_proof(opening.viewer);
-    match &opening.claim {
-        // The channel names its ad, but no click of it is known.
-        Some(Claim::Ad(_)) if found.is_none() && told.is_some() => told,
-        Some(claim) => proof_of(claim, found),
-        None if told.is_some() && may_come_from_ad(opening) => told,
-        None => found.map(|tap| found_proof(MatchKind::OnlyTap, tap)),
-    }
-}
-
-/// Returns what a viewer whom the platform tells proves; `None`: it tells none.
-fn viewer_proof(viewer: u64) -> Option<Proof> {
-    let match_kind = MatchKind::Viewer.into();
-    (viewer != 0).then(|| Proof { match_kind, viewer, by_viewer: true, ..Proof::default() })
-}
-
-/// Returns the proof of a tap that was looked up. Its price is the tap's own.
-fn found_proof(kind: MatchKind, tap: FoundTap) -> Proof {
-    let FoundTap { view, viewer, ad } = tap;
-    Proof { match_kind: kind.into(), view, viewer, ad, ..Proof::default() }
 }
 
 fn same_endpoint(

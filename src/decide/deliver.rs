@@ -9,10 +9,11 @@ use crate::decide::imports::{has_opened, has_tapped};
 use crate::decide::paths::{Asked, credited, path};
 use crate::decide::purse::charge;
 use crate::decide::record::{number, showing_of};
+use crate::decide::room;
 use crate::decide::steps::{Place, settled};
 use crate::state::bucket::Outgoing;
 use crate::state::catalog::Catalog;
-use crate::state::chats::Chat;
+use crate::state::chats::Gist;
 use crate::state::credit::CodeEntry;
 use crate::state::past::Past;
 use crate::state::people::Step as Person;
@@ -141,7 +142,7 @@ pub fn deliver(
     outgoing: &Outgoing,
     click: Option<Click>,
     there: &There<'_>,
-    chat: Option<&Chat>,
+    chat: Option<&Gist>,
 ) -> Step {
     match outgoing {
         // Declined where it happened: only experiments heard of it.
@@ -156,7 +157,7 @@ pub fn deliver(
             Ok(None) => Step::Settle(settled_opening(fact, outgoing, click, there, chat)),
             Err(reason) => {
                 let settled = unsettled(fact.outcome, fact.conversation);
-                missed(declined_opening(fact, reason, click, there), outgoing.proof(), settled)
+                missed(declined_opening(fact, reason, click, there), outgoing, settled, there)
             }
         },
         Outgoing::Converted(fact) => {
@@ -166,7 +167,7 @@ pub fn deliver(
                 }
                 Ok(None) => Step::Settle(vec![Kind::OutboxSettled(unsettled(fact.outcome, 0))]),
                 Err(reason) => {
-                    missed(declined(fact, reason), outgoing.proof(), unsettled(fact.outcome, 0))
+                    missed(declined(fact, reason), outgoing, unsettled(fact.outcome, 0), there)
                 }
             }
         }
@@ -174,9 +175,16 @@ pub fn deliver(
 }
 
 /// Returns the step that declines an outcome: where its viewer lives, if the platform told who it was, for touches
-/// that are told late may still earn it. A history is credited once.
-fn missed(declined: OutcomeDeclined, proof: Proof, settled: OutboxSettled) -> Step {
-    if proof.by_viewer && !declined.imported {
+/// that are told late may still earn it. A history is credited once; and of a viewer who has no room for it, it is
+/// declined for good.
+fn missed(
+    declined: OutcomeDeclined,
+    outgoing: &Outgoing,
+    settled: OutboxSettled,
+    there: &There<'_>,
+) -> Step {
+    let proof = outgoing.proof();
+    if proof.by_viewer && !declined.imported && room::for_missed(there.viewer) {
         let fact = OutcomeDeclined { viewer: proof.viewer, ..declined };
         return Step::Credit(Box::new(Kind::OutcomeDeclined(Box::new(fact))));
     }
@@ -189,14 +197,15 @@ fn match_opening(
     proof: Proof,
     click: Option<Click>,
     there: &There<'_>,
-    chat: Option<&Chat>,
+    chat: Option<&Gist>,
 ) -> Result<Option<ClickMatched>, DeclineReason> {
     let click = click.ok_or(DeclineReason::NoTouch)?;
     if there.viewer.is_some_and(|viewer| viewer.credit_of(fact.outcome).is_some()) {
         return Ok(None);
     }
     let asked = there.asked(fact.account, fact.event_ms);
-    let earner = match proof.by_viewer {
+    let Earner { showing, touch_ms, price, by_tap, implied, invalid, path } = match proof.by_viewer
+    {
         true => earner_told(&asked, click, there)?,
         false => {
             let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
@@ -211,11 +220,11 @@ fn match_opening(
             earner_proven(&asked, proof, click, there)?
         }
     };
-    let Earner { showing, touch_ms, price, by_tap, implied, invalid, path } = earner;
     // The platform tells again of a conversation that the same touch has opened.
     if proof.by_viewer && opened_before(there, showing.view, fact.conversation, chat) {
         return Ok(None);
     }
+    room::for_credited(there.catalog, there.viewer, &showing)?;
     let family = there.catalog.family(showing.ad).ok_or(DeclineReason::NoTouch)?;
     // A history is paid for already, and says nothing of how often anybody may be shown what.
     let price = if fact.imported { 0 } else { price };
@@ -282,6 +291,12 @@ fn credit_conversion(
         earner_proven(&asked, proof, click, there)?
     };
     let Earner { showing, touch_ms, invalid, path, .. } = earner;
+    match invalid {
+        None => room::for_credited(there.catalog, there.viewer, &showing)?,
+        // It is remembered as one that nobody has earned.
+        Some(_) if !room::for_missed(there.viewer) => return Err(DeclineReason::FraudDetected),
+        Some(_) => {}
+    }
     let campaign = showing.campaign;
     let again = there.viewer.is_some_and(|viewer| viewer.has_converted(campaign));
     Ok(Some(ConversionCredited {
@@ -375,7 +390,7 @@ fn earner_told(
 }
 
 /// Tells whether a touch has led to this conversation before.
-fn opened_before(there: &There<'_>, view: u64, conversation: u64, chat: Option<&Chat>) -> bool {
+fn opened_before(there: &There<'_>, view: u64, conversation: u64, chat: Option<&Gist>) -> bool {
     let touch = there.viewer.and_then(|viewer| viewer.touch(view));
     // There is no conversation to an imported opening.
     touch.is_some_and(|touch| conversation != 0 && touch.conversation == conversation)
@@ -422,7 +437,7 @@ fn settled_opening(
     outgoing: &Outgoing,
     click: Option<Click>,
     there: &There<'_>,
-    chat: Option<&Chat>,
+    chat: Option<&Gist>,
 ) -> Vec<Kind> {
     // What the viewer's shard has journaled of it; of a click that had opened the conversation before, nothing.
     let credited = there.viewer.and_then(|viewer| viewer.credit_of(fact.outcome)?.touch.as_ref());

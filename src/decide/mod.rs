@@ -30,6 +30,7 @@ pub mod purse;
 pub mod rates;
 pub mod record;
 pub mod revise;
+pub mod room;
 pub mod select;
 pub mod skip;
 pub mod slots;

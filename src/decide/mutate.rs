@@ -6,14 +6,16 @@ pub mod listed;
 mod lists;
 mod merge;
 mod review;
+mod room;
 mod story;
 mod touched;
 
 use prost::Message;
 
 pub use budgets::Spent;
-pub use experiments::{EXPERIMENT_DAYS_MAX, EXPERIMENTS_OPEN_MAX};
+pub use experiments::{EXPERIMENT_DAYS_MAX, EXPERIMENTS_MAX, EXPERIMENTS_OPEN_MAX};
 pub use lists::{LIST_ENTRIES_MAX, WrittenLists, mutate_lists};
+pub use room::{THINGS_OF_TENANT_MAX, for_answer};
 pub use story::{SAFE_BOTTOM_PERCENT, SAFE_TOP_PERCENT, STORY_PIXELS_MIN};
 pub use touched::touched;
 
@@ -22,7 +24,7 @@ use crate::decide::noted::{Changed, encoded, noted, of_resource};
 use crate::decide::purse::LineId;
 use crate::state::catalog::{Answered, Catalog};
 use crate::state::{CHUNKS_MAX, PER_CHUNK};
-use crate::types::ids::{IdKind, number_of};
+use crate::types::ids::IdKind;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     AccountPut, AdPut, AdSetPut, BusinessPut, CampaignPut, EndpointPut, EntrySourcePut,
@@ -81,6 +83,7 @@ pub fn mutate(
         body_hash: mutation.body_hash.to_vec(),
         answer: encoded(&answer),
     };
+    for_answer(catalog, mutation.any_tenant, &answered, now)?;
     let changed = of_resource(catalog, &answer, mutation.tenant);
     let request_id = mutation.request_id.clone();
     let noted = noted(&mutation.by, Changed { request_id, ..changed });
@@ -144,10 +147,8 @@ impl Desk<'_> {
             }),
         };
         let stamped = merge::stamp(created, 1, self.now);
-        if number_of(stamped.id()) > THINGS_MAX {
-            let message = "this engine holds as many things of this kind as it can";
-            return Err(Refusal::new(Reason::TooLarge, "", message));
-        }
+        let Mutation { tenant, any_tenant, .. } = *self.mutation;
+        room::for_thing(self.catalog, (tenant, any_tenant), (kind_of(&stamped), stamped.id()))?;
         self.judge(&stamped, &[])?;
         self.judge_shape(&stamped, &[])?;
         Ok(stamped)

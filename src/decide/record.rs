@@ -3,6 +3,7 @@
 use crate::decide::Decided;
 use crate::decide::holdouts::Arm;
 use crate::decide::purse::charge;
+use crate::decide::room;
 use crate::decide::traffic;
 use crate::state::catalog::Family;
 use crate::state::purses::Purse;
@@ -105,7 +106,7 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
     }
     let Some(view) = view else {
         if event.kind == EventKind::Tap && !traffic::awaits_view(token, known.now) {
-            return Ok(Some(tap(known, event, None, event_ms)));
+            return room::for_tap(known.viewer).map(|()| Some(tap(known, event, None, event_ms)));
         }
         let message = "no impression was recorded for this token; send that first";
         return Err(Refusal::new(Reason::ViewMissing, "view_token", message));
@@ -123,7 +124,9 @@ fn judge(known: &Known<'_>, event: &Event<'_>) -> Result<Option<Kind>, Refusal> 
             let watched = Watched { placement, invalid, context, ..Watched::default() };
             Ok(Some(Kind::Watched(Watched { showing, event_ms, event_kind, ..watched })))
         }
-        EventKind::Tap => Ok(Some(tap(known, event, Some(view), event_ms))),
+        EventKind::Tap => {
+            room::for_tap(known.viewer).map(|()| Some(tap(known, event, Some(view), event_ms)))
+        }
         EventKind::HideAd | EventKind::HideBusiness | EventKind::Report => {
             if known.viewer.is_some_and(|viewer| viewer.hidden().len() >= HIDDEN_MAX) {
                 let message = "the viewer has hidden as many ads as are remembered";

@@ -1,7 +1,7 @@
 //! First replies and qualified conversations as outcomes of their own, credited as their opening was.
 
 use crate::decide::chats::is_qualified;
-use crate::state::chats::Chat;
+use crate::state::chats::Gist;
 use crate::state::people::Step;
 use crate::types::ids::from_hash;
 use crate::types::proto::journal::v1::fact::Kind;
@@ -66,7 +66,7 @@ pub fn settled(
     outcome: u64,
     place: Place,
     touch: Option<ConversationTouch>,
-    chat: Option<&Chat>,
+    chat: Option<&Gist>,
 ) -> Vec<Kind> {
     // What was said before the match is counted now.
     let said = touch.as_ref().filter(|touch| touch.invalid == 0).zip(chat);
@@ -83,7 +83,7 @@ pub fn settled(
 }
 
 /// Returns which steps a conversation had taken before its match.
-fn said_before(touch: &ConversationTouch, chat: &Chat) -> OutboxSettled {
+fn said_before(touch: &ConversationTouch, chat: &Gist) -> OutboxSettled {
     let said = chat.claimed;
     let (replied, wrote) = (said.reply_ms > 0, said.wrote_ms > 0);
     let qualified = is_qualified(said.inbound, said.outbound);

@@ -1,6 +1,7 @@
 //! The one table from a refusal's reason to a gRPC status and to an item's result.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -23,6 +24,9 @@ pub fn status(refusal: &Refusal) -> Status {
         Reason::Busy | Reason::Overloaded | Reason::RateExceeded | Reason::Unavailable
     ) {
         details.set_retry_info(Some(RETRY_AFTER));
+    }
+    if let Some(after_ms) = u64::try_from(refusal.retry_after_ms).ok().filter(|ms| *ms > 0) {
+        details.set_retry_info(Some(Duration::from_millis(after_ms)));
     }
     let message = match &*refusal.field {
         "" => refusal.message.to_string(),
@@ -98,11 +102,15 @@ pub const fn code(reason: Reason) -> Code {
         | Reason::BalanceTooLow
         | Reason::ConversionRetracted
         | Reason::JournalTrimmed
-        | Reason::ViewerFull => Code::FailedPrecondition,
+        | Reason::ViewerFull
+        | Reason::ConversationFull => Code::FailedPrecondition,
         Reason::TokenForeign | Reason::EndpointForeign => Code::PermissionDenied,
-        Reason::Busy | Reason::Overloaded | Reason::RateExceeded | Reason::ReportBudgetSpent => {
-            Code::ResourceExhausted
-        }
+        Reason::Busy
+        | Reason::Overloaded
+        | Reason::RateExceeded
+        | Reason::ReportBudgetSpent
+        | Reason::TenantFull
+        | Reason::AnswersFull => Code::ResourceExhausted,
         Reason::Unavailable => Code::Unavailable,
     }
 }
@@ -145,6 +153,15 @@ mod tests {
         let status = status(&Refusal::new(Reason::ReportBudgetSpent, "", "tomorrow"));
         assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "tomorrow"));
         assert!(status.get_error_details().retry_info().is_none(), "moments later it is the same");
+    }
+
+    #[test]
+    fn what_can_be_taken_later_says_when() {
+        let refusal = Refusal::new(Reason::AnswersFull, "request_id", "later");
+        let status = status(&refusal.after_ms(3_600_001));
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let retry = status.get_error_details().retry_info().unwrap().retry_delay;
+        assert_eq!(retry, Some(Duration::from_millis(3_600_001)));
     }
 
     #[test]

@@ -155,14 +155,20 @@ impl Bucket {
         }
     }
 
+    /// Returns how many openings of a conversation are on their way to their viewers.
+    pub fn waiting(&self, chat: &Chat) -> usize {
+        chat.openings.iter().filter(|opening| self.outbox.contains_key(opening)).count()
+    }
+
     /// Tells whether a viewer was exposed in an experiment, or would have been.
     pub fn is_exposed(&self, viewer: u64, experiment: u32) -> bool {
         self.measured.get(&viewer).is_some_and(|known| known.is_exposed(experiment))
     }
 
-    /// Tells whether an outcome of a viewer was noted.
-    pub fn has_noted(&self, viewer: u64, outcome: u64) -> bool {
-        self.measured.get(&viewer).is_some_and(|known| known.has_noted(outcome))
+    /// Tells whether an outcome of a viewer is to be noted: it was not yet, and there is room for it.
+    pub fn may_note(&self, viewer: u64, outcome: u64) -> bool {
+        let known = self.measured.get(&viewer);
+        known.is_none_or(|known| !known.is_full() && !known.has_noted(outcome))
     }
 
     /// Tells whether anything of a viewer is remembered.

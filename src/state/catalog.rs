@@ -1,18 +1,23 @@
 //! What is advertised: accounts, businesses, endpoints, entry sources, campaigns, ad sets, ads and what is
 //! measured of them. A row is replaced, never edited.
 
+mod answers;
 mod holdouts;
 mod kin;
 mod names;
 mod saved;
 mod sources;
 mod table;
+mod things;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::Stamp;
+use crate::state::catalog::answers::Answers;
 use crate::state::catalog::names::Names;
+use crate::state::catalog::things::Things;
 use crate::state::changes::Changes;
 use crate::state::exchange::Exchange;
 use crate::state::keys::ApiKeys;
@@ -21,7 +26,6 @@ use crate::state::lists::Lists;
 use crate::state::rules::Rules;
 use crate::state::tariffs::Tariffs;
 use crate::state::traffic_rules::TrafficRules;
-use crate::state::{Map, Stamp};
 use crate::types::attribution::Windows;
 use crate::types::ids::{IdKind, Seq, mint};
 use crate::types::proto::journal::v1::fact::Kind;
@@ -32,6 +36,7 @@ use crate::types::proto::v1::{
 };
 use crate::types::time::DAY_MS;
 
+pub use answers::{ANSWERS_BYTES_MAX, ANSWERS_OF_TENANT_BYTES_MAX, Answered};
 pub use holdouts::{Holdout, Holdouts};
 pub use kin::{Family, Kin, REACH_HOURS, has_budget};
 pub use names::Naming;
@@ -41,15 +46,6 @@ pub use table::{Packed, Row, Table};
 
 /// How long the answer to a write is remembered for its `request_id`.
 pub const REQUEST_MEMORY_MS: i64 = DAY_MS;
-
-/// A remembered answer.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Answered {
-    /// First 16 bytes of BLAKE3 over method and body.
-    pub body_hash: Vec<u8>,
-    /// The encoded resource.
-    pub answer: Vec<u8>,
-}
 
 /// A [`ConversionPushPut`] inside a checkpoint.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -95,8 +91,8 @@ pub struct Catalog {
     pub keys: ApiKeys,
     /// The newest changes, and who made them.
     pub changes: Changes,
-    answers: Map<(u32, String), Answered>,
-    answers_by_age: VecDeque<(i64, u32, String)>,
+    answers: Answers,
+    things: Things,
 }
 
 impl Catalog {
@@ -203,7 +199,7 @@ impl Catalog {
 
     /// Returns the remembered answer to a tenant's write.
     pub fn answered(&self, tenant: u32, request_id: &str) -> Option<&Answered> {
-        self.answers.get(&(tenant, request_id.to_owned()))
+        self.answers.get(tenant, request_id)
     }
 
     /// Returns an ad with everything above it; `None`: there is no such ad. Decodes nothing.
@@ -246,47 +242,47 @@ impl Catalog {
             Kind::AccountPut(fact) => {
                 if let Some(row) = &fact.account {
                     self.kin.put_account(fact.tenant, row);
-                    self.accounts.put(row.id, Packed::of(row));
+                    self.keep(|it| &mut it.accounts, row);
                 }
             }
             Kind::BusinessPut(fact) => {
                 if let Some(row) = &fact.business {
                     self.kin.put_business(row);
-                    self.businesses.put(row.id, Packed::of(row));
+                    self.keep(|it| &mut it.businesses, row);
                 }
             }
             Kind::EndpointPut(fact) => {
                 if let Some(row) = &fact.endpoint {
                     self.kin.put_endpoint(row);
                     self.names.put(row);
-                    self.endpoints.put(row.id, Packed::of(row));
+                    self.keep(|it| &mut it.endpoints, row);
                 }
             }
             Kind::CampaignPut(fact) => {
                 if let Some(row) = &fact.campaign {
                     self.kin.put_campaign(row);
-                    self.campaigns.put(row.id, Packed::of(row));
+                    self.keep(|it| &mut it.campaigns, row);
                 }
             }
             Kind::AdSetPut(fact) => {
                 if let Some(row) = &fact.ad_set {
                     self.kin.put_ad_set(row);
-                    self.ad_sets.put(row.id, Packed::of(row));
+                    self.keep(|it| &mut it.ad_sets, row);
                 }
             }
             Kind::AdPut(fact) => {
                 if let Some(row) = &fact.ad {
                     self.kin.put_ad(row);
-                    self.ads.put(row.id, Packed::of(row));
+                    self.keep(|it| &mut it.ads, row);
                 }
             }
             Kind::EntrySourcePut(fact) => {
                 if let Some(row) = &fact.source {
                     self.kin.put_source(row);
-                    self.sources.put(row.id, Packed::of(row));
+                    self.keep(|it| &mut it.sources, row);
                 }
             }
-            Kind::RequestAnswered(fact) => self.remember_answer(stamp, fact),
+            Kind::RequestAnswered(fact) => self.answers.remember(stamp, fact),
             Kind::TaxonomyPut(fact) => self.lists.put(fact),
             Kind::PolicyRulesPut(fact) => self.rules = Rules::of((**fact).clone()),
             Kind::ExchangeRatesPut(fact) => self.exchange = Exchange::of((**fact).clone()),
@@ -297,7 +293,7 @@ impl Catalog {
             Kind::ExperimentPut(fact) => {
                 if let Some(row) = &fact.experiment {
                     self.holdouts.put(row);
-                    self.experiments.put(row.id, Packed::of(row));
+                    self.keep(|it| &mut it.experiments, row);
                 }
             }
             Kind::ChangeNoted(fact) => self.changes.note(stamp, fact),
@@ -311,18 +307,45 @@ impl Catalog {
         self.pushes.insert(fact.account, StoredPush(fact.clone()));
     }
 
-    fn remember_answer(&mut self, stamp: Stamp, fact: &RequestAnswered) {
-        let answered = Answered { body_hash: fact.body_hash.clone(), answer: fact.answer.clone() };
-        self.answers.insert((fact.tenant, fact.request_id.clone()), answered);
-        self.answers_by_age.push_back((stamp.at.0, fact.tenant, fact.request_id.clone()));
-        self.forget_answers(stamp.at.0 - REQUEST_MEMORY_MS);
+    /// Keeps the newest version of a thing, and counts one that is new. What stands above it is known.
+    fn keep<T: Row>(&mut self, table: impl FnOnce(&mut Self) -> &mut Table<T>, row: &T) {
+        let (id, table) = (row.id(), table(self));
+        let is_new = !table.has(id);
+        table.put(id, Packed::of(row));
+        if is_new {
+            self.count(T::KIND, id);
+        }
     }
 
-    fn forget_answers(&mut self, from_ms: i64) {
-        while let Some((_, tenant, id)) =
-            self.answers_by_age.pop_front_if(|(answered_ms, ..)| *answered_ms < from_ms)
-        {
-            self.answers.remove(&(tenant, id));
+    /// Counts a thing for its tenant.
+    fn count(&mut self, kind: IdKind, id: u64) {
+        let account = self.account_of(kind, id);
+        if let Some(tenant) = account.and_then(|account| self.tenant_of(account)) {
+            self.things.add(tenant, kind, 1);
         }
+    }
+
+    /// Returns how many things of a kind a tenant has.
+    pub fn things_of(&self, tenant: u32, kind: IdKind) -> u64 {
+        self.things.of(tenant, kind)
+    }
+
+    /// Returns when there may be room for one more answer to a tenant's write, milliseconds; `None`: there is now.
+    pub fn answers_full_until(&self, fact: &RequestAnswered) -> Option<i64> {
+        let asked = (&*fact.request_id, &*fact.answer);
+        let most = [ANSWERS_BYTES_MAX, ANSWERS_OF_TENANT_BYTES_MAX];
+        self.answers.full_until(fact.tenant, asked, most)
+    }
+
+    /// Takes answers as remembered that are not there.
+    #[cfg(test)]
+    pub(crate) fn pretend_answers(&mut self, tenant: u32, bytes: usize, given_ms: i64) {
+        self.answers.pretend(tenant, bytes, given_ms);
+    }
+
+    /// Takes things as counted that are not there.
+    #[cfg(test)]
+    pub(crate) fn pretend_things(&mut self, tenant: u32, kind: IdKind, count: u64) {
+        self.things.add(tenant, kind, count);
     }
 }

@@ -22,8 +22,13 @@ pub const RECEIPT_MEMORY_MS: i64 = 31 * DAY_MS;
 /// A conversation without an event for this long is forgotten.
 pub const CHAT_MEMORY_MS: i64 = 95 * DAY_MS;
 
-/// Openings of one conversation that are told apart, the newest.
-const OPENINGS_MAX: usize = 64;
+/// Most messages of one conversation that are told apart at a time; further ones are refused, not forgotten. The
+/// business may write 132 a day.
+pub const MESSAGES_MAX: usize = 4_096;
+
+/// Openings of one conversation that are told apart, the newest. So many may be on their way to their viewers; further
+/// ones are refused until one has come there.
+pub const OPENINGS_MAX: usize = 64;
 
 /// The channel's click ids of one conversation that are kept, the newest.
 const CHANNEL_CLICKS_MAX: usize = 8;
@@ -96,6 +101,32 @@ pub struct Heard {
     pub priced: bool,
 }
 
+impl Heard {
+    /// Tells whether it is still told apart at a moment.
+    const fn is_kept(&self, at: Moment) -> bool {
+        let memory_ms = if self.outbound { RECEIPT_MEMORY_MS } else { 2 * MESSAGE_MEMORY_MS };
+        self.at_ms >= at.plus_ms(-memory_ms).0
+    }
+}
+
+/// What crediting an opening needs to know of its conversation: little enough to be copied.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gist {
+    /// What was said since the latest opening that claims an ad.
+    pub claimed: Talk,
+    /// The steps of the funnel that the person has taken.
+    pub taken: Taken,
+    /// The clicks of its first and latest touch.
+    views: [Option<u64>; 2],
+}
+
+impl Gist {
+    /// Tells whether the conversation's first or latest touch is of this click.
+    pub fn has_touch(&self, view: u64) -> bool {
+        self.views.contains(&Some(view))
+    }
+}
+
 /// What both sides have said since an opening.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Talk {
@@ -155,6 +186,20 @@ impl StoredTouch {
 }
 
 impl Chat {
+    /// Returns what crediting an opening needs to know of it.
+    pub fn gist(&self) -> Gist {
+        let touches = [&self.first_touch, &self.latest_touch];
+        let views = touches.map(|touch| touch.as_ref().map(|touch| touch.0.view));
+        Gist { claimed: self.claimed, taken: self.taken.clone(), views }
+    }
+
+    /// Tells whether no further message can be told apart from those that are remembered at a moment.
+    pub fn is_full(&self, at: Moment) -> bool {
+        // What is past its memory goes with the next message that is heard.
+        self.messages.len() >= MESSAGES_MAX
+            && self.messages.iter().filter(|heard| heard.is_kept(at)).count() >= MESSAGES_MAX
+    }
+
     /// Tells whether this opening has been counted.
     pub fn knows_opening(&self, outcome: u64) -> bool {
         self.openings.contains(&outcome)
@@ -234,11 +279,12 @@ impl Chat {
         }
         let (direction, event_ms) = (fact.direction(), fact.event_ms);
         let outbound = direction == Direction::Outbound;
-        let (inbound_from, outbound_from) =
-            (at.plus_ms(-2 * MESSAGE_MEMORY_MS).0, at.plus_ms(-RECEIPT_MEMORY_MS).0);
-        self.messages.retain(|heard| {
-            heard.at_ms >= if heard.outbound { outbound_from } else { inbound_from }
-        });
+        // They stand in the order of their receipts: mostly a look at the first says that none is past its memory.
+        let inbound_from = at.plus_ms(-2 * MESSAGE_MEMORY_MS).0;
+        let mut old = self.messages.iter().take_while(|heard| heard.at_ms < inbound_from);
+        if old.any(|heard| !heard.is_kept(at)) {
+            self.messages.retain(|heard| heard.is_kept(at));
+        }
         let (message, at_ms, priced) = (fact.message, at.0, false);
         self.messages.push(Heard { message, at_ms, event_ms, outbound, priced });
         if self.is_opening_again(direction, event_ms) {
@@ -311,12 +357,6 @@ impl Chat {
         }
     }
 
-    /// Tells whether its first or latest touch is of this click.
-    pub fn has_touch(&self, view: u64) -> bool {
-        let touches = [&self.first_touch, &self.latest_touch];
-        touches.into_iter().flatten().any(|touch| touch.0.view == view)
-    }
-
     /// Returns the channel's id of the last click before a moment, and when its referral came.
     pub fn channel_click(&self, before: Moment) -> Option<(&str, Moment)> {
         let clicks = self.channel_clicks.iter().filter(|(at_ms, _)| *at_ms <= before.0);
@@ -336,5 +376,41 @@ impl Chat {
 
     pub(in crate::state) fn is_over(&self, at: Moment) -> bool {
         self.touched_ms < at.plus_ms(-CHAT_MEMORY_MS).0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_forgotten_each_in_its_time() {
+        let mut chat = Chat::default();
+        let mut hear = |message: u64, direction: Direction, at_ms: i64| {
+            let (direction, event_ms) = (direction.into(), at_ms);
+            let fact = MessageRecorded { message, direction, event_ms, ..Default::default() };
+            chat.hear(&fact, Moment(at_ms));
+            chat.messages.iter().map(|heard| heard.message).collect::<Vec<_>>()
+        };
+        let began = 100 * DAY_MS;
+        let last = began + 2 * MESSAGE_MEMORY_MS;
+        hear(1, Direction::Inbound, began);
+        assert_eq!(hear(2, Direction::Outbound, began), [1, 2]);
+        assert_eq!(hear(3, Direction::Inbound, last), [1, 2, 3]);
+        assert_eq!(hear(4, Direction::Inbound, last + 1), [2, 3, 4]);
+        assert_eq!(hear(5, Direction::Inbound, began + RECEIPT_MEMORY_MS), [2, 5]);
+        assert_eq!(hear(6, Direction::Inbound, began + RECEIPT_MEMORY_MS + 1), [5, 6]);
+    }
+
+    #[test]
+    fn a_conversation_is_full_of_what_is_still_told_apart() {
+        let messages = vec![Heard::default(); MESSAGES_MAX];
+        let mut chat = Chat { messages, ..Chat::default() };
+        let last = Moment(2 * MESSAGE_MEMORY_MS);
+        assert!(chat.is_full(last) && !chat.is_full(last.plus_ms(1)));
+        chat.messages.iter_mut().for_each(|heard| heard.outbound = true);
+        assert!(chat.is_full(last.plus_ms(1)), "the business's are told apart for longer");
+        chat.messages.pop();
+        assert!(!chat.is_full(last));
     }
 }

@@ -22,7 +22,8 @@ pub const LIFT_BEFORE_MS: i64 = 28 * DAY_MS;
 /// three days for what is told late.
 const NOTED_MEMORY_MS: i64 = LIFT_BEFORE_MS + 3 * DAY_MS;
 
-/// Most outcomes remembered for one viewer; then the oldest go.
+/// Most outcomes remembered for one viewer; further ones are not measured until some are forgotten. Of a journal that
+/// holds more, the oldest go.
 pub const NOTED_MAX: usize = 256;
 
 /// How long an exposure is remembered: the longest experiment (90 days), and 100 days to ask for its result.
@@ -112,6 +113,11 @@ impl Measured {
     /// Tells whether an outcome was noted.
     pub fn has_noted(&self, outcome: u64) -> bool {
         self.noted.iter().any(|known| known.outcome == outcome)
+    }
+
+    /// Tells whether as many outcomes are noted as are remembered.
+    pub const fn is_full(&self) -> bool {
+        self.noted.len() >= NOTED_MAX
     }
 
     /// Notes an exposure; only the first in its experiment counts.
@@ -215,9 +221,10 @@ mod tests {
         let mut viewer = Measured::default();
         (1..=NOTED_MAX as u64 + 1).for_each(|it| viewer.note(&sale(it, FIRST), Moment(FIRST)));
         assert!(!viewer.has_noted(1) && viewer.has_noted(2));
+        assert!(viewer.is_full());
         viewer.expose(exposure(false));
         assert!(viewer.sweep(Moment(FIRST + NOTED_MEMORY_MS + 1)), "the exposure is kept");
-        assert!(!viewer.has_noted(2));
+        assert!(!viewer.has_noted(2) && !viewer.is_full());
         assert!(!viewer.sweep(Moment(FIRST + EXPOSURE_MEMORY_MS + 1)));
     }
 }

@@ -21,6 +21,9 @@ pub use list::{LIST_SOURCE, list_cards};
 /// Months of which a business's volume step in a market is kept, the last ones: a receipt is at most days old.
 const TIER_MONTHS_MAX: usize = 2;
 
+/// Steps of one business, by category and market, of which the channels name a few dozen.
+pub const TIERS_MAX: usize = 1_024;
+
 /// Whose step: business, category and market, the last by [`market_key`].
 type TierOf = (u64, i32, String);
 
@@ -77,6 +80,14 @@ impl Tariffs {
         let months = self.tiers.get(&tier_of(fact));
         let known = months.and_then(|months| months.get(&fact.month));
         known.is_some_and(|(from, _)| *from >= fact.from)
+    }
+
+    /// Tells whether a step is of a further category and market of a business that has as many as one may have.
+    pub fn is_full_for(&self, fact: &VolumeTierPut) -> bool {
+        let tier = tier_of(fact);
+        let from = (fact.business, i32::MIN, String::new());
+        let theirs = self.tiers.range(from..).take_while(|((of, ..), _)| *of == fact.business);
+        theirs.count() >= TIERS_MAX && !self.tiers.contains_key(&tier)
     }
 
     /// Takes a slice of cards.
@@ -176,5 +187,21 @@ mod tests {
         assert_eq!(tariffs.volume(8, category, "India", 681), 0);
         tariffs.step(&step(683, 1));
         assert_eq!(tariffs.volume(7, category, "India", 681), 0, "two months are kept");
+    }
+
+    #[test]
+    fn a_business_has_so_many_steps_and_each_of_them_may_still_rise() {
+        let mut tariffs = Tariffs::default();
+        let step = |business, number: usize| {
+            let market = format!("market {number}");
+            VolumeTierPut { business, market, month: 681, from: 1, ..Default::default() }
+        };
+        (0..TIERS_MAX - 1).for_each(|number| tariffs.step(&step(7, number)));
+        tariffs.step(&step(8, 0));
+        assert!(!tariffs.is_full_for(&step(7, TIERS_MAX)));
+        tariffs.step(&step(7, TIERS_MAX));
+        assert!(tariffs.is_full_for(&step(7, TIERS_MAX + 1)));
+        assert!(!tariffs.is_full_for(&step(7, 3)), "one of them");
+        assert!(!tariffs.is_full_for(&step(8, 1)), "another business");
     }
 }

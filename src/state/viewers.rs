@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 pub use caps::CapCount;
 pub use revised::{ENGAGING, touch_of_standing};
-pub use touch::{Credited, Hidden, Touch};
+pub use touch::{
+    CREDITED_MAX, CREDITED_OF_ACCOUNT_MAX, Credited, Hidden, MISSED_MAX, TOUCHES_MAX, Touch,
+};
 #[cfg(test)]
 pub(crate) use unpacked::Unpacked;
 

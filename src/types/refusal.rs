@@ -49,6 +49,12 @@ pub enum Reason {
     ConversationUnknown,
     /// The viewer's record is full.
     ViewerFull,
+    /// The conversation has as many messages as are told apart.
+    ConversationFull,
+    /// The tenant has as many things of this kind as one may have.
+    TenantFull,
+    /// As many answers to writes are remembered as can be, of the tenant or in all.
+    AnswersFull,
     /// The cursor or page token is of another journal or list.
     CursorForeign,
     /// The same id came with other content.
@@ -101,6 +107,9 @@ impl Reason {
             Self::EndpointForeign => "ENDPOINT_FOREIGN",
             Self::ConversationUnknown => "CONVERSATION_UNKNOWN",
             Self::ViewerFull => "VIEWER_FULL",
+            Self::ConversationFull => "CONVERSATION_FULL",
+            Self::TenantFull => "TENANT_FULL",
+            Self::AnswersFull => "ANSWERS_FULL",
             Self::CursorForeign => "CURSOR_FOREIGN",
             Self::IdReused => "ID_REUSED",
             Self::TransferIdReused => "TRANSFER_ID_REUSED",
@@ -126,6 +135,8 @@ pub struct Refusal {
     pub field: Cow<'static, str>,
     /// What was wrong and what to do.
     pub message: Cow<'static, str>,
+    /// After how long the same may be taken, milliseconds; 0: not known.
+    pub retry_after_ms: i64,
 }
 
 impl Refusal {
@@ -135,6 +146,12 @@ impl Refusal {
         field: impl Into<Cow<'static, str>>,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { reason, field: field.into(), message: message.into() }
+        Self { reason, field: field.into(), message: message.into(), retry_after_ms: 0 }
+    }
+
+    /// Returns it with the time after which the same may be taken, milliseconds.
+    #[must_use]
+    pub fn after_ms(self, retry_after_ms: i64) -> Self {
+        Self { retry_after_ms, ..self }
     }
 }

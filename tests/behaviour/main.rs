@@ -10,6 +10,7 @@ mod backup;
 mod bases;
 mod beyond;
 mod billing;
+mod bounds;
 mod breakdowns;
 mod budgets;
 mod calls;

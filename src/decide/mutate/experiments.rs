@@ -13,6 +13,9 @@ pub const EXPERIMENT_DAYS_MAX: i64 = 90;
 /// Most experiments of one account that have not ended.
 pub const EXPERIMENTS_OPEN_MAX: usize = 64;
 
+/// Most experiments of one account, those that have ended too: events and serving look through them.
+pub const EXPERIMENTS_MAX: usize = 1_024;
+
 const DAY_S: i64 = DAY_MS / SECOND_MS;
 
 impl Desk<'_> {
@@ -61,6 +64,14 @@ impl Desk<'_> {
     /// Refuses campaigns of others, and those that another experiment holds back at the same time.
     pub(super) fn judge_experiment(&self, row: &Experiment) -> Result<(), Refusal> {
         self.own(row.account_id, "experiment.account_id")?;
+        let known = self.catalog.holdouts.of_account(row.account_id);
+        if known.len() >= EXPERIMENTS_MAX && known.iter().all(|known| known.id != row.id) {
+            let message = format!(
+                "the account has had {EXPERIMENTS_MAX} experiments, as many as are told apart: run \
+                 it in another account"
+            );
+            return Err(Refusal::new(Reason::TooLarge, "experiment.account_id", message));
+        }
         for (index, campaign) in row.campaign_ids.iter().enumerate() {
             if self.catalog.account_of(IdKind::Campaign, *campaign) != Some(row.account_id) {
                 let field = format!("experiment.campaign_ids[{index}]");
@@ -103,4 +114,62 @@ fn lasts(start: i64, end: i64) -> Result<(), Refusal> {
 
 const fn second(seconds: i64) -> Option<prost_types::Timestamp> {
     Some(prost_types::Timestamp { seconds, nanos: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::mutate::{Spent, mutate};
+    use crate::state::Stamp;
+    use crate::state::catalog::Catalog;
+    use crate::types::ids::{Seq, Shard, mint};
+    use crate::types::proto::journal::v1::fact::Kind;
+    use crate::types::proto::journal::v1::{AccountPut, ExperimentPut};
+    use crate::types::proto::v1::Account;
+    use crate::types::request::{Author, Change, Mutation, Resource};
+    use crate::types::time::Moment;
+    use crate::types::token::PrefillCode;
+
+    const TENANT: u32 = 5;
+
+    /// Begins another experiment of an account that has had so many, all of which have ended.
+    fn begin(had: u64) -> Result<(), Refusal> {
+        let account_id = mint(IdKind::Account, 1);
+        let account = Account { id: account_id, ..Account::default() };
+        let account =
+            Kind::AccountPut(Box::new(AccountPut { tenant: TENANT, account: Some(account) }));
+        let ended = (1..=had).map(|number| {
+            let (id, start_time) = (mint(IdKind::Experiment, number), second(1));
+            let end_time = second(2);
+            let row = Experiment { id, account_id, start_time, end_time, ..Experiment::default() };
+            Kind::ExperimentPut(Box::new(ExperimentPut { experiment: Some(row) }))
+        });
+        let mut catalog = Catalog::default();
+        for (seq, fact) in (1..).zip(std::iter::once(account).chain(ended)) {
+            catalog.apply(Stamp { shard: Shard::CATALOG, seq: Seq(seq), at: Moment(0) }, &fact);
+        }
+        let mutation = Mutation {
+            tenant: TENANT,
+            any_tenant: false,
+            request_id: "one more".into(),
+            body_hash: [0; 16],
+            by: Author::default(),
+            validate_only: false,
+            approve: true,
+            change: Change::Create(Resource::Experiment(Experiment {
+                account_id,
+                control_micros: 500_000,
+                ..Experiment::default()
+            })),
+        };
+        let (code, now) = (PrefillCode::default(), Moment(9_000));
+        mutate(&catalog, &mutation, &|_| Spent::default(), code, now).map(drop)
+    }
+
+    #[test]
+    fn an_account_has_so_many_experiments_with_those_that_have_ended() {
+        assert_eq!(begin(EXPERIMENTS_MAX as u64 - 1), Ok(()));
+        let refusal = begin(EXPERIMENTS_MAX as u64).unwrap_err();
+        assert_eq!((refusal.reason, &*refusal.field), (Reason::TooLarge, "experiment.account_id"));
+    }
 }

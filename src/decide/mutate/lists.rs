@@ -5,11 +5,11 @@ use prost::Message;
 use crate::decide::noted::{Changed, noted, of_list};
 use crate::decide::tariff::MARKET_CHARS_MAX;
 use crate::state::catalog::Catalog;
-use crate::state::tariffs::market_key;
+use crate::state::tariffs::{TIERS_MAX, market_key};
 use crate::types::ids::IdKind;
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
-    RateCardsPut, RequestAnswered, TaxonomyPut, TrafficRulesPut,
+    RateCardsPut, RequestAnswered, TaxonomyPut, TrafficRulesPut, VolumeTierPut,
 };
 use crate::types::proto::v1::{RateCard, TrafficRules};
 use crate::types::refusal::{Reason, Refusal};
@@ -61,14 +61,7 @@ pub fn mutate_lists(catalog: &Catalog, mutation: &ListMutation) -> Result<Writte
         }
         ListChange::RateCards(cards) => (card_slices(cards), cards.len() as u32),
         ListChange::VolumeTier(put) => {
-            if market_key(&put.market).is_empty() || put.market.chars().count() > MARKET_CHARS_MAX {
-                let message =
-                    format!("must have 1 to {MARKET_CHARS_MAX} characters, as cards name it");
-                return Err(Refusal::new(Reason::FieldInvalid, "market", message));
-            }
-            if catalog.account_of(IdKind::Business, put.business).is_none() {
-                return Err(Refusal::new(Reason::NotFound, "business_id", "no such business"));
-            }
+            judge_step(catalog, put)?;
             // Told again, or late: nothing to journal, not even an answer.
             if catalog.tariffs.knows_tier(put) {
                 return Ok(WrittenLists { decisions: Vec::new(), answer: 0 });
@@ -96,6 +89,25 @@ pub fn mutate_lists(catalog: &Catalog, mutation: &ListMutation) -> Result<Writte
         last.push(answered);
     }
     Ok(WrittenLists { decisions, answer })
+}
+
+/// Refuses a volume step of nobody, or one too many.
+fn judge_step(catalog: &Catalog, put: &VolumeTierPut) -> Result<(), Refusal> {
+    if market_key(&put.market).is_empty() || put.market.chars().count() > MARKET_CHARS_MAX {
+        let message = format!("must have 1 to {MARKET_CHARS_MAX} characters, as cards name it");
+        return Err(Refusal::new(Reason::FieldInvalid, "market", message));
+    }
+    if catalog.account_of(IdKind::Business, put.business).is_none() {
+        return Err(Refusal::new(Reason::NotFound, "business_id", "no such business"));
+    }
+    if catalog.tariffs.is_full_for(put) {
+        let message = format!(
+            "the business has steps of {TIERS_MAX} categories and markets, as many as one may \
+             have: name a market as cards do"
+        );
+        return Err(Refusal::new(Reason::TooLarge, "market", message));
+    }
+    Ok(())
 }
 
 /// Cuts long rules. A crash between two slices leaves fewer rules in force, until the same request is sent
@@ -159,4 +171,51 @@ fn slices(put: &TaxonomyPut) -> Vec<Vec<Kind>> {
         slices.push(vec![Kind::TaxonomyPut(Box::new(slice))]);
     }
     slices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Stamp;
+    use crate::types::ids::{Seq, Shard, mint};
+    use crate::types::proto::journal::v1::{AccountPut, BusinessPut};
+    use crate::types::proto::v1::{Account, Business};
+    use crate::types::request::Author;
+    use crate::types::time::Moment;
+
+    #[test]
+    fn a_step_of_one_market_too_many_is_refused_and_a_known_one_still_rises() {
+        let account_id = mint(IdKind::Account, 1);
+        let account = Account { id: account_id, ..Account::default() };
+        let id = mint(IdKind::Business, 1);
+        let row = Business { id, account_id, ..Business::default() };
+        let step = |number: usize, from| {
+            let market = format!("market {number}");
+            VolumeTierPut { business: id, market, month: 681, from, ..Default::default() }
+        };
+        let account = AccountPut { tenant: 1, account: Some(account) };
+        let mut facts = vec![
+            Kind::AccountPut(Box::new(account)),
+            Kind::BusinessPut(Box::new(BusinessPut { business: Some(row) })),
+        ];
+        facts.extend((0..TIERS_MAX).map(|it| Kind::VolumeTierPut(Box::new(step(it, 1)))));
+        let mut catalog = Catalog::default();
+        for (seq, fact) in (1..).zip(&facts) {
+            let stamp = Stamp { shard: Shard::CATALOG, seq: Seq(seq), at: Moment(0) };
+            catalog.apply(stamp, fact);
+        }
+        let written = |put: VolumeTierPut| {
+            let mutation = ListMutation {
+                tenant: 0,
+                request_id: "step".into(),
+                body_hash: [0; 16],
+                by: Author::default(),
+                change: ListChange::VolumeTier(put),
+            };
+            mutate_lists(&catalog, &mutation)
+        };
+        let refusal = written(step(TIERS_MAX, 1)).unwrap_err();
+        assert_eq!((refusal.reason, &*refusal.field), (Reason::TooLarge, "market"));
+        assert_eq!(written(step(7, 2)).map(|it| it.decisions.len()), Ok(1));
+    }
 }

@@ -109,7 +109,7 @@ pub fn earned(chat: &Chat, opening: &Credit) -> Vec<Kind> {
         return Vec::new();
     }
     let place = Place { account: row.account_id, conversation: row.conversation_id };
-    settled(row.outcome_id, place, Some(touch), Some(chat))
+    settled(row.outcome_id, place, Some(touch), Some(&chat.gist()))
 }
 
 #[cfg(test)]

@@ -24,7 +24,8 @@ impl Writer {
         let decided = {
             let cell = self.live.cell(chat.id);
             let known = cell.facts.chats.get(&chat.id);
-            chats::opened(catalog, known, &chat, &opening, found, now)
+            let decided = chats::opened(catalog, known, &chat, &opening, found, now);
+            chats::in_turn(decided, known.map_or(0, |known| cell.facts.waiting(known)))
         };
         self.renew(named.id, chat.id, decided, now)
     }

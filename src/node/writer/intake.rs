@@ -325,12 +325,14 @@ fn conversion_of(
         return (Shard::CATALOG, decided);
     };
     let chat = match conversion.origin {
-        Origin::Conversation { id, .. } => live.cell(id).facts.chats.get(&id).cloned(),
+        Origin::Conversation { id, .. } => {
+            live.cell(id).facts.chats.get(&id).map(chats::Inherited::of)
+        }
         Origin::Click(_) | Origin::Viewer { .. } => None,
     };
     let cell = live.cell(outcome);
     let known = cell.facts.conversions.get(&outcome);
-    (shard_of(outcome), chats::converted(catalog, known, chat.as_ref(), conversion, now))
+    (shard_of(outcome), chats::converted(catalog, known, chat, conversion, now))
 }
 
 /// Returns the showing of a billed event, and what was charged: of an invalid one nothing, but it was the one.

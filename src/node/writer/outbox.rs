@@ -7,6 +7,7 @@ use crate::node::live::Live;
 use crate::node::writer::Writer;
 use crate::node::writer::taps::RecentTaps;
 use crate::state::bucket::Outgoing;
+use crate::state::chats::Chat;
 use crate::types::ids::shard_of;
 use crate::types::proto::journal::v1::OutcomeNoted;
 use crate::types::proto::journal::v1::fact::Kind;
@@ -106,11 +107,12 @@ fn waits(live: &Live, outgoing: &Outgoing) -> bool {
     first.is_some_and(|first| *first != fact.outcome)
 }
 
-/// Returns what experiments have not heard yet of an outcome whose viewer was told.
+/// Returns what experiments have not heard yet of an outcome whose viewer was told. Of a viewer with as many as are
+/// remembered they hear no more: the oldest would be forgotten on its way, and noted again for ever.
 fn unnoted(live: &Live, outgoing: &Outgoing) -> Option<OutcomeNoted> {
     let fact = outgoing.noted(&live.catalog())?;
-    let known = live.cell(fact.viewer).facts.has_noted(fact.viewer, fact.outcome);
-    (!known).then_some(fact)
+    let new = live.cell(fact.viewer).facts.may_note(fact.viewer, fact.outcome);
+    new.then_some(fact)
 }
 
 pub(super) fn click_of(live: &Live, outgoing: &Outgoing) -> Option<Click> {
@@ -121,9 +123,10 @@ pub(super) fn click_of(live: &Live, outgoing: &Outgoing) -> Option<Click> {
 }
 
 fn next_step(live: &Live, outgoing: &Outgoing, click: Option<Click>, now: Moment) -> Step {
+    // Copied, as the viewer may live in the same bucket.
     let chat = match outgoing {
         Outgoing::Opened(fact) => {
-            live.cell(fact.conversation).facts.chats.get(&fact.conversation).cloned()
+            live.cell(fact.conversation).facts.chats.get(&fact.conversation).map(Chat::gist)
         }
         Outgoing::Converted(_) => None,
     };

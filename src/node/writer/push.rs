@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::decide::mutate::{answer_to, other_method};
+use crate::decide::mutate::{answer_to, for_answer, other_method};
 use crate::decide::noted::{Changed, noted, without_secrets};
 use crate::decide::outbound::set_push;
 use crate::node::outbound::{MADE, push_of};
@@ -48,6 +48,7 @@ impl Writer {
             body_hash: change.body_hash.to_vec(),
             answer: answer.encode_to_vec(),
         };
+        for_answer(&self.live.catalog(), change.scope.any, &answered, now)?;
         let noted = self.noted_push(change, &put);
         let mut facts = vec![Kind::ConversionPushPut(Box::new(put))];
         facts.extend(noted);

@@ -3,6 +3,7 @@
 //! Not journaled: an opening's fact carries what was found. Built from the facts as they are journaled, and from
 //! the viewers' touches at a restart.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::decide::chats::FoundTap;
@@ -41,6 +42,19 @@ pub(in crate::node) enum Claim {
     Code(u64),
 }
 
+/// What taps are looked up by, beside their endpoint: an opening must not walk over all the others of a busy one.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Of {
+    Ad(u64),
+    Country(u32),
+}
+
+impl Tap {
+    const fn kinds(&self) -> [Of; 2] {
+        [Of::Ad(self.ad), Of::Country(self.country)]
+    }
+}
+
 /// Where a tap stands, by its click's id.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -53,6 +67,8 @@ struct Place {
 pub(in crate::node) struct RecentTaps {
     /// By endpoint, then by time and click.
     endpoints: HashMap<u64, BTreeMap<(i64, u64), Tap>>,
+    /// The same times and clicks by endpoint and kind.
+    kinds: HashMap<(u64, Of), BTreeSet<(i64, u64)>>,
     by_age: BTreeSet<(i64, u64)>,
     places: HashMap<u64, Place>,
     /// What openings on their way claim, with each one's outcome: a tap that is told after its opening is not free.
@@ -66,6 +82,7 @@ impl Default for RecentTaps {
     fn default() -> Self {
         Self {
             endpoints: HashMap::new(),
+            kinds: HashMap::new(),
             by_age: BTreeSet::new(),
             places: HashMap::new(),
             claims: BTreeSet::new(),
@@ -137,6 +154,9 @@ impl RecentTaps {
             return;
         }
         self.endpoints.entry(endpoint).or_default().insert((tap_ms, view), tap);
+        for kind in tap.kinds() {
+            self.kinds.entry((endpoint, kind)).or_default().insert((tap_ms, view));
+        }
         self.by_age.insert((tap_ms, view));
         self.places.insert(view, Place { endpoint, tap_ms });
         if self.by_age.len() > self.max
@@ -183,10 +203,17 @@ impl RecentTaps {
     pub(in crate::node) fn take(&mut self, view: u64) {
         let Some(Place { endpoint, tap_ms }) = self.places.remove(&view) else { return };
         self.by_age.remove(&(tap_ms, view));
-        if let Some(taps) = self.endpoints.get_mut(&endpoint) {
-            taps.remove(&(tap_ms, view));
-            if taps.is_empty() {
-                self.endpoints.remove(&endpoint);
+        let Some(taps) = self.endpoints.get_mut(&endpoint) else { return };
+        let taken = taps.remove(&(tap_ms, view));
+        if taps.is_empty() {
+            self.endpoints.remove(&endpoint);
+        }
+        for kind in taken.iter().flat_map(Tap::kinds) {
+            if let Entry::Occupied(mut known) = self.kinds.entry((endpoint, kind)) {
+                known.get_mut().remove(&(tap_ms, view));
+                if known.get().is_empty() {
+                    known.remove();
+                }
             }
         }
     }
@@ -198,7 +225,7 @@ impl RecentTaps {
         ad: u64,
         event_ms: i64,
     ) -> Option<FoundTap> {
-        self.window(endpoint, event_ms).rfind(|(_, tap)| tap.ad == ad).map(found)
+        self.window(endpoint, Of::Ad(ad), event_ms).next_back()
     }
 
     /// Returns the only tap in the window before an opening that may be of its country, if it is known to be.
@@ -213,22 +240,27 @@ impl RecentTaps {
         if country == 0 || !complete {
             return None;
         }
-        let may_be = |(_, tap): &(u64, &Tap)| tap.country == country || tap.country == 0;
-        let mut taps = self.window(endpoint, event_ms).filter(may_be);
-        let only = taps.next().filter(|(_, tap)| tap.country == country)?;
-        taps.next().is_none().then(|| found(only))
+        let mut taps = self.window(endpoint, Of::Country(country), event_ms);
+        let only = taps.next()?;
+        let mut others = taps.chain(self.window(endpoint, Of::Country(0), event_ms));
+        others.next().is_none().then_some(only)
     }
 
-    /// Returns an endpoint's taps in the window that ends with an opening, oldest first.
-    fn window(&self, endpoint: u64, event_ms: i64) -> impl DoubleEndedIterator<Item = (u64, &Tap)> {
+    /// Returns an endpoint's taps of one kind in the window that ends with an opening, oldest first.
+    fn window(
+        &self,
+        endpoint: u64,
+        kind: Of,
+        event_ms: i64,
+    ) -> impl DoubleEndedIterator<Item = FoundTap> {
         let range = (event_ms - TAP_WINDOW_MS + 1, 0)..=(event_ms, u64::MAX);
-        let taps = self.endpoints.get(&endpoint).into_iter();
-        taps.flat_map(move |taps| taps.range(range.clone())).map(|((_, view), tap)| (*view, tap))
+        let places = self.kinds.get(&(endpoint, kind)).into_iter();
+        let places = places.flat_map(move |places| places.range(range.clone()));
+        places.filter_map(move |place| {
+            let tap = self.endpoints.get(&endpoint)?.get(place)?;
+            Some(FoundTap { view: place.1, viewer: tap.viewer, ad: tap.ad })
+        })
     }
-}
-
-fn found((view, tap): (u64, &Tap)) -> FoundTap {
-    FoundTap { view, viewer: tap.viewer, ad: tap.ad }
 }
 
 #[cfg(test)]
@@ -307,6 +339,17 @@ mod tests {
         assert_eq!(taps.by_age.len(), 2);
         assert_eq!(only(&taps, NOON - 9_000), None, "there may have been one more before");
         assert_eq!(only(&taps, NOON), Some(1));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_tap_that_is_taken() {
+        let mut taps = RecentTaps::default();
+        tap(&mut taps, 1, MX, NOON);
+        tap(&mut taps, 2, 0, NOON);
+        assert_eq!(taps.kinds.len(), 3, "one ad, two countries");
+        taps.take(1);
+        taps.take(2);
+        assert!(taps.kinds.is_empty() && taps.endpoints.is_empty());
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The catalog in checkpoints: a head, then pages of rows as they are kept.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Answered, Catalog, Kin, Packed, Row, StoredPush, Table};
-use crate::state::Map;
+use super::answers::{Answers, ByAge, Known};
+use super::{Catalog, Kin, Packed, Row, StoredPush, Table};
 use crate::state::changes::Changes;
 use crate::state::exchange::Exchange;
 use crate::state::keys::ApiKeys;
@@ -35,8 +35,8 @@ pub struct Head {
     pushes: BTreeMap<u64, StoredPush>,
     keys: ApiKeys,
     changes: Changes,
-    answers: Map<(u32, String), Answered>,
-    answers_by_age: VecDeque<(i64, u32, String)>,
+    answers: Known,
+    answers_by_age: ByAge,
 }
 
 /// A copy of a catalog for a checkpoint. It shares the rows.
@@ -91,6 +91,7 @@ impl Saved {
 impl Catalog {
     /// Returns a copy for a checkpoint.
     pub fn saved(&self) -> Saved {
+        let (answers, answers_by_age) = self.answers.parts();
         let head = Head {
             applied: self.applied,
             tenants: self.kin.tenants(),
@@ -102,8 +103,8 @@ impl Catalog {
             pushes: self.pushes.clone(),
             keys: self.keys.clone(),
             changes: self.changes.clone(),
-            answers: self.answers.clone(),
-            answers_by_age: self.answers_by_age.clone(),
+            answers,
+            answers_by_age,
         };
         Saved {
             head,
@@ -147,8 +148,7 @@ impl Catalog {
             pushes,
             keys,
             changes,
-            answers,
-            answers_by_age,
+            answers: Answers::of(answers, answers_by_age),
             ..Self::default()
         }
     }
@@ -157,9 +157,9 @@ impl Catalog {
     #[must_use]
     pub fn load_page(&mut self, index: usize, bytes: &[u8]) -> Option<()> {
         let rows: Vec<Option<&[u8]>> = postcard::from_bytes(bytes).ok()?;
-        let (kin, names, holdouts) = (&mut self.kin, &mut self.names, &mut self.holdouts);
         for bytes in rows.into_iter().flatten() {
-            match index >> PAGE_BITS {
+            let (kin, names, holdouts) = (&mut self.kin, &mut self.names, &mut self.holdouts);
+            let (kind, id) = match index >> PAGE_BITS {
                 1 => load(&mut self.accounts, bytes, |row| kin.put_known_account(row))?,
                 2 => load(&mut self.businesses, bytes, |row| kin.put_business(row))?,
                 3 => load(&mut self.endpoints, bytes, |row| {
@@ -172,17 +172,23 @@ impl Catalog {
                 7 => load(&mut self.sources, bytes, |row| kin.put_source(row))?,
                 8 => load(&mut self.experiments, bytes, |row| holdouts.put(row))?,
                 _ => return None,
-            }
+            };
+            self.count(kind, id);
         }
         Some(())
     }
 }
 
-fn load<T: Row>(table: &mut Table<T>, bytes: &[u8], relate: impl FnOnce(&T)) -> Option<()> {
+/// Returns what was loaded.
+fn load<T: Row>(
+    table: &mut Table<T>,
+    bytes: &[u8],
+    relate: impl FnOnce(&T),
+) -> Option<(IdKind, u64)> {
     let (packed, row) = Packed::<T>::read(bytes).ok()?;
     relate(&row);
     table.put(row.id(), packed);
-    Some(())
+    Some((T::KIND, row.id()))
 }
 
 // The numbers that the pages' indexes carry.
@@ -192,11 +198,11 @@ const _: () = assert!(IdKind::Account as usize == 1 && IdKind::Experiment as usi
 mod tests {
     use super::*;
     use crate::state::Stamp;
-    use crate::types::ids::{Seq, Shard};
+    use crate::types::ids::{Seq, Shard, mint};
     use crate::types::proto::journal::v1::fact::Kind;
     use crate::types::proto::journal::v1::{
-        ApiKeyPut, ApiKeysUsed, ChangeNoted, ConversionPushPut, ExchangeRatesPut, RequestAnswered,
-        VolumeTierPut,
+        AccountPut, ApiKeyPut, ApiKeysUsed, BusinessPut, ChangeNoted, ConversionPushPut,
+        ExchangeRatesPut, RequestAnswered, VolumeTierPut,
     };
     use crate::types::proto::v1::ApiKey;
     use crate::types::time::Moment;
@@ -228,5 +234,35 @@ mod tests {
         }
         let bytes = postcard::to_allocvec(&catalog.saved().head).unwrap();
         assert!(Catalog::of_head(postcard::from_bytes(&bytes).unwrap()) == catalog);
+    }
+
+    #[test]
+    fn a_tenants_things_are_counted_once_each_and_again_from_pages() {
+        let account = Account { id: mint(IdKind::Account, 1), ..Account::default() };
+        let business = |number| {
+            let (id, account_id) = (mint(IdKind::Business, number), account.id);
+            let row = Business { id, account_id, ..Business::default() };
+            Kind::BusinessPut(Box::new(BusinessPut { business: Some(row) }))
+        };
+        let put = AccountPut { tenant: 5, account: Some(account.clone()) };
+        let put = Kind::AccountPut(Box::new(put));
+        let mut catalog = Catalog::default();
+        for (seq, fact) in (1..).zip(&[put, business(1), business(2), business(2)]) {
+            let stamp = Stamp { shard: Shard::CATALOG, seq: Seq(seq), at: Moment(1) };
+            catalog.apply(stamp, fact);
+        }
+        let of = |catalog: &Catalog, tenant| {
+            [IdKind::Account, IdKind::Business, IdKind::Ad]
+                .map(|kind| catalog.things_of(tenant, kind))
+        };
+        assert_eq!((of(&catalog, 5), of(&catalog, 6)), ([1, 2, 0], [0; 3]));
+        let saved = catalog.saved();
+        let head = postcard::to_allocvec(&saved.head).unwrap();
+        let mut loaded = Catalog::of_head(postcard::from_bytes(&head).unwrap());
+        for (index, page) in saved.pages() {
+            loaded.load_page(index, &postcard::to_allocvec(&page).unwrap()).unwrap();
+        }
+        assert_eq!(of(&loaded, 5), [1, 2, 0]);
+        assert!(loaded == catalog);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::state::chats::StoredTouch;
 use crate::state::revisions::REVISED_OUTCOMES_MAX;
-use crate::state::viewers::{Credited, View, Viewer};
+use crate::state::viewers::{Credited, Rest, View, Viewer};
 use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{
     ConversationTouch, OutcomeDeclined, OutcomeRevised, Showing, Standing, Watched,
@@ -40,9 +40,10 @@ impl Viewer {
         }
     }
 
-    /// Returns the viewer as it is behind an event.
+    /// Returns a viewer's showings and taps as they are behind an event. The rest is left out: of somebody with many
+    /// outcomes it would be megabytes.
     pub fn after(known: Option<&Self>, fact: &Kind, at: Moment) -> Self {
-        let mut viewer = known.cloned().unwrap_or_default();
+        let mut viewer = known.map_or_else(Self::default, Self::without_outcomes);
         match fact {
             Kind::ImpressionSeen(fact) => {
                 fact.showing.iter().for_each(|showing| viewer.see(fact, showing, at));
@@ -59,6 +60,12 @@ impl Viewer {
             _ => {}
         }
         viewer
+    }
+
+    fn without_outcomes(&self) -> Self {
+        let touches = self.touches().to_vec();
+        let rest = self.rest.as_ref().map(|_| Box::new(Rest { touches, ..Rest::default() }));
+        Self { version: self.version, oldest_s: self.oldest_s, views: self.views.clone(), rest }
     }
 
     /// Tells whether an outcome of the viewer is remembered that happened at a moment, milliseconds, or after it.
@@ -137,7 +144,7 @@ pub fn touch_of_standing(outcome: u64, event_ms: i64, standing: Standing) -> Con
 mod tests {
     use super::*;
     use crate::state::viewers::{Touch, Unpacked};
-    use crate::types::proto::journal::v1::PathTouch;
+    use crate::types::proto::journal::v1::{PathTouch, Tapped};
 
     #[test]
     fn an_invalidated_showing_takes_its_tap_with_it_and_its_person_was_counted() {
@@ -210,6 +217,22 @@ mod tests {
         }
         let view = watch(EventKind::Video50, 0);
         assert!(view.is_engaged_by(1_000), "from when it was seen");
+    }
+
+    #[test]
+    fn a_viewer_behind_an_event_has_its_touches_and_none_of_its_outcomes() {
+        let missed = OutcomeDeclined { outcome: 9, event_ms: 50, viewer: 7, ..Default::default() };
+        let tap = |view| Touch { view, ..Touch::default() };
+        let views = vec![View { view: 1, ..View::default() }];
+        let touches = vec![tap(1)];
+        let mut known = Unpacked { views, touches, ..Unpacked::default() }.pack();
+        known.miss(&missed, Moment(60));
+        let showing = Some(Showing { view: 2, ..Showing::default() });
+        let tapped = Kind::Tapped(Tapped { showing, ..Tapped::default() });
+        let after = Viewer::after(Some(&known), &tapped, Moment(70));
+        assert_eq!(after.touches().iter().map(|tap| tap.view).collect::<Vec<_>>(), [1, 2]);
+        assert!(after.view(1).is_some() && after.credited().is_empty());
+        assert!(Viewer::after(None, &tapped, Moment(70)).touch(2).is_some());
     }
 
     #[test]

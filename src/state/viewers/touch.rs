@@ -8,6 +8,19 @@ use crate::state::viewers::reason_of;
 use crate::types::proto::journal::v1::Showing;
 use crate::types::proto::v1::InvalidReason;
 
+/// Most taps remembered for one viewer; further ones are refused, not forgotten. People tap 35 ads a day on no day of a
+/// month.
+pub const TOUCHES_MAX: usize = 1_024;
+
+/// Most outcomes remembered for one viewer; what comes beyond is credited to nobody.
+pub const CREDITED_MAX: usize = 1_024;
+
+/// Of these, those credited to one account's ads: no advertiser can take the others' room.
+pub const CREDITED_OF_ACCOUNT_MAX: usize = 256;
+
+/// And those that nobody has earned. Further ones are declined all the same, and no late touch earns them.
+pub const MISSED_MAX: usize = 256;
+
 /// One tap that may still earn a conversation or sale.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Touch {
