@@ -203,23 +203,8 @@ fn match_opening(
     if there.viewer.is_some_and(|viewer| viewer.credit_of(fact.outcome).is_some()) {
         return Ok(None);
     }
-    let asked = there.asked(fact.account, fact.event_ms);
-    let Earner { showing, touch_ms, price, by_tap, implied, invalid, path } = match proof.by_viewer
-    {
-        true => earner_told(&asked, click, there)?,
-        false => {
-            let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
-            let ours = |touch: &Touch| touch.conversation == fact.conversation;
-            let used = |touch: &Touch| touch.conversation != 0 && !ours(touch);
-            if touch.is_some_and(used) {
-                return Err(DeclineReason::Duplicated);
-            }
-            if touch.is_some_and(ours) {
-                return Ok(None);
-            }
-            earner_proven(&asked, proof, click, there)?
-        }
-    };
+    let Some(earner) = earner_of(fact, proof, click, there)? else { return Ok(None) };
+    let Earner { showing, touch_ms, price, by_tap, implied, invalid, path } = earner;
     // The platform tells again of a conversation that the same touch has opened.
     if proof.by_viewer && opened_before(there, showing.view, fact.conversation, chat) {
         return Ok(None);
@@ -263,6 +248,25 @@ fn match_opening(
         path,
         imported: fact.imported || there.is_imported(showing.view),
     }))
+}
+
+/// Returns the touch that an opening is credited to, `None` when it has opened this conversation already.
+fn earner_of(
+    fact: &ConversationOpened,
+    proof: Proof,
+    click: Click,
+    there: &There<'_>,
+) -> Result<Option<Earner>, DeclineReason> {
+    let asked = there.asked(fact.account, fact.event_ms);
+    if proof.by_viewer {
+        return earner_told(&asked, click, there).map(Some);
+    }
+    let touch = there.viewer.and_then(|viewer| viewer.touch(click.view));
+    match touch.map_or(0, |touch| touch.conversation) {
+        0 => earner_proven(&asked, proof, click, there).map(Some),
+        ours if ours == fact.conversation => Ok(None),
+        _ => Err(DeclineReason::Duplicated),
+    }
 }
 
 /// Returns the credit of a conversion, `None` when it stands already, or why no ad is credited.

@@ -179,7 +179,7 @@ fn a_history_charges_nobody_teaches_nothing_and_caps_nothing() {
     let of = Teller { shop: &shop, viewer: stage.viewer("a") };
     let at_ms = stage.now.0 - MINUTE_MS;
     let mut items = Vec::new();
-    for number in 0..200 {
+    for number in 0..100 {
         let id = format!("{number}");
         items.push(of.impression(&id, at_ms));
         items.push(of.watched(&id, EventKind::Viewable, at_ms));
@@ -196,7 +196,7 @@ fn a_history_charges_nobody_teaches_nothing_and_caps_nothing() {
     assert_eq!(stage.front.rates(shop.ad), rates);
     assert_eq!(stage.front.balance(ALL, shop.account).unwrap(), balance);
     let whole = report(&stage);
-    assert_eq!((whole[0].impressions, whole[0].taps, whole[0].conversions), (200, 200, 200));
+    assert_eq!((whole[0].impressions, whole[0].taps, whole[0].conversions), (100, 100, 100));
     assert_eq!(whole[0].spend_micros, 0);
     let mut stage = stage.restarted();
     assert_eq!(stage.front.rates(shop.ad), rates, "recovery learns as little");

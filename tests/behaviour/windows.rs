@@ -136,12 +136,15 @@ fn who_watches_again_is_shown_anew_what_is_open_also_after_a_restart() {
 #[test]
 fn a_slow_reader_is_cut_off_and_a_node_that_stops_says_so() {
     let (mut stage, shop) = whatsapp();
-    open(&mut stage, &shop, "contact", false);
+    // No conversation takes so many.
+    let contacts: Vec<String> = (0..8).map(|number| format!("contact {number}")).collect();
+    contacts.iter().for_each(|contact| open(&mut stage, &shop, contact, false));
     let mut slow = watch(&stage, &shop, HOUR_MS);
     let mut items = Vec::new();
     for message in 0..NOTICES_WAITING_MAX * 2 {
         stage.wait(1_000);
-        let receipt = stage.receipt(&shop, "contact", &message.to_string(), Direction::Inbound);
+        let contact = &contacts[message % contacts.len()];
+        let receipt = stage.receipt(&shop, contact, &message.to_string(), Direction::Inbound);
         let Incoming::Message { chat, receipt } = receipt else { panic!("a message") };
         items.push(Incoming::Message { chat: Chat { at: Some(stage.now), ..chat }, receipt });
         if items.len() == 1_000 {
