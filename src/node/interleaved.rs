@@ -125,15 +125,20 @@ fn bring(queue: &Queue, feed: u64) -> Vec<u64> {
     numbers.filter(|number| queue.push(work(*number)).is_ok()).collect()
 }
 
+/// Starts a thread for each feed.
+fn feeds(queue: &Arc<Queue>) -> Vec<thread::JoinHandle<Vec<u64>>> {
+    let start = |feed| {
+        let queue = Arc::clone(queue);
+        thread::spawn(move || bring(&queue, feed))
+    };
+    (0..FEEDS).map(start).collect()
+}
+
 #[test]
 fn a_queue_loses_and_doubles_nothing_however_its_threads_are_interleaved() {
     under_schedules(|| {
         let queue = Arc::new(Queue::default());
-        let feeds = (0..FEEDS).map(|feed| {
-            let queue = Arc::clone(&queue);
-            thread::spawn(move || bring(&queue, feed))
-        });
-        let feeds: Vec<_> = feeds.collect();
+        let feeds = feeds(&queue);
         let disk = Arc::clone(&queue);
         let disk = thread::spawn(move || {
             disk.turn_away(true);
@@ -175,11 +180,7 @@ fn a_queue_loses_and_doubles_nothing_however_its_threads_are_interleaved() {
 fn a_sleeping_reader_is_woken_however_what_it_waits_for_is_interleaved() {
     under_schedules(|| {
         let queue = Arc::new(Queue::default());
-        let feeds = (0..FEEDS).map(|feed| {
-            let queue = Arc::clone(&queue);
-            thread::spawn(move || bring(&queue, feed))
-        });
-        let feeds: Vec<_> = feeds.collect();
+        let feeds = feeds(&queue);
         let all = (FEEDS * PIECES) as usize;
         assert_eq!(queue.next(Some(all), Duration::MAX).work.len(), all, "it waits for all");
         feeds.into_iter().for_each(|feed| assert_eq!(feed.join().unwrap().len(), PIECES as usize));

@@ -10,6 +10,7 @@ use crate::town::error::TownError;
 use crate::town::habits::Habits;
 use crate::town::lasting::lasting;
 use crate::town::life::{Look, Town, Wake};
+use crate::town::lines::Line;
 use crate::town::lists::load_lists;
 use crate::town::people::{Person, settle};
 use crate::town::rhythm::{Ask, script};
@@ -132,14 +133,13 @@ impl Day {
 /// # Errors
 /// When the server fails or refuses one of the businesses.
 pub async fn found_town(
-    mut doors: Doors,
+    doors: Doors,
     clock: Arc<MovedClock>,
     wake: Wake,
     options: TownOptions,
 ) -> Result<Town, TownError> {
-    load_lists(&mut doors, options.seed).await?;
     let lines = plan(options.seed, options.viewers, DAY_START);
-    Town::found(doors, clock, wake, options.seed, Habits::town(), &lines).await
+    found(doors, clock, wake, options, &lines).await
 }
 
 /// Founds the same businesses as a market that is the same every day: for who looks at more days than one.
@@ -147,15 +147,25 @@ pub async fn found_town(
 /// # Errors
 /// As [`found_town`].
 pub async fn found_lasting_town(
-    mut doors: Doors,
+    doors: Doors,
     clock: Arc<MovedClock>,
     wake: Wake,
     options: TownOptions,
 ) -> Result<Town, TownError> {
-    load_lists(&mut doors, options.seed).await?;
     let lines = plan(options.seed, options.viewers, DAY_START).into_iter().map(lasting);
     let lines: Vec<_> = lines.collect();
-    Town::found(doors, clock, wake, options.seed, Habits::town(), &lines).await
+    found(doors, clock, wake, options, &lines).await
+}
+
+async fn found(
+    mut doors: Doors,
+    clock: Arc<MovedClock>,
+    wake: Wake,
+    TownOptions { seed, .. }: TownOptions,
+    lines: &[Line],
+) -> Result<Town, TownError> {
+    load_lists(&mut doors, seed).await?;
+    Town::found(doors, clock, wake, seed, Habits::town(), lines).await
 }
 
 #[cfg(test)]
