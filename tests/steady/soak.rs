@@ -64,6 +64,14 @@ fn a_soak_leaves_memory_files_and_serving_as_they_are() {
     let server = Server::start(folder.path());
     let run = load::run(&server, &plan);
     server.stop();
+    let settled = plan.life.as_secs_f64() * SETTLED;
+    let windows: Vec<&Window> = run.windows.iter().filter(|it| it.at_s >= settled).collect();
+    assert!(windows.len() >= 3, "{} windows", windows.len());
+    assert!(windows.iter().all(|it| it.held.resident > 0 && it.held.files > 0));
+    let figures = figures(&windows);
+    if long.is_some() {
+        println!("{}\n{}", table(&run), line(&run, &figures, plan.life));
+    }
     let counts = &run.counts;
     assert_eq!((counts.failed, counts.refused, counts.left_out), (0, 0, 0), "{counts:?}");
     assert!(counts.recorded > 0 && counts.already > 0 && counts.reports > 0, "{counts:?}");
@@ -78,14 +86,6 @@ fn a_soak_leaves_memory_files_and_serving_as_they_are() {
     assert!(audited.equal && audited.complete, "{audited}");
     assert_eq!(audited.over_budget_micros, 0, "{audited}");
 
-    let settled = plan.life.as_secs_f64() * SETTLED;
-    let windows: Vec<&Window> = run.windows.iter().filter(|it| it.at_s >= settled).collect();
-    assert!(windows.len() >= 3, "{} windows", windows.len());
-    assert!(windows.iter().all(|it| it.held.resident > 0 && it.held.files > 0));
-    let figures = figures(&windows);
-    if long.is_some() {
-        println!("{}\n{}", table(&run), line(&run, &figures, plan.life));
-    }
     let files = (figures.files_last - figures.files_first).abs();
     assert!(files <= FILES_SLACK, "{} files, then {}", figures.files_first, figures.files_last);
     if plan.life >= LONG {

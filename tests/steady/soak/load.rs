@@ -297,7 +297,8 @@ impl Callers {
         F: Future<Output = Result<T, Status>>,
     {
         match call().await {
-            Err(status) if status.code() == Code::Unavailable => {
+            // The latter: it was not even sent.
+            Err(status) if matches!(status.code(), Code::Unavailable | Code::Cancelled) => {
                 self.retried.fetch_add(1, Ordering::Relaxed);
                 call().await
             }
