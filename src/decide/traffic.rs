@@ -125,7 +125,7 @@ pub fn tap(viewer: Option<&Viewer>, tap: &Tap<'_>) -> Option<InvalidReason> {
     }
     let touches = viewer.map_or(&[][..], Viewer::touches);
     // Nobody saw when a tap was made that is only implied.
-    let taps = touches.iter().filter(|touch| !touch.implied).map(|touch| touch.tap_ms);
+    let taps = touches.iter().filter(|touch| !touch.told.is_implied()).map(|touch| touch.tap_ms);
     let passed = TAP_RATES.iter().any(|rate| rate.is_passed(tap.at_ms, taps.clone()));
     passed.then_some(InvalidReason::TapRate)
 }
@@ -143,7 +143,7 @@ pub fn show_by_ms(token: &ViewToken) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::viewers::{Touch, Unpacked};
+    use crate::state::viewers::{Told, Touch, Unpacked};
 
     fn passed(rate: EventRate, at_ms: i64, others: &[i64]) -> bool {
         rate.is_passed(at_ms, others.iter().copied())
@@ -212,7 +212,8 @@ mod tests {
         };
         let marked = Touch { invalid: InvalidReason::Network as u8, ..Touch::default() };
         assert_eq!(judge(marked), Some(InvalidReason::TapRate));
-        assert_eq!(judge(Touch { implied: true, ..Touch::default() }), None);
+        let told = Told::new(true, 0);
+        assert_eq!(judge(Touch { told, ..Touch::default() }), None);
     }
 
     #[test]

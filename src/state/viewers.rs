@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use caps::CapCount;
 pub use revised::{ENGAGING, touch_of_standing};
 pub use touch::{
-    CREDITED_MAX, CREDITED_OF_ACCOUNT_MAX, Credited, Hidden, MISSED_MAX, TOUCHES_MAX, Touch,
+    CREDITED_MAX, CREDITED_OF_ACCOUNT_MAX, Credited, Hidden, MISSED_MAX, TOUCHES_MAX, Told, Touch,
 };
 #[cfg(test)]
 pub(crate) use unpacked::Unpacked;
@@ -169,9 +169,7 @@ impl Viewer {
     /// Tells whether a tap on an ad of this campaign is remembered that was valid when it was told: people are
     /// counted then, and not again.
     pub fn has_tapped(&self, campaign: u64) -> bool {
-        let counted = [0, InvalidReason::Invalidated as u8];
-        let theirs = |touch: &Touch| touch.campaign == campaign && counted.contains(&touch.invalid);
-        self.touches().iter().any(theirs)
+        self.touches().iter().any(|touch| touch.campaign == campaign && touch.was_valid())
     }
 
     /// Tells whether a conversion is remembered that was first credited to this campaign: people are counted then,
@@ -244,6 +242,7 @@ impl Viewer {
         self.count_cap(showing.ad_set, CapEvent::Taps, fact.cap_hours, at);
         self.rest_mut().touches.push(Touch {
             endpoint: fact.endpoint,
+            told: Told::new(false, fact.invalid),
             invalid: fact.invalid as u8,
             country: fact.country as u16,
             tap_ms: fact.event_ms,
@@ -320,7 +319,7 @@ impl Viewer {
             self.count_cap(showing.ad_set, CapEvent::Taps, fact.tap_cap_hours, at);
             self.rest_mut().touches.push(Touch {
                 endpoint: fact.endpoint,
-                implied: true,
+                told: Told::new(true, fact.invalid),
                 invalid: fact.invalid as u8,
                 tap_ms: fact.touch_ms,
                 context: fact.context.as_ref().map(Context::of).unwrap_or_default(),

@@ -144,7 +144,7 @@ pub fn touch_of_standing(outcome: u64, event_ms: i64, standing: Standing) -> Con
 mod tests {
     use super::*;
     use crate::state::viewers::{Touch, Unpacked};
-    use crate::types::proto::journal::v1::{PathTouch, Tapped};
+    use crate::types::proto::journal::v1::{ClickMatched, PathTouch, Tapped};
 
     #[test]
     fn an_invalidated_showing_takes_its_tap_with_it_and_its_person_was_counted() {
@@ -164,6 +164,23 @@ mod tests {
         assert_eq!((of_view, viewer.touches()[0].invalid()), (found, found));
         assert_eq!(viewer.touches()[1].invalid(), Some(InvalidReason::Network), "the first reason");
         assert!(viewer.has_tapped(5) && !viewer.has_tapped(6));
+    }
+
+    #[test]
+    fn nobody_is_counted_by_a_tap_that_is_told_after_its_view_was_invalidated() {
+        let invalid = InvalidReason::Invalidated as u32;
+        let showing = |view, campaign| Showing { view, campaign, ..Showing::default() };
+        let mut viewer = Viewer::default();
+        viewer.tap(&Tapped { invalid, ..Tapped::default() }, &showing(1, 5), Moment(0));
+        let implied_tap = true;
+        let opening = ClickMatched { implied_tap, invalid, ..ClickMatched::default() };
+        viewer.open(&opening, &showing(2, 6), Moment(0));
+        viewer.tap(&Tapped::default(), &showing(3, 7), Moment(0));
+        viewer.invalidate(3);
+        let known = [5, 6, 7].map(|campaign| viewer.has_tapped(campaign));
+        assert_eq!(known, [false, false, true]);
+        let implied = viewer.touches().iter().map(|touch| touch.told.is_implied());
+        assert_eq!(implied.collect::<Vec<_>>(), [false, true, false]);
     }
 
     #[test]

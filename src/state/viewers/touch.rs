@@ -21,6 +21,35 @@ pub const CREDITED_OF_ACCOUNT_MAX: usize = 256;
 /// And those that nobody has earned. Further ones are declined all the same, and no late touch earns them.
 pub const MISSED_MAX: usize = 256;
 
+/// How a tap came to be known, in one byte. Checkpoints of earlier builds have its first bit alone.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Told(u8);
+
+impl Told {
+    const IMPLIED: u8 = 1;
+    const AFTER_ITS_FINDING: u8 = 2;
+
+    /// Returns how a tap is told that has an [`InvalidReason`], or 0.
+    pub(crate) fn new(implied: bool, invalid: u32) -> Self {
+        let late = if is_found(invalid as u8) { Self::AFTER_ITS_FINDING } else { 0 };
+        Self(u8::from(implied) * Self::IMPLIED | late)
+    }
+
+    /// Tells whether the tap was never reported, but a click token implies it; its moment is then the earliest.
+    pub const fn is_implied(self) -> bool {
+        self.0 & Self::IMPLIED != 0
+    }
+
+    /// Tells whether its view had been invalidated before the tap was told.
+    const fn is_after_its_finding(self) -> bool {
+        self.0 & Self::AFTER_ITS_FINDING != 0
+    }
+}
+
+fn is_found(invalid: u8) -> bool {
+    invalid == InvalidReason::Invalidated as u8
+}
+
 /// One tap that may still earn a conversation or sale.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Touch {
@@ -42,8 +71,8 @@ pub struct Touch {
     pub feed: u32,
     /// When the ad was handed out, seconds.
     pub issued_s: u32,
-    /// Whether the tap was never reported, but a click token implies it; `tap_ms` is then the earliest.
-    pub implied: bool,
+    /// How it came to be known.
+    pub told: Told,
     /// An [`InvalidReason`]; 0: valid.
     pub invalid: u8,
     /// The viewer's country, two letters as a big-endian number; 0: unknown.
@@ -77,6 +106,11 @@ impl Touch {
     /// Returns why it is invalid traffic; `None`: it is valid.
     pub fn invalid(&self) -> Option<InvalidReason> {
         reason_of(self.invalid)
+    }
+
+    /// Tells whether it was valid when it was told: its person was counted then, or before.
+    pub(super) fn was_valid(&self) -> bool {
+        self.invalid == 0 || is_found(self.invalid) && !self.told.is_after_its_finding()
     }
 
     /// Returns the showing that was tapped.
