@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn nobody_is_counted_by_a_tap_that_is_told_after_its_view_was_invalidated() {
-        let invalid = InvalidReason::Invalidated as u32;
+        let invalid = InvalidReason::Invalidated.into();
         let showing = |view, campaign| Showing { view, campaign, ..Showing::default() };
         let mut viewer = Viewer::default();
         viewer.tap(&Tapped { invalid, ..Tapped::default() }, &showing(1, 5), Moment(0));

@@ -30,7 +30,7 @@ impl Told {
     const AFTER_ITS_FINDING: u8 = 2;
 
     /// Returns how a tap is told that has an [`InvalidReason`], or 0.
-    pub(crate) fn new(implied: bool, invalid: u32) -> Self {
+    pub(crate) fn new(implied: bool, invalid: i32) -> Self {
         let late = if is_found(invalid as u8) { Self::AFTER_ITS_FINDING } else { 0 };
         Self(u8::from(implied) * Self::IMPLIED | late)
     }
