@@ -2,9 +2,10 @@
 //! makes serving wait.
 //!
 //! A seeded day of a mean of 12 views of each viewer is recorded through a node, as dense in the buckets as ten
-//! million viewers would lie there. Then its folder is opened from the checkpoint, from checkpoint and tail, and from
-//! the whole journal; the checkpoint's file is also read without a look at it, which is what the disk and the kernel
-//! allow. At last a checkpoint is written while facts come in and trays are filled. Doors are left out.
+//! million viewers would lie there. Then processes of their own open its folder from the checkpoint, from checkpoint
+//! and tail, and from the whole journal; the checkpoint's file is also read without a look at it, which is what the
+//! disk and the kernel allow. At last a checkpoint is written while facts come in and trays are filled. Doors are left
+//! out.
 //!
 //! The goal of ten million is run by hand: `-- --bench --viewers 10000000 --tail 6000000 --whole-journal no`, on a
 //! disk with room for 120 million facts (`BENCH_DIR`). Without `--bench` a tiny input runs.
@@ -50,6 +51,10 @@ struct Plan {
 }
 
 fn main() -> Result<(), Failure> {
+    if let Some(dir) = std::env::args().skip_while(|argument| argument != folder::OPEN).nth(1) {
+        println!("{}", serde_json::to_string(&folder::open_here(Path::new(&dir))?)?);
+        return Ok(());
+    }
     let plan = plan()?;
     let dir = tempfile::tempdir_in(std::env::var_os("BENCH_DIR").unwrap_or(".".into()))?;
     let dir = dir.path();
@@ -106,12 +111,15 @@ fn restart(plan: &Plan, dir: &Path, day: &mut Day, line: &mut Value) -> Result<(
     let loaded = folder::open(dir)?;
     let plain = folder::read_checkpoint(dir)?;
     let load_rate = plain.bytes as f64 / loaded.state_s;
+    let resident = loaded.resident_bytes as f64 / plan.viewers as f64;
     println!(
-        "checkpoint of {} bytes: read plainly at {:.0} MB/s, loaded at {:.0} MB/s",
+        "checkpoint of {} bytes: read plainly at {:.0} MB/s, loaded at {:.0} MB/s; the whole process {resident:.0} \
+         resident bytes a viewer then",
         plain.bytes,
         plain.per_second() / 1e6,
         load_rate / 1e6
     );
+    line["restarted_bytes_per_viewer"] = json!(resident);
     let market = start(plan, dir)?;
     day.record_more(&market.node, plan.tail)?;
     stop(market)?;

@@ -293,6 +293,12 @@ mod tests {
             let last = Moment((exp + TOKEN_LEEWAY_S) as i64 * 1_000 + 999);
             assert_eq!(caller.end, Some(last.plus_ms(1)));
         }
+        // The library's own end is the same, give or take what this test takes.
+        for (ago_s, is_good) in [(TOKEN_LEEWAY_S - 3, true), (TOKEN_LEEWAY_S + 2, false)] {
+            claims["exp"] = json!(get_current_timestamp() - ago_s);
+            let caller = issuers.caller(&token(&key, None, &claims));
+            assert_eq!(caller.is_some(), is_good, "ended {ago_s} s ago");
+        }
     }
 
     #[test]

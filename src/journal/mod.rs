@@ -130,6 +130,14 @@ pub trait ShardLog: Send {
         visit: &mut dyn FnMut(&Block) -> ControlFlow<()>,
     ) -> Result<(), LogError>;
 
+    /// Checks what opening took at its word, as far as it holds facts at or after `from[shard]`.
+    ///
+    /// # Errors
+    /// As opening the whole would have refused it.
+    fn verify(&self, _from: &SeqVector) -> Result<(), LogError> {
+        Ok(())
+    }
+
     /// Returns the first sequence each shard can still be read from.
     fn start(&self) -> SeqVector;
 

@@ -12,6 +12,7 @@ use crate::node::dice::fill_from_system;
 use crate::node::files::Files;
 use crate::node::front::Front;
 use crate::node::models::night_before;
+use crate::node::paced::Paced;
 use crate::types::ids::{BatchNo, JournalId};
 
 /// What happens beside serving: checkpoints, key rotation, attribution models once a night.
@@ -41,18 +42,25 @@ impl Helper {
             let now = self.clock.monotonic();
             if now.saturating_sub(last) >= self.every {
                 last = now;
-                unharmed("a checkpoint", || self.checkpoint(stopping));
+                unharmed("a checkpoint", || self.checkpoint(Some(stopping)));
                 unharmed("removing segments", || self.remover.iter().for_each(Remover::run));
             }
         }
-        unharmed("the last checkpoint", || self.checkpoint(&AtomicBool::new(false)));
+        unharmed("the last checkpoint", || self.checkpoint(None));
     }
 
-    fn checkpoint(&self, stopping: &AtomicBool) {
-        let write = |out: &mut dyn io::Write| self.front.write_checkpoint(self.journal, out);
+    /// Writes a checkpoint beside serving, until it is to stop, or with nothing beside it.
+    fn checkpoint(&self, stopping: Option<&AtomicBool>) {
+        let is_to_stop = || stopping.is_some_and(|stopping| stopping.load(Ordering::Acquire));
+        let write = |out: &mut dyn io::Write| match stopping {
+            Some(stopping) => {
+                let mut paced = Paced::new(out, &*self.clock, stopping);
+                self.front.write_checkpoint(self.journal, &mut paced)
+            }
+            None => self.front.write_checkpoint(self.journal, out),
+        };
         let settle = |head: BatchNo| {
-            let ended = || stopping.load(Ordering::Acquire) || self.front.is_stopped();
-            while self.front.durable() < head && !ended() {
+            while self.front.durable() < head && !is_to_stop() && !self.front.is_stopped() {
                 std::thread::park_timeout(Duration::from_millis(5));
             }
             self.front.durable() >= head
@@ -65,6 +73,8 @@ impl Helper {
             }
             // The node stops before what was copied is durable: the next start reads more of the journal.
             Ok(false) => {}
+            // The last one comes now.
+            Err(_) if is_to_stop() => {}
             Err(error) => {
                 metrics::counter!("munadi_checkpoint_failures_total").increment(1);
                 tracing::warn!(%error, "no checkpoint: the next start reads more of the journal");

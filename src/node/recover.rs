@@ -86,6 +86,7 @@ pub fn open<'a>(
             live.progress.note_applied(shard, Seq(next.0 - 1));
         }
     }
+    log.verify(&loaded.from)?;
     let replayed = replay::replay(&live, &*log, &loaded.from, replay::Plan::new())?;
     for (shard, end) in Shard::all().zip(replayed.ends.0).filter(|(_, end)| end.0 > 0) {
         live.progress.note_applied(shard, end);

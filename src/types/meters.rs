@@ -245,6 +245,13 @@ pub const METERS: &[Meter] = &[
         "Bytes of blocks that were handed to the journal.",
     ),
     meter(
+        "munadi_journal_damaged_segments",
+        Gauge,
+        Count,
+        &[],
+        "Old segments that this round of checking them found damaged, or the last one.",
+    ),
+    meter(
         "munadi_journal_lag_batches",
         Gauge,
         Count,
@@ -257,6 +264,13 @@ pub const METERS: &[Meter] = &[
         Seconds,
         &[],
         "How long the oldest of them has waited, or the writer has not moved.",
+    ),
+    meter(
+        "munadi_journal_segments_checked_total",
+        Counter,
+        Count,
+        &[],
+        "Old segments that were read again beside serving and found sound.",
     ),
     meter(
         "munadi_journal_sync_seconds",

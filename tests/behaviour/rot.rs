@@ -1,6 +1,20 @@
-//! Bit rot in checkpoints: whatever page or head of a record is hit, the checkpoint is passed over.
+//! Bit rot: whatever page or head of a checkpoint is hit, it is passed over; whatever segment is hit that a start needs,
+//! it is refused.
 
-use crate::stage::{Offer, Stage};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use munadi::journal::LogError;
+use munadi::journal::file::{Options, boundaries};
+use munadi::node::clock::MovedClock;
+use munadi::node::{Node, NodeOptions, OpenError, StartError};
+use munadi::types::proto::v1::EventKind;
+
+use crate::site::Site;
+use crate::stage::{FEED, Offer, Stage, event};
+
+const SEGMENT_BYTES: u64 = 20 << 10;
 
 const PAGE_BYTES: usize = 4_096;
 
@@ -59,4 +73,91 @@ fn a_checkpoint_with_any_page_lost_or_any_head_changed_is_passed_over() {
         // The lowest bit of the index: another bucket of the same shard.
         refused(heads[head] + 1, &|bytes| bytes[0] ^= 1, "index changed");
     }
+}
+
+/// Lets viewers come until the journal has so many segments.
+fn fill(site: &Site, segments: usize, names: &str) {
+    let journal = site.path("node/journal");
+    for number in 0.. {
+        if boundaries(&journal).unwrap().len() >= segments {
+            break;
+        }
+        let seen =
+            (0..40).filter_map(|viewer| site.show("MX", &format!("{names} {number} {viewer}")));
+        let seen = seen.map(|shown| event(&shown, EventKind::Impression)).collect();
+        site.record(seen);
+    }
+}
+
+fn start(dir: &Path, clock: &Arc<MovedClock>) -> Result<Node, StartError> {
+    let journal = Options { segment_bytes: SEGMENT_BYTES, ..Options::default() };
+    let options =
+        NodeOptions { feeds: vec![FEED], watch: false, journal, ..NodeOptions::default() };
+    Node::start(dir, Arc::clone(clock) as Arc<_>, &options)
+}
+
+fn checkpoints(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let is_one = |path: &PathBuf| path.to_string_lossy().contains("/checkpoint-");
+    let mut found: Vec<_> = entries.filter(is_one).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_damaged_segment_is_refused_where_its_facts_are_needed_and_stops_no_start_where_they_are_not() {
+    let site = Site::of(SEGMENT_BYTES);
+    site.shop("MX", &Offer { campaign: (Some(i64::MAX >> 8), None), ..Offer::default() });
+    fill(&site, 6, "early");
+    let (room, clock) = site.stop();
+    let dir = room.path().join("node");
+    let early = boundaries(&dir.join("journal")).unwrap();
+    let first = checkpoints(&dir).pop().unwrap();
+    let kept = fs::read(&first).unwrap();
+    let site = Site::again(room, clock, SEGMENT_BYTES);
+    fill(&site, 14, "late");
+    let known = site.reported();
+    let (room, clock) = site.stop();
+    let segment = |number: u64| dir.join(format!("journal/journal-{number:016x}.seg"));
+    let flip = |number: u64| {
+        let mut bytes = fs::read(segment(number)).unwrap();
+        bytes[9_000] ^= 1;
+        fs::write(segment(number), bytes).unwrap();
+    };
+    let impressions = |node: &Node| {
+        let query =
+            munadi::report::query::Query { end_hour: u32::MAX, limit: 10, ..Default::default() };
+        let found = node.front().report(crate::stage::ALL, &query, node.now()).unwrap();
+        found.0.rows[0].impressions
+    };
+    // Of the tail behind the first checkpoint, with many segments behind it.
+    let (needed, spared) = (early.last().unwrap().segment + 2, early[1].segment);
+    flip(spared);
+    flip(needed);
+    let node = start(&dir, &clock).unwrap();
+    assert_eq!(impressions(&node), known.0, "the newest checkpoint needs neither");
+    node.stop().unwrap();
+    for path in checkpoints(&dir) {
+        fs::remove_file(path).unwrap();
+    }
+    fs::write(&first, &kept).unwrap();
+    let refused = |what: &str| match start(&dir, &clock) {
+        Err(StartError::Open(OpenError::Log(LogError::Damaged(at)))) => at.segment,
+        Err(other) => panic!("{what}: {other}"),
+        Ok(_) => panic!("{what}: it starts"),
+    };
+    assert_eq!(refused("in the tail"), segment(needed));
+    flip(needed);
+    let node = start(&dir, &clock).unwrap();
+    assert_eq!(impressions(&node), known.0, "only what the checkpoint stands for is damaged");
+    node.stop().unwrap();
+    for path in checkpoints(&dir) {
+        fs::remove_file(path).unwrap();
+    }
+    assert_eq!(refused("without a checkpoint"), segment(spared));
+    flip(spared);
+    let node = start(&dir, &clock).unwrap();
+    assert_eq!(impressions(&node), known.0);
+    node.stop().unwrap();
+    drop(room);
 }

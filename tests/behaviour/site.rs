@@ -82,6 +82,11 @@ impl Site {
     pub(crate) fn of(segment_bytes: u64) -> Self {
         let room = tempfile::tempdir().unwrap();
         let clock = Arc::new(MovedClock::at(at("2026-11-23T12:00:00Z")));
+        Self::again(room, clock, segment_bytes)
+    }
+
+    /// Starts a node on a folder that another has left.
+    pub(crate) fn again(room: TempDir, clock: Arc<MovedClock>, segment_bytes: u64) -> Self {
         let node = Arc::new(started(&room.path().join("node"), &clock, segment_bytes));
         let runtime = Builder::new_current_thread().build().unwrap();
         Self { node, clock, runtime, room }

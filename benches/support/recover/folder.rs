@@ -3,39 +3,58 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use munadi::journal::file::{FileLog, Options};
 use munadi::node::Files;
+use serde::{Deserialize, Serialize};
 
 use crate::Failure;
+use crate::support::recover::layout;
+
+/// What names the folder that a process is to open.
+pub(crate) const OPEN: &str = "--open";
 
 /// Bytes that are read at once where nothing is looked at.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// What an opening took.
+#[derive(Deserialize, Serialize)]
 pub(crate) struct Opening {
-    /// Until the journal's segments were walked.
+    /// Until the journal's last segments were walked through.
     pub(crate) journal_s: f64,
     pub(crate) journal_bytes: u64,
     /// From there on: the checkpoint, the tail, and what serving needs.
     pub(crate) state_s: f64,
     pub(crate) replayed: u64,
+    /// What the process weighs then.
+    pub(crate) resident_bytes: u64,
 }
 
-/// Opens a folder and lets it go again; nothing in it changes.
+/// Opens a folder in a process of its own, as a restart does, and lets it go again; nothing in it changes.
 pub(crate) fn open(dir: &Path) -> Result<Opening, Failure> {
+    let mut restart = Command::new(std::env::current_exe()?);
+    // As `ops/munadi.service` and the Dockerfile have it.
+    restart.arg(OPEN).arg(dir).env("MIMALLOC_ALLOW_LARGE_OS_PAGES", "1");
+    let told = restart.stderr(Stdio::inherit()).output()?;
+    Ok(serde_json::from_slice(&told.stdout)?)
+}
+
+/// Opens a folder here, and tells what it took.
+pub(crate) fn open_here(dir: &Path) -> Result<Opening, Failure> {
     let files = Files::new(dir);
     let journal_bytes = bytes_under(&files.journal())?;
     let begin = Instant::now();
-    let (log, _) = FileLog::open(&files.journal(), &Options::default())?;
+    let (log, _) = FileLog::open_end(&files.journal(), &Options::default())?;
     let journal_s = begin.elapsed().as_secs_f64();
     let ring = files.ring()?.ok_or("a folder without its key ring")?;
     let begin = Instant::now();
     let (_front, _writer, opened) =
         munadi::node::open(Box::new(log), ring, 1, files.checkpoints())?;
     let state_s = begin.elapsed().as_secs_f64();
-    Ok(Opening { journal_s, journal_bytes, state_s, replayed: opened.replayed })
+    let (replayed, resident_bytes) = (opened.replayed, layout::resident_bytes()?);
+    Ok(Opening { journal_s, journal_bytes, state_s, replayed, resident_bytes })
 }
 
 /// What reading took.

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
-use munadi::node::Node;
+use munadi::node::clock::SystemClock;
+use munadi::node::{Node, Paced};
 use munadi::types::request::{AdRequest, Policy};
 
 use crate::Failure;
@@ -80,7 +81,10 @@ fn passes(node: &Node, dir: &Path, plan: Plan, shared: &Shared) -> Result<Passed
         let start = Instant::now();
         let path = dir.join("bench.part");
         let mut out = BufWriter::new(File::create(&path)?);
-        node.front().write_checkpoint(node.journal(), &mut out)?;
+        // As the node itself writes one.
+        let (clock, never) = (SystemClock::default(), AtomicBool::new(false));
+        let mut paced = Paced::new(&mut out, &clock, &never);
+        node.front().write_checkpoint(node.journal(), &mut paced)?;
         out.flush()?;
         out.get_ref().sync_all()?;
         let settled = runtime.block_on(node.settled());

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::journal::file::scan::{self, Frame};
 use crate::journal::file::segment::{self, HEADER_BYTES, Header, SEAL_BYTES, failed};
 use crate::journal::file::{Scanned, scanned};
-use crate::journal::{BLOCK_BYTES_MAX, Block, DamagedAt, LogError, Tail, nexts};
+use crate::journal::{BLOCK_BYTES_MAX, Block, Damage, DamagedAt, LogError, Tail, nexts};
 use crate::types::ids::{BatchNo, JournalId, SHARDS_ALL, SeqVector};
 
 /// Where a segment begins, and how far everything before it came.
@@ -51,6 +51,11 @@ impl Boundary {
 /// # Errors
 /// When there is no journal, or a header can't be read.
 pub fn boundaries(dir: &Path) -> Result<Vec<Boundary>, LogError> {
+    headers(dir).map(|headers| headers.iter().map(Boundary::of).collect())
+}
+
+/// Returns the header of each segment of a directory, oldest first.
+pub(super) fn headers(dir: &Path) -> Result<Vec<Header>, LogError> {
     if !dir.is_dir() {
         return Err(LogError::Absent(dir.to_owned()));
     }
@@ -65,11 +70,13 @@ pub fn boundaries(dir: &Path) -> Result<Vec<Boundary>, LogError> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             Err(error) => return Err(failed("read", &path)(error)),
         }
-        let header = Header::decode(&bytes).map_err(|damage| {
+        let its_own = |header: Header| (header.number == number).then_some(header);
+        let header = Header::decode(&bytes).and_then(|it| its_own(it).ok_or(Damage::Chain));
+        let header = header.map_err(|damage| {
             let (segment, after) = (path.clone(), BatchNo(0));
             LogError::Damaged(Box::new(DamagedAt { segment, offset: 0, fact: None, after, damage }))
         })?;
-        found.push(Boundary::of(&header));
+        found.push(header);
     }
     if found.is_empty() { Err(LogError::Absent(dir.to_owned())) } else { Ok(found) }
 }

@@ -4,6 +4,7 @@ mod ahead;
 pub mod archive;
 mod boundary;
 mod disk;
+mod ends;
 mod opening;
 #[cfg(test)]
 mod power;
@@ -101,6 +102,8 @@ pub struct FileLog {
     tails: Box<Tails>,
     batch: BatchNo,
     last_ticket: Ticket,
+    /// The first segment that opening walked through.
+    walked_from: u64,
     /// Held until the log is gone.
     _lock: File,
 }
@@ -127,24 +130,38 @@ impl FileLog {
                 spare.expect("nothing stops it early").into_segment(dir, &header).map(drop)
             })
             .map_err(failed("create a segment in", dir))?;
-        Self::open_locked(dir, options, Disk::default(), lock).map(|(log, _)| log)
+        let survey = scan::survey(dir, &mut |_| {})?;
+        Self::open_surveyed(dir, options, Disk::default(), lock, &survey).map(|(log, _)| log)
     }
 
     /// Opens a directory's journal: refuses damage, cuts off what a cut-short write left, and tells
     /// what was found.
     pub fn open(dir: &Path, options: &Options) -> Result<(Self, Scanned), LogError> {
         let lock = lock(dir)?;
-        Self::open_locked(dir, options, Disk::default(), lock)
+        let survey = scan::survey(dir, &mut |_| {})?;
+        Self::open_surveyed(dir, options, Disk::default(), lock, &survey)
     }
 
-    fn open_locked(
+    /// Opens a directory's journal by its end, in a time that does not grow with its length: segments before the last
+    /// ones are taken at the word of their headers. [`ShardLog::verify`] checks what of them is to be read, and
+    /// [`scan_within`] each of them at any time. Blocks and facts that are told are those of the last segments.
+    ///
+    /// # Errors
+    /// As [`FileLog::open`], but for damage that no header shows.
+    pub fn open_end(dir: &Path, options: &Options) -> Result<(Self, Scanned), LogError> {
+        let lock = lock(dir)?;
+        let survey = ends::survey_end(dir)?;
+        Self::open_surveyed(dir, options, Disk::default(), lock, &survey)
+    }
+
+    fn open_surveyed(
         dir: &Path,
         options: &Options,
         disk: Disk,
         lock: File,
+        survey: &Survey,
     ) -> Result<(Self, Scanned), LogError> {
-        let survey = scan::survey(dir, &mut |_| {})?;
-        let writer = prepare(dir, options, disk, &survey)?;
+        let writer = prepare(dir, options, disk, survey)?;
         let log = Self {
             dir: dir.to_owned(),
             journal: survey.journal,
@@ -154,6 +171,7 @@ impl FileLog {
             tails: survey.tails.clone(),
             batch: survey.last_batch,
             last_ticket: Ticket(0),
+            walked_from: survey.walked_from,
             thread: Some(
                 Builder::new()
                     .name("journal-sync".into())
@@ -162,7 +180,7 @@ impl FileLog {
             ),
             _lock: lock,
         };
-        Ok((log, scanned(&survey)))
+        Ok((log, scanned(survey)))
     }
 
     /// Returns what removes old segments from another thread than the writer's.
@@ -242,6 +260,15 @@ impl ShardLog for FileLog {
         };
         check_start(from, &nexts(&segments[0].tails))?;
         read_segments(&self.dir, &segments, durable_end, from, visit)
+    }
+
+    fn verify(&self, from: &SeqVector) -> Result<(), LogError> {
+        let segments = self.shared.state().segments.clone();
+        let first = first_needed(&segments, from).map_or(self.walked_from, |it| it.number);
+        if first < self.walked_from {
+            scan::survey_within(&self.dir, first..self.walked_from, &mut |_| {})?;
+        }
+        Ok(())
     }
 
     fn start(&self) -> SeqVector {
@@ -327,6 +354,13 @@ fn read_segment(
         }
     }
     Ok(ControlFlow::Continue(()))
+}
+
+/// Returns the first segment that holds a fact at or after `from`, or the last one.
+fn first_needed<'a>(segments: &'a [Arc<Header>], from: &SeqVector) -> Option<&'a Arc<Header>> {
+    let passed = |next: &Arc<Header>| all_at_or_below(&nexts(&next.tails), from);
+    let passed = segments.iter().skip(1).take_while(|next| passed(next)).count();
+    segments.get(passed)
 }
 
 fn all_at_or_below(these: &SeqVector, those: &SeqVector) -> bool {

@@ -41,6 +41,8 @@ impl Frame {
 pub(super) struct Survey {
     pub(super) journal: JournalId,
     pub(super) segments: Vec<Arc<Header>>,
+    /// The first segment that was walked through.
+    pub(super) walked_from: u64,
     pub(super) tails: Box<Tails>,
     pub(super) last_batch: BatchNo,
     pub(super) blocks: u64,
@@ -156,6 +158,7 @@ impl Walk {
         let nothing = Survey {
             journal: JournalId::default(),
             segments: Vec::new(),
+            walked_from: number,
             tails: Box::new([Tail::START; SHARDS_ALL]),
             last_batch: BatchNo(0),
             blocks: 0,

@@ -320,7 +320,9 @@ fn a_failed_sync_stops_the_log_for_good() {
         drop(FileLog::create(dir.path(), JOURNAL, &options).unwrap());
         let disk = Disk::default();
         let lock = lock(dir.path()).unwrap();
-        let (mut log, _) = FileLog::open_locked(dir.path(), &options, disk.clone(), lock).unwrap();
+        let found = survey(dir.path(), &mut |_| {}).unwrap();
+        let opened = FileLog::open_surveyed(dir.path(), &options, disk.clone(), lock, &found);
+        let (mut log, _) = opened.unwrap();
         let kept = append(&mut log, 1, 1, 1);
         let fault = if fail_write { &disk.faults.write } else { &disk.faults.sync };
         fault.store(true, Ordering::SeqCst);

@@ -350,6 +350,7 @@ mod tests {
         taps.take(1);
         taps.take(2);
         assert!(taps.kinds.is_empty() && taps.endpoints.is_empty());
+        assert!(taps.by_age.is_empty() && taps.places.is_empty());
     }
 
     #[test]

@@ -101,6 +101,7 @@ mod tests {
     use governor::clock::FakeRelativeClock;
 
     use super::*;
+    use crate::guard::Role;
 
     const LIMITS: Limits = Limits { events_per_s: 10, reports_per_s: 1, ..Limits::OFF };
 
@@ -143,13 +144,16 @@ mod tests {
     #[test]
     fn nobody_takes_of_the_rate_of_another_who_has_the_same_name() {
         let (rates, _) = rates();
-        let own = key("m-a");
+        let of = |credential, tenant| {
+            let (role, key_id) = (Role::Analytics, "m-a".into());
+            RateKey::of(&Caller { tenant, role, credential, key_id, end: None })
+        };
+        let own = of(CredentialKind::Key, 4);
         while rates.check(Class::Reports, &own).is_ok() {}
-        for other in [
-            RateKey { tenant: 5, ..own.clone() },
-            RateKey { credential: CredentialKind::Token, ..own.clone() },
-            RateKey { credential: CredentialKind::Certificate, ..own.clone() },
-        ] {
+        for (credential, tenant) in
+            [(CredentialKind::Key, 5), (CredentialKind::Token, 4), (CredentialKind::Certificate, 4)]
+        {
+            let other = of(credential, tenant);
             assert_eq!(rates.check(Class::Reports, &other), Ok(()), "{other:?}");
         }
         assert!(rates.check(Class::Reports, &own).is_err());

@@ -142,5 +142,15 @@ mod tests {
         assert_eq!(billed(&later(4_000)), 1);
         let none = later(DAY_MS + 1);
         assert_eq!(none, Vec::<String>::new(), "the grant is still known");
+        let dir = tempfile::tempdir().unwrap();
+        let facts = [(64, campaign(500)), (0, granted(GRANT, 100)), (0, granted(GRANT + 1, 100))];
+        write(dir.path(), &facts);
+        let mut recount = Recount::default();
+        scan(&Files::new(dir.path()).journal(), |block| recount.read(block)).unwrap();
+        // A grant ends with its day.
+        for (until_ms, known) in [(DAY_MS, vec![GRANT, GRANT + 1]), (DAY_MS + 1, vec![GRANT + 1])] {
+            recount.forget(Moment(until_ms + RECOUNT_MEMORY_MS), None);
+            assert_eq!(recount.grants.keys().copied().collect::<Vec<_>>(), known);
+        }
     }
 }
