@@ -121,7 +121,7 @@ pub(super) fn run(args: &BaseArgs) -> Result<ExitCode, MakeError> {
     let mut out = io::stdout().lock();
     match made? {
         None => {
-            writeln!(out, "nothing behind the last base is older than {} days", args.keep_days)?
+            writeln!(out, "no whole segment without a base is older than {} days", args.keep_days)?
         }
         Some(base) => {
             let (first, last) = base.span();

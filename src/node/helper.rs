@@ -101,7 +101,7 @@ impl Helper {
 }
 
 /// Does something of which nothing else depends: a panic in it is told, and what comes after it goes on.
-fn unharmed(what: &str, work: impl FnOnce()) {
+pub(in crate::node) fn unharmed(what: &str, work: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(work)).is_err() {
         tracing::error!(what, "failed: tell the authors");
     }

@@ -36,8 +36,8 @@ use crate::types::request::{
 };
 use crate::types::time::Moment;
 
-/// Time between checkpoints unless the options say otherwise: at 20,000 facts a second a start replays 6 million, which
-/// is most of its 15 seconds.
+/// Time between checkpoints unless the options say otherwise: at 20,000 facts a second a start replays 6 million, and
+/// those that came during a pass.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
 
 /// What a node is opened with.
@@ -122,7 +122,7 @@ impl Node {
     /// Starts a node on a folder, which is made if it is new.
     ///
     /// # Errors
-    /// When the folder's content can't be opened; nothing is changed then.
+    /// When the folder's content can't be opened; nothing is changed then but a torn end, which is cut.
     pub fn start(
         dir: &Path,
         clock: Arc<dyn Clock>,

@@ -38,6 +38,9 @@ pub(crate) fn open(dir: &Path) -> Result<Opening, Failure> {
     // As `ops/munadi.service` and the Dockerfile have it.
     restart.arg(OPEN).arg(dir).env("MIMALLOC_ALLOW_LARGE_OS_PAGES", "1");
     let told = restart.stderr(Stdio::inherit()).output()?;
+    if !told.status.success() {
+        return Err(format!("the folder was not opened: {}", told.status).into());
+    }
     Ok(serde_json::from_slice(&told.stdout)?)
 }
 

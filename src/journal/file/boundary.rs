@@ -54,6 +54,14 @@ pub fn boundaries(dir: &Path) -> Result<Vec<Boundary>, LogError> {
     headers(dir).map(|headers| headers.iter().map(Boundary::of).collect())
 }
 
+/// Returns the numbers of a directory's segments, oldest first.
+///
+/// # Errors
+/// When the directory can't be read.
+pub fn numbers(dir: &Path) -> Result<Vec<u64>, LogError> {
+    segment::list(dir).map(|(numbers, _)| numbers)
+}
+
 /// Returns the header of each segment of a directory, oldest first.
 pub(super) fn headers(dir: &Path) -> Result<Vec<Header>, LogError> {
     if !dir.is_dir() {

@@ -36,7 +36,7 @@ use crate::journal::{
 };
 use crate::types::ids::{BatchNo, JournalId, SHARDS_ALL, SeqVector, Shard};
 
-pub use crate::journal::file::boundary::{Boundary, boundaries, first_block, scan_within};
+pub use crate::journal::file::boundary::{Boundary, boundaries, first_block, numbers, scan_within};
 pub use crate::journal::file::opening::cut;
 pub use crate::journal::file::scan::Torn;
 pub use crate::journal::file::trim::Trimmer;
@@ -142,8 +142,8 @@ impl FileLog {
         Self::open_surveyed(dir, options, Disk::default(), lock, &survey)
     }
 
-    /// Opens a directory's journal by its end, in a time that does not grow with its length: segments before the last
-    /// ones are taken at the word of their headers. [`ShardLog::verify`] checks what of them is to be read, and
+    /// Opens a directory's journal by its end, in a time that grows by one header a segment: those before the last
+    /// ones are taken at its word. [`ShardLog::verify`] checks what of them is to be read, and
     /// [`scan_within`] each of them at any time. Blocks and facts that are told are those of the last segments.
     ///
     /// # Errors
@@ -356,7 +356,7 @@ fn read_segment(
     Ok(ControlFlow::Continue(()))
 }
 
-/// Returns the first segment that holds a fact at or after `from`, or the last one.
+/// Returns the first segment that may hold a fact at or after `from`: the last one where none does.
 fn first_needed<'a>(segments: &'a [Arc<Header>], from: &SeqVector) -> Option<&'a Arc<Header>> {
     let passed = |next: &Arc<Header>| all_at_or_below(&nexts(&next.tails), from);
     let passed = segments.iter().skip(1).take_while(|next| passed(next)).count();

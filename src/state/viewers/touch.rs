@@ -22,8 +22,15 @@ pub const CREDITED_OF_ACCOUNT_MAX: usize = 256;
 pub const MISSED_MAX: usize = 256;
 
 /// How a tap came to be known, in one byte. Checkpoints of earlier builds have its first bit alone.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Serialize)]
 pub struct Told(u8);
+
+/// By what earlier builds know too: a backup of theirs is the same state.
+impl PartialEq for Told {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_implied() == other.is_implied()
+    }
+}
 
 impl Told {
     const IMPLIED: u8 = 1;
@@ -32,7 +39,7 @@ impl Told {
     /// Returns how a tap is told that has an [`InvalidReason`], or 0.
     pub(crate) fn new(implied: bool, invalid: i32) -> Self {
         let late = if is_found(invalid as u8) { Self::AFTER_ITS_FINDING } else { 0 };
-        Self(u8::from(implied) * Self::IMPLIED | late)
+        Self(u8::from(implied) | late)
     }
 
     /// Tells whether the tap was never reported, but a click token implies it; its moment is then the earliest.
