@@ -59,6 +59,8 @@ mod tests {
     use crate::types::hash::mix;
     use crate::types::ids::SeqVector;
 
+    const BATCHES: u64 = 390;
+
     fn small() -> Options {
         Options { segment_bytes: 16 << 10, ..Options::default() }
     }
@@ -67,7 +69,7 @@ mod tests {
     fn journal() -> (tempfile::TempDir, Vec<u64>, Vec<Block>) {
         let dir = tempfile::tempdir().unwrap();
         let mut log = FileLog::create(dir.path(), JOURNAL, &small()).unwrap();
-        let blocks = (1..=130).map(|batch| append(&mut log, (batch % 65) as u8, batch, 30));
+        let blocks = (1..=BATCHES).map(|batch| append(&mut log, (batch % 65) as u8, batch, 30));
         let blocks = blocks.collect();
         Box::new(log).close().unwrap();
         let (numbers, _) = segment::list(dir.path()).unwrap();
@@ -90,7 +92,7 @@ mod tests {
         assert_eq!((found.next, found.last_batch), (told.next, told.last_batch));
         assert!(found.blocks < told.blocks / 2, "most segments are left alone");
         log.verify(&SeqVector::default()).unwrap();
-        blocks.push(append(&mut log, 7, 131, 30));
+        blocks.push(append(&mut log, 7, BATCHES + 1, 30));
         assert_eq!(read(&log, &SeqVector::default()).unwrap(), blocks);
     }
 
