@@ -153,6 +153,9 @@ mod tests {
         );
         fs::remove_file(&files[0]).unwrap();
         assert_eq!(round(false), 1, "the oldest was removed, as behind a base");
+        let gone = scan_within(dir.path(), 1..2, |_| ()).unwrap_err();
+        assert!(is_removed(&gone, 1, &[2, 3]), "it went while the round was under way");
+        assert!(!is_removed(&gone, 2, &[1, 3]) && !is_removed(&gone, 1, &[]));
         fs::remove_file(&files[1]).unwrap();
         fs::remove_file(&files[2]).unwrap();
         assert_eq!(round(false), 0, "so were these");

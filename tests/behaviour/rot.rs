@@ -15,6 +15,7 @@ use crate::site::Site;
 use crate::stage::{FEED, Offer, Stage, event};
 
 const SEGMENT_BYTES: u64 = 20 << 10;
+const SEGMENT_HEADER_BYTES: usize = 4_096;
 
 const PAGE_BYTES: usize = 4_096;
 
@@ -124,6 +125,14 @@ fn a_damaged_segment_is_refused_where_its_facts_are_needed_and_stops_no_start_wh
         bytes[9_000] ^= 1;
         fs::write(segment(number), bytes).unwrap();
     };
+    // As if nothing more had ever been written there: no frame is broken.
+    let empty = |number: u64| {
+        let whole = fs::read(segment(number)).unwrap();
+        let mut bytes = whole.clone();
+        bytes[SEGMENT_HEADER_BYTES..].fill(0);
+        fs::write(segment(number), bytes).unwrap();
+        whole
+    };
     let impressions = |node: &Node| {
         let query =
             munadi::report::query::Query { end_hour: u32::MAX, limit: 10, ..Default::default() };
@@ -133,7 +142,7 @@ fn a_damaged_segment_is_refused_where_its_facts_are_needed_and_stops_no_start_wh
     // Of the tail behind the first checkpoint, with many segments behind it.
     let (needed, spared) = (early.last().unwrap().segment + 2, early[1].segment);
     flip(spared);
-    flip(needed);
+    let whole = empty(needed);
     let node = start(&dir, &clock).unwrap();
     assert_eq!(impressions(&node), known.0, "the newest checkpoint needs neither");
     node.stop().unwrap();
@@ -147,6 +156,9 @@ fn a_damaged_segment_is_refused_where_its_facts_are_needed_and_stops_no_start_wh
         Ok(_) => panic!("{what}: it starts"),
     };
     assert_eq!(refused("in the tail"), segment(needed));
+    fs::write(segment(needed), whole).unwrap();
+    flip(needed);
+    assert_eq!(refused("in the tail, a flipped bit"), segment(needed));
     flip(needed);
     let node = start(&dir, &clock).unwrap();
     assert_eq!(impressions(&node), known.0, "only what the checkpoint stands for is damaged");
