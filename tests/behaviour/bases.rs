@@ -166,14 +166,14 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Takes the files out of a folder whose names begin so; returns how many there were.
-fn without(dir: &Path, begin: &str) -> usize {
+pub(crate) fn without(dir: &Path, begin: &str) -> usize {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     let files = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(begin));
     files.map(|entry| fs::remove_file(entry.path()).unwrap()).count()
 }
 
 /// Returns where a segment of a folder's journal lies.
-fn segment(dir: &Path, number: u64) -> PathBuf {
+pub(crate) fn segment(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("journal/journal-{number:016x}.seg"))
 }
 

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use munadi::journal::LogError;
-use munadi::journal::file::{Options, boundaries};
+use munadi::journal::file::boundaries;
 use munadi::node::clock::MovedClock;
-use munadi::node::{Node, NodeOptions, OpenError, StartError};
+use munadi::node::{OpenError, StartError};
 use munadi::types::proto::v1::EventKind;
 
-use crate::site::Site;
-use crate::stage::{FEED, Offer, Stage, event};
+use crate::bases::{segment, without};
+use crate::site::{Site, opened};
+use crate::stage::{Offer, Stage, event};
 
 const SEGMENT_BYTES: u64 = 20 << 10;
 const SEGMENT_HEADER_BYTES: usize = 4_096;
@@ -90,19 +91,21 @@ fn fill(site: &Site, segments: usize, names: &str) {
     }
 }
 
-fn start(dir: &Path, clock: &Arc<MovedClock>) -> Result<Node, StartError> {
-    let journal = Options { segment_bytes: SEGMENT_BYTES, ..Options::default() };
-    let options =
-        NodeOptions { feeds: vec![FEED], watch: false, journal, ..NodeOptions::default() };
-    Node::start(dir, Arc::clone(clock) as Arc<_>, &options)
-}
-
 fn checkpoints(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let is_one = |path: &PathBuf| path.to_string_lossy().contains("/checkpoint-");
     let mut found: Vec<_> = entries.filter(is_one).collect();
     found.sort();
     found
+}
+
+/// Returns the damaged segment for which a start is refused.
+fn refused(dir: &Path, clock: &Arc<MovedClock>, what: &str) -> PathBuf {
+    match opened(dir, clock, SEGMENT_BYTES) {
+        Err(StartError::Open(OpenError::Log(LogError::Damaged(at)))) => at.segment,
+        Err(other) => panic!("{what}: {other}"),
+        Ok(_) => panic!("{what}: it starts"),
+    }
 }
 
 #[test]
@@ -119,7 +122,7 @@ fn a_damaged_segment_is_refused_where_its_facts_are_needed_and_stops_no_start_wh
     fill(&site, 14, "late");
     let known = site.reported();
     let (room, clock) = site.stop();
-    let segment = |number: u64| dir.join(format!("journal/journal-{number:016x}.seg"));
+    let segment = |number: u64| segment(&dir, number);
     let flip = |number: u64| {
         let mut bytes = fs::read(segment(number)).unwrap();
         bytes[9_000] ^= 1;
@@ -133,43 +136,25 @@ fn a_damaged_segment_is_refused_where_its_facts_are_needed_and_stops_no_start_wh
         fs::write(segment(number), bytes).unwrap();
         whole
     };
-    let impressions = |node: &Node| {
-        let query =
-            munadi::report::query::Query { end_hour: u32::MAX, limit: 10, ..Default::default() };
-        let found = node.front().report(crate::stage::ALL, &query, node.now()).unwrap();
-        found.0.rows[0].impressions
-    };
     // Of the tail behind the first checkpoint, with many segments behind it.
     let (needed, spared) = (early.last().unwrap().segment + 2, early[1].segment);
     flip(spared);
     let whole = empty(needed);
-    let node = start(&dir, &clock).unwrap();
-    assert_eq!(impressions(&node), known.0, "the newest checkpoint needs neither");
-    node.stop().unwrap();
-    for path in checkpoints(&dir) {
-        fs::remove_file(path).unwrap();
-    }
+    let site = Site::again(room, clock, SEGMENT_BYTES);
+    assert_eq!(site.reported(), known, "the newest checkpoint needs neither");
+    let (room, clock) = site.stop();
+    without(&dir, "checkpoint-");
     fs::write(&first, &kept).unwrap();
-    let refused = |what: &str| match start(&dir, &clock) {
-        Err(StartError::Open(OpenError::Log(LogError::Damaged(at)))) => at.segment,
-        Err(other) => panic!("{what}: {other}"),
-        Ok(_) => panic!("{what}: it starts"),
-    };
-    assert_eq!(refused("in the tail"), segment(needed));
+    assert_eq!(refused(&dir, &clock, "in the tail"), segment(needed));
     fs::write(segment(needed), whole).unwrap();
     flip(needed);
-    assert_eq!(refused("in the tail, a flipped bit"), segment(needed));
+    assert_eq!(refused(&dir, &clock, "in the tail, a flipped bit"), segment(needed));
     flip(needed);
-    let node = start(&dir, &clock).unwrap();
-    assert_eq!(impressions(&node), known.0, "only what the checkpoint stands for is damaged");
-    node.stop().unwrap();
-    for path in checkpoints(&dir) {
-        fs::remove_file(path).unwrap();
-    }
-    assert_eq!(refused("without a checkpoint"), segment(spared));
+    let site = Site::again(room, clock, SEGMENT_BYTES);
+    assert_eq!(site.reported(), known, "only what the checkpoint stands for is damaged");
+    let (room, clock) = site.stop();
+    without(&dir, "checkpoint-");
+    assert_eq!(refused(&dir, &clock, "without a checkpoint"), segment(spared));
     flip(spared);
-    let node = start(&dir, &clock).unwrap();
-    assert_eq!(impressions(&node), known.0);
-    node.stop().unwrap();
-    drop(room);
+    assert_eq!(Site::again(room, clock, SEGMENT_BYTES).reported(), known);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use munadi::channels::{Channel, FoundClick, find_click};
 use munadi::journal::file::Options;
 use munadi::node::clock::{Clock, MovedClock};
-use munadi::node::{Node, NodeOptions, Pending};
+use munadi::node::{Node, NodeOptions, Pending, StartError};
 use munadi::report::query::Query;
 use munadi::tokens::{contact_number, conversation_id, viewer_number};
 use munadi::types::proto::v1;
@@ -67,10 +67,19 @@ pub(crate) fn start(dir: &Path, clock: &Arc<MovedClock>) -> Node {
 }
 
 fn started(dir: &Path, clock: &Arc<MovedClock>, segment_bytes: u64) -> Node {
+    opened(dir, clock, segment_bytes).unwrap()
+}
+
+/// Starts a node on a folder with segments of so many bytes, if it can be.
+pub(crate) fn opened(
+    dir: &Path,
+    clock: &Arc<MovedClock>,
+    segment_bytes: u64,
+) -> Result<Node, StartError> {
     let journal = Options { segment_bytes, ..Options::default() };
     let options =
         NodeOptions { feeds: vec![FEED], watch: false, journal, ..NodeOptions::default() };
-    Node::start(dir, Arc::clone(clock) as Arc<_>, &options).unwrap()
+    Node::start(dir, Arc::clone(clock) as Arc<_>, &options)
 }
 
 impl Site {

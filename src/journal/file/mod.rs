@@ -264,7 +264,7 @@ impl ShardLog for FileLog {
 
     fn verify(&self, from: &SeqVector) -> Result<(), LogError> {
         let segments = self.shared.state().segments.clone();
-        let first = first_needed(&segments, from).map_or(self.walked_from, |it| it.number);
+        let first = segments[first_needed(&segments, from)].number;
         if first < self.walked_from {
             scan::survey_within(&self.dir, first..self.walked_from, &mut |_| {})?;
         }
@@ -307,11 +307,8 @@ fn read_segments(
     from: &SeqVector,
     visit: &mut dyn FnMut(&Block) -> ControlFlow<()>,
 ) -> Result<(), LogError> {
-    for (at, header) in segments.iter().enumerate() {
+    for (at, header) in segments.iter().enumerate().skip(first_needed(segments, from)) {
         let behind = segments.get(at + 1);
-        if behind.is_some_and(|next| all_at_or_below(&nexts(&next.tails), from)) {
-            continue;
-        }
         let path = segment::path_of(dir, header.number);
         let end = behind.map_or(Some(durable_end), |_| None);
         if read_segment(&path, end, header, from, visit)?.is_break() {
@@ -356,11 +353,10 @@ fn read_segment(
     Ok(ControlFlow::Continue(()))
 }
 
-/// Returns the first segment that may hold a fact at or after `from`: the last one where none does.
-fn first_needed<'a>(segments: &'a [Arc<Header>], from: &SeqVector) -> Option<&'a Arc<Header>> {
-    let passed = |next: &Arc<Header>| all_at_or_below(&nexts(&next.tails), from);
-    let passed = segments.iter().skip(1).take_while(|next| passed(next)).count();
-    segments.get(passed)
+/// Returns which segment is the first that may hold a fact at or after `from`: the last one where none does.
+fn first_needed(segments: &[Arc<Header>], from: &SeqVector) -> usize {
+    let passed = |next: &&Arc<Header>| all_at_or_below(&nexts(&next.tails), from);
+    segments.iter().skip(1).take_while(passed).count()
 }
 
 fn all_at_or_below(these: &SeqVector, those: &SeqVector) -> bool {
