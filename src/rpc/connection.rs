@@ -45,11 +45,11 @@ impl Wire {
 }
 
 /// What each call knows of its connection, which puts it into the extensions of its requests.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Line {
     /// Whom its certificate names.
     pub(super) certified: Option<Caller>,
-    /// What became of its calls.
+    /// What it asks for.
     pub(super) calls: Arc<Calls>,
 }
 
@@ -105,7 +105,7 @@ impl Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Some(most) = ready!(self.pace.poll_turn(context)) else {
+        let Some(most) = ready!(self.pace.poll_turn(context))? else {
             return Pin::new(&mut self.wire).poll_read(context, buffer);
         };
         let most = most.min(buffer.remaining());

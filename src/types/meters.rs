@@ -170,7 +170,14 @@ pub const METERS: &[Meter] = &[
         Counter,
         Count,
         &["cause"],
-        "Connections cut because their peer did not greet, or did not read, in time.",
+        "Connections cut: their peer did not greet or read in time, or they were left unread for too long.",
+    ),
+    meter(
+        "munadi_connections_left_unread_total",
+        Counter,
+        Count,
+        &[],
+        "Times that a connection was left unread for a while, as much of its class was refused.",
     ),
     meter(
         "munadi_connections_refused_total",
@@ -178,13 +185,6 @@ pub const METERS: &[Meter] = &[
         Count,
         &["of"],
         "Connections that were one too many of their address or of the server.",
-    ),
-    meter(
-        "munadi_connections_slowed_total",
-        Counter,
-        Count,
-        &[],
-        "Times that a connection was read slowly, as none of its calls was taken.",
     ),
     meter(
         "munadi_conversion_posts_total",

@@ -1,16 +1,17 @@
 //! The gRPC door while the queue to the writer is full: reports and ads are refused unread, and events are still
-//! looked at; a connection that asks for nothing but ads is read slowly.
+//! looked at; a connection that asks for nothing but ads is left unread.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use munadi::guard::{Key, Keys, Role, secret_blake3};
 use munadi::listen::Running;
 use munadi::node::Node;
 use munadi::node::clock::{Clock, SystemClock};
-use munadi::rpc::limits::{Limits, READ_PAUSE, REFUSED_IN_A_ROW_LEAST, RETRY_AFTER};
+use munadi::rpc::limits::{Limits, READ_PAUSE, RETRY_AFTER};
 use munadi::rpc::{Patience, ServerConfig, serve};
 use munadi::types::proto::v1;
 use munadi::types::proto::v1::ad_service_client::AdServiceClient;
@@ -24,8 +25,8 @@ use crate::bodies::{ACCOUNT, NUMBER};
 use crate::full::{fill, held};
 use crate::stage::{TENANT, wait, whatsapp};
 
-/// Calls after which any connection is read slowly that asks for nothing else.
-const ENOUGH: u32 = 8 * REFUSED_IN_A_ROW_LEAST;
+/// Within which a connection is left unread that asks for nothing but what is refused. Long, for a busy machine.
+const ENOUGH: Duration = Duration::from_secs(60);
 
 #[test]
 fn under_a_full_queue_reports_and_ads_are_refused_unread_and_events_are_looked_at() {
@@ -58,7 +59,7 @@ fn under_a_full_queue_reports_and_ads_are_refused_unread_and_events_are_looked_a
 
 /// What is not read costs nothing, and who asks for it waits. No upper bound: another's call may be late as well.
 #[test]
-fn a_connection_none_of_whose_calls_is_taken_is_read_slowly() {
+fn a_connection_none_of_whose_calls_is_taken_is_left_unread() {
     let (stage, gate) = held();
     let shop = stage.shop(TENANT, whatsapp(NUMBER, ACCOUNT));
     wait(stage.node.settled()).unwrap();
@@ -67,7 +68,7 @@ fn a_connection_none_of_whose_calls_is_taken_is_read_slowly() {
     let waiting = fill(&stage, &gate, shop);
     let slow = wait(async {
         let (way, clock) = (way(&door), SystemClock::default());
-        for _ in 0..=ENOUGH {
+        while clock.monotonic() < ENOUGH {
             let asked = clock.monotonic();
             assert_eq!(ads(&way).await.unwrap_err().code(), Code::ResourceExhausted);
             if clock.monotonic() - asked >= READ_PAUSE / 2 {
@@ -76,7 +77,7 @@ fn a_connection_none_of_whose_calls_is_taken_is_read_slowly() {
         }
         false
     });
-    assert!(slow, "{ENOUGH} calls were refused at once");
+    assert!(slow, "for {ENOUGH:?} all calls were refused at once");
     gate.release();
     drop(waiting);
     door.stop();

@@ -1,22 +1,22 @@
 //! One core's gate: what it takes, what it refuses, and what it tells whom it refuses.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use http::Response;
 use metrics::Counter;
 
 use crate::guard::Class;
 use crate::node::Gauge;
+use crate::node::clock::{Clock, SystemClock};
+use crate::rpc::admission::pace::Calls;
 use crate::rpc::admission::rates::{RateKey, Rates};
 use crate::rpc::admission::refused::{Answers, Refused, Turn};
 use crate::rpc::admission::shed::Shed;
+use crate::rpc::admission::turns::{Numbers, Place, Point, STEP, whole};
 use crate::rpc::limits::{Limits, at_work_max};
 use crate::types::hash::mix;
-
-/// The golden ratio's part of 2^64: its multiples fall evenly, so that even of few calls just the share is
-/// refused that should be (Weyl).
-const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Why calls are refused, as metrics say it.
 const CAUSES: [&str; 3] = ["overload", "at_work", "rate"];
@@ -27,8 +27,13 @@ pub(super) struct Gate {
     pub(super) gauge: Gauge,
     pub(super) rates: Arc<Rates>,
     answers: Arc<Answers>,
+    clock: SystemClock,
     /// [`Shed`], as the core's watch last found it.
-    shed: AtomicU64,
+    shed: [AtomicU64; 4],
+    /// When the watch must look again at the latest, in nanoseconds of the clock. `u64::MAX`: none watches.
+    due: AtomicU64,
+    /// The connections of each class.
+    numbers: [Mutex<Numbers>; Class::ALL.len()],
     at_work: [AtomicUsize; Class::ALL.len()],
     calls: [AtomicU64; Class::ALL.len()],
     /// Lots that were drawn.
@@ -51,7 +56,10 @@ impl Gate {
             gauge,
             rates,
             answers,
-            shed: AtomicU64::new(Shed::default().to_bits()),
+            clock: SystemClock::default(),
+            shed: Shed::default().to_bits().map(AtomicU64::new),
+            due: AtomicU64::new(u64::MAX),
+            numbers: Default::default(),
             at_work: Default::default(),
             calls: Default::default(),
             lots: AtomicU64::new(0),
@@ -67,7 +75,20 @@ impl Gate {
 
     /// Refuses this much from now on.
     pub(super) fn use_shed(&self, shed: Shed) {
-        self.shed.store(shed.to_bits(), Ordering::Relaxed);
+        // Whoever reads half of it meanwhile uses it for one call.
+        for (bits, part) in self.shed.iter().zip(shed.to_bits()) {
+            bits.store(part, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the clock by which [`Self::must_look_by`] is told.
+    pub(super) const fn clock(&self) -> &SystemClock {
+        &self.clock
+    }
+
+    /// Notes when the watch will look again, if its core is not late.
+    pub(super) fn must_look_by(&self, due: Duration) {
+        self.due.store(due.as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// Returns how much is refused now.
@@ -75,21 +96,75 @@ impl Gate {
         if !self.limits.shed {
             return Shed::default();
         }
-        let shed = Shed::from_bits(self.shed.load(Ordering::Relaxed));
-        shed.with_queue(self.gauge.waiting())
+        self.measured().with_queue(self.gauge.waiting())
     }
 
-    /// Passes a call by its class alone, or refuses it for load: the first question, as it costs least.
-    pub(super) fn pass(&self, class: Class, shed: Shed) -> Result<(), Refused> {
-        let share = shed.share(class);
-        if share <= 0.0 {
+    fn measured(&self) -> Shed {
+        Shed::from_bits(self.shed.each_ref().map(|bits| bits.load(Ordering::Relaxed)))
+    }
+
+    /// Tells whether a connection is left unread now.
+    pub(super) fn leaves_unread(&self, calls: &Calls) -> bool {
+        if !self.limits.shed || self.is_stopping() {
+            return false;
+        }
+        let class = calls.class();
+        let unread = self.measured().unread(class, self.late());
+        unread > 0.0 && {
+            let count = self.with_numbers(class, |numbers| numbers.count());
+            let point = Point::after(self.clock.monotonic());
+            Place::of(calls.number()).waits(point, whole(unread, count))
+        }
+    }
+
+    /// Returns how late the watch is.
+    fn late(&self) -> Duration {
+        let due = Duration::from_nanos(self.due.load(Ordering::Relaxed));
+        self.clock.monotonic().saturating_sub(due)
+    }
+
+    /// Numbers a connection of a class, until it is given back.
+    pub(super) fn take_number(&self, class: Class) -> u64 {
+        self.with_numbers(class, Numbers::take)
+    }
+
+    /// Ends what [`Self::take_number`] began.
+    pub(super) fn give_back(&self, class: Class, number: u64) {
+        self.with_numbers(class, |numbers| numbers.give_back(number));
+    }
+
+    fn with_numbers<T>(&self, class: Class, work: impl FnOnce(&mut Numbers) -> T) -> T {
+        let numbers = &self.numbers[class.index()];
+        work(&mut numbers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Passes a call by its class and connection alone, or refuses it for load: the first question, as it costs
+    /// least. `calls`: those of its connection; `None`: it is a message of a stream.
+    pub(super) fn pass(
+        &self,
+        class: Class,
+        shed: Shed,
+        calls: Option<&Calls>,
+    ) -> Result<(), Refused> {
+        let own = calls.filter(|calls| calls.class() == class);
+        let is_behind = own.is_some_and(Calls::are_behind);
+        let is_spared = shed.spares(class) || is_behind && shed.unread(class, self.late()) > 0.0;
+        if !is_spared {
             return Ok(());
         }
+        let share = match own {
+            // What waited for so long is of no use any more.
+            Some(_) if is_behind => 1.0,
+            Some(_) => shed.share(class),
+            // No part of these waits with its connection.
+            None => 1.0 - (1.0 - shed.share(class)) * (1.0 - shed.unread(class, Duration::ZERO)),
+        };
         let roll = self.roll(class);
         if share < 1.0 && roll as f64 >= share * u64::MAX as f64 {
             return Ok(());
         }
-        Err(self.counted(Refused::Overloaded { class, level: shed.level(), turn: Turn::of(roll) }))
+        let level = shed.level().max(class.index() as u8 + 1);
+        Err(self.counted(Refused::Overloaded { class, level, turn: Turn::of(roll) }))
     }
 
     /// Takes a call that has passed, or refuses it. What it takes stands in `Seat` until its answer begins.
@@ -110,7 +185,7 @@ impl Gate {
 
     /// Takes one message of a stream, or refuses it.
     pub(super) fn check(&self, class: Class, key: Option<&RateKey>) -> Result<(), Refused> {
-        self.pass(class, self.shed())?;
+        self.pass(class, self.shed(), None)?;
         self.keep_rate(class, key)
     }
 
@@ -156,6 +231,15 @@ impl Gate {
     }
 }
 
+#[cfg(test)]
+impl Gate {
+    /// Returns the gate of a core without a node.
+    pub(super) fn of_nothing(limits: Limits) -> Arc<Self> {
+        let rates = Arc::new(Rates::new(&limits));
+        Arc::new(Self::new(limits, Gauge::of_nothing(), rates, Arc::default()))
+    }
+}
+
 /// The place of a call that is at work.
 pub(super) struct Seat {
     gate: Arc<Gate>,
@@ -182,14 +266,9 @@ mod tests {
     use crate::rpc::limits::RETRY_AFTER;
     use crate::types::proto::v1::CredentialKind;
 
-    fn gate(limits: Limits) -> Arc<Gate> {
-        let rates = Arc::new(Rates::new(&limits));
-        Arc::new(Gate::new(limits, Gauge::of_nothing(), rates, Arc::default()))
-    }
-
     /// Takes a call or refuses it, as a server does.
     fn take(gate: &Arc<Gate>, class: Class, key: Option<&RateKey>) -> Result<Seat, Refused> {
-        gate.pass(class, gate.shed())?;
+        gate.pass(class, gate.shed(), None)?;
         gate.enter(class, key)
     }
 
@@ -214,19 +293,21 @@ mod tests {
 
     #[test]
     fn just_the_share_is_refused() {
-        let gate = gate(SHED);
+        let gate = Gate::of_nothing(SHED);
         let shed = shed_after(3);
         gate.use_shed(shed);
-        let share = shed.share(Class::Reports);
-        assert!((0.05..0.95).contains(&share), "{share}");
-        let wanted = 1_000.0 * (1.0 - share);
+        let (share, unread) =
+            (shed.share(Class::Reports), shed.unread(Class::Reports, Duration::ZERO));
+        assert!((0.05..0.95).contains(&share) && unread > 0.05, "{shed:?}");
+        // Whose connection is not told takes a part of what is left unread.
+        let wanted = 1_000.0 * (1.0 - share) * (1.0 - unread);
         let taken = taken(&gate, Class::Reports) as f64;
         assert!((taken - wanted).abs() <= 10.0, "{taken} instead of {wanted}");
     }
 
     #[test]
     fn the_lowest_class_goes_first_and_two_never_go() {
-        let gate = gate(SHED);
+        let gate = Gate::of_nothing(SHED);
         let mut before = [1_000; 3];
         for windows in (0..120).step_by(10) {
             gate.use_shed(shed_after(windows));
@@ -239,14 +320,14 @@ mod tests {
             before = now;
         }
         assert_eq!(before, [0; 3]);
-        let off = super::tests::gate(Limits::OFF);
+        let off = Gate::of_nothing(Limits::OFF);
         off.use_shed(shed_after(200));
         assert_eq!(taken(&off, Class::Reports), 1_000, "nothing is refused that is not asked for");
     }
 
     #[test]
     fn a_class_has_so_many_places() {
-        let gate = gate(SHED);
+        let gate = Gate::of_nothing(SHED);
         let most = at_work_max(Class::Reports);
         let mut seats: Vec<_> =
             (0..most).map(|_| take(&gate, Class::Reports, None).unwrap()).collect();
@@ -259,7 +340,7 @@ mod tests {
 
     #[test]
     fn who_is_refused_learns_why_and_when_to_come_again() {
-        let gate = gate(Limits { reports_per_s: 1, ..SHED });
+        let gate = Gate::of_nothing(Limits { reports_per_s: 1, ..SHED });
         let key = RateKey::of(&Caller {
             tenant: 4,
             role: Role::Analytics,

@@ -47,12 +47,18 @@ pub const REPORTS_AT_WORK_MAX: usize = 64;
 /// Other calls at work, of one core.
 pub const ADMINISTRATION_AT_WORK_MAX: usize = 256;
 
-/// Calls of one connection that are refused in a row, all of a class of which none is taken, before that connection
-/// is read slowly: half of what it may have open at once.
-pub const REFUSED_IN_A_ROW_LEAST: u32 = STREAMS_MAX / 2;
+/// Calls in a row of less important classes after which a connection counts as theirs, which may be left unread
+/// with them: half of what it may have open at once.
+pub const CLASS_AFTER_CALLS: u32 = STREAMS_MAX / 2;
 
-/// How long nothing is read of such a connection, on average: as long as its callers are told to wait.
-pub const READ_PAUSE: Duration = RETRY_AFTER;
+/// Time in which each connection of a class has its turn at being left unread, for the share that all are. Long, as
+/// a connection that is read again brings what waited at its caller.
+pub const READ_ROUND: Duration = Duration::from_secs(120);
+
+/// How long nothing is read of a connection that is left unread, on average: twice what its callers are told to wait.
+/// Whatever was left for so long has been given up by its caller, so that connection is cut when its turn comes.
+pub const READ_PAUSE: Duration = Duration::from_secs(2);
+const _: () = assert!(READ_PAUSE.as_millis() >= 2 * RETRY_AFTER.as_millis());
 
 /// Bytes that are read of it after each pause: some eight small calls.
 pub const SLOW_READ_BYTES: usize = 1_024;

@@ -11,6 +11,7 @@ mod refused;
 mod shed;
 #[cfg(test)]
 mod simulated;
+mod turns;
 mod watch;
 
 use std::sync::Arc;
@@ -178,10 +179,11 @@ impl<S> Admitted<S> {
         let line = request.extensions().get::<Line>();
         let shed = gate.shed();
         if let Some(line) = line {
-            line.calls.note(class, shed.share(class));
+            line.calls.note(class);
         }
         // Of a call that is refused for load nothing but its path is looked at: no secret is hashed for it.
-        gate.pass(class, shed).map_err(|refused| gate.answer(refused, ""))?;
+        let calls = line.map(|line| &*line.calls);
+        gate.pass(class, shed, calls).map_err(|refused| gate.answer(refused, ""))?;
         let path = request.uri().path();
         let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let certified = line.and_then(|line| line.certified.as_ref());
@@ -254,8 +256,7 @@ mod tests {
     const SHED: Limits = Limits { shed: true, ..Limits::OFF };
 
     fn layer(limits: Limits) -> AdmissionLayer {
-        let rates = Arc::new(Rates::new(&limits));
-        let gate = Arc::new(Gate::new(limits, Gauge::of_nothing(), rates, Arc::default()));
+        let gate = Gate::of_nothing(limits);
         let secret_blake3 = secret_blake3("secret");
         let feed = Key { id: "feed".into(), role: Role::Feed, tenant: 7, secret_blake3 };
         let keys = Arc::new(Keys::new([feed]).unwrap());
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_tells_its_connection_what_became_of_it() {
+    fn a_call_tells_its_connection_what_it_asks_for() {
         let layer = layer(SHED);
         let inner = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(()))));
         let mut service = layer.layer(inner);
@@ -363,7 +364,8 @@ mod tests {
         run(async {
             let mut pace = layer.pace();
             let mut context = Context::from_waker(std::task::Waker::noop());
-            for _ in 0..8 * limits::REFUSED_IN_A_ROW_LEAST {
+            assert!(pace.poll_turn(&mut context).is_ready());
+            for _ in 0..limits::CLASS_AFTER_CALLS {
                 let mut request = request(REQUEST_ADS, None);
                 request.extensions_mut().insert(Line { certified: None, calls: pace.calls() });
                 let answer = service.call(request).await.unwrap();

@@ -1,51 +1,91 @@
-//! How fast a connection is read. One none of whose calls is taken is read slowly: the cheapest refusal is of what
-//! is never read. What it still sends waits in the kernel and at its caller, who may have few calls open at once.
+//! How fast a connection is read. While much of its class is refused it takes its turn at being left unread: the
+//! cheapest refusal is of what is never read. What it still sends waits in the kernel and at its caller, who may have
+//! few calls open at once.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
 use crate::guard::Class;
+use crate::node::clock::Clock;
 use crate::rpc::admission::gate::Gate;
-use crate::rpc::limits::{READ_PAUSE, REFUSED_IN_A_ROW_LEAST, SLOW_READ_BYTES};
+use crate::rpc::limits::{CLASS_AFTER_CALLS, READ_PAUSE, SLOW_READ_BYTES};
 
-/// How often the least number of refusals may be doubled before a connection is read slowly, so that not all
-/// connections are at once.
-const DOUBLINGS: u64 = 4;
+/// How often a connection that is left unread looks whether it still is to be.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a connection waits between two reads while it catches up: long enough for what was read to be answered,
 /// before more is read of it. Calls that were given up meanwhile would else look like a flood of resets.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(1);
 
-/// What became of one connection's calls.
-#[derive(Debug, Default)]
+/// What one connection asks for.
 pub(in crate::rpc) struct Calls {
-    /// Refused in a row, each of a class of which none was taken.
-    refused: AtomicU32,
-    /// The class of the last of them.
+    gate: Arc<Gate>,
+    /// The most important class of its last calls: it is left unread with those of that class.
     class: AtomicU8,
-    is_slow: AtomicBool,
+    /// Its number among these.
+    number: AtomicU64,
+    /// How many calls in a row were of less important ones.
+    lower: AtomicU32,
+    /// Whether what is read of it has waited for long.
+    are_behind: AtomicBool,
 }
 
 impl Calls {
-    /// Notes a call of a class of which this share is refused.
-    pub(super) fn note(&self, class: Class, share: f64) {
-        if share >= 1.0 {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            self.class.store(class.index() as u8, Ordering::Relaxed);
-        } else if share <= 0.0 || !self.is_slow.load(Ordering::Relaxed) {
-            // A class that begins to be taken again ends no pause at once: all connections would come together.
-            self.refused.store(0, Ordering::Relaxed);
+    fn new(gate: Arc<Gate>) -> Self {
+        // Until it has asked for something, it may be anyone's.
+        let class = Class::Health;
+        let number = gate.take_number(class);
+        Self {
+            gate,
+            class: AtomicU8::new(class.index() as u8),
+            number: AtomicU64::new(number),
+            lower: AtomicU32::new(0),
+            are_behind: AtomicBool::new(false),
         }
     }
 
-    fn class(&self) -> Class {
+    /// Notes a call. Only the core of the connection does.
+    pub(super) fn note(&self, class: Class) {
+        let known = self.class();
+        if class > known {
+            self.become_of(class);
+        } else if class == known {
+            self.lower.store(0, Ordering::Relaxed);
+        } else if self.lower.fetch_add(1, Ordering::Relaxed) + 1 >= CLASS_AFTER_CALLS {
+            self.become_of(class);
+        }
+    }
+
+    fn become_of(&self, class: Class) {
+        self.gate.give_back(self.class(), self.number());
+        self.number.store(self.gate.take_number(class), Ordering::Relaxed);
+        self.class.store(class.index() as u8, Ordering::Relaxed);
+        self.lower.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn class(&self) -> Class {
         Class::ALL[usize::from(self.class.load(Ordering::Relaxed)) % Class::ALL.len()]
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn are_behind(&self) -> bool {
+        self.are_behind.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        self.gate.give_back(self.class(), self.number());
     }
 }
 
@@ -54,7 +94,12 @@ enum Mode {
     /// All that comes is read.
     Freely,
     /// A little is read, then nothing for a while.
-    Slowly,
+    Hardly {
+        /// Since when.
+        since: Duration,
+        /// When a little is read again.
+        next: Duration,
+    },
     /// What waited is read little by little, until nothing waits.
     CatchingUp,
 }
@@ -63,10 +108,8 @@ enum Mode {
 pub(in crate::rpc) struct Pace {
     calls: Arc<Calls>,
     gate: Arc<Gate>,
-    /// How long nothing is read while it is read slowly, on average.
+    /// How long nothing is read while it is left unread, on average.
     pause: Duration,
-    /// Refusals in a row after which it is read slowly.
-    patience: u32,
     mode: Mode,
     /// Until when nothing is read.
     until: Option<Pin<Box<Sleep>>>,
@@ -74,70 +117,87 @@ pub(in crate::rpc) struct Pace {
 
 impl Pace {
     pub(super) fn new(gate: Arc<Gate>) -> Self {
-        let patience = patience(gate.lot());
-        let (pause, mode) = (READ_PAUSE, Mode::Freely);
-        Self { calls: Arc::default(), gate, pause, patience, mode, until: None }
+        let calls = Arc::new(Calls::new(Arc::clone(&gate)));
+        Self { calls, gate, pause: READ_PAUSE, mode: Mode::Freely, until: None }
     }
 
-    /// Returns where it is noted what becomes of the connection's calls.
+    /// Returns where it is noted what the connection asks for.
     pub(in crate::rpc) fn calls(&self) -> Arc<Calls> {
         Arc::clone(&self.calls)
     }
 
     /// Waits until the connection may be read. Returns how many bytes at the most; `None`: any number. What came
     /// of so many must be told to [`Self::heard`].
-    pub(in crate::rpc) fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Option<usize>> {
-        let refused = self.calls.refused.load(Ordering::Relaxed);
-        let is_hopeless = refused >= self.patience && !self.gate.is_stopping();
+    ///
+    /// # Errors
+    /// When the connection must be cut: its turn has come, but its callers have given up what waits there, and to
+    /// read that would cost more than what a new connection does.
+    pub(in crate::rpc) fn poll_turn(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<usize>>> {
+        let is_left = self.gate.leaves_unread(&self.calls);
         match self.mode {
-            Mode::Freely if !is_hopeless => return Poll::Ready(None),
-            Mode::CatchingUp if !is_hopeless => {}
-            Mode::Freely | Mode::CatchingUp => self.slow_down(),
-            // Something else than what is refused was taken.
-            Mode::Slowly if refused == 0 => self.catch_up(),
-            Mode::Slowly => {}
+            Mode::Freely if !is_left => return Poll::Ready(Ok(None)),
+            Mode::CatchingUp if !is_left => {}
+            Mode::Hardly { .. } => {}
+            Mode::Freely | Mode::CatchingUp => self.leave(),
         }
-        if let Some(until) = &mut self.until {
-            ready!(until.as_mut().poll(context));
-            if self.mode == Mode::Slowly && self.is_let_go() {
-                self.catch_up();
+        if self.mode == Mode::CatchingUp {
+            if let Some(until) = &mut self.until {
+                ready!(until.as_mut().poll(context));
             }
+            self.until = Some(Box::pin(sleep(CATCH_UP_PAUSE)));
+            return Poll::Ready(Ok(Some(SLOW_READ_BYTES)));
         }
-        let pause = if self.mode == Mode::Slowly { self.drawn_pause() } else { CATCH_UP_PAUSE };
-        self.until = Some(Box::pin(sleep(pause)));
-        Poll::Ready(Some(SLOW_READ_BYTES))
+        self.poll_hardly(context)
+    }
+
+    /// Waits as a connection does that is left unread, until it is not any more.
+    fn poll_hardly(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
+        while let Mode::Hardly { since, next } = self.mode {
+            let now = self.gate.clock().monotonic();
+            if !self.gate.leaves_unread(&self.calls) {
+                if self.is_given_up(now.saturating_sub(since)) {
+                    metrics::counter!("munadi_connections_cut_total", "cause" => "unread")
+                        .increment(1);
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                (self.mode, self.until) = (Mode::CatchingUp, None);
+            } else if now >= next {
+                self.mode = Mode::Hardly { since, next: now + self.drawn_pause() };
+            } else {
+                let look = || Box::pin(sleep(LOOK_EVERY));
+                ready!(self.until.get_or_insert_with(look).as_mut().poll(context));
+                self.until = None;
+                continue;
+            }
+            break;
+        }
+        Poll::Ready(Ok(Some(SLOW_READ_BYTES)))
     }
 
     /// Takes note of how many bytes came, where only so many were asked for.
     pub(in crate::rpc) fn heard(&mut self, count: usize) {
         if self.mode == Mode::CatchingUp && count < SLOW_READ_BYTES {
             (self.mode, self.until) = (Mode::Freely, None);
+            self.calls.are_behind.store(false, Ordering::Relaxed);
         }
     }
 
-    fn slow_down(&mut self) {
-        metrics::counter!("munadi_connections_slowed_total").increment(1);
-        self.mode = Mode::Slowly;
-        self.calls.is_slow.store(true, Ordering::Relaxed);
-        self.until = Some(Box::pin(sleep(self.drawn_pause())));
+    fn leave(&mut self) {
+        metrics::counter!("munadi_connections_left_unread_total").increment(1);
+        let since = self.gate.clock().monotonic();
+        self.mode = Mode::Hardly { since, next: since + self.drawn_pause() };
+        self.until = None;
+        self.calls.are_behind.store(true, Ordering::Relaxed);
     }
 
-    fn catch_up(&mut self) {
-        (self.mode, self.until) = (Mode::CatchingUp, None);
-        self.patience = patience(self.gate.lot());
-        self.calls.refused.store(0, Ordering::Relaxed);
-        self.calls.is_slow.store(false, Ordering::Relaxed);
-    }
-
-    /// Tells by lot whether the connection is read freely again. The more of its class is taken, the likelier: by
-    /// the fourth power, as each that is let go brings all of its calls. A server that stops waits for nobody's.
-    fn is_let_go(&self) -> bool {
-        if self.gate.is_stopping() {
-            return true;
-        }
-        let share = self.gate.shed().share(self.calls.class());
-        let chance = (1.0 - share).powi(4);
-        chance >= 1.0 || (self.gate.lot() as f64) < chance * u64::MAX as f64
+    /// Tells whether whoever called here has given up, after so long: not where all are taken again, or where the
+    /// server stops and waits for what has come.
+    fn is_given_up(&self, unread_for: Duration) -> bool {
+        let spares = self.gate.shed().spares(self.calls.class());
+        unread_for >= self.pause && spares && !self.gate.is_stopping()
     }
 
     /// Returns a pause, up to half as much less or more.
@@ -147,58 +207,49 @@ impl Pace {
     }
 }
 
-/// Returns how many refusals in a row it takes.
-const fn patience(lot: u64) -> u32 {
-    REFUSED_IN_A_ROW_LEAST << (lot % DOUBLINGS)
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
     use std::task::Waker;
 
     use super::*;
-    use crate::node::{Gauge, Pressure};
-    use crate::rpc::admission::rates::Rates;
+    use crate::node::Pressure;
     use crate::rpc::admission::shed::{Controller, Shed};
     use crate::rpc::limits::Limits;
 
-    const MOST: u32 = REFUSED_IN_A_ROW_LEAST << (DOUBLINGS - 1);
-
     fn gate() -> Arc<Gate> {
-        let limits = Limits { shed: true, ..Limits::OFF };
-        let rates = Arc::new(Rates::new(&limits));
-        Arc::new(Gate::new(limits, Gauge::of_nothing(), rates, Arc::default()))
+        Gate::of_nothing(Limits { shed: true, ..Limits::OFF })
     }
 
-    /// A pace with a short pause.
-    fn pace(gate: &Arc<Gate>) -> Pace {
+    /// The pace of a connection of a class, with a short pause.
+    fn pace(gate: &Arc<Gate>, class: Class) -> Pace {
         let mut pace = Pace::new(Arc::clone(gate));
-        pace.pause = Duration::from_millis(100);
+        pace.pause = Duration::from_millis(250);
+        (0..CLASS_AFTER_CALLS).for_each(|_| pace.calls.note(class));
+        assert_eq!(pace.calls.class(), class);
         pace
     }
 
-    /// Lets all of serving be refused, or nothing.
-    fn refuse_serving(gate: &Gate, all: bool) {
+    /// Returns what is refused after so many windows of a wait.
+    fn shed(windows: usize, wait: Duration) -> Shed {
         let mut controller = Controller::default();
-        let wait = if all { Duration::from_millis(60) } else { Duration::ZERO };
-        let after = |_, _| controller.after(wait, Pressure::default());
-        gate.use_shed((0..200).fold(Shed::default(), after));
-        let share = gate.shed().share(Class::Serving);
-        assert!(if all { share >= 1.0 } else { share <= 0.0 }, "{share}");
+        (0..windows).fold(Shed::default(), |_, _| controller.after(wait, Pressure::default()))
+    }
+
+    /// Lets no connection of a class up to events be read.
+    fn read_none(gate: &Gate) {
+        let all = shed(300, Duration::from_millis(60));
+        assert_eq!(all.unread(Class::Events, Duration::ZERO), 1.0);
+        gate.use_shed(all);
     }
 
     /// Asks without waiting.
     fn ask(pace: &mut Pace) -> Poll<Option<usize>> {
-        pace.poll_turn(&mut Context::from_waker(Waker::noop()))
+        pace.poll_turn(&mut Context::from_waker(Waker::noop())).map(Result::unwrap)
     }
 
-    /// The pace of a connection that is read slowly: all its calls were hopeless.
-    fn slowed(gate: &Arc<Gate>) -> Pace {
-        let mut pace = pace(gate);
-        (0..MOST).for_each(|_| pace.calls.note(Class::Serving, 1.0));
-        assert_eq!(ask(&mut pace), Poll::Pending);
-        pace
+    async fn turn(pace: &mut Pace) -> io::Result<Option<usize>> {
+        poll_fn(|context| pace.poll_turn(context)).await
     }
 
     fn run<F: Future>(future: F) -> F::Output {
@@ -207,104 +258,181 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_read_slowly_once_enough_in_a_row_were_hopeless() {
+    fn a_connection_is_of_the_most_important_class_that_it_lately_called() {
         let gate = gate();
-        run(async {
-            for _ in 0..20 {
-                let mut pace = pace(&gate);
-                let wanted = pace.patience;
-                assert!((REFUSED_IN_A_ROW_LEAST..=MOST).contains(&wanted), "{wanted}");
-                let calls = pace.calls();
-                (1..wanted).for_each(|_| calls.note(Class::Serving, 1.0));
-                assert_eq!(ask(&mut pace), Poll::Ready(None), "one too few");
-                calls.note(Class::Serving, 1.0);
-                assert_eq!(ask(&mut pace), Poll::Pending);
-            }
-        });
-    }
-
-    /// A connection that also tells events is not kept waiting with them.
-    #[test]
-    fn what_is_taken_or_could_have_been_begins_the_row_anew() {
-        let gate = gate();
-        run(async {
-            for (class, share) in [(Class::Events, 0.0), (Class::Serving, 0.99)] {
-                let mut pace = pace(&gate);
-                let calls = pace.calls();
-                for number in 0..10 * MOST {
-                    calls.note(Class::Serving, 1.0);
-                    if number % (REFUSED_IN_A_ROW_LEAST - 1) == 0 {
-                        calls.note(class, share);
-                    }
-                    assert_eq!(ask(&mut pace), Poll::Ready(None), "{number} {class:?}");
-                }
-            }
-        });
+        let calls = Calls::new(Arc::clone(&gate));
+        (1..CLASS_AFTER_CALLS).for_each(|_| calls.note(Class::Serving));
+        assert_eq!(calls.class(), Class::Health, "one too few");
+        calls.note(Class::Serving);
+        assert_eq!(calls.class(), Class::Serving);
+        calls.note(Class::Events);
+        assert_eq!(calls.class(), Class::Events, "at once");
+        for number in 1..10 * CLASS_AFTER_CALLS {
+            let is_event = number % (CLASS_AFTER_CALLS - 1) == 0;
+            calls.note(if is_event { Class::Events } else { Class::Serving });
+            assert_eq!(calls.class(), Class::Events, "{number}");
+        }
+        let other = Calls::new(Arc::clone(&gate));
+        (0..CLASS_AFTER_CALLS).for_each(|_| other.note(Class::Events));
+        assert_eq!((calls.number(), other.number()), (0, 1));
+        drop(calls);
+        assert_eq!(gate.take_number(Class::Events), 0, "a number is given back");
     }
 
     #[test]
-    fn while_all_is_refused_a_little_is_read_and_then_nothing_for_a_while() {
+    fn while_its_class_is_left_unread_a_little_is_read_and_then_nothing_for_a_while() {
         let gate = gate();
-        refuse_serving(&gate, true);
         run(async {
-            let mut pace = pace(&gate);
-            (0..MOST).for_each(|_| pace.calls.note(Class::Serving, 1.0));
+            let mut pace = pace(&gate, Class::Serving);
+            assert_eq!(ask(&mut pace), Poll::Ready(None));
+            read_none(&gate);
             for _ in 0..3 {
                 assert_eq!(ask(&mut pace), Poll::Pending);
-                // What was refused by lot meanwhile ends nothing.
-                pace.calls.note(Class::Serving, 0.99);
-                let turn = poll_fn(|context| pace.poll_turn(context)).await;
-                assert_eq!(turn, Some(SLOW_READ_BYTES));
+                let begun = gate.clock().monotonic();
+                assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
+                assert!(gate.clock().monotonic() - begun >= Duration::from_millis(100));
+                assert!(pace.calls.are_behind());
                 pace.heard(SLOW_READ_BYTES);
             }
+            let mut health = super::tests::pace(&gate, Class::Health);
+            assert_eq!(ask(&mut health), Poll::Ready(None), "these are always read");
         });
+    }
+
+    #[test]
+    fn connections_wait_by_turns() {
+        let gate = gate();
+        gate.use_shed(shed(34, Duration::from_millis(40)));
+        let unread = gate.shed().unread(Class::Serving, Duration::ZERO);
+        assert!((0.1..0.9).contains(&unread), "{unread}");
+        run(async {
+            let mut paces: Vec<_> = (0..100).map(|_| pace(&gate, Class::Serving)).collect();
+            let waiting = paces.iter_mut().filter_map(|pace| ask(pace).is_pending().then_some(()));
+            let share = waiting.count() as f64 / 100.0;
+            assert!((share - unread).abs() <= 0.05, "{share} instead of {unread}");
+        });
+    }
+
+    #[test]
+    fn of_a_core_that_is_late_nothing_more_is_read_for_a_moment() {
+        let gate = gate();
+        run(async {
+            let mut pace = pace(&gate, Class::Serving);
+            gate.must_look_by(Duration::ZERO);
+            sleep(Duration::from_millis(200)).await;
+            assert_eq!(ask(&mut pace), Poll::Pending);
+            gate.must_look_by(Duration::MAX);
+            assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
+            pace.heard(1);
+            assert_eq!(ask(&mut pace), Poll::Ready(None));
+        });
+    }
+
+    /// Returns the share of a class's calls that is refused on a connection.
+    fn refused(gate: &Gate, class: Class, calls: &Calls) -> f64 {
+        let is_refused = |_: &i32| gate.pass(class, gate.shed(), Some(calls)).is_err();
+        (0..1_000).filter(is_refused).count() as f64 / 1_000.0
+    }
+
+    #[test]
+    fn of_what_is_read_just_so_much_is_refused_that_its_class_bears_its_share() {
+        let gate = gate();
+        let [waiting, other, events] =
+            [Class::Serving, Class::Serving, Class::Events].map(|class| pace(&gate, class).calls());
+        waiting.are_behind.store(true, Ordering::Relaxed);
+        assert_eq!(refused(&gate, Class::Serving, &waiting), 0.0);
+        gate.must_look_by(Duration::ZERO);
+        std::thread::sleep(2 * LOOK_EVERY);
+        assert_eq!(
+            refused(&gate, Class::Serving, &waiting),
+            1.0,
+            "it came while the core was late"
+        );
+        assert_eq!(refused(&gate, Class::Serving, &other), 0.0);
+        gate.must_look_by(Duration::MAX);
+
+        let shed = shed(34, Duration::from_millis(40));
+        gate.use_shed(shed);
+        let (share, unread) =
+            (shed.share(Class::Serving), shed.unread(Class::Serving, Duration::ZERO));
+        assert!((0.1..0.9).contains(&share) && (0.1..0.9).contains(&unread), "{shed:?}");
+        assert_eq!(refused(&gate, Class::Serving, &waiting), 1.0);
+        assert!((refused(&gate, Class::Serving, &other) - share).abs() < 0.01);
+        // An event's connection is read, and so is all else that is called on it.
+        let all = 1.0 - (1.0 - share) * (1.0 - unread);
+        assert!((refused(&gate, Class::Serving, &events) - all).abs() < 0.01);
+        assert_eq!(refused(&gate, Class::Events, &events), 0.0);
     }
 
     #[test]
     fn when_it_is_over_what_waited_is_read_little_by_little_and_then_all() {
         let gate = gate();
-        refuse_serving(&gate, true);
+        read_none(&gate);
         run(async {
-            let mut pace = slowed(&gate);
-            refuse_serving(&gate, false);
+            let mut pace = pace(&gate, Class::Serving);
+            assert_eq!(ask(&mut pace), Poll::Pending);
+            sleep(2 * pace.pause).await;
+            gate.use_shed(Shed::default());
             for _ in 0..3 {
-                let turn = poll_fn(|context| pace.poll_turn(context)).await;
-                assert_eq!(turn, Some(SLOW_READ_BYTES));
+                assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
                 pace.heard(SLOW_READ_BYTES);
+                assert!(pace.calls.are_behind());
             }
-            let turn = poll_fn(|context| pace.poll_turn(context)).await;
-            assert_eq!(turn, Some(SLOW_READ_BYTES));
+            assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
             pace.heard(SLOW_READ_BYTES - 1);
             assert_eq!(ask(&mut pace), Poll::Ready(None), "nothing waits any more");
+            assert!(!pace.calls.are_behind());
+        });
+    }
+
+    /// Most of what was left there has been given up by its callers.
+    #[test]
+    fn a_connection_whose_turn_comes_after_a_long_while_is_cut() {
+        let gate = gate();
+        read_none(&gate);
+        run(async {
+            let [mut long, mut short] = [(), ()].map(|()| pace(&gate, Class::Serving));
+            assert_eq!(ask(&mut long), Poll::Pending);
+            sleep(2 * long.pause).await;
+            assert_eq!(ask(&mut short), Poll::Pending);
+            // Some are refused by call now, and of two connections none is left unread.
+            let shed = shed(29, Duration::from_millis(40));
+            gate.use_shed(shed);
+            let (share, unread) =
+                (shed.share(Class::Serving), shed.unread(Class::Serving, Duration::ZERO));
+            assert!(share > 0.0 && share < 1.0 && unread < 0.5, "{shed:?}");
+            assert_eq!(turn(&mut long).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert_eq!(turn(&mut short).await.unwrap(), Some(SLOW_READ_BYTES));
         });
     }
 
     #[test]
     fn a_server_that_stops_soon_reads_what_is_still_to_come() {
         let gate = gate();
-        refuse_serving(&gate, true);
+        read_none(&gate);
         run(async {
-            let mut pace = slowed(&gate);
+            let mut pace = pace(&gate, Class::Serving);
+            assert_eq!(ask(&mut pace), Poll::Pending);
+            sleep(2 * pace.pause).await;
             gate.stop();
-            let turn = poll_fn(|context| pace.poll_turn(context)).await;
-            assert_eq!(turn, Some(SLOW_READ_BYTES));
+            assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
             pace.heard(0);
-            (0..MOST).for_each(|_| pace.calls.note(Class::Serving, 1.0));
             assert_eq!(ask(&mut pace), Poll::Ready(None), "no pause begins");
         });
     }
 
     #[test]
-    fn an_event_that_is_taken_ends_the_pause() {
+    fn a_more_important_call_ends_the_pause() {
         let gate = gate();
-        refuse_serving(&gate, true);
+        read_none(&gate);
         run(async {
-            let mut pace = pace(&gate);
+            let mut pace = pace(&gate, Class::Serving);
             pace.pause = Duration::from_secs(3_600);
-            (0..MOST).for_each(|_| pace.calls.note(Class::Serving, 1.0));
             assert_eq!(ask(&mut pace), Poll::Pending);
-            pace.calls.note(Class::Events, 0.0);
-            assert_eq!(ask(&mut pace), Poll::Ready(Some(SLOW_READ_BYTES)));
+            pace.calls.note(Class::Administration);
+            assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
+            pace.heard(0);
+            assert_eq!(ask(&mut pace), Poll::Ready(None));
         });
     }
 }

@@ -1,5 +1,6 @@
-//! A core under more load than it can bear, in windows: how much it does and what it refuses, by the law of `shed`
-//! and with connections that are read as `pace` reads them. Figures are printed with `--nocapture`.
+//! A core under more load than it can bear, call by call: what it does, refuses and leaves unread, by the laws of
+//! `shed` and `turns`, with connections that are read as `pace` reads them and callers as those of `tests/overload`.
+//! Figures are printed with `--nocapture`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,29 +8,44 @@ use std::time::Duration;
 use crate::guard::Class;
 use crate::node::Pressure;
 use crate::rpc::admission::shed::{Controller, Shed, WINDOW};
-use crate::rpc::limits::{READ_PAUSE, REFUSED_IN_A_ROW_LEAST};
+use crate::rpc::admission::turns::{Place, Point, whole};
+use crate::rpc::limits::{READ_PAUSE, STREAMS_MAX};
 use crate::types::hash::mix;
 
-/// Calls of a second that the core can do, if it refuses none: a tenth of a core.
-const CAPACITY: f64 = 400.0;
+/// Calls of a second that the core can do, if it refuses none: what a tenth of a core was measured to.
+const CAPACITY: f64 = 1_400.0;
+
+/// What a refusal costs, of a call: measured likewise. So does a call that was given up before it was read.
+const REFUSAL: f64 = 0.34;
 
 /// Shares of the calls, and connections, of each class.
 const MIX: [(Class, f64, usize); 3] =
     [(Class::Serving, 0.90, 20), (Class::Events, 0.08, 6), (Class::Reports, 0.02, 2)];
 
-/// Calls in what is read of a connection at a time while it is read slowly.
-const SLOW_CALLS: f64 = 8.0;
+/// Seconds for which a caller waits.
+const PATIENCE: f64 = 1.0;
 
-/// Calls that are read of another one before it is looked whether it still is to be.
-const READ_CALLS: f64 = 16.0;
+/// Calls that kernels hold of a connection that is not read, given up or not.
+const HELD_MAX: usize = 600;
 
-/// Windows for which callers wait, those at the beginning that don't count, and those of the load.
-const PATIENCE: usize = 10;
-const WARM: usize = 50;
-const LOADED: usize = 350;
+/// Calls that are read of a connection before it is another's turn, and while it is read slowly.
+const READ_CALLS: usize = 64;
+const SLOW_CALLS: usize = 8;
 
-/// Windows after the load within which all must be as before: five seconds.
-const CALM: usize = 50;
+/// Seconds between two reads of a connection that catches up.
+const CATCH_UP: f64 = 0.002;
+
+/// Seconds until a caller whose connection was cut has a new one.
+const RECONNECT: f64 = 0.002;
+
+/// Seconds between two looks of the watch, and at the longest between two rounds.
+const LOOK: f64 = 0.020;
+const IDLE: f64 = 0.001;
+
+/// Seconds of load, those at its beginning that don't count, and those after it within which all must be as before.
+const LOADED: f64 = 40.0;
+const WARM: f64 = 5.0;
+const CALM: f64 = 5.0;
 
 /// Numbers that look random.
 struct Dice(u64);
@@ -40,209 +56,300 @@ impl Dice {
         (mix(self.0) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Returns about so many: as many as come by chance (the sum of twelve is nearly normal).
-    fn about(&mut self, mean: f64) -> f64 {
-        let deviation = (0..12).map(|_| self.part()).sum::<f64>() - 6.0;
-        (mean + mean.sqrt() * deviation).max(0.0)
+    /// Returns how long it takes until the next of so many a second.
+    fn gap(&mut self, per_s: f64) -> f64 {
+        -(1.0 - self.part()).ln() / per_s
     }
 }
 
-/// One connection and the calls that its caller has sent, by the window of their sending.
-struct Connection {
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Mode {
+    Freely,
+    Hardly,
+    CatchingUp,
+}
+
+/// One connection and its caller.
+struct Line {
     class: Class,
+    place: Place,
     part: f64,
-    unread: VecDeque<(usize, f64)>,
-    refused: f64,
-    patience: f64,
-    is_slow: bool,
-    next: usize,
+    mode: Mode,
+    /// When it may be read again.
+    until: f64,
+    /// Since when it is left unread.
+    since: f64,
+    /// When the next call comes.
+    next: f64,
+    /// Up to when calls have come.
+    seen: f64,
+    /// When those came that wait at the caller, and those that were sent.
+    queued: VecDeque<f64>,
+    sent: VecDeque<f64>,
 }
 
-impl Connection {
-    fn new(class: Class, part: f64, dice: &mut Dice) -> Self {
-        let patience = patience(dice);
-        Self {
-            class,
-            part,
-            unread: VecDeque::new(),
-            refused: 0.0,
-            patience,
-            is_slow: false,
-            next: 0,
+impl Line {
+    /// Lets calls come until now.
+    fn advance(&mut self, now: f64, per_s: f64, dice: &mut Dice) {
+        while self.seen < now {
+            self.seen = (self.seen + 0.01).min(now);
+            while self.next <= self.seen {
+                self.queued.push_back(self.next);
+                self.next += dice.gap(per_s * self.part);
+            }
+            let given_up = |came: &f64| came + PATIENCE < self.seen;
+            while self.queued.front().is_some_and(given_up) {
+                self.queued.pop_front();
+            }
+            let mut open = self.sent.len() - self.sent.partition_point(given_up);
+            while open < STREAMS_MAX as usize
+                && self.sent.len() < HELD_MAX
+                && let Some(came) = self.queued.pop_front()
+            {
+                self.sent.push_back(came);
+                open += 1;
+            }
         }
     }
 
-    /// Returns how many calls may be read in this window.
-    fn room(&mut self, window: usize, share: f64, dice: &mut Dice) -> f64 {
-        if !self.is_slow {
-            return f64::INFINITY;
+    /// Returns how many calls may be read now, of a connection that is left unread, or of a class that is spared.
+    fn room(&mut self, now: f64, is_left: bool, is_spared: bool, dice: &mut Dice) -> usize {
+        let pause = READ_PAUSE.as_secs_f64();
+        let drawn = pause * (0.5 + dice.part());
+        if is_left && self.mode != Mode::Hardly {
+            (self.mode, self.until, self.since) = (Mode::Hardly, now + drawn, now);
         }
-        if window < self.next {
-            return 0.0;
+        match self.mode {
+            Mode::Freely => return READ_CALLS,
+            Mode::Hardly if !is_left => {
+                (self.mode, self.until) = (Mode::CatchingUp, now + CATCH_UP);
+                if is_spared && now - self.since > pause {
+                    // It is cut, and its caller comes again with what waits there.
+                    self.sent.clear();
+                    self.until = now + RECONNECT;
+                    return 0;
+                }
+            }
+            _ if now < self.until => return 0,
+            Mode::Hardly => self.until = now + drawn,
+            Mode::CatchingUp => self.until = now + CATCH_UP,
         }
-        if dice.part() < (1.0 - share).powi(4) {
-            (self.is_slow, self.refused, self.patience) = (false, 0.0, patience(dice));
-            return f64::INFINITY;
+        if self.mode == Mode::CatchingUp && self.sent.len() < SLOW_CALLS {
+            self.mode = Mode::Freely;
         }
-        self.pause(window, dice);
         SLOW_CALLS
     }
+}
 
-    /// Reads what may be read. Returns calls that were taken, and those that were refused.
-    fn read(&mut self, world: &mut World, window: usize, share: f64) -> (f64, f64) {
-        let mut room = self.room(window, share, &mut world.dice);
-        let (mut taken, mut refused) = (0.0, 0.0);
-        while room > 0.0
-            && let Some((_, waiting)) = self.unread.front_mut()
-        {
-            let count = waiting.min(READ_CALLS).min(room);
-            *waiting -= count;
-            room -= count;
-            if *waiting <= 0.0 {
-                self.unread.pop_front();
-            }
-            taken += count * (1.0 - share);
-            refused += count * share;
-            if share < 1.0 && !self.is_slow {
-                self.refused = 0.0;
-            } else {
-                self.refused += count;
-            }
-            if world.reads_slowly && !self.is_slow && self.refused >= self.patience {
-                self.is_slow = true;
-                self.pause(window, &mut world.dice);
-                break;
-            }
+/// How the core's watch looks.
+struct Watch {
+    asked: f64,
+    begun: f64,
+    fired: bool,
+    waited: f64,
+    looks: f64,
+}
+
+impl Watch {
+    /// Takes its turn. Returns the mean wait of a window that has ended.
+    fn turn(&mut self, now: f64) -> Option<Duration> {
+        if now < self.asked + LOOK {
+            return None;
         }
-        (taken, refused)
+        if !self.fired {
+            self.fired = true;
+            return None;
+        }
+        self.waited += now - self.asked - LOOK;
+        self.looks += 1.0;
+        (self.fired, self.asked) = (false, now);
+        if now - self.begun < WINDOW.as_secs_f64() {
+            return None;
+        }
+        let mean = Duration::from_secs_f64(self.waited / self.looks);
+        (self.begun, self.waited, self.looks) = (now, 0.0, 0.0);
+        Some(mean)
     }
-
-    fn pause(&mut self, window: usize, dice: &mut Dice) {
-        let windows = READ_PAUSE.as_secs_f64() / WINDOW.as_secs_f64();
-        self.next = window + (windows * (0.5 + dice.part())) as usize;
-    }
-}
-
-fn patience(dice: &mut Dice) -> f64 {
-    f64::from(REFUSED_IN_A_ROW_LEAST << (dice.part() * 4.0) as u32)
-}
-
-/// What a run is made of.
-struct World {
-    dice: Dice,
-    /// What a refusal costs, of a call.
-    cost: f64,
-    reads_slowly: bool,
 }
 
 /// What became of a run.
 #[derive(Debug, Default)]
 struct Ended {
-    /// Calls that were done, of the capacity.
+    /// Calls that were done in time, of the capacity.
     goodput: f64,
     /// Of the events that were offered.
     events: f64,
-    worst_wait: f64,
-    /// Windows after the load until nothing was refused any more.
-    calm: usize,
+    /// Seconds within which 99 of 100 calls that were done were.
+    p99: f64,
+    /// Calls that were refused, and that had been given up when they were read, of the capacity.
+    refused: f64,
+    given_up: f64,
+    /// Seconds after the load until nothing was refused any more.
+    calm: f64,
 }
 
-/// Offers so many times the capacity, and then half of it.
-fn run(times: f64, mut world: World) -> Ended {
-    let mut connections = Vec::new();
-    for (class, part, count) in MIX {
-        let new = |_| Connection::new(class, part / count as f64, &mut world.dice);
-        connections.extend((0..count).map(new));
+struct Core {
+    now: f64,
+    dice: Dice,
+    lines: Vec<Line>,
+    controller: Controller,
+    shed: Shed,
+    watch: Watch,
+    /// Whether connections are ever left unread.
+    is_by_turns: bool,
+    latencies: Vec<f64>,
+    ended: Ended,
+}
+
+impl Core {
+    fn new(seed: u64, is_by_turns: bool) -> Self {
+        let mut lines = Vec::new();
+        for (class, part, count) in MIX {
+            lines.extend((0..count).map(|number| Line {
+                class,
+                place: Place::of(number as u64),
+                part: part / count as f64,
+                mode: Mode::Freely,
+                until: 0.0,
+                since: 0.0,
+                next: 0.0,
+                seen: 0.0,
+                queued: VecDeque::new(),
+                sent: VecDeque::new(),
+            }));
+        }
+        Self {
+            now: 0.0,
+            dice: Dice(mix(seed) >> 1),
+            lines,
+            controller: Controller::default(),
+            shed: Shed::default(),
+            watch: Watch { asked: 0.0, begun: 0.0, fired: false, waited: 0.0, looks: 0.0 },
+            is_by_turns,
+            latencies: Vec::new(),
+            ended: Ended::default(),
+        }
     }
-    let per_window = CAPACITY * WINDOW.as_secs_f64();
-    let (mut controller, mut shed) = (Controller::default(), Shed::default());
-    let (mut ended, mut backlog) = (Ended::default(), 0.0);
-    let (mut events, mut events_taken) = (0.0, 0.0);
-    for window in 0..LOADED + CALM {
-        let is_loaded = window < LOADED;
-        let offered = per_window * if is_loaded { times } else { 0.5 };
-        let counts = is_loaded && window >= WARM;
-        let (mut taken, mut refused) = (0.0, 0.0);
-        for connection in &mut connections {
-            let calls = world.dice.about(offered * connection.part);
-            connection.unread.push_back((window, calls));
-            connection.unread.retain(|(sent, _)| sent + PATIENCE > window);
-            let share = shed.share(connection.class);
-            let (took, turned) = connection.read(&mut world, window, share);
-            (taken, refused) = (taken + took, refused + turned);
-            if counts && connection.class == Class::Events {
-                (events, events_taken) = (events + calls, events_taken + took);
+
+    /// Tells whether a connection is left unread, and whether any of its class is, or anything refused.
+    fn leaves_unread(&self, line: &Line) -> (bool, bool) {
+        let late = Duration::from_secs_f64((self.now - self.watch.asked - LOOK).max(0.0));
+        let count = self.lines.iter().filter(|other| other.class == line.class).count();
+        let unread = self.shed.unread(line.class, late);
+        let point = Point::after(Duration::from_secs_f64(self.now));
+        let is_left = self.is_by_turns && line.place.waits(point, whole(unread, count));
+        (is_left, unread > 0.0 || self.shed.share(line.class) > 0.0)
+    }
+
+    /// Reads one connection, if it may be.
+    fn read(&mut self, number: usize, per_s: f64) {
+        let class = self.lines[number].class;
+        let (is_left, is_spared) = self.leaves_unread(&self.lines[number]);
+        let line = &mut self.lines[number];
+        line.advance(self.now, per_s, &mut self.dice);
+        let room = line.room(self.now, is_left, is_spared, &mut self.dice).min(line.sent.len());
+        let is_behind = is_spared && line.mode != Mode::Freely;
+        let share = if is_behind { 1.0 } else { self.shed.share(class) };
+        let read: Vec<f64> = line.sent.drain(..room).collect();
+        for came in read {
+            let counts = (WARM..LOADED).contains(&self.now);
+            let is_given_up = came + PATIENCE < self.now;
+            let is_refused = !is_given_up && self.dice.part() < share;
+            self.now += if is_given_up || is_refused { REFUSAL } else { 1.0 } / CAPACITY;
+            let took = self.now - came;
+            if is_refused && self.now > LOADED {
+                self.ended.calm = self.now - LOADED;
+            }
+            if !counts {
+                continue;
+            }
+            self.ended.refused += f64::from(is_refused);
+            self.ended.given_up += f64::from(is_given_up);
+            if !is_given_up && !is_refused && took <= PATIENCE {
+                self.latencies.push(took);
+                self.ended.events += f64::from(class == Class::Events);
             }
         }
-        let room = (per_window - refused * world.cost).max(0.0);
-        let done = room.min(backlog + taken);
-        // More than a second's worth waits at the callers.
-        backlog = (backlog + taken - done).min(CAPACITY);
-        let wait = Duration::from_secs_f64(backlog / CAPACITY);
-        shed = controller.after(wait, Pressure::default());
-        assert!(shed.share(Class::Serving) <= 0.0 || shed.share(Class::Reports) >= 1.0);
-        assert!(shed.share(Class::Events) <= 0.0 || shed.share(Class::Serving) >= 1.0);
-        if counts {
-            ended.goodput += done / (per_window * (LOADED - WARM) as f64);
-            ended.worst_wait = ended.worst_wait.max(wait.as_secs_f64());
+    }
+
+    /// Offers so many times the capacity, and then half of it.
+    fn run(mut self, times: f64) -> Ended {
+        while self.now < LOADED + CALM {
+            let begun = self.now;
+            let per_s = CAPACITY * if self.now < LOADED { times } else { 0.5 };
+            for number in 0..self.lines.len() {
+                self.read(number, per_s);
+            }
+            if let Some(wait) = self.watch.turn(self.now) {
+                self.shed = self.controller.after(wait, Pressure::default());
+                self.in_order();
+            }
+            if self.now <= begun {
+                self.now += IDLE;
+            }
         }
-        if !is_loaded && (refused > 0.0 || connections.iter().any(|it| it.is_slow)) {
-            ended.calm = window + 1 - LOADED;
+        self.latencies.sort_by(f64::total_cmp);
+        let all = CAPACITY * (LOADED - WARM);
+        Ended {
+            goodput: self.latencies.len() as f64 / all,
+            events: self.ended.events / (all * times * MIX[1].1),
+            p99: self.latencies.get(self.latencies.len() * 99 / 100).copied().unwrap_or(PATIENCE),
+            refused: self.ended.refused / all,
+            given_up: self.ended.given_up / all,
+            ..self.ended
         }
     }
-    ended.events = events_taken / events;
-    ended
+
+    /// Checks that no class is spared while a lower one is taken.
+    fn in_order(&self) {
+        let [reports, serving] =
+            [Class::Reports, Class::Serving].map(|class| self.shed.share(class));
+        assert!(!self.shed.spares(Class::Serving) || reports >= 1.0, "{:?}", self.shed);
+        assert!(!self.shed.spares(Class::Events) || serving >= 1.0, "{:?}", self.shed);
+    }
 }
 
-/// Runs some seeds. Returns the least goodput and share of events, the worst wait, the latest calm.
-fn worst(times: f64, cost: f64, reads_slowly: bool) -> Ended {
+/// Runs some seeds. Returns the least goodput and share of events, the most of all else.
+fn worst(times: f64, is_by_turns: bool) -> Ended {
     let mut worst = Ended { goodput: 1.0, events: 1.0, ..Ended::default() };
-    for seed in 1..=5 {
-        let world = World { dice: Dice(mix(seed) >> 1), cost, reads_slowly };
-        let ended = run(times, world);
+    for seed in 1..=3 {
+        let ended = Core::new(seed, is_by_turns).run(times);
         worst.goodput = worst.goodput.min(ended.goodput);
         worst.events = worst.events.min(ended.events);
-        worst.worst_wait = worst.worst_wait.max(ended.worst_wait);
+        worst.p99 = worst.p99.max(ended.p99);
+        worst.refused = worst.refused.max(ended.refused);
+        worst.given_up = worst.given_up.max(ended.given_up);
         worst.calm = worst.calm.max(ended.calm);
     }
-    println!(
-        "{times} times, a refusal costs {cost:.3} of a call, slowly {reads_slowly}: {worst:?}"
-    );
+    println!("{times} times, by turns {is_by_turns}: {worst:.3?}");
     worst
 }
 
-/// What is asked is nine tenths at five times, and eight at ten (RELIABILITY, R15): so much of it is reached by
-/// what a refusal costs.
+/// What is asked is nine tenths at five times, and eight at ten (RELIABILITY, R15).
 #[test]
 fn a_lasting_overload_keeps_the_core_busy_and_the_events_coming() {
-    for (cost, times, least, events) in [
-        (0.02, 1.0, 0.95, 1.0),
-        (0.02, 2.0, 0.95, 1.0),
-        (0.02, 5.0, 0.90, 0.95),
-        (0.02, 10.0, 0.88, 0.90),
-        (0.05, 1.0, 0.95, 1.0),
-        (0.05, 2.0, 0.90, 1.0),
-        (0.05, 5.0, 0.84, 0.95),
-        (0.05, 10.0, 0.80, 0.88),
-        (0.20, 5.0, 0.55, 0.90),
-        (0.20, 10.0, 0.65, 0.75),
+    for (times, least, p99) in [
+        (0.9, 0.89, 0.03),
+        (1.0, 0.94, 0.10),
+        (1.2, 0.88, 0.08),
+        (2.0, 0.86, 0.08),
+        (5.0, 0.83, 0.08),
+        (10.0, 0.77, 0.08),
     ] {
-        let ended = worst(times, cost, true);
-        assert!(ended.goodput >= least, "{times} times at {cost}: {ended:?}");
-        assert!(ended.events >= events, "{times} times at {cost}: {ended:?}");
-        assert!(ended.worst_wait <= 1.0, "{times} times at {cost}: {ended:?}");
-        assert!(ended.calm < CALM, "{times} times at {cost}: it ends with the overload: {ended:?}");
+        let ended = worst(times, true);
+        assert!(ended.goodput >= least, "{times} times: {ended:?}");
+        assert!(ended.events >= 0.95, "{times} times: {ended:?}");
+        assert!(ended.p99 <= p99, "{times} times: {ended:?}");
+        assert!(ended.calm < CALM, "{times} times: it ends with the overload: {ended:?}");
     }
 }
 
-/// A core that reads all that it then refuses does nothing else, where a refusal costs a fifth of a call.
+/// A core that reads all that it then refuses does little else.
 #[test]
-fn without_connections_that_are_read_slowly_a_core_is_lost() {
-    for times in [5.0, 10.0] {
-        let (all, some) = (worst(times, 0.20, false), worst(times, 0.20, true));
-        assert!(all.goodput < 0.10 && all.events < 0.10, "{all:?}");
-        assert!(some.goodput > 4.0 * all.goodput, "{some:?} after {all:?}");
+fn without_connections_that_are_left_unread_a_core_is_lost() {
+    for (times, most) in [(2.0, 0.6), (5.0, 0.1), (10.0, 0.1)] {
+        let (all, some) = (worst(times, false), worst(times, true));
+        assert!(all.goodput < most, "{times} times: {all:?}");
+        assert!(some.goodput > 2.0 * all.goodput, "{times} times: {some:?} after {all:?}");
     }
-    let (all, some) = (worst(10.0, 0.05, false), worst(10.0, 0.05, true));
-    assert!(some.goodput > 1.2 * all.goodput, "{some:?} after {all:?}");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use crate::node::clock::{Clock, SystemClock};
+use crate::node::clock::Clock;
 use crate::rpc::admission::gate::Gate;
 use crate::rpc::admission::shed::{Controller, WINDOW};
 
@@ -21,11 +21,10 @@ const TIDY_WINDOWS: u32 = 50;
 pub(super) async fn watch(gate: Arc<Gate>) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     let level = metrics::gauge!("munadi_overload_level", "core" => name);
-    let clock = SystemClock::default();
     let mut controller = Controller::default();
     let mut windows = 0;
     loop {
-        let wait = window(&clock).await;
+        let wait = window(&gate).await;
         if gate.sheds() {
             let shed = controller.after(wait, gate.gauge.read());
             gate.use_shed(shed);
@@ -40,11 +39,13 @@ pub(super) async fn watch(gate: Arc<Gate>) {
 }
 
 /// Returns how long the core let this wait, on average of a window.
-async fn window(clock: &SystemClock) -> Duration {
+async fn window(gate: &Gate) -> Duration {
+    let clock = gate.clock();
     let begun = clock.monotonic();
     let (mut waited, mut looks) = (Duration::ZERO, 0);
     loop {
         let asked = clock.monotonic();
+        gate.must_look_by(asked + LOOK_EVERY);
         sleep(LOOK_EVERY).await;
         yield_now().await;
         let now = clock.monotonic();
@@ -59,6 +60,8 @@ async fn window(clock: &SystemClock) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::clock::SystemClock;
+    use crate::rpc::limits::Limits;
 
     #[test]
     fn a_busy_core_is_seen_to_be_late() {
@@ -75,7 +78,7 @@ mod tests {
                     yield_now().await;
                 }
             });
-            window(&SystemClock::default()).await
+            window(&Gate::of_nothing(Limits::OFF)).await
         });
         assert!(wait >= busy / 2, "{wait:?}");
     }
