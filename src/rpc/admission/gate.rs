@@ -10,6 +10,7 @@ use metrics::Counter;
 use crate::guard::Class;
 use crate::node::Gauge;
 use crate::node::clock::{Clock, SystemClock};
+use crate::rpc::admission::ahead::Ahead;
 use crate::rpc::admission::pace::Calls;
 use crate::rpc::admission::rates::{RateKey, Rates};
 use crate::rpc::admission::refused::{Answers, Refused, Turn};
@@ -35,6 +36,7 @@ pub(super) struct Gate {
     /// The connections of each class.
     numbers: [Mutex<Numbers>; Class::ALL.len()],
     at_work: [AtomicUsize; Class::ALL.len()],
+    ahead: Ahead,
     calls: [AtomicU64; Class::ALL.len()],
     /// Lots that were drawn.
     lots: AtomicU64,
@@ -61,6 +63,7 @@ impl Gate {
             due: AtomicU64::new(u64::MAX),
             numbers: Default::default(),
             at_work: Default::default(),
+            ahead: Ahead::default(),
             calls: Default::default(),
             lots: AtomicU64::new(0),
             is_stopping: AtomicBool::new(false),
@@ -103,13 +106,18 @@ impl Gate {
         Shed::from_bits(self.shed.each_ref().map(|bits| bits.load(Ordering::Relaxed)))
     }
 
-    /// Tells whether a connection is left unread now.
-    pub(super) fn leaves_unread(&self, calls: &Calls) -> bool {
+    /// Returns whose turn to read it is.
+    pub(super) const fn ahead(&self) -> &Ahead {
+        &self.ahead
+    }
+
+    /// Tells whether a connection is left unread now, which has waited so long for its turn.
+    pub(super) fn leaves_unread(&self, calls: &Calls, waited: Duration) -> bool {
         if !self.limits.shed || self.is_stopping() {
             return false;
         }
-        let class = calls.class();
-        let unread = self.measured().unread(class, self.late());
+        let Some(class) = calls.class() else { return false };
+        let unread = self.measured().unread(class, self.late().max(waited));
         unread > 0.0 && {
             let count = self.with_numbers(class, |numbers| numbers.count());
             let point = Point::after(self.clock.monotonic());
@@ -146,15 +154,16 @@ impl Gate {
         shed: Shed,
         calls: Option<&Calls>,
     ) -> Result<(), Refused> {
-        let own = calls.filter(|calls| calls.class() == class);
-        let is_behind = own.is_some_and(Calls::are_behind);
-        let is_spared = shed.spares(class) || is_behind && shed.unread(class, self.late()) > 0.0;
+        let own = calls.filter(|calls| calls.class() == Some(class));
+        let is_behind = calls.is_some_and(Calls::are_behind);
+        let late = || self.late().max(self.ahead.last());
+        let is_spared = shed.spares(class) || is_behind && shed.unread(class, late()) > 0.0;
         if !is_spared {
             return Ok(());
         }
         let share = match own {
             // What waited for so long is of no use any more.
-            Some(_) if is_behind => 1.0,
+            _ if is_behind => 1.0,
             Some(_) => shed.share(class),
             // No part of these waits with its connection.
             None => 1.0 - (1.0 - shed.share(class)) * (1.0 - shed.unread(class, Duration::ZERO)),

@@ -47,8 +47,15 @@ pub const REPORTS_AT_WORK_MAX: usize = 64;
 /// Other calls at work, of one core.
 pub const ADMINISTRATION_AT_WORK_MAX: usize = 256;
 
-/// Calls in a row of less important classes after which a connection counts as theirs, which may be left unread
-/// with them: half of what it may have open at once.
+/// Bytes of requests for ads that are read of one connection before it is another's turn: some sixteen small calls, a
+/// millisecond of work.
+pub const SERVING_READ_BYTES: usize = 2 * 1_024;
+
+/// The same of events, whose batches may be large.
+pub const EVENTS_READ_BYTES: usize = 8 * 1_024;
+
+/// Calls in a row of less important classes after which a connection counts as theirs, and may be left unread with
+/// them: half of what it may have open at once.
 pub const CLASS_AFTER_CALLS: u32 = STREAMS_MAX / 2;
 
 /// Time in which each connection of a class has its turn at being left unread, for the share that all are. Long, as

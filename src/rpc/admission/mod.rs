@@ -2,6 +2,7 @@
 //! it. What costs least is asked first: its class by its path, then its credential, its key's rate, its place. A
 //! call that goes on is judged by its credential again and again.
 
+mod ahead;
 mod answering;
 mod gate;
 pub(in crate::rpc) mod limits;
@@ -55,10 +56,11 @@ impl Admission {
         Self { guard: Arc::new(guard), limits, gauge, rates, answers: Arc::default() }
     }
 
-    /// Returns the layer of one core, and starts its watch on the runtime that this is called on.
+    /// Returns the layer of one core, and starts its watch and its usher on the runtime that this is called on.
     pub(super) fn of_core(self) -> AdmissionLayer {
         let gate = Arc::new(Gate::new(self.limits, self.gauge, self.rates, self.answers));
         tokio::spawn(watch::watch(Arc::clone(&gate)));
+        tokio::spawn(ahead::usher(Arc::clone(&gate)));
         AdmissionLayer { guard: self.guard, gate }
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::guard::Class;
 use crate::node::clock::Clock;
+use crate::rpc::admission::ahead::{Ticket, turn_bytes};
 use crate::rpc::admission::gate::Gate;
 use crate::rpc::limits::{CLASS_AFTER_CALLS, READ_PAUSE, SLOW_READ_BYTES};
 
@@ -24,10 +25,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// before more is read of it. Calls that were given up meanwhile would else look like a flood of resets.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(1);
 
+/// How long a connection catches up at the least, and after something waited there: its caller may have few calls
+/// open at once, and sends what it held back as they are answered.
+const CATCH_UP_LEAST: Duration = Duration::from_millis(100);
+const SETTLED: Duration = Duration::from_millis(50);
+
+/// Where the class of a connection is not known yet.
+const UNKNOWN: u8 = u8::MAX;
+
 /// What one connection asks for.
 pub(in crate::rpc) struct Calls {
     gate: Arc<Gate>,
-    /// The most important class of its last calls: it is left unread with those of that class.
+    /// The most important class of its last calls, or [`UNKNOWN`]: it is left unread with those of that class.
     class: AtomicU8,
     /// Its number among these.
     number: AtomicU64,
@@ -39,39 +48,46 @@ pub(in crate::rpc) struct Calls {
 
 impl Calls {
     fn new(gate: Arc<Gate>) -> Self {
-        // Until it has asked for something, it may be anyone's.
-        let class = Class::Health;
-        let number = gate.take_number(class);
+        // Who comes while much is refused comes again, with what waited meanwhile.
+        let are_behind = AtomicBool::new(gate.shed().level() > 0);
         Self {
             gate,
-            class: AtomicU8::new(class.index() as u8),
-            number: AtomicU64::new(number),
+            class: AtomicU8::new(UNKNOWN),
+            number: AtomicU64::new(0),
             lower: AtomicU32::new(0),
-            are_behind: AtomicBool::new(false),
+            are_behind,
         }
     }
 
     /// Notes a call. Only the core of the connection does.
     pub(super) fn note(&self, class: Class) {
-        let known = self.class();
-        if class > known {
-            self.become_of(class);
-        } else if class == known {
-            self.lower.store(0, Ordering::Relaxed);
-        } else if self.lower.fetch_add(1, Ordering::Relaxed) + 1 >= CLASS_AFTER_CALLS {
-            self.become_of(class);
+        match self.class() {
+            Some(known) if class == known => self.lower.store(0, Ordering::Relaxed),
+            Some(known) if class < known => {
+                if self.lower.fetch_add(1, Ordering::Relaxed) + 1 >= CLASS_AFTER_CALLS {
+                    self.become_of(class);
+                }
+            }
+            Some(_) | None => self.become_of(class),
         }
     }
 
     fn become_of(&self, class: Class) {
-        self.gate.give_back(self.class(), self.number());
+        self.give_back();
         self.number.store(self.gate.take_number(class), Ordering::Relaxed);
         self.class.store(class.index() as u8, Ordering::Relaxed);
         self.lower.store(0, Ordering::Relaxed);
     }
 
-    pub(super) fn class(&self) -> Class {
-        Class::ALL[usize::from(self.class.load(Ordering::Relaxed)) % Class::ALL.len()]
+    fn give_back(&self) {
+        if let Some(class) = self.class() {
+            self.gate.give_back(class, self.number());
+        }
+    }
+
+    /// Returns its class. `None`: it has called nothing yet.
+    pub(super) fn class(&self) -> Option<Class> {
+        Class::ALL.get(usize::from(self.class.load(Ordering::Relaxed))).copied()
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -85,7 +101,7 @@ impl Calls {
 
 impl Drop for Calls {
     fn drop(&mut self) {
-        self.gate.give_back(self.class(), self.number());
+        self.give_back();
     }
 }
 
@@ -100,8 +116,11 @@ enum Mode {
         /// When a little is read again.
         next: Duration,
     },
-    /// What waited is read little by little, until nothing waits.
-    CatchingUp,
+    /// What waited is read little by little, until nothing waits any more.
+    CatchingUp {
+        /// Until when at the least.
+        until: Duration,
+    },
 }
 
 /// How fast one connection is read.
@@ -113,12 +132,31 @@ pub(in crate::rpc) struct Pace {
     mode: Mode,
     /// Until when nothing is read.
     until: Option<Pin<Box<Sleep>>>,
+    /// Since when something may wait to be read: since it was last found empty, or since it waits for its turn.
+    waits_since: Option<Duration>,
+    ticket: Ticket,
+    /// How long it waited for the turn that it has now, and how many bytes it may read.
+    turn: Option<(Duration, usize)>,
+    /// Whether it has just read less than it was allowed to: it may look once more, though hardly anything waits.
+    is_drained: bool,
 }
 
 impl Pace {
     pub(super) fn new(gate: Arc<Gate>) -> Self {
         let calls = Arc::new(Calls::new(Arc::clone(&gate)));
-        Self { calls, gate, pause: READ_PAUSE, mode: Mode::Freely, until: None }
+        let until = gate.clock().monotonic() + CATCH_UP_LEAST;
+        let mode = if calls.are_behind() { Mode::CatchingUp { until } } else { Mode::Freely };
+        Self {
+            calls,
+            gate,
+            pause: READ_PAUSE,
+            mode,
+            until: None,
+            waits_since: None,
+            ticket: Ticket::default(),
+            turn: None,
+            is_drained: false,
+        }
     }
 
     /// Returns where it is noted what the connection asks for.
@@ -136,34 +174,59 @@ impl Pace {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<Option<usize>>> {
-        let is_left = self.gate.leaves_unread(&self.calls);
+        let now = || self.gate.clock().monotonic();
+        let waited = self.waits_since.map_or(Duration::ZERO, |since| now().saturating_sub(since));
+        let is_left = self.gate.leaves_unread(&self.calls, waited);
         match self.mode {
-            Mode::Freely if !is_left => return Poll::Ready(Ok(None)),
-            Mode::CatchingUp if !is_left => {}
+            Mode::Freely if !is_left => return self.poll_ahead(context).map(Ok),
+            Mode::CatchingUp { .. } if !is_left => {}
             Mode::Hardly { .. } => {}
-            Mode::Freely | Mode::CatchingUp => self.leave(),
+            Mode::Freely | Mode::CatchingUp { .. } => self.leave(),
         }
-        if self.mode == Mode::CatchingUp {
+        if matches!(self.mode, Mode::CatchingUp { .. }) {
             if let Some(until) = &mut self.until {
                 ready!(until.as_mut().poll(context));
             }
+            ready!(self.poll_ahead(context));
             self.until = Some(Box::pin(sleep(CATCH_UP_PAUSE)));
             return Poll::Ready(Ok(Some(SLOW_READ_BYTES)));
         }
         self.poll_hardly(context)
     }
 
+    /// Waits for a turn among the connections of the core. Returns how many bytes may be read.
+    fn poll_ahead(&mut self, context: &Context<'_>) -> Poll<Option<usize>> {
+        let Some(most) = turn_bytes(self.calls.class()).filter(|_| self.gate.sheds()) else {
+            self.leave_row();
+            return Poll::Ready(None);
+        };
+        if std::mem::take(&mut self.is_drained) {
+            return Poll::Ready(Some(most));
+        }
+        let now = self.gate.clock().monotonic();
+        let since = *self.waits_since.get_or_insert(now);
+        ready!(self.gate.ahead().poll_turn(&mut self.ticket, context));
+        self.turn = Some((now.saturating_sub(since), most));
+        Poll::Ready(Some(most))
+    }
+
+    /// Gives up its place among those that wait for a turn.
+    fn leave_row(&mut self) {
+        self.waits_since = None;
+        self.gate.ahead().leave(&mut self.ticket);
+    }
+
     /// Waits as a connection does that is left unread, until it is not any more.
     fn poll_hardly(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
         while let Mode::Hardly { since, next } = self.mode {
             let now = self.gate.clock().monotonic();
-            if !self.gate.leaves_unread(&self.calls) {
+            if !self.gate.leaves_unread(&self.calls, Duration::ZERO) {
                 if self.is_given_up(now.saturating_sub(since)) {
                     metrics::counter!("munadi_connections_cut_total", "cause" => "unread")
                         .increment(1);
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
-                (self.mode, self.until) = (Mode::CatchingUp, None);
+                (self.mode, self.until) = (Mode::CatchingUp { until: now + CATCH_UP_LEAST }, None);
             } else if now >= next {
                 self.mode = Mode::Hardly { since, next: now + self.drawn_pause() };
             } else {
@@ -179,9 +242,21 @@ impl Pace {
 
     /// Takes note of how many bytes came, where only so many were asked for.
     pub(in crate::rpc) fn heard(&mut self, count: usize) {
-        if self.mode == Mode::CatchingUp && count < SLOW_READ_BYTES {
-            (self.mode, self.until) = (Mode::Freely, None);
-            self.calls.are_behind.store(false, Ordering::Relaxed);
+        if let Some((waited, most)) = self.turn.take() {
+            self.gate.ahead().has_read(count, waited);
+            self.is_drained = (1..most).contains(&count);
+            if count < most {
+                self.waits_since = None;
+            }
+        }
+        let now = self.gate.clock().monotonic();
+        if let Mode::CatchingUp { until } = self.mode {
+            if count >= SLOW_READ_BYTES {
+                self.mode = Mode::CatchingUp { until: until.max(now + SETTLED) };
+            } else if now >= until {
+                (self.mode, self.until) = (Mode::Freely, None);
+                self.calls.are_behind.store(false, Ordering::Relaxed);
+            }
         }
     }
 
@@ -190,20 +265,29 @@ impl Pace {
         let since = self.gate.clock().monotonic();
         self.mode = Mode::Hardly { since, next: since + self.drawn_pause() };
         self.until = None;
+        self.leave_row();
         self.calls.are_behind.store(true, Ordering::Relaxed);
     }
 
     /// Tells whether whoever called here has given up, after so long: not where all are taken again, or where the
     /// server stops and waits for what has come.
     fn is_given_up(&self, unread_for: Duration) -> bool {
-        let spares = self.gate.shed().spares(self.calls.class());
-        unread_for >= self.pause && spares && !self.gate.is_stopping()
+        let shed = self.gate.shed();
+        let is_spared = self.calls.class().is_some_and(|class| shed.spares(class));
+        unread_for >= self.pause && is_spared && !self.gate.is_stopping()
     }
 
     /// Returns a pause, up to half as much less or more.
     fn drawn_pause(&self) -> Duration {
         let part = (self.gate.lot() >> 32) as u32;
         self.pause / 2 + self.pause.mul_f64(f64::from(part) / f64::from(u32::MAX))
+    }
+}
+
+impl Drop for Pace {
+    fn drop(&mut self) {
+        self.heard(0);
+        self.leave_row();
     }
 }
 
@@ -215,7 +299,7 @@ mod tests {
     use super::*;
     use crate::node::Pressure;
     use crate::rpc::admission::shed::{Controller, Shed};
-    use crate::rpc::limits::Limits;
+    use crate::rpc::limits::{EVENTS_READ_BYTES, Limits, SERVING_READ_BYTES};
 
     fn gate() -> Arc<Gate> {
         Gate::of_nothing(Limits { shed: true, ..Limits::OFF })
@@ -225,8 +309,8 @@ mod tests {
     fn pace(gate: &Arc<Gate>, class: Class) -> Pace {
         let mut pace = Pace::new(Arc::clone(gate));
         pace.pause = Duration::from_millis(250);
-        (0..CLASS_AFTER_CALLS).for_each(|_| pace.calls.note(class));
-        assert_eq!(pace.calls.class(), class);
+        pace.calls.note(class);
+        assert_eq!(pace.calls.class(), Some(class));
         pace
     }
 
@@ -243,9 +327,30 @@ mod tests {
         gate.use_shed(all);
     }
 
+    /// Reads so much, or waits if there is no turn.
+    fn read(pace: &mut Pace, count: usize) -> Poll<Option<usize>> {
+        let turn = ask(pace);
+        if turn.is_ready() {
+            pace.heard(count);
+            pace.gate.ahead().call_next();
+        }
+        turn
+    }
+
+    const TURN: Poll<Option<usize>> = Poll::Ready(Some(SERVING_READ_BYTES));
+
     /// Asks without waiting.
     fn ask(pace: &mut Pace) -> Poll<Option<usize>> {
         pace.poll_turn(&mut Context::from_waker(Waker::noop())).map(Result::unwrap)
+    }
+
+    /// Lets it find nothing to read until it has caught up.
+    async fn settle(pace: &mut Pace) {
+        while matches!(pace.mode, Mode::CatchingUp { .. }) {
+            pace.heard(0);
+            pace.gate.ahead().call_next();
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn turn(pace: &mut Pace) -> io::Result<Option<usize>> {
@@ -261,19 +366,23 @@ mod tests {
     fn a_connection_is_of_the_most_important_class_that_it_lately_called() {
         let gate = gate();
         let calls = Calls::new(Arc::clone(&gate));
+        assert_eq!(calls.class(), None);
+        for class in [Class::Reports, Class::Serving, Class::Health] {
+            calls.note(class);
+            assert_eq!(calls.class(), Some(class), "at once");
+        }
         (1..CLASS_AFTER_CALLS).for_each(|_| calls.note(Class::Serving));
-        assert_eq!(calls.class(), Class::Health, "one too few");
+        assert_eq!(calls.class(), Some(Class::Health), "one too few");
         calls.note(Class::Serving);
-        assert_eq!(calls.class(), Class::Serving);
+        assert_eq!(calls.class(), Some(Class::Serving));
         calls.note(Class::Events);
-        assert_eq!(calls.class(), Class::Events, "at once");
         for number in 1..10 * CLASS_AFTER_CALLS {
             let is_event = number % (CLASS_AFTER_CALLS - 1) == 0;
             calls.note(if is_event { Class::Events } else { Class::Serving });
-            assert_eq!(calls.class(), Class::Events, "{number}");
+            assert_eq!(calls.class(), Some(Class::Events), "{number}");
         }
         let other = Calls::new(Arc::clone(&gate));
-        (0..CLASS_AFTER_CALLS).for_each(|_| other.note(Class::Events));
+        other.note(Class::Events);
         assert_eq!((calls.number(), other.number()), (0, 1));
         drop(calls);
         assert_eq!(gate.take_number(Class::Events), 0, "a number is given back");
@@ -283,8 +392,9 @@ mod tests {
     fn while_its_class_is_left_unread_a_little_is_read_and_then_nothing_for_a_while() {
         let gate = gate();
         run(async {
-            let mut pace = pace(&gate, Class::Serving);
-            assert_eq!(ask(&mut pace), Poll::Ready(None));
+            let [mut pace, mut health] =
+                [Class::Serving, Class::Health].map(|class| pace(&gate, class));
+            assert_eq!(read(&mut pace, 0), TURN);
             read_none(&gate);
             for _ in 0..3 {
                 assert_eq!(ask(&mut pace), Poll::Pending);
@@ -294,7 +404,6 @@ mod tests {
                 assert!(pace.calls.are_behind());
                 pace.heard(SLOW_READ_BYTES);
             }
-            let mut health = super::tests::pace(&gate, Class::Health);
             assert_eq!(ask(&mut health), Poll::Ready(None), "these are always read");
         });
     }
@@ -302,12 +411,13 @@ mod tests {
     #[test]
     fn connections_wait_by_turns() {
         let gate = gate();
-        gate.use_shed(shed(34, Duration::from_millis(40)));
+        gate.use_shed(shed(18, Duration::from_millis(40)));
         let unread = gate.shed().unread(Class::Serving, Duration::ZERO);
         assert!((0.1..0.9).contains(&unread), "{unread}");
         run(async {
             let mut paces: Vec<_> = (0..100).map(|_| pace(&gate, Class::Serving)).collect();
-            let waiting = paces.iter_mut().filter_map(|pace| ask(pace).is_pending().then_some(()));
+            let waiting =
+                paces.iter_mut().filter_map(|pace| read(pace, 0).is_pending().then_some(()));
             let share = waiting.count() as f64 / 100.0;
             assert!((share - unread).abs() <= 0.05, "{share} instead of {unread}");
         });
@@ -323,8 +433,8 @@ mod tests {
             assert_eq!(ask(&mut pace), Poll::Pending);
             gate.must_look_by(Duration::MAX);
             assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
-            pace.heard(1);
-            assert_eq!(ask(&mut pace), Poll::Ready(None));
+            settle(&mut pace).await;
+            assert_eq!(read(&mut pace, 0), TURN);
         });
     }
 
@@ -351,7 +461,7 @@ mod tests {
         assert_eq!(refused(&gate, Class::Serving, &other), 0.0);
         gate.must_look_by(Duration::MAX);
 
-        let shed = shed(34, Duration::from_millis(40));
+        let shed = shed(18, Duration::from_millis(40));
         gate.use_shed(shed);
         let (share, unread) =
             (shed.share(Class::Serving), shed.unread(Class::Serving, Duration::ZERO));
@@ -373,15 +483,80 @@ mod tests {
             assert_eq!(ask(&mut pace), Poll::Pending);
             sleep(2 * pace.pause).await;
             gate.use_shed(Shed::default());
-            for _ in 0..3 {
+            let begun = gate.clock().monotonic();
+            while gate.clock().monotonic() < begun + 2 * CATCH_UP_LEAST {
                 assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
                 pace.heard(SLOW_READ_BYTES);
+                gate.ahead().call_next();
                 assert!(pace.calls.are_behind());
             }
-            assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
-            pace.heard(SLOW_READ_BYTES - 1);
-            assert_eq!(ask(&mut pace), Poll::Ready(None), "nothing waits any more");
+            settle(&mut pace).await;
+            assert_eq!(read(&mut pace, 0), TURN, "nothing waits any more");
             assert!(!pace.calls.are_behind());
+        });
+    }
+
+    #[test]
+    fn connections_of_ads_and_events_read_a_little_in_turn_and_others_what_there_is() {
+        let gate = gate();
+        run(async {
+            let [mut one, mut other] = [(), ()].map(|()| pace(&gate, Class::Serving));
+            let mut events = pace(&gate, Class::Events);
+            let mut new = Pace::new(Arc::clone(&gate));
+            assert_eq!(ask(&mut one), TURN);
+            one.heard(SERVING_READ_BYTES);
+            for waiting in [&mut other, &mut events, &mut new, &mut one] {
+                assert_eq!(ask(waiting), Poll::Pending);
+            }
+            let mut reports = pace(&gate, Class::Reports);
+            assert_eq!(ask(&mut reports), Poll::Ready(None));
+            gate.ahead().call_next();
+            assert_eq!(ask(&mut events), Poll::Pending, "another one is first");
+            assert_eq!(read(&mut other, 1), TURN);
+            assert_eq!(ask(&mut other), TURN, "it had less than it might, and looks once more");
+            other.heard(0);
+            assert_eq!(read(&mut events, 0), Poll::Ready(Some(EVENTS_READ_BYTES)));
+            assert_eq!(read(&mut new, 0), TURN);
+            assert_eq!(ask(&mut one), TURN);
+            drop(one);
+            gate.ahead().call_next();
+            assert_eq!(ask(&mut other), TURN, "who has gone keeps nobody waiting");
+        });
+    }
+
+    #[test]
+    fn what_is_read_tells_how_long_it_may_have_waited() {
+        let gate = gate();
+        run(async {
+            let mut pace = pace(&gate, Class::Serving);
+            let step = Duration::from_millis(30);
+            for count in 1..=3 {
+                assert_eq!(read(&mut pace, SERVING_READ_BYTES), TURN);
+                assert!(gate.ahead().last() >= (count - 1) * step, "{count}");
+                sleep(step).await;
+            }
+            assert_eq!(read(&mut pace, 1), TURN);
+            assert!(gate.ahead().last() >= 3 * step);
+            assert_eq!(read(&mut pace, 0), TURN);
+            assert_eq!(read(&mut pace, 1), TURN);
+            assert!(gate.ahead().last() < step, "it was found empty");
+        });
+    }
+
+    /// It comes again, and brings what waited at its caller.
+    #[test]
+    fn a_connection_that_comes_while_much_is_refused_catches_up_first() {
+        let gate = gate();
+        gate.use_shed(shed(15, Duration::from_millis(40)));
+        run(async {
+            let mut pace = Pace::new(Arc::clone(&gate));
+            assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
+            let calls = pace.calls();
+            calls.note(Class::Serving);
+            assert_eq!(refused(&gate, Class::Serving, &calls), 1.0);
+            assert_eq!(refused(&gate, Class::Events, &calls), 0.0);
+            settle(&mut pace).await;
+            assert!(refused(&gate, Class::Serving, &calls) < 1.0);
         });
     }
 
@@ -396,7 +571,7 @@ mod tests {
             sleep(2 * long.pause).await;
             assert_eq!(ask(&mut short), Poll::Pending);
             // Some are refused by call now, and of two connections none is left unread.
-            let shed = shed(29, Duration::from_millis(40));
+            let shed = shed(15, Duration::from_millis(40));
             gate.use_shed(shed);
             let (share, unread) =
                 (shed.share(Class::Serving), shed.unread(Class::Serving, Duration::ZERO));
@@ -416,8 +591,8 @@ mod tests {
             sleep(2 * pace.pause).await;
             gate.stop();
             assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
-            pace.heard(0);
-            assert_eq!(ask(&mut pace), Poll::Ready(None), "no pause begins");
+            settle(&mut pace).await;
+            assert_eq!(read(&mut pace, 0), TURN, "no pause begins");
         });
     }
 
@@ -431,7 +606,7 @@ mod tests {
             assert_eq!(ask(&mut pace), Poll::Pending);
             pace.calls.note(Class::Administration);
             assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
-            pace.heard(0);
+            settle(&mut pace).await;
             assert_eq!(ask(&mut pace), Poll::Ready(None));
         });
     }

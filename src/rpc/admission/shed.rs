@@ -25,7 +25,7 @@ pub(super) const WINDOW: Duration = Duration::from_millis(100);
 
 /// How much the shed rises in a window whose wait is twice its target, as long as that lasts. This, `TREND` and
 /// `LOAD_MAX` are what keeps a simulated core busiest from 1.2 to 10 times its capacity (`simulated`).
-const RISE: f64 = 0.03;
+const RISE: f64 = 0.06;
 
 /// How much it moves with a wait that grew or shrank by its target.
 const TREND: f64 = 0.1;
@@ -35,7 +35,7 @@ const TREND: f64 = 0.1;
 const FALL: f64 = 0.30;
 
 /// Times its target that a wait counts for at the most: one window, however bad, costs reports alone.
-const LOAD_MAX: f64 = 7.0;
+const LOAD_MAX: f64 = 6.0;
 const _: () = assert!(RISE * (LOAD_MAX - 1.0) + TREND * LOAD_MAX < 1.0);
 
 /// Where the shed is at its highest: reports, serving and events are all refused.
@@ -53,11 +53,11 @@ const AIM_GAIN: f64 = 0.2;
 
 /// How much the share that is read grows in a window without any wait: by this part of it, and at the least by that
 /// of all. A connection that is read again brings what waited at its caller, so a few at a time.
-const GIVE: f64 = 0.2;
+const GIVE: f64 = 0.15;
 const GIVE_LEAST: f64 = 0.02;
 
 /// Times its target that a wait may be while any is given.
-const CALM: f64 = 0.5;
+const CALM: f64 = 0.75;
 
 /// Less than this is none: of connections that are read, and of those that are not.
 const READ_LEAST: f64 = 0.01;
@@ -283,7 +283,7 @@ mod tests {
         let mut controller = Controller::default();
         let mut most: f64 = 0.0;
         // A wait that just stays at its target keeps what is refused.
-        let mut shed = after(&mut controller, 44, ms(40));
+        let mut shed = after(&mut controller, 22, ms(40));
         let refused = shed.share(Class::Serving);
         assert!((0.3..0.9).contains(&refused), "{shed:?}");
         for _ in 0..100 {

@@ -13,7 +13,7 @@ use crate::rpc::limits::{READ_PAUSE, STREAMS_MAX};
 use crate::types::hash::mix;
 
 /// Calls of a second that the core can do, if it refuses none: what a tenth of a core was measured to.
-const CAPACITY: f64 = 1_400.0;
+const CAPACITY: f64 = 1_900.0;
 
 /// What a refusal costs, of a call: measured likewise. So does a call that was given up before it was read.
 const REFUSAL: f64 = 0.34;
@@ -22,6 +22,10 @@ const REFUSAL: f64 = 0.34;
 const MIX: [(Class, f64, usize); 3] =
     [(Class::Serving, 0.90, 20), (Class::Events, 0.08, 6), (Class::Reports, 0.02, 2)];
 
+/// Seconds of each of which the core has its part at once, a tenth.
+const PERIOD: f64 = 0.010;
+const PERIODS: f64 = 10.0;
+
 /// Seconds for which a caller waits.
 const PATIENCE: f64 = 1.0;
 
@@ -29,7 +33,7 @@ const PATIENCE: f64 = 1.0;
 const HELD_MAX: usize = 600;
 
 /// Calls that are read of a connection before it is another's turn, and while it is read slowly.
-const READ_CALLS: usize = 64;
+const READ_CALLS: usize = 16;
 const SLOW_CALLS: usize = 8;
 
 /// Seconds between two reads of a connection that catches up.
@@ -241,6 +245,15 @@ impl Core {
         (is_left, unread > 0.0 || self.shed.share(line.class) > 0.0)
     }
 
+    /// Works for as long as so many calls take: in the first millisecond of each ten, as a tenth of a core does.
+    fn work(&mut self, calls: f64) {
+        self.now += calls / CAPACITY / PERIODS;
+        let begun = (self.now / PERIOD).floor() * PERIOD;
+        if self.now - begun > PERIOD / PERIODS {
+            self.now = begun + PERIOD;
+        }
+    }
+
     /// Reads one connection, if it may be.
     fn read(&mut self, number: usize, per_s: f64) {
         let class = self.lines[number].class;
@@ -255,7 +268,7 @@ impl Core {
             let counts = (WARM..LOADED).contains(&self.now);
             let is_given_up = came + PATIENCE < self.now;
             let is_refused = !is_given_up && self.dice.part() < share;
-            self.now += if is_given_up || is_refused { REFUSAL } else { 1.0 } / CAPACITY;
+            self.work(if is_given_up || is_refused { REFUSAL } else { 1.0 });
             let took = self.now - came;
             if is_refused && self.now > LOADED {
                 self.ended.calm = self.now - LOADED;
@@ -328,18 +341,13 @@ fn worst(times: f64, is_by_turns: bool) -> Ended {
 /// What is asked is nine tenths at five times, and eight at ten (RELIABILITY, R15).
 #[test]
 fn a_lasting_overload_keeps_the_core_busy_and_the_events_coming() {
-    for (times, least, p99) in [
-        (0.9, 0.89, 0.03),
-        (1.0, 0.94, 0.10),
-        (1.2, 0.88, 0.08),
-        (2.0, 0.86, 0.08),
-        (5.0, 0.83, 0.08),
-        (10.0, 0.77, 0.08),
-    ] {
+    for (times, least) in
+        [(0.9, 0.89), (1.0, 0.96), (1.2, 0.88), (2.0, 0.88), (5.0, 0.80), (10.0, 0.77)]
+    {
         let ended = worst(times, true);
         assert!(ended.goodput >= least, "{times} times: {ended:?}");
         assert!(ended.events >= 0.95, "{times} times: {ended:?}");
-        assert!(ended.p99 <= p99, "{times} times: {ended:?}");
+        assert!(ended.p99 <= 0.08, "{times} times: {ended:?}");
         assert!(ended.calm < CALM, "{times} times: it ends with the overload: {ended:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The watch of one core: how long what is ready waits for it, window by window.
+//! The watch of one core: how long what is ready waits for it, window by window, and connections for their turn.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub(super) async fn watch(gate: Arc<Gate>) {
     loop {
         let wait = window(&gate).await;
         if gate.sheds() {
+            let wait = wait.max(gate.ahead().take_mean());
             let shed = controller.after(wait, gate.gauge.read());
             gate.use_shed(shed);
             level.set(f64::from(shed.level()));
