@@ -113,7 +113,7 @@ impl Connection {
         let read = Pin::new(&mut self.wire).poll_read(context, &mut part);
         let count = part.filled().len();
         buffer.advance(count);
-        self.pace.heard(count);
+        self.pace.heard(count, most);
         read
     }
 

@@ -1,4 +1,4 @@
-//! Who reads on a core. Its connections of ads and events read a little each in turn, and the next only once what was
+//! Who reads on a core. Its connections of reports, ads and events read a little each in turn, and the next only once what was
 //! read has begun: what is read waits in a row that nobody can leave, but what is not read can be left unread, and
 //! how long its connection waits tells how late the core is.
 
@@ -19,9 +19,9 @@ use crate::rpc::limits::{EVENTS_READ_BYTES, SERVING_READ_BYTES};
 /// reads what there is.
 pub(super) const fn turn_bytes(class: Option<Class>) -> Option<usize> {
     match class {
-        None | Some(Class::Serving) => Some(SERVING_READ_BYTES),
+        None | Some(Class::Reports | Class::Serving) => Some(SERVING_READ_BYTES),
         Some(Class::Events) => Some(EVENTS_READ_BYTES),
-        Some(Class::Reports | Class::Administration | Class::Health) => None,
+        Some(Class::Administration | Class::Health) => None,
     }
 }
 
@@ -35,8 +35,6 @@ pub(super) struct Ahead {
     row: Mutex<Row>,
     /// Tells the usher.
     changed: Notify,
-    /// Nanoseconds that what was last read had waited at the most.
-    last: AtomicU64,
     /// Nanoseconds that connections waited which then read something, and how many did, since somebody asked.
     waited: AtomicU64,
     turns: AtomicU64,
@@ -64,8 +62,10 @@ impl Ahead {
             (row.called, ticket.0) = (None, None);
             return Poll::Ready(());
         }
-        let waits = |ticket: u64| row.waiting.iter().any(|(other, _)| *other == ticket);
-        if !is_called && !ticket.0.is_some_and(waits) {
+        let waits = |(other, _): &&mut (u64, Waker)| Some(*other) == ticket.0;
+        if let Some((_, waker)) = row.waiting.iter_mut().find(waits) {
+            waker.clone_from(context.waker());
+        } else if !is_called {
             row.tickets += 1;
             let number = row.tickets;
             ticket.0 = Some(number);
@@ -78,7 +78,6 @@ impl Ahead {
     pub(super) fn has_read(&self, count: usize, waited: Duration) {
         if count > 0 {
             let waited = waited.as_nanos() as u64;
-            self.last.store(waited, Ordering::Relaxed);
             self.waited.fetch_add(waited, Ordering::Relaxed);
             self.turns.fetch_add(1, Ordering::Relaxed);
         }
@@ -95,11 +94,6 @@ impl Ahead {
             row.called = None;
             self.changed.notify_one();
         }
-    }
-
-    /// Returns how long what was last read had waited.
-    pub(super) fn last(&self) -> Duration {
-        Duration::from_nanos(self.last.load(Ordering::Relaxed))
     }
 
     /// Returns how long those waited that had their turn since this was last asked, on average.
@@ -231,9 +225,10 @@ mod tests {
             let gate = Gate::of_nothing(Limits { shed: true, ..Limits::OFF });
             tokio::spawn(usher(Arc::clone(&gate)));
             yield_now().await;
-            let begun = Arc::new(AtomicUsize::new(0));
+            let [begun, turns] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
             let readers = (0..8).map(|_| {
-                let (gate, begun) = (Arc::clone(&gate), Arc::clone(&begun));
+                let gate = Arc::clone(&gate);
+                let (begun, turns) = (Arc::clone(&begun), Arc::clone(&turns));
                 tokio::spawn(async move {
                     let mut ticket = Ticket::default();
                     for _ in 0..10 {
@@ -241,7 +236,8 @@ mod tests {
                             gate.ahead().poll_turn(&mut ticket, context)
                         };
                         std::future::poll_fn(turn).await;
-                        assert_eq!(begun.load(Ordering::Relaxed) % 16, 0, "all was begun");
+                        let before = turns.fetch_add(1, Ordering::Relaxed);
+                        assert_eq!(begun.load(Ordering::Relaxed), 16 * before, "all was begun");
                         gate.ahead().has_read(1, Duration::ZERO);
                         for _ in 0..16 {
                             let begun = Arc::clone(&begun);

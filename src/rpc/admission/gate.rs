@@ -111,13 +111,13 @@ impl Gate {
         &self.ahead
     }
 
-    /// Tells whether a connection is left unread now, which has waited so long for its turn.
-    pub(super) fn leaves_unread(&self, calls: &Calls, waited: Duration) -> bool {
+    /// Tells whether a connection is left unread now.
+    pub(super) fn leaves_unread(&self, calls: &Calls) -> bool {
         if !self.limits.shed || self.is_stopping() {
             return false;
         }
         let Some(class) = calls.class() else { return false };
-        let unread = self.measured().unread(class, self.late().max(waited));
+        let unread = self.measured().unread(class, self.late());
         unread > 0.0 && {
             let count = self.with_numbers(class, |numbers| numbers.count());
             let point = Point::after(self.clock.monotonic());
@@ -156,14 +156,12 @@ impl Gate {
     ) -> Result<(), Refused> {
         let own = calls.filter(|calls| calls.class() == Some(class));
         let is_behind = calls.is_some_and(Calls::are_behind);
-        let late = || self.late().max(self.ahead.last());
-        let is_spared = shed.spares(class) || is_behind && shed.unread(class, late()) > 0.0;
-        if !is_spared {
+        if !shed.spares(class) {
             return Ok(());
         }
         let share = match own {
-            // What waited for so long is of no use any more.
-            _ if is_behind => 1.0,
+            // What waited for so long is of no use any more, where others are left unread.
+            _ if is_behind && shed.unread(class, Duration::ZERO) > 0.0 => 1.0,
             Some(_) => shed.share(class),
             // No part of these waits with its connection.
             None => 1.0 - (1.0 - shed.share(class)) * (1.0 - shed.unread(class, Duration::ZERO)),

@@ -47,8 +47,8 @@ pub const REPORTS_AT_WORK_MAX: usize = 64;
 /// Other calls at work, of one core.
 pub const ADMINISTRATION_AT_WORK_MAX: usize = 256;
 
-/// Bytes of requests for ads that are read of one connection before it is another's turn: some sixteen small calls, a
-/// millisecond of work.
+/// Bytes of requests for ads or reports that are read of one connection before it is another's turn: some sixteen
+/// small calls, a millisecond of work.
 pub const SERVING_READ_BYTES: usize = 2 * 1_024;
 
 /// The same of events, whose batches may be large.
@@ -63,7 +63,8 @@ pub const CLASS_AFTER_CALLS: u32 = STREAMS_MAX / 2;
 pub const READ_ROUND: Duration = Duration::from_secs(120);
 
 /// How long nothing is read of a connection that is left unread, on average: twice what its callers are told to wait.
-/// Whatever was left for so long has been given up by its caller, so that connection is cut when its turn comes.
+/// Ads and events that were left for so long have been given up by their callers, so that such a connection is cut when
+/// its turn comes.
 pub const READ_PAUSE: Duration = Duration::from_secs(2);
 const _: () = assert!(READ_PAUSE.as_millis() >= 2 * RETRY_AFTER.as_millis());
 

@@ -190,6 +190,9 @@ impl<S> Admitted<S> {
         let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let certified = line.and_then(|line| line.certified.as_ref());
         let caller = self.guard.judge(path, header, certified).map_err(Status::into_http)?;
+        if let Some(line) = line {
+            line.calls.confirm(class);
+        }
         let key = caller.as_ref().map(RateKey::of);
         let told = key.as_ref().map_or("", |key| &*key.id);
         let seat = gate.enter(class, key.as_ref()).map_err(|refused| gate.answer(refused, told))?;

@@ -30,6 +30,13 @@ const CATCH_UP_PAUSE: Duration = Duration::from_millis(1);
 const CATCH_UP_LEAST: Duration = Duration::from_millis(100);
 const SETTLED: Duration = Duration::from_millis(50);
 
+/// How long it catches up at the most once its class is taken again: a caller that never stops would else be read
+/// slowly for ever.
+const CATCH_UP_MOST: Duration = Duration::from_secs(1);
+
+/// How many times as long as for one turn something may wait to be read altogether.
+const STALE_TURNS: u32 = 4;
+
 /// Where the class of a connection is not known yet.
 const UNKNOWN: u8 = u8::MAX;
 
@@ -49,7 +56,8 @@ pub(in crate::rpc) struct Calls {
 impl Calls {
     fn new(gate: Arc<Gate>) -> Self {
         // Who comes while much is refused comes again, with what waited meanwhile.
-        let are_behind = AtomicBool::new(gate.shed().level() > 0);
+        let is_much = gate.shed().unread(Class::Serving, Duration::ZERO) > 0.0;
+        let are_behind = AtomicBool::new(is_much);
         Self {
             gate,
             class: AtomicU8::new(UNKNOWN),
@@ -59,16 +67,25 @@ impl Calls {
         }
     }
 
-    /// Notes a call. Only the core of the connection does.
+    /// Notes a call, before it is known who makes it. Only the core of the connection does.
     pub(super) fn note(&self, class: Class) {
         match self.class() {
+            None if class <= Class::Events => self.become_of(class),
             Some(known) if class == known => self.lower.store(0, Ordering::Relaxed),
             Some(known) if class < known => {
                 if self.lower.fetch_add(1, Ordering::Relaxed) + 1 >= CLASS_AFTER_CALLS {
                     self.become_of(class);
                 }
             }
-            Some(_) | None => self.become_of(class),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Notes a call that its caller may make: only then it makes its connection more important. Whether the node
+    /// lives is asked by anybody.
+    pub(super) fn confirm(&self, class: Class) {
+        if class != Class::Health && self.class().is_none_or(|known| class > known) {
+            self.become_of(class);
         }
     }
 
@@ -118,9 +135,19 @@ enum Mode {
     },
     /// What waited is read little by little, until nothing waits any more.
     CatchingUp {
-        /// Until when at the least.
+        /// Since when.
+        since: Duration,
+        /// When it has caught up, if nothing more comes.
         until: Duration,
+        /// Whether nothing waited when it was last read.
+        is_empty: bool,
     },
+}
+
+impl Mode {
+    fn catching_up(now: Duration) -> Self {
+        Self::CatchingUp { since: now, until: now + CATCH_UP_LEAST, is_empty: false }
+    }
 }
 
 /// How fast one connection is read.
@@ -132,11 +159,13 @@ pub(in crate::rpc) struct Pace {
     mode: Mode,
     /// Until when nothing is read.
     until: Option<Pin<Box<Sleep>>>,
-    /// Since when something may wait to be read: since it was last found empty, or since it waits for its turn.
+    /// Since when something may wait to be read: since it was last found empty.
     waits_since: Option<Duration>,
+    /// Since when it waits for its turn.
+    joined: Option<Duration>,
     ticket: Ticket,
-    /// How long it waited for the turn that it has now, and how many bytes it may read.
-    turn: Option<(Duration, usize)>,
+    /// How long it waited for the turn that it has now.
+    turn: Option<Duration>,
     /// Whether it has just read less than it was allowed to: it may look once more, though hardly anything waits.
     is_drained: bool,
 }
@@ -144,8 +173,8 @@ pub(in crate::rpc) struct Pace {
 impl Pace {
     pub(super) fn new(gate: Arc<Gate>) -> Self {
         let calls = Arc::new(Calls::new(Arc::clone(&gate)));
-        let until = gate.clock().monotonic() + CATCH_UP_LEAST;
-        let mode = if calls.are_behind() { Mode::CatchingUp { until } } else { Mode::Freely };
+        let catching_up = Mode::catching_up(gate.clock().monotonic());
+        let mode = if calls.are_behind() { catching_up } else { Mode::Freely };
         Self {
             calls,
             gate,
@@ -153,6 +182,7 @@ impl Pace {
             mode,
             until: None,
             waits_since: None,
+            joined: None,
             ticket: Ticket::default(),
             turn: None,
             is_drained: false,
@@ -174,24 +204,35 @@ impl Pace {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<Option<usize>>> {
-        let now = || self.gate.clock().monotonic();
-        let waited = self.waits_since.map_or(Duration::ZERO, |since| now().saturating_sub(since));
-        let is_left = self.gate.leaves_unread(&self.calls, waited);
+        let is_left = self.gate.leaves_unread(&self.calls);
         match self.mode {
-            Mode::Freely if !is_left => return self.poll_ahead(context).map(Ok),
-            Mode::CatchingUp { .. } if !is_left => {}
+            Mode::Freely if !is_left => {
+                if !self.is_stale() {
+                    return self.poll_ahead(context).map(Ok);
+                }
+                self.catch_up();
+            }
+            Mode::CatchingUp { .. } if !is_left => self.look_whether_caught_up(),
             Mode::Hardly { .. } => {}
             Mode::Freely | Mode::CatchingUp { .. } => self.leave(),
         }
-        if matches!(self.mode, Mode::CatchingUp { .. }) {
-            if let Some(until) = &mut self.until {
-                ready!(until.as_mut().poll(context));
+        match self.mode {
+            Mode::Freely => self.poll_ahead(context).map(Ok),
+            Mode::Hardly { .. } => self.poll_hardly(context),
+            Mode::CatchingUp { .. } => {
+                if let Some(until) = &mut self.until {
+                    ready!(until.as_mut().poll(context));
+                }
+                // What is refused is soon done: a turn for each little would take longer than more takes to come.
+                if self.is_spared() {
+                    self.leave_row();
+                } else {
+                    ready!(self.poll_ahead(context));
+                }
+                self.until = Some(Box::pin(sleep(CATCH_UP_PAUSE)));
+                Poll::Ready(Ok(Some(SLOW_READ_BYTES)))
             }
-            ready!(self.poll_ahead(context));
-            self.until = Some(Box::pin(sleep(CATCH_UP_PAUSE)));
-            return Poll::Ready(Ok(Some(SLOW_READ_BYTES)));
         }
-        self.poll_hardly(context)
     }
 
     /// Waits for a turn among the connections of the core. Returns how many bytes may be read.
@@ -204,15 +245,17 @@ impl Pace {
             return Poll::Ready(Some(most));
         }
         let now = self.gate.clock().monotonic();
-        let since = *self.waits_since.get_or_insert(now);
+        self.waits_since.get_or_insert(now);
+        let joined = *self.joined.get_or_insert(now);
         ready!(self.gate.ahead().poll_turn(&mut self.ticket, context));
-        self.turn = Some((now.saturating_sub(since), most));
+        self.joined = None;
+        self.turn = Some(now.saturating_sub(joined));
         Poll::Ready(Some(most))
     }
 
     /// Gives up its place among those that wait for a turn.
     fn leave_row(&mut self) {
-        self.waits_since = None;
+        (self.waits_since, self.joined) = (None, None);
         self.gate.ahead().leave(&mut self.ticket);
     }
 
@@ -220,13 +263,13 @@ impl Pace {
     fn poll_hardly(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
         while let Mode::Hardly { since, next } = self.mode {
             let now = self.gate.clock().monotonic();
-            if !self.gate.leaves_unread(&self.calls, Duration::ZERO) {
+            if !self.gate.leaves_unread(&self.calls) {
                 if self.is_given_up(now.saturating_sub(since)) {
                     metrics::counter!("munadi_connections_cut_total", "cause" => "unread")
                         .increment(1);
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
-                (self.mode, self.until) = (Mode::CatchingUp { until: now + CATCH_UP_LEAST }, None);
+                self.catch_up();
             } else if now >= next {
                 self.mode = Mode::Hardly { since, next: now + self.drawn_pause() };
             } else {
@@ -240,24 +283,61 @@ impl Pace {
         Poll::Ready(Ok(Some(SLOW_READ_BYTES)))
     }
 
-    /// Takes note of how many bytes came, where only so many were asked for.
-    pub(in crate::rpc) fn heard(&mut self, count: usize) {
-        if let Some((waited, most)) = self.turn.take() {
+    /// Takes note of how many bytes came, of so many that were asked for.
+    pub(in crate::rpc) fn heard(&mut self, count: usize, asked: usize) {
+        if let Some(waited) = self.turn.take() {
             self.gate.ahead().has_read(count, waited);
-            self.is_drained = (1..most).contains(&count);
-            if count < most {
-                self.waits_since = None;
+            self.is_drained = self.mode == Mode::Freely && (1..asked).contains(&count);
+        }
+        if count < asked {
+            self.waits_since = None;
+        }
+        match &mut self.mode {
+            Mode::Freely => {}
+            // What was left is gone, and what comes now has not waited.
+            Mode::Hardly { since, .. } if count < asked => {
+                *since = self.gate.clock().monotonic();
+            }
+            Mode::Hardly { .. } => {}
+            Mode::CatchingUp { until, is_empty, .. } => {
+                *is_empty = count < asked;
+                if !*is_empty {
+                    *until = (*until).max(self.gate.clock().monotonic() + SETTLED);
+                }
+                self.look_whether_caught_up();
             }
         }
+    }
+
+    /// Reads freely again once nothing has waited for a while; or where nothing is spared any more, after a while.
+    fn look_whether_caught_up(&mut self) {
+        let Mode::CatchingUp { since, until, is_empty } = self.mode else { return };
         let now = self.gate.clock().monotonic();
-        if let Mode::CatchingUp { until } = self.mode {
-            if count >= SLOW_READ_BYTES {
-                self.mode = Mode::CatchingUp { until: until.max(now + SETTLED) };
-            } else if now >= until {
-                (self.mode, self.until) = (Mode::Freely, None);
-                self.calls.are_behind.store(false, Ordering::Relaxed);
-            }
+        let is_over = now >= since + CATCH_UP_MOST && !self.is_spared();
+        if is_empty && now >= until || is_over || self.gate.is_stopping() {
+            (self.mode, self.until) = (Mode::Freely, None);
+            self.calls.are_behind.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Reads what waited little by little, all of which is refused where its class is left unread.
+    fn catch_up(&mut self) {
+        self.mode = Mode::catching_up(self.gate.clock().monotonic());
+        self.until = None;
+        self.calls.are_behind.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether what it has to read has waited for too long: for its turn, or for some turns without being found
+    /// empty, as more comes of a busy one meanwhile.
+    fn is_stale(&self) -> bool {
+        let (Some(joined), Some(since), Some(class)) =
+            (self.joined, self.waits_since, self.calls.class())
+        else {
+            return false;
+        };
+        let now = self.gate.clock().monotonic();
+        let waited = now.saturating_sub(joined).max(now.saturating_sub(since) / STALE_TURNS);
+        self.gate.shed().is_stale(class, waited)
     }
 
     fn leave(&mut self) {
@@ -269,12 +349,17 @@ impl Pace {
         self.calls.are_behind.store(true, Ordering::Relaxed);
     }
 
-    /// Tells whether whoever called here has given up, after so long: not where all are taken again, or where the
-    /// server stops and waits for what has come.
+    /// Tells whether whoever called here has given up, after so long. Not who asked for reports, which may take longer;
+    /// not where all are taken again, or where the server stops and waits for what has come.
     fn is_given_up(&self, unread_for: Duration) -> bool {
-        let shed = self.gate.shed();
-        let is_spared = self.calls.class().is_some_and(|class| shed.spares(class));
-        unread_for >= self.pause && is_spared && !self.gate.is_stopping()
+        unread_for >= self.pause
+            && self.calls.class() != Some(Class::Reports)
+            && self.is_spared()
+            && !self.gate.is_stopping()
+    }
+
+    fn is_spared(&self) -> bool {
+        self.calls.class().is_some_and(|class| self.gate.shed().spares(class))
     }
 
     /// Returns a pause, up to half as much less or more.
@@ -286,7 +371,7 @@ impl Pace {
 
 impl Drop for Pace {
     fn drop(&mut self) {
-        self.heard(0);
+        self.heard(0, 0);
         self.leave_row();
     }
 }
@@ -310,6 +395,7 @@ mod tests {
         let mut pace = Pace::new(Arc::clone(gate));
         pace.pause = Duration::from_millis(250);
         pace.calls.note(class);
+        pace.calls.confirm(class);
         assert_eq!(pace.calls.class(), Some(class));
         pace
     }
@@ -330,8 +416,8 @@ mod tests {
     /// Reads so much, or waits if there is no turn.
     fn read(pace: &mut Pace, count: usize) -> Poll<Option<usize>> {
         let turn = ask(pace);
-        if turn.is_ready() {
-            pace.heard(count);
+        if let Poll::Ready(asked) = turn {
+            pace.heard(count, asked.unwrap_or(usize::MAX));
             pace.gate.ahead().call_next();
         }
         turn
@@ -347,7 +433,7 @@ mod tests {
     /// Lets it find nothing to read until it has caught up.
     async fn settle(pace: &mut Pace) {
         while matches!(pace.mode, Mode::CatchingUp { .. }) {
-            pace.heard(0);
+            pace.heard(0, SLOW_READ_BYTES);
             pace.gate.ahead().call_next();
             sleep(Duration::from_millis(5)).await;
         }
@@ -367,15 +453,23 @@ mod tests {
         let gate = gate();
         let calls = Calls::new(Arc::clone(&gate));
         assert_eq!(calls.class(), None);
-        for class in [Class::Reports, Class::Serving, Class::Health] {
+        calls.note(Class::Administration);
+        assert_eq!(calls.class(), None, "anybody may say so");
+        calls.note(Class::Serving);
+        assert_eq!(calls.class(), Some(Class::Serving), "at once");
+        for class in [Class::Health, Class::Events, Class::Administration] {
             calls.note(class);
-            assert_eq!(calls.class(), Some(class), "at once");
+            assert_eq!(calls.class(), Some(Class::Serving), "anybody may say so");
         }
+        calls.confirm(Class::Health);
+        assert_eq!(calls.class(), Some(Class::Serving), "anybody may ask for that");
+        calls.confirm(Class::Administration);
+        assert_eq!(calls.class(), Some(Class::Administration));
         (1..CLASS_AFTER_CALLS).for_each(|_| calls.note(Class::Serving));
-        assert_eq!(calls.class(), Some(Class::Health), "one too few");
+        assert_eq!(calls.class(), Some(Class::Administration), "one too few");
         calls.note(Class::Serving);
         assert_eq!(calls.class(), Some(Class::Serving));
-        calls.note(Class::Events);
+        calls.confirm(Class::Events);
         for number in 1..10 * CLASS_AFTER_CALLS {
             let is_event = number % (CLASS_AFTER_CALLS - 1) == 0;
             calls.note(if is_event { Class::Events } else { Class::Serving });
@@ -392,8 +486,8 @@ mod tests {
     fn while_its_class_is_left_unread_a_little_is_read_and_then_nothing_for_a_while() {
         let gate = gate();
         run(async {
-            let [mut pace, mut health] =
-                [Class::Serving, Class::Health].map(|class| pace(&gate, class));
+            let [mut pace, mut always] =
+                [Class::Serving, Class::Administration].map(|class| pace(&gate, class));
             assert_eq!(read(&mut pace, 0), TURN);
             read_none(&gate);
             for _ in 0..3 {
@@ -402,9 +496,9 @@ mod tests {
                 assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
                 assert!(gate.clock().monotonic() - begun >= Duration::from_millis(100));
                 assert!(pace.calls.are_behind());
-                pace.heard(SLOW_READ_BYTES);
+                pace.heard(SLOW_READ_BYTES, SLOW_READ_BYTES);
             }
-            assert_eq!(ask(&mut health), Poll::Ready(None), "these are always read");
+            assert_eq!(ask(&mut always), Poll::Ready(None), "these are always read");
         });
     }
 
@@ -451,16 +545,6 @@ mod tests {
             [Class::Serving, Class::Serving, Class::Events].map(|class| pace(&gate, class).calls());
         waiting.are_behind.store(true, Ordering::Relaxed);
         assert_eq!(refused(&gate, Class::Serving, &waiting), 0.0);
-        gate.must_look_by(Duration::ZERO);
-        std::thread::sleep(2 * LOOK_EVERY);
-        assert_eq!(
-            refused(&gate, Class::Serving, &waiting),
-            1.0,
-            "it came while the core was late"
-        );
-        assert_eq!(refused(&gate, Class::Serving, &other), 0.0);
-        gate.must_look_by(Duration::MAX);
-
         let shed = shed(18, Duration::from_millis(40));
         gate.use_shed(shed);
         let (share, unread) =
@@ -486,7 +570,7 @@ mod tests {
             let begun = gate.clock().monotonic();
             while gate.clock().monotonic() < begun + 2 * CATCH_UP_LEAST {
                 assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
-                pace.heard(SLOW_READ_BYTES);
+                pace.heard(SLOW_READ_BYTES, SLOW_READ_BYTES);
                 gate.ahead().call_next();
                 assert!(pace.calls.are_behind());
             }
@@ -497,24 +581,24 @@ mod tests {
     }
 
     #[test]
-    fn connections_of_ads_and_events_read_a_little_in_turn_and_others_what_there_is() {
+    fn connections_read_a_little_in_turn_and_those_that_run_the_market_what_there_is() {
         let gate = gate();
         run(async {
             let [mut one, mut other] = [(), ()].map(|()| pace(&gate, Class::Serving));
             let mut events = pace(&gate, Class::Events);
             let mut new = Pace::new(Arc::clone(&gate));
             assert_eq!(ask(&mut one), TURN);
-            one.heard(SERVING_READ_BYTES);
+            one.heard(SERVING_READ_BYTES, SERVING_READ_BYTES);
             for waiting in [&mut other, &mut events, &mut new, &mut one] {
                 assert_eq!(ask(waiting), Poll::Pending);
             }
-            let mut reports = pace(&gate, Class::Reports);
-            assert_eq!(ask(&mut reports), Poll::Ready(None));
+            let mut keys = pace(&gate, Class::Administration);
+            assert_eq!(ask(&mut keys), Poll::Ready(None));
             gate.ahead().call_next();
             assert_eq!(ask(&mut events), Poll::Pending, "another one is first");
             assert_eq!(read(&mut other, 1), TURN);
             assert_eq!(ask(&mut other), TURN, "it had less than it might, and looks once more");
-            other.heard(0);
+            other.heard(0, SERVING_READ_BYTES);
             assert_eq!(read(&mut events, 0), Poll::Ready(Some(EVENTS_READ_BYTES)));
             assert_eq!(read(&mut new, 0), TURN);
             assert_eq!(ask(&mut one), TURN);
@@ -528,18 +612,31 @@ mod tests {
     fn what_is_read_tells_how_long_it_may_have_waited() {
         let gate = gate();
         run(async {
-            let mut pace = pace(&gate, Class::Serving);
-            let step = Duration::from_millis(30);
-            for count in 1..=3 {
-                assert_eq!(read(&mut pace, SERVING_READ_BYTES), TURN);
-                assert!(gate.ahead().last() >= (count - 1) * step, "{count}");
+            let [mut one, mut other] = [(), ()].map(|()| pace(&gate, Class::Serving));
+            let step = Duration::from_millis(60);
+            for _ in 0..3 {
+                assert_eq!(ask(&mut one), TURN);
+                assert_eq!(ask(&mut other), Poll::Pending);
                 sleep(step).await;
+                one.heard(SERVING_READ_BYTES, SERVING_READ_BYTES);
+                gate.ahead().call_next();
+                gate.ahead().take_mean();
+                assert_eq!(read(&mut other, SERVING_READ_BYTES), TURN);
+                assert!(gate.ahead().take_mean() >= step);
             }
-            assert_eq!(read(&mut pace, 1), TURN);
-            assert!(gate.ahead().last() >= 3 * step);
-            assert_eq!(read(&mut pace, 0), TURN);
-            assert_eq!(read(&mut pace, 1), TURN);
-            assert!(gate.ahead().last() < step, "it was found empty");
+            // All that time neither was found empty: what comes of them is of no use where much is refused.
+            assert_eq!(ask(&mut one), TURN);
+            assert_eq!(ask(&mut other), Poll::Pending);
+            sleep(8 * step).await;
+            one.heard(SERVING_READ_BYTES, SERVING_READ_BYTES);
+            gate.ahead().call_next();
+            gate.use_shed(shed(18, Duration::from_millis(40)));
+            assert_eq!(ask(&mut other), Poll::Ready(Some(SLOW_READ_BYTES)));
+            assert!(other.calls.are_behind());
+            other.heard(0, SLOW_READ_BYTES);
+            gate.ahead().call_next();
+            one.heard(0, SERVING_READ_BYTES);
+            assert_eq!(read(&mut one, 0), TURN, "it was found empty");
         });
     }
 
@@ -547,7 +644,7 @@ mod tests {
     #[test]
     fn a_connection_that_comes_while_much_is_refused_catches_up_first() {
         let gate = gate();
-        gate.use_shed(shed(15, Duration::from_millis(40)));
+        gate.use_shed(shed(18, Duration::from_millis(40)));
         run(async {
             let mut pace = Pace::new(Arc::clone(&gate));
             assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
@@ -557,6 +654,52 @@ mod tests {
             assert_eq!(refused(&gate, Class::Events, &calls), 0.0);
             settle(&mut pace).await;
             assert!(refused(&gate, Class::Serving, &calls) < 1.0);
+        });
+    }
+
+    /// A caller who never stops is read freely again too, and one who paused has caught up.
+    #[test]
+    fn a_connection_catches_up_for_a_second_at_the_most_once_all_is_taken() {
+        let gate = gate();
+        read_none(&gate);
+        run(async {
+            let [mut busy, mut idle] = [(), ()].map(|()| pace(&gate, Class::Serving));
+            gate.use_shed(Shed::default());
+            assert_eq!(turn(&mut idle).await.unwrap(), Some(SLOW_READ_BYTES));
+            idle.heard(SLOW_READ_BYTES - 1, SLOW_READ_BYTES);
+            gate.ahead().call_next();
+            let begun = gate.clock().monotonic();
+            while matches!(busy.mode, Mode::CatchingUp { .. }) {
+                assert!(gate.clock().monotonic() < begun + 5 * CATCH_UP_MOST);
+                let asked = turn(&mut busy).await.unwrap().unwrap();
+                busy.heard(asked, asked);
+                gate.ahead().call_next();
+            }
+            assert!(gate.clock().monotonic() >= begun + CATCH_UP_MOST - CATCH_UP_LEAST);
+            assert!(!busy.calls.are_behind());
+            assert_eq!(read(&mut idle, SERVING_READ_BYTES), TURN, "nothing waited for long");
+        });
+    }
+
+    /// Who asks for reports may wait for long; and what has just come has not waited.
+    #[test]
+    fn a_connection_is_cut_only_where_something_was_left_for_long() {
+        let gate = gate();
+        run(async {
+            let [mut reports, mut idle] =
+                [Class::Reports, Class::Serving].map(|class| pace(&gate, class));
+            read_none(&gate);
+            assert_eq!(ask(&mut reports), Poll::Pending);
+            assert_eq!(ask(&mut idle), Poll::Pending);
+            assert_eq!(turn(&mut idle).await.unwrap(), Some(SLOW_READ_BYTES));
+            sleep(idle.pause).await;
+            idle.heard(1, SLOW_READ_BYTES);
+            gate.use_shed(shed(15, Duration::from_millis(40)));
+            for pace in [&mut reports, &mut idle] {
+                assert_eq!(turn(pace).await.unwrap(), Some(SLOW_READ_BYTES));
+                pace.heard(0, SLOW_READ_BYTES);
+                gate.ahead().call_next();
+            }
         });
     }
 
@@ -604,7 +747,7 @@ mod tests {
             let mut pace = pace(&gate, Class::Serving);
             pace.pause = Duration::from_secs(3_600);
             assert_eq!(ask(&mut pace), Poll::Pending);
-            pace.calls.note(Class::Administration);
+            pace.calls.confirm(Class::Administration);
             assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
             settle(&mut pace).await;
             assert_eq!(ask(&mut pace), Poll::Ready(None));

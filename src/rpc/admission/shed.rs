@@ -164,6 +164,12 @@ impl Shed {
         self.unread[class].max(of_late.clamp(0.0, 1.0))
     }
 
+    /// Tells whether calls of a class that is spared are of no use any more after so long.
+    pub(super) fn is_stale(self, class: Class, waited: Duration) -> bool {
+        let latest = LATE.get(class.index() + 1);
+        self.spares(class) && latest.is_some_and(|latest| waited >= *latest)
+    }
+
     /// Tells whether anything of a class is refused or left unread for longer.
     pub(super) fn spares(self, class: Class) -> bool {
         self.share(class) > 0.0 || self.unread(class, Duration::ZERO) > 0.0

@@ -112,7 +112,7 @@ mod tests {
                     let waits = |number: &u64| Place::of(*number).waits(point, unread);
                     let waiting = (0..count as u64).filter(waits).count() as f64;
                     let wanted = unread * count as f64;
-                    assert!((waiting - wanted).abs() <= 3.0, "{waiting} of {count} at {unread}");
+                    assert!((waiting - wanted).abs() <= 2.0, "{waiting} of {count} at {unread}");
                 }
             }
         }
