@@ -409,7 +409,7 @@ mod tests {
     /// Lets no connection of a class up to events be read.
     fn read_none(gate: &Gate) {
         let all = shed(300, Duration::from_millis(60));
-        assert_eq!(all.unread(Class::Events, Duration::ZERO), 1.0);
+        assert!(all.unread(Class::Events, Duration::ZERO) >= 1.0, "{all:?}");
         gate.use_shed(all);
     }
 
@@ -544,18 +544,18 @@ mod tests {
         let [waiting, other, events] =
             [Class::Serving, Class::Serving, Class::Events].map(|class| pace(&gate, class).calls());
         waiting.are_behind.store(true, Ordering::Relaxed);
-        assert_eq!(refused(&gate, Class::Serving, &waiting), 0.0);
+        assert!(refused(&gate, Class::Serving, &waiting) <= 0.0);
         let shed = shed(18, Duration::from_millis(40));
         gate.use_shed(shed);
         let (share, unread) =
             (shed.share(Class::Serving), shed.unread(Class::Serving, Duration::ZERO));
         assert!((0.1..0.9).contains(&share) && (0.1..0.9).contains(&unread), "{shed:?}");
-        assert_eq!(refused(&gate, Class::Serving, &waiting), 1.0);
+        assert!(refused(&gate, Class::Serving, &waiting) >= 1.0);
         assert!((refused(&gate, Class::Serving, &other) - share).abs() < 0.01);
         // An event's connection is read, and so is all else that is called on it.
         let all = 1.0 - (1.0 - share) * (1.0 - unread);
         assert!((refused(&gate, Class::Serving, &events) - all).abs() < 0.01);
-        assert_eq!(refused(&gate, Class::Events, &events), 0.0);
+        assert!(refused(&gate, Class::Events, &events) <= 0.0);
     }
 
     #[test]
@@ -650,8 +650,8 @@ mod tests {
             assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
             let calls = pace.calls();
             calls.note(Class::Serving);
-            assert_eq!(refused(&gate, Class::Serving, &calls), 1.0);
-            assert_eq!(refused(&gate, Class::Events, &calls), 0.0);
+            assert!(refused(&gate, Class::Serving, &calls) >= 1.0);
+            assert!(refused(&gate, Class::Events, &calls) <= 0.0);
             settle(&mut pace).await;
             assert!(refused(&gate, Class::Serving, &calls) < 1.0);
         });
