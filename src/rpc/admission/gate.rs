@@ -11,7 +11,7 @@ use crate::guard::Class;
 use crate::node::Gauge;
 use crate::node::clock::{Clock, SystemClock};
 use crate::rpc::admission::ahead::Ahead;
-use crate::rpc::admission::pace::Calls;
+use crate::rpc::admission::calls::Calls;
 use crate::rpc::admission::rates::{RateKey, Rates};
 use crate::rpc::admission::refused::{Answers, Refused, Turn};
 use crate::rpc::admission::shed::Shed;

@@ -4,6 +4,7 @@
 
 mod ahead;
 mod answering;
+mod calls;
 mod gate;
 pub(in crate::rpc) mod limits;
 mod pace;
@@ -36,7 +37,8 @@ use crate::rpc::connection::Line;
 use crate::rpc::limits::{CALL_DEADLINE, Limits, deadline_of};
 use crate::types::refusal::Refusal;
 
-pub(super) use pace::{Calls, Pace};
+pub(super) use calls::Calls;
+pub(super) use pace::Pace;
 
 /// What the gates of all cores of a server share.
 #[derive(Clone)]
