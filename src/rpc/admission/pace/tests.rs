@@ -1,3 +1,5 @@
+//! How fast connections are read: freely, hardly, and while they catch up.
+
 use std::future::poll_fn;
 use std::task::Waker;
 
