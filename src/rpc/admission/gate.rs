@@ -154,11 +154,11 @@ impl Gate {
         shed: Shed,
         calls: Option<&Calls>,
     ) -> Result<(), Refused> {
-        let own = calls.filter(|calls| calls.class() == Some(class));
-        let is_behind = calls.is_some_and(Calls::are_behind);
         if !shed.spares(class) {
             return Ok(());
         }
+        let own = calls.filter(|calls| calls.class() == Some(class));
+        let is_behind = calls.is_some_and(Calls::are_behind);
         let share = match own {
             // What waited for so long is of no use any more, where others are left unread.
             _ if is_behind && shed.unread(class, Duration::ZERO) > 0.0 => 1.0,

@@ -47,6 +47,14 @@ fn read(pace: &mut Pace, count: usize) -> Poll<Option<usize>> {
 
 const TURN: Poll<Option<usize>> = Poll::Ready(Some(SERVING_READ_BYTES));
 
+/// The pace of a connection of ads that was left unread for long.
+async fn left(gate: &Arc<Gate>) -> Pace {
+    let mut pace = pace(gate, Class::Serving);
+    assert_eq!(ask(&mut pace), Poll::Pending);
+    sleep(2 * pace.pause).await;
+    pace
+}
+
 /// Asks without waiting.
 fn ask(pace: &mut Pace) -> Poll<Option<usize>> {
     pace.poll_turn(&mut Context::from_waker(Waker::noop())).map(Result::unwrap)
@@ -149,9 +157,7 @@ fn when_it_is_over_what_waited_is_read_little_by_little_and_then_all() {
     let gate = gate();
     read_none(&gate);
     run(async {
-        let mut pace = pace(&gate, Class::Serving);
-        assert_eq!(ask(&mut pace), Poll::Pending);
-        sleep(2 * pace.pause).await;
+        let mut pace = left(&gate).await;
         gate.use_shed(Shed::default());
         let begun = gate.clock().monotonic();
         while gate.clock().monotonic() < begun + 2 * CATCH_UP_LEAST {
@@ -315,9 +321,7 @@ fn a_server_that_stops_soon_reads_what_is_still_to_come() {
     let gate = gate();
     read_none(&gate);
     run(async {
-        let mut pace = pace(&gate, Class::Serving);
-        assert_eq!(ask(&mut pace), Poll::Pending);
-        sleep(2 * pace.pause).await;
+        let mut pace = left(&gate).await;
         gate.stop();
         assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
         settle(&mut pace).await;
