@@ -212,10 +212,14 @@ mod tests {
         ahead.leave(&mut last.ticket);
         assert!(ahead.call_next());
         assert!(gone.ask(&ahead));
+        assert!(!one.ask(&ahead));
         assert!(!ahead.call_next(), "it reads");
         ahead.has_read(0, Duration::ZERO);
-        assert!(!ahead.call_next(), "nobody waits");
+        assert!(ahead.call_next());
         assert!(one.ask(&ahead));
+        ahead.has_read(0, Duration::ZERO);
+        assert!(!ahead.call_next(), "nobody waits");
+        assert!(last.ask(&ahead));
     }
 
     #[test]
