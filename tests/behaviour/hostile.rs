@@ -90,6 +90,37 @@ fn refused(frames: &[u8]) {
     server.stop();
 }
 
+/// Whoever is refused is no peer that misbehaves, though what it asks for comes after it could have been refused.
+#[test]
+fn a_connection_whose_calls_are_refused_goes_on() {
+    let server = server(Patience::default(), Limits::OFF);
+    let (mut peer, _) = Peer::greeted(server.addr()).unwrap();
+    let streams = |round: u32| (0..100).map(move |call| 2 * (100 * round + call) + 1);
+    for round in 0..3 {
+        let heads: Vec<u8> = streams(round)
+            .flat_map(|it| h2::call(it, "/munadi.v1.AdService/RequestAds", &[]))
+            .collect();
+        peer.send(&heads).unwrap();
+        // So often that what was begun before could have been answered.
+        for _ in 0..10 {
+            peer.send(&h2::frame(h2::PING, 0, 0, &[0; 8])).unwrap();
+            while peer.receive().expect("the connection goes on").kind != h2::PING {}
+        }
+        let message = |it| h2::frame(h2::DATA, h2::END_STREAM, it, &[0; 5]);
+        peer.send(&streams(round).flat_map(message).collect::<Vec<u8>>()).unwrap();
+    }
+    let last = streams(2).last().unwrap();
+    loop {
+        let frame = peer.receive().expect("the connection goes on");
+        assert_eq!(frame.goaway(), None, "it has done nothing");
+        if (frame.stream, frame.kind) == (last, h2::HEADERS) {
+            break;
+        }
+    }
+    drop(peer);
+    server.stop();
+}
+
 #[test]
 fn a_peer_that_never_acknowledges_the_settings_is_cut() {
     let greet = Duration::from_millis(150);

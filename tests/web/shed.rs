@@ -70,10 +70,12 @@ fn a_connection_none_of_whose_calls_is_taken_is_left_unread() {
         let (way, clock) = (way(&door), SystemClock::default());
         while clock.monotonic() < ENOUGH {
             let asked = clock.monotonic();
-            assert_eq!(ads(&way).await.unwrap_err().code(), Code::ResourceExhausted);
+            let refused = ads(&way).await.unwrap_err();
+            // However it ends: a connection that was left unread for long is cut.
             if clock.monotonic() - asked >= READ_PAUSE / 2 {
                 return true;
             }
+            assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
         }
         false
     });

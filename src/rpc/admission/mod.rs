@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request, Response};
+use hyper::body::Body;
 use tonic::Status;
 use tower::{Layer, Service};
 
@@ -145,21 +146,22 @@ impl Passage {
     }
 }
 
-impl<S, Body, Answer> Service<Request<Body>> for Admitted<S>
+impl<S, B, Answer> Service<Request<B>> for Admitted<S>
 where
-    S: Service<Request<Body>, Response = Response<Answer>>,
+    S: Service<Request<B>, Response = Response<Answer>>,
     S::Future: Unpin,
     Answer: Default + Unpin,
+    B: Body + Unpin,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Answering<S::Future, Answer>;
+    type Future = Answering<S::Future, Answer, B>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let class = class(request.uri().path());
         match self.take(class, &mut request) {
             Ok(seat) => {
@@ -167,17 +169,21 @@ where
                 let clock = Arc::clone(&self.clock);
                 Answering::taken(self.inner.call(request), seat, clock, until)
             }
-            Err(answer) => Answering::refused(answer),
+            Err(answer) => {
+                // The requests of a stream may never end.
+                let ends = !is_stream(request.uri().path());
+                Answering::refused(answer, ends.then(|| request.into_body()))
+            }
         }
     }
 }
 
 impl<S> Admitted<S> {
     /// Takes a call, or returns the whole answer to it.
-    fn take<Body, Answer: Default>(
+    fn take<B, Answer: Default>(
         &self,
         class: Class,
-        request: &mut Request<Body>,
+        request: &mut Request<B>,
     ) -> Result<Seat, Response<Answer>> {
         let gate = &self.gate;
         let line = request.extensions().get::<Line>();
@@ -270,12 +276,12 @@ mod tests {
         AdmissionLayer { guard: Arc::new(guard::Gate::new(keys, None)), gate }
     }
 
-    fn request(path: &str, timeout: Option<&str>) -> Request<()> {
+    fn request(path: &str, timeout: Option<&str>) -> Request<String> {
         let mut request = Request::builder().uri(path).header(AUTHORIZATION, BEARER);
         if let Some(timeout) = timeout {
             request = request.header("grpc-timeout", timeout);
         }
-        request.body(()).unwrap()
+        request.body(String::new()).unwrap()
     }
 
     /// Runs a future on a runtime with timers.
@@ -292,7 +298,7 @@ mod tests {
     fn a_call_that_is_late_before_it_begins_is_not_begun() {
         let begun = Arc::new(AtomicBool::new(false));
         let note = Arc::clone(&begun);
-        let inner = service_fn(move |_: Request<()>| {
+        let inner = service_fn(move |_: Request<String>| {
             let note = Arc::clone(&note);
             Box::pin(async move {
                 note.store(true, Ordering::Relaxed);
@@ -312,7 +318,7 @@ mod tests {
     fn a_call_is_answered_when_its_class_allows_no_more_whatever_the_caller_asks_for() {
         let clock = SystemClock::default();
         let mut service = layer(SHED)
-            .layer(service_fn(|_: Request<()>| pending::<Result<Response<()>, Infallible>>()));
+            .layer(service_fn(|_: Request<String>| pending::<Result<Response<()>, Infallible>>()));
         let answer = run(service.call(request(REQUEST_ADS, Some("9H")))).unwrap();
         assert_eq!(code(&answer), Some(Code::DeadlineExceeded));
         let took = clock.monotonic();
@@ -327,7 +333,8 @@ mod tests {
         assert_eq!(admitted.until(Class::Health, &HeaderMap::new()), None);
         let mut service =
             layer(SHED).layer(service_fn(|_| ready(Ok::<_, Infallible>(Response::new(())))));
-        let check = Request::builder().uri("/grpc.health.v1.Health/Check").body(()).unwrap();
+        let check =
+            Request::builder().uri("/grpc.health.v1.Health/Check").body(String::new()).unwrap();
         let answer = run(service.call(check)).unwrap();
         assert_eq!(code(&answer), None);
     }
@@ -342,17 +349,17 @@ mod tests {
     /// Asks for ads with this credential.
     fn ask<S>(service: &mut S, bearer: &str) -> Option<Code>
     where
-        S: Service<Request<()>, Response = Response<()>, Error = Infallible>,
+        S: Service<Request<String>, Response = Response<()>, Error = Infallible>,
     {
         let request = Request::builder().uri(REQUEST_ADS).header(AUTHORIZATION, bearer);
-        code(&run(service.call(request.body(()).unwrap())).unwrap())
+        code(&run(service.call(request.body(String::new()).unwrap())).unwrap())
     }
 
     /// Whoever calls without a key is told no more than the others, and nothing is spent on finding out.
     #[test]
     fn a_call_that_is_refused_for_load_is_not_asked_for_its_key() {
         let layer = layer(SHED);
-        let inner = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(()))));
+        let inner = service_fn(|_: Request<String>| ready(Ok::<_, Infallible>(Response::new(()))));
         let mut service = layer.layer(inner);
         assert_eq!(ask(&mut service, BEARER), None);
         assert_eq!(ask(&mut service, "Bearer mk_feed_wrong"), Some(Code::Unauthenticated));
@@ -365,7 +372,7 @@ mod tests {
     #[test]
     fn a_call_tells_its_connection_what_it_asks_for() {
         let layer = layer(SHED);
-        let inner = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(()))));
+        let inner = service_fn(|_: Request<String>| ready(Ok::<_, Infallible>(Response::new(()))));
         let mut service = layer.layer(inner);
         overload(&layer);
         run(async {
@@ -384,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_taken_call_has_its_caller_and_a_streams_messages_have_their_gate() {
-        let inner = service_fn(|request: Request<()>| {
+        let inner = service_fn(|request: Request<String>| {
             let caller = request.extensions().get::<Caller>().map(|it| it.tenant);
             assert_eq!(caller, Some(7));
             let passage = request.extensions().get::<Passage>();
