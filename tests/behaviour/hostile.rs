@@ -109,7 +109,7 @@ fn a_connection_whose_calls_are_refused_goes_on() {
         let message = |it| h2::frame(h2::DATA, h2::END_STREAM, it, &[0; 5]);
         peer.send(&streams(round).flat_map(message).collect::<Vec<u8>>()).unwrap();
     }
-    let last = streams(2).last().unwrap();
+    let last = streams(2).next_back().unwrap();
     loop {
         let frame = peer.receive().expect("the connection goes on");
         assert_eq!(frame.goaway(), None, "it has done nothing");

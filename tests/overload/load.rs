@@ -37,6 +37,9 @@ const LONG_PATIENCE: Duration = Duration::from_secs(20);
 /// Calls that may be open at the callers: more would be more than any machine's callers hold.
 const OPEN_MAX: usize = 50_000;
 
+/// Viewers who ask, all of whom come while the server gets warm: what it keeps of each is no part of an overload.
+const VIEWERS: usize = 10_000;
+
 /// Trays whose ads are reported as seen.
 const TRAYS: usize = 100;
 
@@ -317,7 +320,7 @@ impl Callers {
     }
 
     async fn tray(&self, patience: Duration) -> Result<Vec<v1::Slot>, Status> {
-        let pseudonym = format!("viewer {}", self.next.load(Ordering::Relaxed));
+        let pseudonym = format!("viewer {}", self.next.load(Ordering::Relaxed) % VIEWERS);
         let viewer = v1::ViewerContext { pseudonym, ..Default::default() };
         let ad_request = Some(v1::AdRequest {
             placement: v1::Placement::Status.into(),
