@@ -15,11 +15,18 @@ use http::Response;
 use hyper::body::Body;
 use prost::bytes::Buf;
 use tokio::time::{Sleep, sleep};
+use tonic::Status;
 
 use crate::node::clock::{Clock, SystemClock};
 use crate::rpc::admission::gate::Seat;
 use crate::rpc::errors::deadline;
 use crate::rpc::limits::{REFUSED_READ_BYTES, REFUSED_WAIT};
+
+/// Returns what is told of a call whose time is over.
+pub(super) fn late() -> Status {
+    metrics::counter!("munadi_calls_late_total").increment(1);
+    deadline()
+}
 
 /// The answer to come of one call.
 pub(in crate::rpc) struct Answering<F, Answer, B>(State<F, Answer, B>);
@@ -89,10 +96,7 @@ where
                 let answered = ready!(taken.poll(context));
                 // Its place is free with the head of its answer.
                 taken.seat = None;
-                Poll::Ready(answered.unwrap_or_else(|| {
-                    metrics::counter!("munadi_calls_late_total").increment(1);
-                    Ok(deadline().into_http())
-                }))
+                Poll::Ready(answered.unwrap_or_else(|| Ok(late().into_http())))
             }
         }
     }

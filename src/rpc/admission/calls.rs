@@ -22,6 +22,8 @@ pub(in crate::rpc) struct Calls {
     lower: AtomicU32,
     /// Whether what is read of it has waited for long.
     are_behind: AtomicBool,
+    /// How long what was last read of it may have waited, microseconds.
+    waited_us: AtomicU32,
 }
 
 impl Calls {
@@ -35,6 +37,7 @@ impl Calls {
             number: AtomicU64::new(0),
             lower: AtomicU32::new(0),
             are_behind,
+            waited_us: AtomicU32::new(0),
         }
     }
 
@@ -85,6 +88,16 @@ impl Calls {
     /// Notes whether what is read of it from now on has waited for long.
     pub(super) fn set_behind(&self, are_behind: bool) {
         self.are_behind.store(are_behind, Ordering::Relaxed);
+    }
+
+    /// Notes how long what is read of it now has waited to be read.
+    pub(super) fn set_waited(&self, waited: Duration) {
+        let waited_us = u32::try_from(waited.as_micros()).unwrap_or(u32::MAX);
+        self.waited_us.store(waited_us, Ordering::Relaxed);
+    }
+
+    pub(super) fn waited(&self) -> Duration {
+        Duration::from_micros(self.waited_us.load(Ordering::Relaxed).into())
     }
 
     pub(super) fn are_behind(&self) -> bool {

@@ -30,7 +30,7 @@ use crate::guard;
 use crate::guard::{Caller, Class, class};
 use crate::node::Gauge;
 use crate::node::clock::{Clock, SystemClock};
-use crate::rpc::admission::answering::Answering;
+use crate::rpc::admission::answering::{Answering, late};
 use crate::rpc::admission::gate::{Gate, Seat};
 use crate::rpc::admission::rates::{RateKey, Rates};
 use crate::rpc::admission::refused::{Answers, Refused};
@@ -164,8 +164,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let class = class(request.uri().path());
         match self.take(class, &mut request) {
-            Ok(seat) => {
-                let until = self.until(class, request.headers());
+            Ok((seat, until)) => {
                 let clock = Arc::clone(&self.clock);
                 Answering::taken(self.inner.call(request), seat, clock, until)
             }
@@ -179,12 +178,12 @@ where
 }
 
 impl<S> Admitted<S> {
-    /// Takes a call, or returns the whole answer to it.
+    /// Takes a call, and tells until when it must be answered; or returns the whole answer to it.
     fn take<B, Answer: Default>(
         &self,
         class: Class,
         request: &mut Request<B>,
-    ) -> Result<Seat, Response<Answer>> {
+    ) -> Result<(Seat, Option<Duration>), Response<Answer>> {
         let gate = &self.gate;
         let line = request.extensions().get::<Line>();
         let shed = gate.shed();
@@ -194,6 +193,8 @@ impl<S> Admitted<S> {
         // Of a call that is refused for load nothing but its path is looked at: no secret is hashed for it.
         let calls = line.map(|line| &*line.calls);
         gate.pass(class, shed, calls).map_err(|refused| gate.answer(refused, ""))?;
+        let waited = calls.filter(|_| class < Class::Events).map_or(Duration::ZERO, Calls::waited);
+        let until = self.until(class, request.headers(), waited).map_err(Status::into_http)?;
         let path = request.uri().path();
         let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let certified = line.and_then(|line| line.certified.as_ref());
@@ -213,14 +214,28 @@ impl<S> Admitted<S> {
             }
             request.extensions_mut().insert(caller);
         }
-        Ok(seat)
+        Ok((seat, until))
     }
 
-    /// Returns when a call must be answered, by the clock: what its class allows, or the caller.
-    fn until(&self, class: Class, headers: &HeaderMap) -> Option<Duration> {
-        let most = if self.gate.sheds() { deadline_of(class)? } else { CALL_DEADLINE };
+    /// Returns when a call must be answered, by the clock: what its class allows, or the caller, less the time that it
+    /// waited to be read.
+    ///
+    /// # Errors
+    /// When that has passed.
+    fn until(
+        &self,
+        class: Class,
+        headers: &HeaderMap,
+        waited: Duration,
+    ) -> Result<Option<Duration>, Status> {
+        let most = if self.gate.sheds() { deadline_of(class) } else { Some(CALL_DEADLINE) };
+        let Some(most) = most else { return Ok(None) };
         let asked = headers.get("grpc-timeout").and_then(|value| asked_of(value.as_bytes()));
-        Some(self.clock.monotonic() + asked.unwrap_or(most).min(most))
+        let allowed = asked.unwrap_or(most).min(most);
+        if !waited.is_zero() && waited >= allowed {
+            return Err(late());
+        }
+        Ok(Some(self.clock.monotonic() + allowed.saturating_sub(waited)))
     }
 }
 
@@ -330,7 +345,8 @@ mod tests {
     #[test]
     fn health_has_no_deadline_and_needs_no_key() {
         let admitted = layer(SHED).layer(());
-        assert_eq!(admitted.until(Class::Health, &HeaderMap::new()), None);
+        let until = admitted.until(Class::Health, &HeaderMap::new(), Duration::from_secs(9));
+        assert_eq!(until.unwrap(), None);
         let mut service =
             layer(SHED).layer(service_fn(|_| ready(Ok::<_, Infallible>(Response::new(())))));
         let check =
@@ -387,6 +403,32 @@ mod tests {
             }
             assert!(pace.poll_turn(&mut context).is_pending());
         });
+    }
+
+    /// But events are of use later too, and their callers would send them again.
+    #[test]
+    fn an_ad_that_is_asked_for_too_long_before_it_is_read_is_not_looked_for() {
+        let layer = layer(SHED);
+        let inner = service_fn(|_: Request<String>| ready(Ok::<_, Infallible>(Response::new(()))));
+        let mut service = layer.layer(inner);
+        let calls = layer.pace().calls();
+        let allowed = deadline_of(Class::Serving).unwrap();
+        let [soon, long] = [allowed / 10, allowed];
+        let late = Some(Code::DeadlineExceeded);
+        for (waited, path, timeout, wanted) in [
+            (soon, REQUEST_ADS, None, None),
+            (long, REQUEST_ADS, None, late),
+            (soon, REQUEST_ADS, Some("5m"), late),
+            (soon, REQUEST_ADS, Some("5S"), None),
+            (long, "/munadi.v1.EventService/RecordEvents", None, None),
+        ] {
+            calls.set_waited(waited);
+            let mut request = request(path, timeout);
+            let line = Line { certified: None, calls: Arc::clone(&calls) };
+            request.extensions_mut().insert(line);
+            let answer = run(service.call(request)).unwrap();
+            assert_eq!(code(&answer), wanted, "{path} after {waited:?}, {timeout:?}");
+        }
     }
 
     #[test]

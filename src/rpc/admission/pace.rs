@@ -79,8 +79,10 @@ pub(in crate::rpc) struct Pace {
     /// Since when it waits for its turn.
     joined: Option<Duration>,
     ticket: Ticket,
-    /// How long it waited for the turn that it has now.
-    turn: Option<Duration>,
+    /// How long it waited for the turn that it has now, and how long what it reads then may have waited.
+    turn: Option<(Duration, Duration)>,
+    /// Since when what is read may have waited, as its connection was left unread.
+    held_since: Option<Duration>,
     /// Whether it has just read less than it was allowed to: it may look once more, though hardly anything waits.
     is_drained: bool,
 }
@@ -100,6 +102,7 @@ impl Pace {
             joined: None,
             ticket: Ticket::default(),
             turn: None,
+            held_since: None,
             is_drained: false,
         }
     }
@@ -154,6 +157,7 @@ impl Pace {
     fn poll_ahead(&mut self, context: &Context<'_>) -> Poll<Option<usize>> {
         let Some(most) = turn_bytes(self.calls.class()).filter(|_| self.gate.sheds()) else {
             self.leave_row();
+            self.calls.set_waited(Duration::ZERO);
             return Poll::Ready(None);
         };
         if std::mem::take(&mut self.is_drained) {
@@ -163,8 +167,8 @@ impl Pace {
         self.waits_since.get_or_insert(now);
         let joined = *self.joined.get_or_insert(now);
         ready!(self.gate.ahead().poll_turn(&mut self.ticket, context));
+        self.turn = Some((now.saturating_sub(joined), self.waited(now)));
         self.joined = None;
-        self.turn = Some(now.saturating_sub(joined));
         Poll::Ready(Some(most))
     }
 
@@ -200,24 +204,31 @@ impl Pace {
 
     /// Takes note of how many bytes came, of so many that were asked for.
     pub(in crate::rpc) fn heard(&mut self, count: usize, asked: usize) {
-        if let Some(waited) = self.turn.take() {
+        let now = self.gate.clock().monotonic();
+        let held = self.held_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        let turn = self.turn.take();
+        if let Some((waited, _)) = turn {
             self.gate.ahead().has_read(count, waited);
             self.is_drained = self.mode == Mode::Freely && (1..asked).contains(&count);
         }
+        if count > 0 {
+            self.calls.set_waited(held.max(turn.map_or(Duration::ZERO, |(_, waited)| waited)));
+        }
         if count < asked {
-            self.waits_since = None;
+            (self.waits_since, self.held_since) = (None, None);
         }
         match &mut self.mode {
             Mode::Freely => {}
             // What was left is gone, and what comes now has not waited.
             Mode::Hardly { since, .. } if count < asked => {
-                *since = self.gate.clock().monotonic();
+                *since = now;
+                self.held_since = Some(now);
             }
             Mode::Hardly { .. } => {}
             Mode::CatchingUp { until, is_empty, .. } => {
                 *is_empty = count < asked;
                 if !*is_empty {
-                    *until = (*until).max(self.gate.clock().monotonic() + SETTLED);
+                    *until = (*until).max(now + SETTLED);
                 }
                 self.look_whether_caught_up();
             }
@@ -230,7 +241,7 @@ impl Pace {
         let now = self.gate.clock().monotonic();
         let is_over = now >= since + CATCH_UP_MOST && !self.is_spared();
         if is_empty && now >= until || is_over || self.gate.is_stopping() {
-            (self.mode, self.until) = (Mode::Freely, None);
+            (self.mode, self.until, self.held_since) = (Mode::Freely, None, None);
             self.calls.set_behind(false);
         }
     }
@@ -245,14 +256,17 @@ impl Pace {
     /// Tells whether what it has to read has waited for too long: for its turn, or for some turns without being found
     /// empty, as more comes of a busy one meanwhile.
     fn is_stale(&self) -> bool {
-        let (Some(joined), Some(since), Some(class)) =
-            (self.joined, self.waits_since, self.calls.class())
-        else {
-            return false;
+        let Some(class) = self.calls.class() else { return false };
+        self.gate.shed().is_stale(class, self.waited(self.gate.clock().monotonic()))
+    }
+
+    /// Returns how long what it has to read has waited for its turn: for this one, or a part of the time since it was
+    /// last found empty.
+    fn waited(&self, now: Duration) -> Duration {
+        let (Some(joined), Some(since)) = (self.joined, self.waits_since) else {
+            return Duration::ZERO;
         };
-        let now = self.gate.clock().monotonic();
-        let waited = now.saturating_sub(joined).max(now.saturating_sub(since) / STALE_TURNS);
-        self.gate.shed().is_stale(class, waited)
+        now.saturating_sub(joined).max(now.saturating_sub(since) / STALE_TURNS)
     }
 
     fn leave(&mut self) {
@@ -260,6 +274,7 @@ impl Pace {
         let since = self.gate.clock().monotonic();
         self.mode = Mode::Hardly { since, next: since + self.drawn_pause() };
         self.until = None;
+        self.held_since.get_or_insert(since);
         self.leave_row();
         self.calls.set_behind(true);
     }

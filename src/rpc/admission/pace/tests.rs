@@ -215,6 +215,7 @@ fn what_is_read_tells_how_long_it_may_have_waited() {
             gate.ahead().take_mean();
             assert_eq!(read(&mut other, SERVING_READ_BYTES), TURN);
             assert!(gate.ahead().take_mean() >= step);
+            assert!(other.calls.waited() >= step, "a call's time began before it was read");
         }
         // All that time neither was found empty: what comes of them is of no use where much is refused.
         assert_eq!(ask(&mut one), TURN);
@@ -270,6 +271,33 @@ fn a_connection_catches_up_for_a_second_at_the_most_once_all_is_taken() {
         assert!(gate.clock().monotonic() >= begun + CATCH_UP_MOST - CATCH_UP_LEAST);
         assert!(!busy.calls.are_behind());
         assert_eq!(read(&mut idle, SERVING_READ_BYTES), TURN, "nothing waited for long");
+    });
+}
+
+#[test]
+fn the_time_of_a_call_runs_while_its_connection_is_left_unread() {
+    let gate = gate();
+    read_none(&gate);
+    run(async {
+        let mut pace = left(&gate).await;
+        let unread_for = 2 * pace.pause;
+        gate.use_shed(Shed::default());
+        for _ in 0..3 {
+            assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
+            pace.heard(SLOW_READ_BYTES, SLOW_READ_BYTES);
+            gate.ahead().call_next();
+            assert!(pace.calls.waited() >= unread_for, "{:?}", pace.calls.waited());
+        }
+        // What comes behind that has not waited.
+        for wanted in [1, 1] {
+            assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
+            pace.heard(wanted, SLOW_READ_BYTES);
+            gate.ahead().call_next();
+        }
+        assert!(pace.calls.waited() < unread_for, "{:?}", pace.calls.waited());
+        settle(&mut pace).await;
+        assert_eq!(read(&mut pace, 1), TURN);
+        assert!(pace.calls.waited() < unread_for, "{:?}", pace.calls.waited());
     });
 }
 
