@@ -1,6 +1,7 @@
 //! Who reads on a core. Its connections of reports, ads and events read a little each in turn, and the next only once what was
 //! read has begun: what is read waits in a row that nobody can leave, but what is not read can be left unread, and
-//! how long its connection waits tells how late the core is.
+//! how long its connection waits tells how late the core is. Strangers, who have not yet made a call that they may
+//! make, have every [`STRANGERS_TURN`]th turn at the most while others wait: hundreds of them take little time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,9 +26,15 @@ pub(super) const fn turn_bytes(class: Option<Class>) -> Option<usize> {
     }
 }
 
+/// Of so many turns strangers have one while others wait too.
+const STRANGERS_TURN: u32 = 4;
+
 /// A connection's place among those that wait for their turn.
 #[derive(Debug, Default)]
 pub(super) struct Ticket(Option<u64>);
+
+/// Those who wait for their turn, in the order in which they came.
+type Waiting = VecDeque<(u64, Waker)>;
 
 /// Whose turn it is on one core.
 #[derive(Debug, Default)]
@@ -45,38 +52,58 @@ struct Row {
     is_taken: bool,
     /// Whether whoever took the turn has read.
     has_read: bool,
-    waiting: VecDeque<(u64, Waker)>,
+    known: Waiting,
+    strangers: Waiting,
+    /// Turns since a stranger had one.
+    since_stranger: u32,
     /// Whom the usher called.
     called: Option<u64>,
     tickets: u64,
 }
 
+impl Row {
+    /// Returns who is next.
+    fn next(&mut self) -> Option<(u64, Waker)> {
+        let is_strangers = self.since_stranger + 1 >= STRANGERS_TURN || self.known.is_empty();
+        let stranger = if is_strangers { self.strangers.pop_front() } else { None };
+        self.since_stranger = if stranger.is_some() { 0 } else { self.since_stranger + 1 };
+        stranger.or_else(|| self.known.pop_front())
+    }
+}
+
 impl Ahead {
-    /// Takes the turn, or waits for it.
-    pub(super) fn poll_turn(&self, ticket: &mut Ticket, context: &Context<'_>) -> Poll<()> {
+    /// Takes the turn, or waits for it. `is_known`: the connection is no stranger's.
+    pub(super) fn poll_turn(
+        &self,
+        ticket: &mut Ticket,
+        is_known: bool,
+        context: &Context<'_>,
+    ) -> Poll<()> {
         let mut row = self.row();
         let is_called = ticket.0.is_some() && ticket.0 == row.called;
-        let is_first = row.called.is_none() && row.waiting.is_empty();
+        let is_first = row.called.is_none() && row.known.is_empty() && row.strangers.is_empty();
         if !row.is_taken && (is_called || is_first) {
             row.is_taken = true;
             (row.called, ticket.0) = (None, None);
             return Poll::Ready(());
         }
+        let Row { known, strangers, tickets, .. } = &mut *row;
         let waits = |(other, _): &&mut (u64, Waker)| Some(*other) == ticket.0;
-        if let Some((_, waker)) = row.waiting.iter_mut().find(waits) {
+        if let Some((_, waker)) = known.iter_mut().chain(&mut *strangers).find(waits) {
             waker.clone_from(context.waker());
         } else if !is_called {
-            row.tickets += 1;
-            let number = row.tickets;
-            ticket.0 = Some(number);
-            row.waiting.push_back((number, context.waker().clone()));
+            *tickets += 1;
+            ticket.0 = Some(*tickets);
+            let waiting = if is_known { known } else { strangers };
+            waiting.push_back((*tickets, context.waker().clone()));
         }
         Poll::Pending
     }
 
-    /// Ends the turn of a connection that waited so long for it and has read so much.
-    pub(super) fn has_read(&self, count: usize, waited: Duration) {
-        if count > 0 {
+    /// Ends the turn of a connection that waited so long for it and has read so much. How long strangers wait, `None`,
+    /// is no matter: many of them would have others refused.
+    pub(super) fn has_read(&self, count: usize, waited: Option<Duration>) {
+        if let Some(waited) = waited.filter(|_| count > 0) {
             let waited = waited.as_nanos() as u64;
             self.waited.fetch_add(waited, Ordering::Relaxed);
             self.turns.fetch_add(1, Ordering::Relaxed);
@@ -89,7 +116,8 @@ impl Ahead {
     pub(super) fn leave(&self, ticket: &mut Ticket) {
         let Some(number) = ticket.0.take() else { return };
         let mut row = self.row();
-        row.waiting.retain(|(other, _)| *other != number);
+        row.known.retain(|(other, _)| *other != number);
+        row.strangers.retain(|(other, _)| *other != number);
         if row.called == Some(number) {
             row.called = None;
             self.changed.notify_one();
@@ -112,7 +140,7 @@ impl Ahead {
         if row.is_taken {
             return false;
         }
-        let next = row.waiting.pop_front();
+        let next = row.next();
         row.called = next.as_ref().map(|(number, _)| *number);
         drop(row);
         next.map(|(_, waker)| waker.wake()).is_some()
@@ -163,8 +191,13 @@ mod tests {
 
     impl Waiting {
         fn ask(&mut self, ahead: &Ahead) -> bool {
+            self.ask_as(ahead, true)
+        }
+
+        fn ask_as(&mut self, ahead: &Ahead, is_known: bool) -> bool {
             let waker = Waker::from(Arc::clone(&self.woken));
-            ahead.poll_turn(&mut self.ticket, &Context::from_waker(&waker)).is_ready()
+            let context = Context::from_waker(&waker);
+            ahead.poll_turn(&mut self.ticket, is_known, &context).is_ready()
         }
 
         fn woken(&self) -> usize {
@@ -187,7 +220,7 @@ mod tests {
                     assert!(asks == reads || !all[asks].ask(&ahead), "{round}");
                 }
             }
-            ahead.has_read(1, Duration::ZERO);
+            ahead.has_read(1, None);
             assert!(!all[next].ask(&ahead), "what was read has not begun");
             assert!(ahead.call_next());
             assert_eq!(all.iter().map(Waiting::woken).sum::<usize>(), round);
@@ -202,7 +235,7 @@ mod tests {
         let [mut one, mut gone, mut left, mut last] = [(); 4].map(|()| Waiting::default());
         assert!(one.ask(&ahead));
         assert!(![&mut gone, &mut left, &mut last].into_iter().any(|it| it.ask(&ahead)));
-        ahead.has_read(0, Duration::ZERO);
+        ahead.has_read(0, None);
         assert!(ahead.call_next());
         assert_eq!(gone.woken(), 1);
         ahead.leave(&mut left.ticket);
@@ -214,12 +247,40 @@ mod tests {
         assert!(gone.ask(&ahead));
         assert!(!one.ask(&ahead));
         assert!(!ahead.call_next(), "it reads");
-        ahead.has_read(0, Duration::ZERO);
+        ahead.has_read(0, None);
         assert!(ahead.call_next());
         assert!(one.ask(&ahead));
-        ahead.has_read(0, Duration::ZERO);
+        ahead.has_read(0, None);
         assert!(!ahead.call_next(), "nobody waits");
         assert!(last.ask(&ahead));
+    }
+
+    #[test]
+    fn of_four_turns_strangers_have_one_while_others_wait() {
+        let ahead = Ahead::default();
+        let mut reads = Waiting::default();
+        assert!(reads.ask(&ahead));
+        let mut strangers = [(); 6].map(|()| Waiting::default());
+        let mut known = [(); 9].map(|()| Waiting::default());
+        assert!(!strangers.iter_mut().any(|it| it.ask_as(&ahead, false)));
+        assert!(!known.iter_mut().any(|it| it.ask(&ahead)));
+        let mut order = String::new();
+        for _ in 0..strangers.len() + known.len() {
+            ahead.has_read(0, None);
+            assert!(ahead.call_next());
+            let is_stranger =
+                strangers.iter_mut().any(|it| it.woken() > 0 && it.ask_as(&ahead, false));
+            assert!(is_stranger || known.iter_mut().any(|it| it.woken() > 0 && it.ask(&ahead)));
+            order.push(if is_stranger { 's' } else { 'k' });
+            // Who has read waits no more.
+            strangers.iter_mut().chain(&mut known).filter(|it| it.woken() > 0).for_each(|it| {
+                ahead.leave(&mut it.ticket);
+                it.woken = Arc::default();
+            });
+        }
+        assert_eq!(order, "kkkskkkskkkssss");
+        ahead.has_read(0, None);
+        assert!(!ahead.call_next());
     }
 
     #[test]
@@ -237,12 +298,12 @@ mod tests {
                     let mut ticket = Ticket::default();
                     for _ in 0..10 {
                         let turn = |context: &mut Context<'_>| {
-                            gate.ahead().poll_turn(&mut ticket, context)
+                            gate.ahead().poll_turn(&mut ticket, true, context)
                         };
                         std::future::poll_fn(turn).await;
                         let before = turns.fetch_add(1, Ordering::Relaxed);
                         assert_eq!(begun.load(Ordering::Relaxed), 16 * before, "all was begun");
-                        gate.ahead().has_read(1, Duration::ZERO);
+                        gate.ahead().has_read(1, None);
                         for _ in 0..16 {
                             let begun = Arc::clone(&begun);
                             tokio::spawn(async move { begun.fetch_add(1, Ordering::Relaxed) });
@@ -261,7 +322,8 @@ mod tests {
         let ahead = Ahead::default();
         assert_eq!(ahead.take_mean(), Duration::ZERO);
         for (count, waited) in [(5, 0), (1, 10), (0, 999), (2, 50)] {
-            ahead.has_read(count, Duration::from_millis(waited));
+            ahead.has_read(count, Some(Duration::from_millis(waited)));
+            ahead.has_read(9, None);
         }
         assert_eq!(ahead.take_mean(), Duration::from_millis(20));
         assert_eq!(ahead.take_mean(), Duration::ZERO);

@@ -18,6 +18,8 @@ pub(in crate::rpc) struct Calls {
     class: AtomicU8,
     /// Its number among these.
     number: AtomicU64,
+    /// Whether it made a call that it may make.
+    is_known: AtomicBool,
     /// How many calls in a row were of less important ones.
     lower: AtomicU32,
     /// Whether what is read of it has waited for long.
@@ -35,6 +37,7 @@ impl Calls {
             gate,
             class: AtomicU8::new(UNKNOWN),
             number: AtomicU64::new(0),
+            is_known: AtomicBool::new(false),
             lower: AtomicU32::new(0),
             are_behind,
             waited_us: AtomicU32::new(0),
@@ -58,6 +61,9 @@ impl Calls {
     /// Notes a call that its caller may make: only then it makes its connection more important. Whether the node
     /// lives is asked by anybody.
     pub(super) fn confirm(&self, class: Class) {
+        if class != Class::Health && !self.is_known() {
+            self.is_known.store(true, Ordering::Relaxed);
+        }
         if class != Class::Health && self.class().is_none_or(|known| class > known) {
             self.become_of(class);
         }
@@ -79,6 +85,11 @@ impl Calls {
     /// Returns its class. `None`: it has called nothing yet.
     pub(super) fn class(&self) -> Option<Class> {
         Class::ALL.get(usize::from(self.class.load(Ordering::Relaxed))).copied()
+    }
+
+    /// Tells whether it made a call that it may make, other than whether the node lives.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
     }
 
     pub(super) fn number(&self) -> u64 {

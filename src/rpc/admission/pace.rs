@@ -166,7 +166,8 @@ impl Pace {
         let now = self.gate.clock().monotonic();
         self.waits_since.get_or_insert(now);
         let joined = *self.joined.get_or_insert(now);
-        ready!(self.gate.ahead().poll_turn(&mut self.ticket, context));
+        let is_known = self.calls.is_known();
+        ready!(self.gate.ahead().poll_turn(&mut self.ticket, is_known, context));
         self.turn = Some((now.saturating_sub(joined), self.waited(now)));
         self.joined = None;
         Poll::Ready(Some(most))
@@ -208,7 +209,7 @@ impl Pace {
         let held = self.held_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
         let turn = self.turn.take();
         if let Some((waited, _)) = turn {
-            self.gate.ahead().has_read(count, waited);
+            self.gate.ahead().has_read(count, self.calls.is_known().then_some(waited));
             self.is_drained = self.mode == Mode::Freely && (1..asked).contains(&count);
         }
         if count > 0 {
