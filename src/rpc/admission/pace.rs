@@ -155,7 +155,7 @@ impl Pace {
 
     /// Waits for a turn among the connections of the core. Returns how many bytes may be read.
     fn poll_ahead(&mut self, context: &Context<'_>) -> Poll<Option<usize>> {
-        let Some(most) = turn_bytes(self.calls.class()).filter(|_| self.gate.sheds()) else {
+        let Some(most) = turn_bytes(self.calls.class()) else {
             self.leave_row();
             self.calls.set_waited(Duration::ZERO);
             return Poll::Ready(None);
