@@ -337,12 +337,12 @@ pub const FAULTY_STREAMS_MAX: usize = 64;
 /// Streams of one connection that were reset before they were accepted (CVE-2023-44487).
 pub const RESET_STREAMS_MAX: usize = 20;
 
-/// Bytes of a refused call's request that are taken and dropped before it is answered: what a stream may send
-/// without asking (RFC 9113, 6.9.2).
-pub const REFUSED_READ_BYTES: usize = 65_535;
+/// Bytes of a refused call's request that are taken and dropped before it is answered: what hyper lets a stream send
+/// without asking, more than a feed's longest message.
+pub const REFUSED_READ_BYTES: usize = 1_024 * 1_024;
 
-/// How long a refused call's request may take to end.
-pub const REFUSED_WAIT: Duration = Duration::from_secs(1);
+/// How long a refused call's request may take to end: longer than its connection is left unread in one go.
+pub const REFUSED_WAIT: Duration = Duration::from_secs(5);
 
 /// Bytes of one request's headers.
 pub const HEADER_BYTES_MAX: u32 = 8 * 1_024;

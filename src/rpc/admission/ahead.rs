@@ -1,7 +1,7 @@
-//! Who reads on a core. Its connections of reports, ads and events read a little each in turn, and the next only once what was
-//! read has begun: what is read waits in a row that nobody can leave, but what is not read can be left unread, and
-//! how long its connection waits tells how late the core is. Strangers, who have not yet made a call that they may
-//! make, have every [`STRANGERS_TURN`]th turn at the most while others wait: hundreds of them take little time.
+//! Who reads on a core. Its connections of reports, ads and events read a little each in turn, and the next only once
+//! what was read has begun: what is read waits in a row that nobody can leave, but what is not read can be left
+//! unread, and how long its connection waits tells how late the core is. Strangers, who ask again and again without a
+//! call that they may make, have one turn of [`STRANGERS_TURN`] while others wait, however many they are.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,10 +64,13 @@ struct Row {
 impl Row {
     /// Returns who is next.
     fn next(&mut self) -> Option<(u64, Waker)> {
-        let is_strangers = self.since_stranger + 1 >= STRANGERS_TURN || self.known.is_empty();
-        let stranger = if is_strangers { self.strangers.pop_front() } else { None };
-        self.since_stranger = if stranger.is_some() { 0 } else { self.since_stranger + 1 };
-        stranger.or_else(|| self.known.pop_front())
+        if self.known.is_empty() || self.since_stranger + 1 >= STRANGERS_TURN {
+            self.since_stranger = 0;
+            self.strangers.pop_front().or_else(|| self.known.pop_front())
+        } else {
+            self.since_stranger += 1;
+            self.known.pop_front()
+        }
     }
 }
 

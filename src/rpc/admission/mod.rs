@@ -6,6 +6,7 @@ mod ahead;
 mod answering;
 mod calls;
 mod gate;
+mod head;
 pub(in crate::rpc) mod limits;
 mod pace;
 mod rates;
@@ -32,6 +33,7 @@ use crate::node::Gauge;
 use crate::node::clock::{Clock, SystemClock};
 use crate::rpc::admission::answering::{Answering, late};
 use crate::rpc::admission::gate::{Gate, Seat};
+use crate::rpc::admission::head::{asked_of, is_stream};
 use crate::rpc::admission::rates::{RateKey, Rates};
 use crate::rpc::admission::refused::{Answers, Refused};
 use crate::rpc::connection::Line;
@@ -95,16 +97,6 @@ impl<S> Layer<S> for AdmissionLayer {
         Admitted { guard, gate, clock: Arc::default(), inner }
     }
 }
-
-/// Methods, beside those that are named for their streams, whose messages or answers come one after the other.
-const STREAMS: [&str; 6] = [
-    "DoGet",
-    "ImportEvents",
-    "PullAttributions",
-    "PullConversionPayloads",
-    "Reconcile",
-    "WatchWindows",
-];
 
 /// A service that sees only calls that their caller may make, and for which there is room and time. It reads the
 /// [`Caller`] from their extensions.
@@ -193,7 +185,8 @@ impl<S> Admitted<S> {
         // Of a call that is refused for load nothing but its path is looked at: no secret is hashed for it.
         let calls = line.map(|line| &*line.calls);
         gate.pass(class, shed, calls).map_err(|refused| gate.answer(refused, ""))?;
-        let waited = calls.filter(|_| class < Class::Events).map_or(Duration::ZERO, Calls::waited);
+        let known = calls.filter(|calls| class < Class::Events && calls.is_known());
+        let waited = known.map_or(Duration::ZERO, Calls::waited);
         let until = self.until(class, request.headers(), waited).map_err(Status::into_http)?;
         let path = request.uri().path();
         let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
@@ -239,37 +232,12 @@ impl<S> Admitted<S> {
     }
 }
 
-/// Tells whether a method's requests or answers are a stream.
-fn is_stream(path: &str) -> bool {
-    let method = path.rsplit_once('/').map_or(path, |(_, method)| method);
-    method.starts_with("Stream") || STREAMS.contains(&method)
-}
-
-/// Reads a `grpc-timeout`: up to 8 digits and a unit. `None`: it is none.
-fn asked_of(header: &[u8]) -> Option<Duration> {
-    let (unit, digits) = header.split_last()?;
-    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let count = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-    match unit {
-        b'H' => Some(Duration::from_secs(count * 3_600)),
-        b'M' => Some(Duration::from_secs(count * 60)),
-        b'S' => Some(Duration::from_secs(count)),
-        b'm' => Some(Duration::from_millis(count)),
-        b'u' => Some(Duration::from_micros(count)),
-        b'n' => Some(Duration::from_nanos(count)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
     use std::future::{Future, pending, ready};
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use prost_types::FileDescriptorSet;
     use tonic::Code;
     use tower::service_fn;
 
@@ -277,7 +245,6 @@ mod tests {
     use crate::guard::{Key, Keys, Role, secret_blake3};
     use crate::node::Pressure;
     use crate::rpc::admission::shed::{Controller, Shed};
-    use crate::types::proto::DESCRIPTORS;
 
     const REQUEST_ADS: &str = "/munadi.v1.AdService/RequestAds";
     const BEARER: &str = "Bearer mk_feed_secret";
@@ -412,6 +379,15 @@ mod tests {
         let inner = service_fn(|_: Request<String>| ready(Ok::<_, Infallible>(Response::new(()))));
         let mut service = layer.layer(inner);
         let calls = layer.pace().calls();
+        calls.set_waited(CALL_DEADLINE);
+        let strangers = Line { certified: None, calls: Arc::clone(&calls) };
+        let mut first = request(REQUEST_ADS, None);
+        first.extensions_mut().insert(strangers);
+        assert_eq!(
+            code(&run(service.call(first)).unwrap()),
+            None,
+            "it can't show who it is before"
+        );
         let allowed = deadline_of(Class::Serving).unwrap();
         let [soon, long] = [allowed / 10, allowed];
         let late = Some(Code::DeadlineExceeded);
@@ -448,45 +424,6 @@ mod tests {
         ] {
             let answer = run(service.call(request(path, None))).unwrap();
             assert_eq!(answer.into_body(), wanted, "{path}");
-        }
-    }
-
-    #[test]
-    fn every_method_whose_requests_or_answers_are_a_stream_is_known_as_one() {
-        let set = <FileDescriptorSet as prost::Message>::decode(DESCRIPTORS).unwrap();
-        let mut streams = 0;
-        for file in set.file.iter().filter(|file| file.package() == "munadi.v1") {
-            for service in &file.service {
-                for method in &service.method {
-                    let path = format!("/munadi.v1.{}/{}", service.name(), method.name());
-                    let streamed = method.client_streaming() || method.server_streaming();
-                    assert_eq!(is_stream(&path), streamed, "{path}");
-                    streams += usize::from(streamed);
-                }
-            }
-        }
-        // Two are named for their streams, and one of the others is Arrow Flight's.
-        assert_eq!(streams, 2 + STREAMS.len() - 1);
-    }
-
-    #[test]
-    fn a_caller_may_ask_for_less_time_in_any_unit() {
-        for (header, wanted) in [
-            ("1H", Some(Duration::from_secs(3_600))),
-            ("2M", Some(Duration::from_secs(120))),
-            ("3S", Some(Duration::from_secs(3))),
-            ("42m", Some(Duration::from_millis(42))),
-            ("5u", Some(Duration::from_micros(5))),
-            ("99999999n", Some(Duration::from_nanos(99_999_999))),
-            ("99999999H", Some(Duration::from_secs(99_999_999 * 3_600))),
-            ("123456789n", None),
-            ("S", None),
-            ("", None),
-            ("-1S", None),
-            ("1s", None),
-            ("1", None),
-        ] {
-            assert_eq!(asked_of(header.as_bytes()), wanted, "{header}");
         }
     }
 }

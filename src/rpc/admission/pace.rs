@@ -16,10 +16,16 @@ use crate::node::clock::Clock;
 use crate::rpc::admission::ahead::{Ticket, turn_bytes};
 use crate::rpc::admission::calls::Calls;
 use crate::rpc::admission::gate::Gate;
-use crate::rpc::limits::{READ_PAUSE, SLOW_READ_BYTES};
+use crate::rpc::limits::{READ_PAUSE, SERVING_READ_BYTES, SLOW_READ_BYTES};
 
-/// How often a connection that is left unread looks whether it still is to be.
+/// How often a connection that is left unread looks whether it still is to be: at first, as its core may be late for
+/// a moment only, and a request for ads has little time; and later.
+const LOOK_SOON: Duration = Duration::from_millis(25);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Turns after which a connection that has made no call that it may make is a stranger's: enough to greet and to ask
+/// whether the node lives.
+const NEW_TURNS: u32 = 4;
 
 /// How long a connection waits between two reads while it catches up: long enough for what was read to be answered,
 /// before more is read of it. Calls that were given up meanwhile would else look like a flood of resets.
@@ -79,8 +85,10 @@ pub(in crate::rpc) struct Pace {
     /// Since when it waits for its turn.
     joined: Option<Duration>,
     ticket: Ticket,
-    /// How long it waited for the turn that it has now, and how long what it reads then may have waited.
-    turn: Option<(Duration, Duration)>,
+    /// How long it waited for the turn that it has now.
+    turn: Option<Duration>,
+    /// Turns that it had, up to [`NEW_TURNS`].
+    turns: u32,
     /// Since when what is read may have waited, as its connection was left unread.
     held_since: Option<Duration>,
     /// Whether it has just read less than it was allowed to: it may look once more, though hardly anything waits.
@@ -102,6 +110,7 @@ impl Pace {
             joined: None,
             ticket: Ticket::default(),
             turn: None,
+            turns: 0,
             held_since: None,
             is_drained: false,
         }
@@ -128,6 +137,7 @@ impl Pace {
                 if !self.is_stale() {
                     return self.poll_ahead(context).map(Ok);
                 }
+                self.held_since = self.joined;
                 self.catch_up();
             }
             Mode::CatchingUp { .. } if !is_left => self.look_whether_caught_up(),
@@ -142,7 +152,7 @@ impl Pace {
                     ready!(until.as_mut().poll(context));
                 }
                 // What is refused is soon done: a turn for each little would take longer than more takes to come.
-                if self.is_spared() {
+                if self.is_spared() && self.calls.is_known() {
                     self.leave_row();
                 } else {
                     ready!(self.poll_ahead(context));
@@ -160,16 +170,20 @@ impl Pace {
             self.calls.set_waited(Duration::ZERO);
             return Poll::Ready(None);
         };
+        let is_known = self.calls.is_known();
+        // Who names a class has not shown that it may.
+        let most = if is_known { most } else { most.min(SERVING_READ_BYTES) };
         if std::mem::take(&mut self.is_drained) {
             return Poll::Ready(Some(most));
         }
         let now = self.gate.clock().monotonic();
         self.waits_since.get_or_insert(now);
         let joined = *self.joined.get_or_insert(now);
-        let is_known = self.calls.is_known();
-        ready!(self.gate.ahead().poll_turn(&mut self.ticket, is_known, context));
-        self.turn = Some((now.saturating_sub(joined), self.waited(now)));
+        let is_stranger = !is_known && self.turns >= NEW_TURNS;
+        ready!(self.gate.ahead().poll_turn(&mut self.ticket, !is_stranger, context));
         self.joined = None;
+        self.turn = Some(now.saturating_sub(joined));
+        self.turns = (self.turns + 1).min(NEW_TURNS);
         Poll::Ready(Some(most))
     }
 
@@ -193,7 +207,8 @@ impl Pace {
             } else if now >= next {
                 self.mode = Mode::Hardly { since, next: now + self.drawn_pause() };
             } else {
-                let look = || Box::pin(sleep(LOOK_EVERY));
+                let is_new = now.saturating_sub(since) < LOOK_EVERY;
+                let look = || Box::pin(sleep(if is_new { LOOK_SOON } else { LOOK_EVERY }));
                 ready!(self.until.get_or_insert_with(look).as_mut().poll(context));
                 self.until = None;
                 continue;
@@ -208,12 +223,12 @@ impl Pace {
         let now = self.gate.clock().monotonic();
         let held = self.held_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
         let turn = self.turn.take();
-        if let Some((waited, _)) = turn {
+        if let Some(waited) = turn {
             self.gate.ahead().has_read(count, self.calls.is_known().then_some(waited));
             self.is_drained = self.mode == Mode::Freely && (1..asked).contains(&count);
         }
         if count > 0 {
-            self.calls.set_waited(held.max(turn.map_or(Duration::ZERO, |(_, waited)| waited)));
+            self.calls.set_waited(held.max(turn.unwrap_or_default()));
         }
         if count < asked {
             (self.waits_since, self.held_since) = (None, None);
@@ -258,16 +273,10 @@ impl Pace {
     /// empty, as more comes of a busy one meanwhile.
     fn is_stale(&self) -> bool {
         let Some(class) = self.calls.class() else { return false };
-        self.gate.shed().is_stale(class, self.waited(self.gate.clock().monotonic()))
-    }
-
-    /// Returns how long what it has to read has waited for its turn: for this one, or a part of the time since it was
-    /// last found empty.
-    fn waited(&self, now: Duration) -> Duration {
-        let (Some(joined), Some(since)) = (self.joined, self.waits_since) else {
-            return Duration::ZERO;
-        };
-        now.saturating_sub(joined).max(now.saturating_sub(since) / STALE_TURNS)
+        let (Some(joined), Some(since)) = (self.joined, self.waits_since) else { return false };
+        let now = self.gate.clock().monotonic();
+        let waited = now.saturating_sub(joined).max(now.saturating_sub(since) / STALE_TURNS);
+        self.gate.shed().is_stale(class, waited)
     }
 
     fn leave(&mut self) {

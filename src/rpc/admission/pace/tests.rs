@@ -173,15 +173,36 @@ fn when_it_is_over_what_waited_is_read_little_by_little_and_then_all() {
 }
 
 #[test]
+fn who_names_a_class_without_a_key_reads_no_more_than_others_and_is_soon_a_stranger() {
+    let gate = gate();
+    run(async {
+        let mut bare = Pace::new(Arc::clone(&gate));
+        bare.calls.note(Class::Events);
+        for _ in 0..NEW_TURNS {
+            assert_eq!(read(&mut bare, SERVING_READ_BYTES), TURN);
+        }
+        let [mut one, mut other] = [(), ()].map(|()| pace(&gate, Class::Events));
+        assert_eq!(ask(&mut one), Poll::Ready(Some(EVENTS_READ_BYTES)));
+        assert_eq!(ask(&mut bare), Poll::Pending);
+        assert_eq!(ask(&mut other), Poll::Pending);
+        one.heard(0, EVENTS_READ_BYTES);
+        gate.ahead().call_next();
+        assert_eq!(ask(&mut bare), Poll::Pending, "who came later is known");
+        assert_eq!(read(&mut other, 0), Poll::Ready(Some(EVENTS_READ_BYTES)));
+    });
+}
+
+#[test]
 fn connections_read_a_little_in_turn_and_those_that_run_the_market_what_there_is() {
     let gate = gate();
     run(async {
         let [mut one, mut other] = [(), ()].map(|()| pace(&gate, Class::Serving));
         let mut events = pace(&gate, Class::Events);
-        let mut new = Pace::new(Arc::clone(&gate));
+        let [mut new, mut stranger] = [(), ()].map(|()| Pace::new(Arc::clone(&gate)));
+        stranger.turns = NEW_TURNS;
         assert_eq!(ask(&mut one), TURN);
         one.heard(SERVING_READ_BYTES, SERVING_READ_BYTES);
-        for waiting in [&mut other, &mut events, &mut new, &mut one] {
+        for waiting in [&mut stranger, &mut other, &mut events, &mut new, &mut one] {
             assert_eq!(ask(waiting), Poll::Pending);
         }
         let mut keys = pace(&gate, Class::Administration);
@@ -192,10 +213,11 @@ fn connections_read_a_little_in_turn_and_those_that_run_the_market_what_there_is
         assert_eq!(ask(&mut other), TURN, "it had less than it might, and looks once more");
         other.heard(0, SERVING_READ_BYTES);
         assert_eq!(read(&mut events, 0), Poll::Ready(Some(EVENTS_READ_BYTES)));
-        assert_eq!(ask(&mut new), Poll::Pending, "nobody knows it yet");
-        assert_eq!(read(&mut one, 0), TURN);
-        assert_eq!(ask(&mut new), TURN);
-        drop(new);
+        assert_eq!(read(&mut new, 0), TURN, "it is no stranger yet");
+        assert_eq!(ask(&mut one), Poll::Pending, "of four turns a stranger has one");
+        assert_eq!(read(&mut stranger, 0), TURN);
+        assert_eq!(ask(&mut one), TURN);
+        drop(one);
         gate.ahead().call_next();
         assert_eq!(ask(&mut other), TURN, "who has gone keeps nobody waiting");
     });
