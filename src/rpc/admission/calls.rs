@@ -20,6 +20,8 @@ pub(in crate::rpc) struct Calls {
     number: AtomicU64,
     /// Whether it made a call that it may make.
     is_known: AtomicBool,
+    /// Whether a call was refused before it was known who makes it.
+    was_refused: AtomicBool,
     /// How many calls in a row were of less important ones.
     lower: AtomicU32,
     /// Whether what is read of it has waited for long.
@@ -38,6 +40,7 @@ impl Calls {
             class: AtomicU8::new(UNKNOWN),
             number: AtomicU64::new(0),
             is_known: AtomicBool::new(false),
+            was_refused: AtomicBool::new(false),
             lower: AtomicU32::new(0),
             are_behind,
             waited_us: AtomicU32::new(0),
@@ -85,6 +88,11 @@ impl Calls {
     /// Returns its class. `None`: it has called nothing yet.
     pub(super) fn class(&self) -> Option<Class> {
         Class::ALL.get(usize::from(self.class.load(Ordering::Relaxed))).copied()
+    }
+
+    /// Tells, of a connection that is not known, whether this refused call is its first. Only its core asks.
+    pub(super) fn is_first_refused(&self) -> bool {
+        !self.is_known() && !self.was_refused.swap(true, Ordering::Relaxed)
     }
 
     /// Tells whether it made a call that it may make, other than whether the node lives.

@@ -184,21 +184,25 @@ impl<S> Admitted<S> {
         }
         // Of a call that is refused for load nothing but its path is looked at: no secret is hashed for it.
         let calls = line.map(|line| &*line.calls);
-        gate.pass(class, shed, calls).map_err(|refused| gate.answer(refused, ""))?;
-        let known = calls.filter(|calls| class < Class::Events && calls.is_known());
-        let waited = known.map_or(Duration::ZERO, Calls::waited);
-        let until = self.until(class, request.headers(), waited).map_err(Status::into_http)?;
-        let path = request.uri().path();
-        let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let certified = line.and_then(|line| line.certified.as_ref());
-        let caller = self.guard.judge(path, header, certified).map_err(Status::into_http)?;
+        if let Err(refused) = gate.pass(class, shed, calls) {
+            // But once on each connection: those of strangers are read last.
+            if let Some(line) = line.filter(|line| line.calls.is_first_refused())
+                && self.judge(request).is_ok()
+            {
+                line.calls.confirm(class);
+            }
+            return Err(gate.answer(refused, ""));
+        }
+        let caller = self.judge(request).map_err(Status::into_http)?;
         if let Some(line) = line {
             line.calls.confirm(class);
         }
+        let waited = calls.filter(|_| class < Class::Events).map_or(Duration::ZERO, Calls::waited);
+        let until = self.until(class, request.headers(), waited).map_err(Status::into_http)?;
         let key = caller.as_ref().map(RateKey::of);
         let told = key.as_ref().map_or("", |key| &*key.id);
         let seat = gate.enter(class, key.as_ref()).map_err(|refused| gate.answer(refused, told))?;
-        let is_stream = is_stream(path);
+        let is_stream = is_stream(request.uri().path());
         if let (Some(caller), Some(key)) = (caller, key) {
             if is_stream {
                 let (gate, guard) = (Arc::clone(gate), Arc::clone(&self.guard));
@@ -208,6 +212,14 @@ impl<S> Admitted<S> {
             request.extensions_mut().insert(caller);
         }
         Ok((seat, until))
+    }
+
+    /// Returns who makes a call, where that must be known; or why they may not.
+    fn judge<B>(&self, request: &Request<B>) -> Result<Option<Caller>, Status> {
+        let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let line = request.extensions().get::<Line>();
+        let certified = line.and_then(|line| line.certified.as_ref());
+        self.guard.judge(request.uri().path(), header, certified)
     }
 
     /// Returns when a call must be answered, by the clock: what its class allows, or the caller, less the time that it
@@ -352,6 +364,35 @@ mod tests {
         }
     }
 
+    /// Or whoever comes again while all is refused would be a stranger for as long.
+    #[test]
+    fn the_first_refused_call_of_a_connection_shows_who_makes_it() {
+        let layer = layer(SHED);
+        let inner = service_fn(|_: Request<String>| ready(Ok::<_, Infallible>(Response::new(()))));
+        let mut service = layer.layer(inner);
+        overload(&layer);
+        run(async {
+            let [good, bad] = [(); 2].map(|()| layer.pace().calls());
+            for (calls, bearers, wanted) in [
+                (&good, [BEARER, "Bearer mk_feed_wrong"], true),
+                (&bad, ["Bearer mk_feed_wrong", BEARER], false),
+            ] {
+                for bearer in bearers {
+                    let mut request = Request::builder()
+                        .uri(REQUEST_ADS)
+                        .header(AUTHORIZATION, bearer)
+                        .body(String::new())
+                        .unwrap();
+                    let line = Line { certified: None, calls: Arc::clone(calls) };
+                    request.extensions_mut().insert(line);
+                    let answer = service.call(request).await.unwrap();
+                    assert_eq!(code(&answer), Some(Code::ResourceExhausted));
+                    assert_eq!(calls.is_known(), wanted, "only the first is looked at");
+                }
+            }
+        });
+    }
+
     #[test]
     fn a_call_tells_its_connection_what_it_asks_for() {
         let layer = layer(SHED);
@@ -379,21 +420,13 @@ mod tests {
         let inner = service_fn(|_: Request<String>| ready(Ok::<_, Infallible>(Response::new(()))));
         let mut service = layer.layer(inner);
         let calls = layer.pace().calls();
-        calls.set_waited(CALL_DEADLINE);
-        let strangers = Line { certified: None, calls: Arc::clone(&calls) };
-        let mut first = request(REQUEST_ADS, None);
-        first.extensions_mut().insert(strangers);
-        assert_eq!(
-            code(&run(service.call(first)).unwrap()),
-            None,
-            "it can't show who it is before"
-        );
+        assert!(!calls.is_known());
         let allowed = deadline_of(Class::Serving).unwrap();
         let [soon, long] = [allowed / 10, allowed];
         let late = Some(Code::DeadlineExceeded);
         for (waited, path, timeout, wanted) in [
-            (soon, REQUEST_ADS, None, None),
             (long, REQUEST_ADS, None, late),
+            (soon, REQUEST_ADS, None, None),
             (soon, REQUEST_ADS, Some("5m"), late),
             (soon, REQUEST_ADS, Some("5S"), None),
             (long, "/munadi.v1.EventService/RecordEvents", None, None),
@@ -404,6 +437,7 @@ mod tests {
             request.extensions_mut().insert(line);
             let answer = run(service.call(request)).unwrap();
             assert_eq!(code(&answer), wanted, "{path} after {waited:?}, {timeout:?}");
+            assert!(calls.is_known(), "a late call shows who makes it as well");
         }
     }
 
