@@ -334,7 +334,8 @@ pub const STREAMS_MAX: u32 = 128;
 /// tonic's own default is no limit.
 pub const FAULTY_STREAMS_MAX: usize = 64;
 
-/// Streams of one connection that were reset before they were accepted (CVE-2023-44487).
+/// Streams of one connection that were reset before they were accepted (CVE-2023-44487): in what it reads in one turn
+/// ([`SERVING_READ_BYTES`]). Who resets fewer is held back by how often it may read.
 pub const RESET_STREAMS_MAX: usize = 20;
 
 /// Bytes of a refused call's request that are taken and dropped before it is answered: what hyper lets a stream send

@@ -154,6 +154,30 @@ pub(crate) fn call(stream: u32, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &block)
 }
 
+/// Returns the frame that begins a call in as few bytes as can be: that of stream 1 says what the others refer to
+/// (RFC 7541, 2.3 and 6).
+pub(crate) fn terse(stream: u32, path: &str) -> Vec<u8> {
+    // POST and http stand in the static table.
+    let mut block = vec![0x83, 0x86];
+    let named = [
+        (":path", path),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    if stream == 1 {
+        for (name, value) in named {
+            let mut remembered = literal(name, value);
+            remembered[0] = 0x40;
+            block.extend(remembered);
+        }
+    } else {
+        // The newest entry is the first behind the 61 of the static table.
+        block.extend((0..4).rev().map(|entry| 0x80 | (62 + entry)));
+    }
+    frame(HEADERS, END_HEADERS, stream, &block)
+}
+
 /// Returns the frames of a call with an empty message, its sending side ended.
 pub(crate) fn question(stream: u32, path: &str) -> Vec<u8> {
     [call(stream, path, &[]), frame(DATA, END_STREAM, stream, &[0; 5])].concat()

@@ -49,9 +49,9 @@ fn a_peer_that_opens_and_resets_is_sent_away() {
     let server = server(Patience::default());
     let (mut peer, _) = Peer::greeted(server.addr()).unwrap();
     let streams = (0..FAULTS).map(|number| 2 * number + 1);
-    // In one write, so that the resets arrive before the streams are accepted.
+    // So short that many resets are read before their streams are accepted: a connection reads a little in turn.
     let burst: Vec<u8> =
-        streams.flat_map(|it| [h2::call(it, HEALTH_WATCH, &[]), h2::reset(it)].concat()).collect();
+        streams.flat_map(|it| [h2::terse(it, HEALTH_WATCH), h2::reset(it)].concat()).collect();
     peer.send(&burst).unwrap();
     let (code, text) = peer.goaway().expect("a GOAWAY");
     assert_eq!((code, &*text), (h2::ENHANCE_YOUR_CALM, "too_many_resets"));
