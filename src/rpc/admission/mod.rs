@@ -417,7 +417,12 @@ mod tests {
     #[test]
     fn an_ad_that_is_asked_for_too_long_before_it_is_read_is_not_looked_for() {
         let layer = layer(SHED);
-        let inner = service_fn(|_: Request<String>| ready(Ok::<_, Infallible>(Response::new(()))));
+        let asked = Arc::new(AtomicBool::new(false));
+        let note = Arc::clone(&asked);
+        let inner = service_fn(move |_: Request<String>| {
+            note.store(true, Ordering::Relaxed);
+            ready(Ok::<_, Infallible>(Response::new(())))
+        });
         let mut service = layer.layer(inner);
         let calls = layer.pace().calls();
         assert!(!calls.is_known());
@@ -437,6 +442,8 @@ mod tests {
             request.extensions_mut().insert(line);
             let answer = run(service.call(request)).unwrap();
             assert_eq!(code(&answer), wanted, "{path} after {waited:?}, {timeout:?}");
+            // So that it is answered behind the end of its request.
+            assert_eq!(asked.swap(false, Ordering::Relaxed), wanted.is_none());
             assert!(calls.is_known(), "a late call shows who makes it as well");
         }
     }
