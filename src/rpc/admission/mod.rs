@@ -247,7 +247,7 @@ impl<S> Admitted<S> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::future::{Future, pending, ready};
+    use std::future::{Future, Ready, pending, ready};
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use tonic::Code;
@@ -276,6 +276,30 @@ mod tests {
             request = request.header("grpc-timeout", timeout);
         }
         request.body(String::new()).unwrap()
+    }
+
+    /// Returns a request for ads with this credential.
+    fn with_bearer(bearer: &str) -> Request<String> {
+        let request = Request::builder().uri(REQUEST_ADS).header(AUTHORIZATION, bearer);
+        request.body(String::new()).unwrap()
+    }
+
+    /// Returns a request as it comes on the connection that calls this.
+    fn on(calls: &Arc<Calls>, mut request: Request<String>) -> Request<String> {
+        request.extensions_mut().insert(Line { certified: None, calls: Arc::clone(calls) });
+        request
+    }
+
+    type Answered = Result<Response<()>, Infallible>;
+
+    /// Returns a service that answers at once.
+    fn at_once() -> impl Service<
+        Request<String>,
+        Response = Response<()>,
+        Error = Infallible,
+        Future = Ready<Answered>,
+    > {
+        service_fn(|_| ready(Ok(Response::new(()))))
     }
 
     /// Runs a future on a runtime with timers.
@@ -326,8 +350,7 @@ mod tests {
         let admitted = layer(SHED).layer(());
         let until = admitted.until(Class::Health, &HeaderMap::new(), Duration::from_secs(9));
         assert_eq!(until.unwrap(), None);
-        let mut service =
-            layer(SHED).layer(service_fn(|_| ready(Ok::<_, Infallible>(Response::new(())))));
+        let mut service = layer(SHED).layer(at_once());
         let check =
             Request::builder().uri("/grpc.health.v1.Health/Check").body(String::new()).unwrap();
         let answer = run(service.call(check)).unwrap();
@@ -346,16 +369,14 @@ mod tests {
     where
         S: Service<Request<String>, Response = Response<()>, Error = Infallible>,
     {
-        let request = Request::builder().uri(REQUEST_ADS).header(AUTHORIZATION, bearer);
-        code(&run(service.call(request.body(String::new()).unwrap())).unwrap())
+        code(&run(service.call(with_bearer(bearer))).unwrap())
     }
 
     /// Whoever calls without a key is told no more than the others, and nothing is spent on finding out.
     #[test]
     fn a_call_that_is_refused_for_load_is_not_asked_for_its_key() {
         let layer = layer(SHED);
-        let inner = service_fn(|_: Request<String>| ready(Ok::<_, Infallible>(Response::new(()))));
-        let mut service = layer.layer(inner);
+        let mut service = layer.layer(at_once());
         assert_eq!(ask(&mut service, BEARER), None);
         assert_eq!(ask(&mut service, "Bearer mk_feed_wrong"), Some(Code::Unauthenticated));
         overload(&layer);
@@ -368,8 +389,7 @@ mod tests {
     #[test]
     fn the_first_refused_call_of_a_connection_shows_who_makes_it() {
         let layer = layer(SHED);
-        let inner = service_fn(|_: Request<String>| ready(Ok::<_, Infallible>(Response::new(()))));
-        let mut service = layer.layer(inner);
+        let mut service = layer.layer(at_once());
         overload(&layer);
         run(async {
             let [good, bad] = [(); 2].map(|()| layer.pace().calls());
@@ -378,13 +398,7 @@ mod tests {
                 (&bad, ["Bearer mk_feed_wrong", BEARER], false),
             ] {
                 for bearer in bearers {
-                    let mut request = Request::builder()
-                        .uri(REQUEST_ADS)
-                        .header(AUTHORIZATION, bearer)
-                        .body(String::new())
-                        .unwrap();
-                    let line = Line { certified: None, calls: Arc::clone(calls) };
-                    request.extensions_mut().insert(line);
+                    let request = on(calls, with_bearer(bearer));
                     let answer = service.call(request).await.unwrap();
                     assert_eq!(code(&answer), Some(Code::ResourceExhausted));
                     assert_eq!(calls.is_known(), wanted, "only the first is looked at");
@@ -396,16 +410,14 @@ mod tests {
     #[test]
     fn a_call_tells_its_connection_what_it_asks_for() {
         let layer = layer(SHED);
-        let inner = service_fn(|_: Request<String>| ready(Ok::<_, Infallible>(Response::new(()))));
-        let mut service = layer.layer(inner);
+        let mut service = layer.layer(at_once());
         overload(&layer);
         run(async {
             let mut pace = layer.pace();
             let mut context = Context::from_waker(std::task::Waker::noop());
             assert!(pace.poll_turn(&mut context).is_ready());
             for _ in 0..limits::CLASS_AFTER_CALLS {
-                let mut request = request(REQUEST_ADS, None);
-                request.extensions_mut().insert(Line { certified: None, calls: pace.calls() });
+                let request = on(&pace.calls(), request(REQUEST_ADS, None));
                 let answer = service.call(request).await.unwrap();
                 assert_eq!(code(&answer), Some(Code::ResourceExhausted));
             }
@@ -437,10 +449,7 @@ mod tests {
             (long, "/munadi.v1.EventService/RecordEvents", None, None),
         ] {
             calls.set_waited(waited);
-            let mut request = request(path, timeout);
-            let line = Line { certified: None, calls: Arc::clone(&calls) };
-            request.extensions_mut().insert(line);
-            let answer = run(service.call(request)).unwrap();
+            let answer = run(service.call(on(&calls, request(path, timeout)))).unwrap();
             assert_eq!(code(&answer), wanted, "{path} after {waited:?}, {timeout:?}");
             // So that it is answered behind the end of its request.
             assert_eq!(asked.swap(false, Ordering::Relaxed), wanted.is_none());
