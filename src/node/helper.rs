@@ -106,3 +106,85 @@ pub(in crate::node) fn unharmed(what: &str, work: impl FnOnce()) {
         tracing::error!(what, "failed: tell the authors");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::journal::memory::MemoryLog;
+    use crate::node::recover::open;
+    use crate::tokens::KeyRing;
+    use crate::types::time::Moment;
+
+    const JOURNAL: JournalId = JournalId([3; 16]);
+
+    /// Times the clock is asked before a checkpoint is under way: when it begins, and by who paces it.
+    const ASKED_BEFORE: usize = 2;
+
+    /// A clock that tells the node to stop once it was asked so often: a checkpoint asks with each write.
+    struct Stopper {
+        asked: AtomicUsize,
+        most: usize,
+        stopping: AtomicBool,
+    }
+
+    impl Clock for Stopper {
+        fn now(&self) -> Moment {
+            Moment(0)
+        }
+
+        fn monotonic(&self) -> Duration {
+            if self.asked.fetch_add(1, Ordering::AcqRel) + 1 >= self.most {
+                self.stopping.store(true, Ordering::Release);
+            }
+            Duration::ZERO
+        }
+    }
+
+    fn stopper(most: usize) -> Arc<Stopper> {
+        Arc::new(Stopper { asked: AtomicUsize::new(0), most, stopping: AtomicBool::new(false) })
+    }
+
+    fn helper(dir: &Path, clock: &Arc<Stopper>) -> Helper {
+        let ring = KeyRing::generate(&mut |bytes: &mut [u8]| bytes.fill(7), 0);
+        let (front, _, _) = open(Box::new(MemoryLog::new(JOURNAL)), ring, 1, Vec::new()).unwrap();
+        Helper {
+            front,
+            files: Files::new(dir),
+            journal: JOURNAL,
+            clock: Arc::clone(clock) as Arc<_>,
+            every: Duration::ZERO,
+            remover: None,
+        }
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+        entries.map(|name| name.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_checkpoint_under_way_is_given_up_at_a_stop_and_the_last_one_is_written_whole() {
+        let whole = tempfile::tempdir().unwrap();
+        let clock = stopper(usize::MAX);
+        helper(whole.path(), &clock).checkpoint(Some(&clock.stopping));
+        assert_eq!(names(whole.path()), ["checkpoint-000000000001"]);
+        let writes = clock.asked.load(Ordering::Acquire) - ASKED_BEFORE;
+        assert!(writes > 20, "it is of many parts");
+        for most in [ASKED_BEFORE + 1, ASKED_BEFORE + writes / 2] {
+            let dir = tempfile::tempdir().unwrap();
+            let clock = stopper(most);
+            let helper = helper(dir.path(), &clock);
+            helper.checkpoint(Some(&clock.stopping));
+            assert_eq!(clock.asked.load(Ordering::Acquire), most, "nothing is written any more");
+            assert!(names(dir.path()).is_empty(), "{:?}", names(dir.path()));
+            helper.run(&clock.stopping);
+            assert_eq!(names(dir.path()), ["checkpoint-000000000001"], "the last one");
+            let read = |dir: &Path| fs::read(dir.join("checkpoint-000000000001")).unwrap();
+            assert_eq!(read(dir.path()), read(whole.path()));
+        }
+    }
+}

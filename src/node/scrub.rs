@@ -71,9 +71,11 @@ impl Scrub {
         let turn = self.clock.now().0.unsigned_abs() as usize % all.len().max(1);
         all.rotate_left(turn);
         let pause = self.pause_max.min(ROUND_EVERY / all.len().max(1) as u32);
-        for number in all {
+        for (place, number) in all.into_iter().enumerate() {
             show(damaged.max(before));
-            thread::park_timeout(pause);
+            if place > 0 {
+                thread::park_timeout(pause);
+            }
             if stopping.load(Ordering::Acquire) {
                 return Ok(damaged.max(before));
             }

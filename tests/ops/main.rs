@@ -5,6 +5,7 @@
 mod exposition;
 mod files;
 mod interface;
+mod rot;
 mod server;
 mod sources;
 
