@@ -10,14 +10,15 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use munadi::decide::onlooker::{Cap, Onlooker, Passing, Promise};
+use munadi::decide::onlooker::{Cap, Onlooker, Passing};
+use munadi::decide::promise::Promise;
 use munadi::decide::skip::Skip;
 use munadi::node::dice::SeededDice;
 use munadi::state::Stamp;
 use munadi::state::bucket::Bucket;
 use munadi::state::viewers::Viewer;
 use munadi::types::dice::Dice;
-use munadi::types::ids::{Seq, Shard};
+use munadi::types::ids::{IdKind, Seq, Shard, mint};
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{FeedbackGiven, ImpressionSeen, Showing};
 use munadi::types::proto::v1::EventKind;
@@ -74,8 +75,8 @@ fn see(bucket: &mut Bucket, seq: u64, viewer: u64, ad_set: u64, cap_hours: u32, 
         view: seq,
         viewer,
         ad: ad_set,
-        ad_set,
-        business: 1_000_000 + ad_set,
+        ad_set: mint(IdKind::AdSet, ad_set),
+        business: mint(IdKind::Business, ad_set),
         issued_s: at.seconds(),
         ..Showing::default()
     });
@@ -111,14 +112,9 @@ fn checks(samples: usize) -> ((f64, f64), (f64, f64)) {
     let viewer = full_viewer();
     assert_eq!((viewer.caps().len(), viewer.views().len(), viewer.hidden().len()), (16, 200, 20));
     let promised: Vec<_> = (0..12)
-        .map(|ad_set| Promise {
-            view: ad_set,
-            ad_set,
-            business: 1_000_000 + ad_set,
-            category: ad_set % 50,
-            capped: ad_set % 2 == 0,
-            at_ms: NOW.0,
-            until_ms: NOW.0 + 1,
+        .map(|ad_set| {
+            let caps = if ad_set % 2 == 0 { &CAPS[..] } else { &CAPS[..0] };
+            Promise::of(ad_set, &passing(ad_set, caps, ad_set), NOW, 1)
         })
         .collect();
     let policy = Policy {
@@ -135,14 +131,7 @@ fn checks(samples: usize) -> ((f64, f64), (f64, f64)) {
                 2 => (500 + roll / 4 % 1_000, &CAPS[..]),
                 _ => (500 + roll / 4 % 1_000, &CAPS[..0]),
             };
-            Passing {
-                ad: ad_set,
-                ad_set,
-                business: 1_000_000 + ad_set,
-                category: roll % 50,
-                caps,
-                is_counted: false,
-            }
+            passing(ad_set, caps, roll)
         })
         .collect();
     let mut onlooker = Onlooker::default();
@@ -161,6 +150,13 @@ fn checks(samples: usize) -> ((f64, f64), (f64, f64)) {
     }
     println!("admitted {admitted} of {}", samples * RUN);
     (percentiles(check), percentiles(look))
+}
+
+/// Returns an ad as its viewer's checks see it.
+fn passing(ad_set: u64, caps: &[Cap], roll: u64) -> Passing<'_> {
+    let (ad, category, is_counted) = (ad_set, roll % 50, false);
+    let (ad_set, business) = (mint(IdKind::AdSet, ad_set), mint(IdKind::Business, ad_set));
+    Passing { ad, ad_set, business, category, caps, is_counted }
 }
 
 fn percentiles(mut figures: Vec<f64>) -> (f64, f64) {

@@ -26,6 +26,7 @@ pub mod pacing;
 pub mod parameters;
 pub mod paths;
 pub mod plain;
+pub mod promise;
 pub mod purse;
 pub mod rates;
 pub mod record;

@@ -1,6 +1,7 @@
 //! What the checks know of one viewer: how often ad sets were seen, what was hidden, what was shown
 //! just now. A copy, so that selection holds no lock; its buffers are kept from request to request.
 
+use crate::decide::promise::{Promise, half};
 use crate::decide::skip::Skip;
 use crate::state::viewers::{CAPPED_AD_SETS_MAX, Viewer};
 use crate::types::proto::v1::{AdSet, CapEvent};
@@ -49,25 +50,6 @@ pub struct Passing<'a> {
     pub is_counted: bool,
 }
 
-/// An ad that was promised to the viewer and not seen yet.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Promise {
-    /// The view it will be.
-    pub view: u64,
-    /// Its ad set.
-    pub ad_set: u64,
-    /// Its business.
-    pub business: u64,
-    /// Hash of its business's category; 0: none.
-    pub category: u64,
-    /// Whether its ad set has a cap: it will need room in the viewer's record.
-    pub capped: bool,
-    /// When it was promised, milliseconds.
-    pub at_ms: i64,
-    /// When the promise ends, milliseconds.
-    pub until_ms: i64,
-}
-
 /// A copy of what selection needs to know of one viewer.
 #[derive(Clone, Debug, Default)]
 pub struct Onlooker {
@@ -80,6 +62,7 @@ pub struct Onlooker {
     hidden_ads: Numbers,
     hidden_businesses: Numbers,
     near_businesses: Numbers,
+    /// Halves of their hashes.
     near_categories: Numbers,
     /// Showings that are near, with their businesses and categories: kept for its room.
     near: Vec<(i64, u64, u64)>,
@@ -108,7 +91,7 @@ impl Onlooker {
         now: Moment,
     ) {
         self.stranger();
-        let open = || promised.iter().filter(|promise| promise.until_ms > now.0);
+        let open = || promised.iter().filter(|promise| promise.is_open(now));
         let since = Since::of(policy, now);
         if let Some(viewer) = viewer {
             self.take_counts(viewer, now);
@@ -136,11 +119,11 @@ impl Onlooker {
         }
         self.near = near;
         for promise in open() {
-            self.pass_by(&since, promise.at_ms, promise.business, promise.category);
+            self.pass_by(&since, promise.issued().0, promise.business(), promise.category());
             self.shown_today += 1;
-            let counts = self.counts_of(promise.ad_set);
+            let counts = self.counts_of(promise.ad_set());
             counts.promised += 1;
-            counts.is_recorded |= promise.capped;
+            counts.is_recorded |= promise.is_counted();
         }
         let recorded = self.counts.iter().filter(|counts| counts.is_recorded).count();
         self.is_full = recorded >= CAPPED_AD_SETS_MAX;
@@ -167,7 +150,7 @@ impl Onlooker {
         if !ad.caps.is_empty() || ad.is_counted {
             self.admits_capped(ad, now)?;
         }
-        if self.near_businesses.has(ad.business) || self.near_categories.has(ad.category) {
+        if self.near_businesses.has(ad.business) || self.near_categories.has(half(ad.category)) {
             return Err(Skip::Separation);
         }
         Ok(())
@@ -252,7 +235,7 @@ impl Onlooker {
             self.near_businesses.put(business);
         }
         if at_ms > since.category_ms {
-            self.near_categories.put(category);
+            self.near_categories.put(half(category));
         }
     }
 
@@ -327,21 +310,24 @@ impl Numbers {
 mod tests {
     use super::*;
     use crate::state::viewers::{CapCount, Hidden, Unpacked, View};
-    use crate::types::time::{HOUR_MS, MINUTE_MS};
+    use crate::types::ids::{IdKind, mint};
+    use crate::types::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
 
     const NOW: Moment = Moment(500_000 * HOUR_MS + MINUTE_MS);
     const ONE_A_DAY: Cap = Cap { event: 1, max: 1, interval_hours: 24 };
 
     fn ad<'a>(ad: u64, ad_set: u64, caps: &'a [Cap]) -> Passing<'a> {
+        let ad_set = mint(IdKind::AdSet, ad_set);
         Passing { ad, ad_set, business: 1_000 + ad, category: 0, caps, is_counted: false }
     }
 
     fn promise(ad_set: u64, capped: bool) -> Promise {
-        let (at_ms, until_ms) = (NOW.0, NOW.0 + 1);
-        Promise { ad_set, business: 2_000 + ad_set, capped, at_ms, until_ms, ..Promise::default() }
+        let caps = if capped { &[ONE_A_DAY][..] } else { &[] };
+        Promise::of(0, &Passing { business: 2_000 + ad_set, ..ad(1, ad_set, caps) }, NOW, 1)
     }
 
     fn count(ad_set: u64, event: CapEvent, hours: &[(u32, u16)]) -> CapCount {
+        let ad_set = mint(IdKind::AdSet, ad_set);
         CapCount { ad_set, event: event as u8, interval_hours: 24, hours: hours.to_vec() }
     }
 
@@ -394,7 +380,9 @@ mod tests {
     fn a_full_record_has_room_for_what_it_knows_or_was_promised() {
         let now = [(NOW.hour(), 1)];
         let counts = (1..=14).map(|ad_set| count(ad_set, CapEvent::Impressions, &now));
-        let viewer = Unpacked { caps: counts.collect(), ..Unpacked::default() }.pack();
+        let mut caps: Vec<_> = counts.collect();
+        caps.sort_unstable_by_key(|count| count.ad_set);
+        let viewer = Unpacked { caps, ..Unpacked::default() }.pack();
         let admits = |promised: &[Promise], ad_set| {
             looked(&viewer, promised).admits(&ad(1, ad_set, &[Cap { max: 9, ..ONE_A_DAY }]), NOW)
         };
@@ -441,14 +429,14 @@ mod tests {
         assert!(admits(1, 0), "shown 59 minutes ago: far enough for a business");
         assert!(!admits(1, 50) && admits(1, 60));
         assert!(!admits(3, 0) && admits(4, 0), "no category keeps no distance");
-        assert!(!admits(2_007, 0), "promised just now");
+        assert!(!admits(mint(IdKind::Business, 2_007), 0), "promised just now");
     }
 
     #[test]
     fn todays_ads_are_those_of_24_hours_and_those_promised() {
         let views = vec![view(1, 0, NOW.0 - DAY_MS), view(1, 0, NOW.0 - DAY_MS + MINUTE_MS)];
         let viewer = Unpacked { views, ..Unpacked::default() }.pack();
-        let lapsed = Promise { until_ms: NOW.0, ..promise(1, true) };
+        let lapsed = Promise::of(0, &ad(1, 1, &[]), NOW.plus_ms(-SECOND_MS - 1), 1);
         assert_eq!(looked(&viewer, &[promise(1, true), lapsed]).shown_today(), 2);
     }
 

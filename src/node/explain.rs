@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::decide::explain::{Bars, Full, NO_SLOT, Named, name_of};
 use crate::decide::index::{Entry, Index, Segment, Walker, Worth};
 use crate::decide::onlooker::Onlooker;
+use crate::decide::promise::Promises;
 use crate::decide::select::{Asked, Passes, Selector, Tray};
 use crate::decide::skip::Skip;
 use crate::decide::target::{Target, Told};
@@ -156,7 +157,7 @@ impl Live {
         let mut onlooker = Onlooker::default();
         if let Some(viewer) = request.viewer {
             let cell = self.cell(viewer);
-            let promised = cell.promised.get(&viewer).map_or(&[][..], |promises| &promises.list);
+            let promised = cell.promised.get(&viewer).map_or(&[][..], Promises::list);
             onlooker.look(cell.facts.viewers.get(&viewer), promised, policy, now);
         }
         onlooker

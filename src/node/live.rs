@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use crate::decide::board::Board;
 use crate::decide::holdouts::Tests;
 use crate::decide::index::Index;
-use crate::decide::onlooker::Promise;
+use crate::decide::promise::Promises;
 use crate::decide::purse::{LineId, Terms};
 use crate::decide::rates::Predictor;
 use crate::node::checkpoint::Progress;
@@ -44,21 +44,12 @@ use crate::types::proto::journal::v1::fact::Kind;
 use crate::types::proto::journal::v1::{Charge, LineKind, Showing};
 use crate::types::time::Moment;
 
-/// What was promised to one viewer and not seen yet. Not journaled: a crash forgets it.
-#[derive(Debug, Default)]
-pub(in crate::node) struct Promises {
-    /// Changes with every promise.
-    pub(in crate::node) version: u32,
-    /// The promises, oldest first; lapsed ones go when the next is made.
-    pub(in crate::node) list: Vec<Promise>,
-}
-
 /// One bucket with its promises.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Cell {
     /// What is journaled.
     pub(in crate::node) facts: Bucket,
-    /// By viewer.
+    /// By viewer. Not journaled: a crash forgets it.
     pub(in crate::node) promised: Map<u64, Promises>,
     /// The minute in which lapsed promises were last forgotten.
     pub(in crate::node) swept_minute: u32,
@@ -70,9 +61,7 @@ impl Cell {
     pub(in crate::node) fn promises(&mut self, viewer: u64, now: Moment) -> &mut Promises {
         if now.minute() != self.swept_minute {
             self.swept_minute = now.minute();
-            let open =
-                |promises: &Promises| promises.list.iter().any(|promise| promise.until_ms > now.0);
-            self.promised.retain(|number, promises| *number == viewer || open(promises));
+            self.promised.retain(|number, promises| *number == viewer || promises.forget(now));
         }
         self.promised.entry(viewer).or_default()
     }
@@ -415,6 +404,6 @@ fn charged_lines(showing: &Showing, charge: &Charge) -> impl Iterator<Item = Lin
 fn keep_promise(cell: &mut Cell, showing: Option<&Showing>) {
     let Some(showing) = showing else { return };
     if let Some(promises) = cell.promised.get_mut(&showing.viewer) {
-        promises.list.retain(|promise| promise.view != showing.view);
+        promises.keep(showing.view);
     }
 }

@@ -7,7 +7,8 @@ use crate::decide::board::{Board, LineNumbers};
 use crate::decide::ghosts::Ghosts;
 use crate::decide::holdouts::Tests;
 use crate::decide::index::Index;
-use crate::decide::onlooker::{Onlooker, Promise};
+use crate::decide::onlooker::Onlooker;
+use crate::decide::promise::{Promise, Promises};
 use crate::decide::select::{Asked, Passes, Placed, Selector, Tray};
 use crate::decide::skip::Skip;
 use crate::node::counts::{Stripe, Walk};
@@ -200,21 +201,14 @@ impl Live {
         desk.views.clear();
         let placed = || desk.tray.slots.iter().filter_map(|(_, slot)| slot.as_ref().ok());
         desk.views.extend(placed().map(|_| dice.roll().max(1)));
-        let until_ms = now.0 + i64::from(policy.show_by_s) * 1_000;
         let promises = placed().zip(&desk.views).map(|(Placed { entry, at, .. }, view)| {
             let segment = index.segment(request.profile.country, at.0.into());
-            Promise {
-                view: *view,
-                ad_set: entry.ad_set_id(),
-                business: entry.business_id(),
-                category: entry.category,
-                capped: entry.is_for_reach() || !segment.extra(entry).caps().is_empty(),
-                at_ms: now.0,
-                until_ms,
-            }
+            let passing = entry.passing(segment.extra(entry));
+            Promise::of(*view, &passing, now, policy.show_by_s.into())
         });
+        let count = desk.views.len();
         // What promises nothing can break no promise.
-        if desk.views.is_empty() || self.promise(viewer, version, promises, now) {
+        if count == 0 || self.promise(viewer, version, (count, promises), now) {
             return true;
         }
         placed().for_each(|placed| release(&self.board, placed.entry.lines(), placed.hold, now));
@@ -231,29 +225,27 @@ impl Live {
     ) -> (u32, u32) {
         let cell = self.cell(viewer);
         let (facts, promises) = (cell.facts.viewers.get(&viewer), cell.promised.get(&viewer));
-        let list = promises.map_or(&[][..], |promises| &promises.list);
+        let list = promises.map_or(&[][..], Promises::list);
         onlooker.look(facts, list, policy, now);
-        (facts.map_or(0, |facts| facts.version), promises.map_or(0, |promises| promises.version))
+        (facts.map_or(0, |facts| facts.version), promises.map_or(0, Promises::version))
     }
 
-    /// Notes promises to a viewer unless it changed since it was looked at.
+    /// Notes so many promises to a viewer unless it changed since it was looked at.
     fn promise(
         &self,
         viewer: u64,
         version: (u32, u32),
-        new: impl Iterator<Item = Promise>,
+        (count, new): (usize, impl Iterator<Item = Promise>),
         now: Moment,
     ) -> bool {
         let mut cell = self.cell(viewer);
         let facts = cell.facts.viewers.get(&viewer).map_or(0, |facts| facts.version);
         let promises = cell.promises(viewer, now);
-        if (facts, promises.version) != version {
+        if (facts, promises.version()) != version {
             return false;
         }
         // After this point the promise must be kept.
-        promises.version = promises.version.wrapping_add(1);
-        promises.list.retain(|promise| promise.until_ms > now.0);
-        promises.list.extend(new);
+        promises.make(count, new, now);
         true
     }
 }

@@ -1,11 +1,12 @@
 //! The checks of a viewer against a plain list of everything that ever happened to it.
 
-use munadi::decide::onlooker::{Cap, Onlooker, Passing, Promise};
+use munadi::decide::onlooker::{Cap, Onlooker, Passing};
+use munadi::decide::promise::Promise;
 use munadi::decide::skip::Skip;
 use munadi::state::bucket::Bucket;
 use munadi::state::viewers::CAPPED_AD_SETS_MAX;
 use munadi::state::{Stamp, viewers::Viewer};
-use munadi::types::ids::{Seq, Shard};
+use munadi::types::ids::{IdKind, Seq, Shard, mint};
 use munadi::types::proto::journal::v1::fact::Kind;
 use munadi::types::proto::journal::v1::{
     ClickMatched, FeedbackGiven, ImpressionSeen, Showing, Tapped,
@@ -22,7 +23,7 @@ const IMPRESSIONS: u8 = 1;
 const TAPS: u8 = 2;
 const CONVERSATIONS: u8 = 3;
 
-/// An ad; its ad set is its own number.
+/// An ad; its ad set has its own number.
 struct Ad {
     number: u64,
     caps: Vec<Cap>,
@@ -38,8 +39,12 @@ impl Ad {
         Self { number, caps: caps.collect() }
     }
 
+    const fn ad_set(&self) -> u64 {
+        mint(IdKind::AdSet, self.number)
+    }
+
     const fn business(&self) -> u64 {
-        100 + self.number / 2
+        mint(IdKind::Business, 100 + self.number / 2)
     }
 
     const fn category(&self) -> u64 {
@@ -54,7 +59,7 @@ impl Ad {
     fn passing(&self) -> Passing<'_> {
         Passing {
             ad: self.number,
-            ad_set: self.number,
+            ad_set: self.ad_set(),
             business: self.business(),
             category: self.category(),
             caps: &self.caps,
@@ -87,7 +92,7 @@ impl Case {
             view,
             viewer: 1,
             ad: ad.number,
-            ad_set: ad.number,
+            ad_set: ad.ad_set(),
             business: ad.business(),
             issued_s: now.seconds(),
             ..Showing::default()
@@ -99,7 +104,7 @@ impl Case {
                 let seen = ImpressionSeen { showing, cap_hours, category, ..Default::default() };
                 self.tell(now, &Kind::ImpressionSeen(seen));
                 self.happened.push((now, ad.number, IMPRESSIONS));
-                self.promised.retain(|promise| promise.view != view);
+                self.promised.retain(|promise| !promise.is_of(view));
             }
             5 | 6 => {
                 let cap_hours = ad.longest(TAPS);
@@ -128,20 +133,15 @@ impl Case {
                     _ => self.hidden.push((view, ad.business(), kind)),
                 }
             }
-            _ => self.promised.push(Promise {
-                view,
-                ad_set: ad.number,
-                business: ad.business(),
-                category: ad.category(),
-                capped: !ad.caps.is_empty(),
-                at_ms: now.0,
-                until_ms: now.0 + luck.between(0, 15) * MINUTE_MS,
-            }),
+            _ => {
+                let show_by_s = 60 * luck.below(16) as u32;
+                self.promised.push(Promise::of(view, &ad.passing(), now, show_by_s));
+            }
         }
     }
 
     fn open(&self, now: Moment) -> impl Iterator<Item = &Promise> {
-        self.promised.iter().filter(move |promise| promise.until_ms > now.0)
+        self.promised.iter().filter(move |promise| promise.is_open(now))
     }
 
     /// Counts by walking the whole list.
@@ -164,15 +164,17 @@ impl Case {
                 let hours = ad.longest(event) as u16;
                 hours > 0 && self.count(ad.number, event, hours, now) > 0
             });
-            let promised =
-                self.open(now).any(|promise| promise.ad_set == ad.number && promise.capped);
+            let promised = self
+                .open(now)
+                .any(|promise| promise.ad_set() == ad.ad_set() && promise.is_counted());
             counted || promised
         };
         let full = ads.iter().filter(recorded).count() >= CAPPED_AD_SETS_MAX;
         if !ad.caps.is_empty() && full && !recorded(&ad) {
             return Err(Skip::CapStateFull);
         }
-        let promised = self.open(now).filter(|promise| promise.ad_set == ad.number).count() as u64;
+        let promised =
+            self.open(now).filter(|promise| promise.ad_set() == ad.ad_set()).count() as u64;
         let reached = ad.caps.iter().any(|cap| {
             let soon = if cap.event == IMPRESSIONS { promised } else { 0 };
             let happened = self.count(ad.number, cap.event, cap.interval_hours, now);
@@ -184,7 +186,7 @@ impl Case {
         let shown = self.happened.iter().filter(|(.., event)| *event == IMPRESSIONS);
         let shown = shown.map(|(at, number, _)| (&ads[*number as usize - 1], at.seconds()));
         let shown = shown.map(|(of, at_s)| (of.business(), of.category(), i64::from(at_s) * 1_000));
-        let soon = self.open(now).map(|it| (it.business, it.category, it.at_ms));
+        let soon = self.open(now).map(|it| (it.business(), it.category(), it.issued().0));
         let near = shown.chain(soon).any(|(business, category, at_ms)| {
             let ago = now.0 - at_ms;
             business == ad.business() && ago < policy.advertiser_distance_ms

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use munadi::decide::board::{Board, Rates};
 use munadi::decide::exchange::Converter;
 use munadi::decide::index::{Draft, Index};
-use munadi::decide::onlooker::{Onlooker, Promise};
+use munadi::decide::onlooker::Onlooker;
+use munadi::decide::promise::Promise;
 use munadi::decide::rates::Factors;
 use munadi::state::catalog::Catalog;
 use munadi::state::viewers::Viewer;
@@ -23,7 +24,7 @@ use munadi::types::proto::v1::{
     VersionRange,
 };
 use munadi::types::request::{AdRequest, Policy, Profile, key_value};
-use munadi::types::time::Moment;
+use munadi::types::time::{Moment, SECOND_MS};
 
 use crate::luck::Luck;
 
@@ -352,12 +353,9 @@ pub(crate) fn market_of(luck: &mut Luck, most: u64, flat: bool) -> Market {
     let mut promised = Vec::new();
     for view in 0..luck.below(3) {
         if let Some(draft) = drafts.get(luck.below(1 + drafts.len() as u64) as usize) {
-            let row = draft.entry();
-            let (ad_set, business, category) = (row.ad_set_id(), row.business_id(), row.category);
-            let capped = row.is_for_reach() || !draft.extra().caps().is_empty();
-            let at_ms = NOW.0 - 1;
-            let until_ms = NOW.0 + luck.between(-1, 2);
-            promised.push(Promise { view, ad_set, business, category, capped, at_ms, until_ms });
+            let passing = draft.entry().passing(draft.extra());
+            let at = NOW.plus_ms(-2 * SECOND_MS);
+            promised.push(Promise::of(view, &passing, at, luck.below(4) as u32));
         }
     }
     Market { index, board, viewer, promised, policy: policy(luck), request: request(luck), drafts }

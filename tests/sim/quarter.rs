@@ -3,7 +3,8 @@
 use munadi::decide::board::{Board, MULTIPLIER_ONE};
 use munadi::decide::explain::audience::Crowd;
 use munadi::decide::index::{Draft, Entry, Index};
-use munadi::decide::onlooker::{Onlooker, Promise};
+use munadi::decide::onlooker::{Cap, Onlooker, Passing};
+use munadi::decide::promise::Promise;
 use munadi::decide::select::{Asked, Passes, Placed, Selector, Tray};
 use munadi::decide::skip::Skip;
 use munadi::decide::target::Target;
@@ -39,7 +40,7 @@ pub(crate) const SEEN: u64 = 900;
 const HOURS: [u64; 24] = [2, 1, 1, 1, 1, 2, 3, 5, 6, 6, 5, 5, 6, 6, 5, 5, 5, 6, 7, 8, 9, 8, 6, 4];
 
 /// How long an ad that nobody saw is waited for.
-const SHOW_BY_MS: i64 = 10 * MINUTE_MS;
+const SHOW_BY_S: u32 = 600;
 
 /// Live ads without budgets, and the people who might see them.
 pub(crate) struct Quarter {
@@ -191,7 +192,7 @@ impl Quarter {
             let policy = policy_of(request.placement);
             let now = Moment(*at);
             let promised = &mut memory[*viewer as usize];
-            promised.retain(|promise| promise.until_ms > now.0);
+            promised.retain(|promise| promise.is_open(now));
             onlooker.look(None, promised, &policy, now);
             let asked = Asked {
                 index: &self.index,
@@ -216,18 +217,19 @@ impl Quarter {
         let ad_set = self.catalog.ad_sets.get(entry.ad_set_id()).expect("it is there");
         let cap = ad_set.frequency_caps.first();
         // What was seen counts for the interval; the hour that is partly inside counts whole.
-        let counted = cap.filter(|_| seen).map_or(now.0 + SHOW_BY_MS, |cap| {
-            i64::from(now.hour() + cap.interval_hours + 1) * HOUR_MS
-        });
-        Promise {
-            view: 1,
+        let counted_s = cap
+            .filter(|_| seen)
+            .map_or(SHOW_BY_S, |cap| 3_600 * (now.hour() + cap.interval_hours + 1) - now.seconds());
+        let caps: Vec<_> = Cap::of(&ad_set).collect();
+        let passing = Passing {
+            ad: entry.ad_id(),
             ad_set: entry.ad_set_id(),
             business: entry.business_id(),
             category: entry.category,
-            capped: cap.is_some(),
-            at_ms: now.0,
-            until_ms: counted,
-        }
+            caps: &caps,
+            is_counted: false,
+        };
+        Promise::of(1, &passing, now, counted_s)
     }
 
     fn request(&self, viewer: u64, at: i64) -> AdRequest {

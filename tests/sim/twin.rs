@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use munadi::decide::auction::{Candidate, Scratch, Terms, clear, hold_of};
 use munadi::decide::index::{Draft, Entry, Segment, Visitor, Walker};
-use munadi::decide::onlooker::Promise;
 use munadi::decide::plain;
+use munadi::decide::promise::Promise;
 use munadi::decide::select::{Asked, Passes, Placed, Selector, Tray};
 use munadi::decide::skip::Skip;
 use munadi::decide::target::Told;
@@ -43,14 +43,14 @@ fn known(market: &Market) -> (Viewer, Vec<&Promise>) {
     if market.request.viewer.is_none() {
         return Default::default();
     }
-    let open = market.promised.iter().filter(|promise| promise.until_ms > NOW.0);
+    let open = market.promised.iter().filter(|promise| promise.is_open(NOW));
     (market.viewer.clone(), open.collect())
 }
 
 /// Returns how often the viewer was shown an ad set, or may still be.
 fn shown(market: &Market, draft: &Draft, hours: u16) -> u32 {
     let (ad_set, (viewer, promised)) = (draft.entry().ad_set_id(), known(market));
-    let soon = promised.iter().filter(|promise| promise.ad_set == ad_set).count();
+    let soon = promised.iter().filter(|promise| promise.ad_set() == ad_set).count();
     viewer.counted(ad_set, CapEvent::Impressions, hours, NOW) + soon as u32
 }
 
@@ -79,11 +79,14 @@ fn obstacle(market: &Market, draft: &Draft) -> Option<Skip> {
     }
     let views = viewer.views().iter();
     let views = views.map(|view| (view.business, view.category, i64::from(view.issued_s) * 1_000));
-    let soon = promised.iter().map(|promise| (promise.business, promise.category, promise.at_ms));
+    let soon = promised.iter();
+    let soon = soon.map(|it| (it.business(), it.category(), it.issued().0));
+    // Categories are hashes of names, and told apart by their lower halves.
+    let own = row.category as u32;
     let (business_ms, category_ms) = (policy.advertiser_distance_ms, policy.category_distance_ms);
     if views.chain(soon).any(|(business, category, at_ms)| {
         business == row.business_id() && at_ms > NOW.0 - business_ms
-            || category == row.category && category != 0 && at_ms > NOW.0 - category_ms
+            || category as u32 == own && own != 0 && at_ms > NOW.0 - category_ms
     }) {
         return Some(Skip::Separation);
     }
