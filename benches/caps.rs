@@ -216,14 +216,7 @@ fn lost_reach(users: u64) -> Reach {
         onlooker.look(bucket.viewers.get(&user), &[], &policy, NOW);
         for candidate in 0..24 {
             let ad_set = 1 + (user * 7 + candidate) % 2_000;
-            let ad = Passing {
-                ad: ad_set,
-                ad_set,
-                business: 0,
-                category: 0,
-                caps: &MONTH,
-                is_counted: false,
-            };
+            let ad = passing(ad_set, &MONTH, 0);
             let over = |cap: &Cap| {
                 sketch.count(user, ad_set, cap.interval_hours.into()) >= u64::from(cap.max)
             };

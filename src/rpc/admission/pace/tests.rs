@@ -3,6 +3,8 @@
 use std::future::poll_fn;
 use std::task::Waker;
 
+use tokio::time::Instant;
+
 use super::*;
 use crate::node::Pressure;
 use crate::rpc::admission::shed::{Controller, Shed};
@@ -249,10 +251,52 @@ fn what_is_read_tells_how_long_it_may_have_waited() {
         gate.use_shed(shed(18, Duration::from_millis(40)));
         assert_eq!(ask(&mut other), Poll::Ready(Some(SLOW_READ_BYTES)));
         assert!(other.calls.are_behind());
+        other.heard(SLOW_READ_BYTES, SLOW_READ_BYTES);
+        assert!(other.calls.waited() >= 8 * step, "all that time it may have waited");
         other.heard(0, SLOW_READ_BYTES);
         gate.ahead().call_next();
         one.heard(0, SERVING_READ_BYTES);
         assert_eq!(read(&mut one, 0), TURN, "it was found empty");
+    });
+}
+
+/// What is refused is soon done, but whoever may not call at all is refused for as long as it asks.
+#[test]
+fn who_may_call_needs_no_turn_to_catch_up_and_a_stranger_does() {
+    let gate = gate();
+    run(async {
+        let mut one = pace(&gate, Class::Serving);
+        assert_eq!(ask(&mut one), TURN);
+        gate.use_shed(shed(15, Duration::from_millis(40)));
+        let [mut known, mut stranger] = [(), ()].map(|()| Pace::new(Arc::clone(&gate)));
+        for pace in [&mut known, &mut stranger] {
+            pace.calls.note(Class::Serving);
+            pace.turns = NEW_TURNS;
+            assert!(pace.is_spared() && matches!(pace.mode, Mode::CatchingUp { .. }));
+        }
+        known.calls.confirm(Class::Serving);
+        assert_eq!(ask(&mut known), Poll::Ready(Some(SLOW_READ_BYTES)));
+        assert_eq!(ask(&mut stranger), Poll::Pending);
+        one.heard(0, SERVING_READ_BYTES);
+        gate.ahead().call_next();
+        assert_eq!(ask(&mut stranger), Poll::Ready(Some(SLOW_READ_BYTES)));
+    });
+}
+
+#[test]
+fn a_connection_looks_again_soon_after_it_was_left_unread_and_then_now_and_then() {
+    let gate = gate();
+    read_none(&gate);
+    run(async {
+        let mut pace = pace(&gate, Class::Serving);
+        pace.pause = Duration::from_secs(3_600);
+        assert_eq!(ask(&mut pace), Poll::Pending);
+        let looks_at = |pace: &Pace| pace.until.as_ref().unwrap().deadline();
+        assert!(looks_at(&pace) <= Instant::now() + LOOK_SOON);
+        sleep(LOOK_EVERY + LOOK_SOON).await;
+        let now = Instant::now();
+        assert_eq!(ask(&mut pace), Poll::Pending);
+        assert!(looks_at(&pace) >= now + LOOK_EVERY);
     });
 }
 
