@@ -57,6 +57,15 @@ async fn left(gate: &Arc<Gate>) -> Pace {
     pace
 }
 
+/// The pace of a connection of ads that is left unread, for an hour on average.
+fn held(gate: &Arc<Gate>) -> Pace {
+    read_none(gate);
+    let mut pace = pace(gate, Class::Serving);
+    pace.pause = Duration::from_secs(3_600);
+    assert_eq!(ask(&mut pace), Poll::Pending);
+    pace
+}
+
 /// Asks without waiting.
 fn ask(pace: &mut Pace) -> Poll<Option<usize>> {
     pace.poll_turn(&mut Context::from_waker(Waker::noop())).map(Result::unwrap)
@@ -286,11 +295,8 @@ fn who_may_call_needs_no_turn_to_catch_up_and_a_stranger_does() {
 #[test]
 fn a_connection_looks_again_soon_after_it_was_left_unread_and_then_now_and_then() {
     let gate = gate();
-    read_none(&gate);
     run(async {
-        let mut pace = pace(&gate, Class::Serving);
-        pace.pause = Duration::from_secs(3_600);
-        assert_eq!(ask(&mut pace), Poll::Pending);
+        let mut pace = held(&gate);
         let looks_at = |pace: &Pace| pace.until.as_ref().unwrap().deadline();
         assert!(looks_at(&pace) <= Instant::now() + LOOK_SOON);
         sleep(LOOK_EVERY + LOOK_SOON).await;
@@ -427,11 +433,8 @@ fn a_server_that_stops_soon_reads_what_is_still_to_come() {
 #[test]
 fn a_more_important_call_ends_the_pause() {
     let gate = gate();
-    read_none(&gate);
     run(async {
-        let mut pace = pace(&gate, Class::Serving);
-        pace.pause = Duration::from_secs(3_600);
-        assert_eq!(ask(&mut pace), Poll::Pending);
+        let mut pace = held(&gate);
         pace.calls.confirm(Class::Administration);
         assert_eq!(turn(&mut pace).await.unwrap(), Some(SLOW_READ_BYTES));
         settle(&mut pace).await;
